@@ -1,0 +1,125 @@
+"""Every knob there is, frozen, a line of documentation under each, checked once when made.
+
+EncoderConfig is the shape of a BERT; TrainConfig how one is trained. What a knob cannot be is said at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from filbert.errors import ConfigError
+
+SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for base and large
+    "tiny": (2, 128, 2),
+    "mini": (4, 256, 4),
+    "small": (4, 512, 8),
+    "medium": (8, 512, 8),
+    "base": (12, 768, 12),
+    "large": (24, 1024, 16),
+}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The shape of a BERT encoder (Devlin et al. 2018).
+
+    >>> EncoderConfig.of_size("mini", vocab_size=16_000).hidden
+    256
+    """
+
+    vocab_size: int
+    """Rows of the token embedding."""
+    layers: int = 6
+    """Transformer layers."""
+    hidden: int = 384
+    """Width of every hidden state."""
+    heads: int = 12
+    """Attention heads; they divide `hidden`."""
+    intermediate: int = 1536
+    """Width inside the feed-forward part, four times `hidden` in BERT."""
+    max_positions: int = 512
+    """Longest text in tokens, [CLS] and [SEP] included."""
+    segments: int = 2
+    """Segment (token type) embeddings."""
+    position: str = "learned"
+    """`learned`, as in every published checkpoint, or `sinusoidal` (Vaswani et al. 2017)."""
+    dropout: float = 0.1
+    """Dropped share of embeddings, layer outputs and pooled vector in training; attention weights are never dropped."""
+    norm_eps: float = 1e-12
+    """Added to the variance in layer norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "layers", "hidden", "heads", "intermediate", "max_positions", "segments"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give a whole number of at least 1")
+        if self.hidden % self.heads:
+            raise ConfigError(f"hidden {self.hidden} is not divisible by heads {self.heads} — change one of them")
+        if self.position not in ("learned", "sinusoidal"):
+            raise ConfigError(f"position is {self.position!r} — choose 'learned' or 'sinusoidal'")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout} — give a share from 0 to below 1")
+
+    @classmethod
+    def of_size(cls, size: str, vocab_size: int) -> EncoderConfig:
+        """Return the standard shape of that name: tiny, mini, small, medium, base or large."""
+        if size not in SIZES:
+            raise ConfigError(f"size {size!r} is unknown — choose one of {', '.join(SIZES)}")
+        layers, hidden, heads = SIZES[size]
+        return cls(vocab_size, layers=layers, hidden=hidden, heads=heads, intermediate=4 * hidden)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is fine-tuned; every default is what the accuracy table in bench/RESULTS.md was made with."""
+
+    epochs: float | None = None
+    """Passes over the training texts; None: as many as `default_epochs` says for the number of texts."""
+    minutes: float | None = None
+    """Wall-clock budget for training; the schedule is fitted to it and the best validated model comes out at its end."""
+    batch_size: int = 32
+    """Texts per optimizer step."""
+    tokens_per_batch: int = 16_384
+    """Most tokens in memory at once; a larger batch is split, its gradients added up."""
+    max_length: int = 512
+    """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""
+    learning_rate: float = 1e-4
+    """Peak of the schedule, reached after the warm-up."""
+    warmup: float = 0.06
+    """Share of the run over which the learning rate rises; then it falls in a straight line to 0."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate per layer from the top down (Sun et al. 2019 use 0.95); 1 is off."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (Loshchilov & Hutter 2019), not on biases and layer norms."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    patience: int = 5
+    """Validations without a better score after which training stops early."""
+    seed: int = 0
+    """Fixes initialisation, order and dropout."""
+    precision: str = "auto"
+    """`fp32`, `bf16`, or `auto`: bf16 where the processor multiplies it natively."""
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "minutes", "batch_size", "tokens_per_batch", "learning_rate", "clip", "patience")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value} — give a number above 0")
+        if self.max_length < 8:
+            raise ConfigError(f"max_length is {self.max_length} — give at least 8 tokens")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup is {self.warmup} — give a share of the run from 0 to below 1")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"layer_decay is {self.layer_decay} — give a factor above 0, at most 1")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay is {self.weight_decay} — give 0 or more")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ConfigError(f"precision is {self.precision!r} — choose auto, fp32 or bf16")
+
+    def with_options(self, **options: object) -> TrainConfig:
+        """Return a copy with the given options changed; None leaves an option as it is."""
+        known = {f.name for f in fields(self)}
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ConfigError(f"unknown option {unknown[0]!r} — known are {', '.join(sorted(known))}")
+        return replace(self, **{k: v for k, v in options.items() if v is not None})  # type: ignore[arg-type]

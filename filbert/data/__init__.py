@@ -1,0 +1,1 @@
+"""Data: files of labelled texts in, Examples out."""

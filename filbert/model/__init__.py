@@ -1,0 +1,1 @@
+"""The model: BERT over packed tokens."""

@@ -1,0 +1,77 @@
+"""The nouns: what a text is called at each step from a file to a prediction.
+
+    Example → Encoding → Features → PackedBatch → Prediction
+      file     tokenizer   task       batching      task
+
+Shapes: T tokens in the batch (all texts end to end, no padding), B texts, C classes. No torch here: arrays are numpy
+until the model takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.errors import Place
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text as it stood in the file, with its label if it has one, the way back to its line, and its other columns."""
+
+    text: str
+    label: str | None = None
+    place: Place = Place("memory")
+    columns: Mapping[str, str] = field(default_factory=dict)  # the whole original row, text and label included
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text as WordPiece ids, without [CLS] and [SEP]; `offsets` (n × 2) index code points of the ORIGINAL string."""
+
+    ids: IntArray
+    offsets: IntArray
+
+
+@dataclass(frozen=True)
+class Features:
+    """One text ready for the model: special tokens added, cut to the longest length allowed."""
+
+    ids: IntArray
+    segments: IntArray
+    target: int | None = None
+    cut: int = 0  # tokens left out because the text was too long
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """B texts end to end: text b is `ids_T[starts_B[b]:starts_B[b + 1]]`; `starts_B` has B + 1 entries, the last is T."""
+
+    ids_T: IntArray
+    positions_T: IntArray
+    segments_T: IntArray
+    starts_B: IntArray
+    order_B: IntArray  # for each text of the batch, its place in the list that was packed
+    targets_B: IntArray | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label, the probability of each class in the model's order, and whether the text had to be cut to fit.
+
+    `error` names why a row could not be scored ("empty_text"); then the label is None and there are no probabilities.
+    """
+
+    label: str | None
+    probabilities: tuple[float, ...]
+    truncated: bool = False
+    error: str | None = None

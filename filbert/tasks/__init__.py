@@ -1,0 +1,1 @@
+"""Tasks: one file each, five verbs in one order — features, head, loss, decode, score."""

@@ -1,0 +1,1 @@
+"""Texts: WordPiece ids and back."""
