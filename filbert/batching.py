@@ -1,0 +1,60 @@
+"""Packing: texts end to end in one row, under a token budget, and the original order kept.
+
+Nothing is padded. Inside a batch texts stand shortest first, so that attention meets neighbours of like length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from filbert.records import Features, IntArray, PackedBatch
+
+
+def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = None) -> PackedBatch:
+    """Pack the features named by `order` (all, when None) end to end, shortest first.
+
+    >>> a = Features(np.array([2, 9, 9, 3]), np.zeros(4, np.int32))
+    >>> b = Features(np.array([2, 7, 3]), np.zeros(3, np.int32))
+    >>> batch = pack([a, b]); batch.starts_B.tolist(), batch.order_B.tolist()
+    ([0, 3, 7], [1, 0])
+    """
+    chosen = np.arange(len(features)) if order is None else np.asarray(order)
+    lengths = np.array([len(features[i]) for i in chosen])
+    by_length = np.argsort(lengths, kind="stable")
+    chosen, lengths = chosen[by_length], lengths[by_length]
+    rows = [features[i] for i in chosen]
+    starts_B = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    targets = [row.target for row in rows]
+    return PackedBatch(
+        ids_T=np.concatenate([row.ids for row in rows]),
+        positions_T=(np.arange(starts_B[-1]) - np.repeat(starts_B[:-1], lengths)).astype(np.int32),
+        segments_T=np.concatenate([row.segments for row in rows]),
+        starts_B=starts_B,
+        order_B=chosen.astype(np.int32),
+        targets_B=None if any(t is None for t in targets) else np.array(targets, dtype=np.int32),
+    )
+
+
+def by_budget(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
+    """Yield groups of indices, shortest texts first, each at most `budget` tokens (a longer text stands alone)."""
+    yield from split_by_budget(np.argsort(np.asarray(lengths), kind="stable").astype(np.int32), lengths, budget)
+
+
+def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
+    """Cut `order` into consecutive runs of at most `budget` tokens each."""
+    begin = total = 0
+    for n, i in enumerate(order):
+        length = int(lengths[i])
+        if n > begin and total + length > budget:
+            yield order[begin:n]
+            begin, total = n, 0
+        total += length
+    if begin < len(order):
+        yield order[begin:]
+
+
+def shuffled(count: int, seed: int, epoch: int) -> IntArray:
+    """Return the order of an epoch: a permutation fixed by the seed and the epoch's number."""
+    return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)

@@ -1,0 +1,310 @@
+"""The run folder and the Hugging Face layout: load a base, save a model, open it again, and prove it whole.
+
+A saved folder opens in `transformers` as it stands; `filbert.json` adds what that layout has no place for (task,
+labels, data fingerprint) and the SHA-256 of every other file, so that weights, labels and vocabulary are one unit.
+Weights are safetensors only; nothing here can run code from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from filbert.bases import check_folder
+from filbert.config import EncoderConfig
+from filbert.errors import ModelError
+from filbert.model.encoder import Encoder
+from filbert.tasks.classify import Classifier
+from filbert.text.tokenizer import Tokenizer
+
+FORMAT = 1  # of filbert.json
+WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
+_EMBEDDINGS = {
+    "embeddings.token.weight": "embeddings.word_embeddings.weight",
+    "embeddings.position.weight": "embeddings.position_embeddings.weight",
+    "embeddings.segment.weight": "embeddings.token_type_embeddings.weight",
+    "embeddings.norm": "embeddings.LayerNorm",
+}
+_LAYER = {  # ours → theirs; the fused qkv is apart
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm": "output.LayerNorm",
+}
+_QKV = ("query", "key", "value")
+
+
+def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename an `Encoder`'s state to the names of BertModel, the fused query-key-value split in three."""
+    theirs: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith("embeddings."):
+            ours = next(ours for ours in _EMBEDDINGS if name.startswith(ours))
+            theirs[_EMBEDDINGS[ours] + name[len(ours) :]] = tensor
+            continue
+        _, i, part, kind = name.split(".")
+        if part == "qkv":
+            for which, piece in zip(_QKV, tensor.chunk(3), strict=True):
+                theirs[f"encoder.layer.{i}.attention.self.{which}.{kind}"] = piece.contiguous()
+        else:
+            theirs[f"encoder.layer.{i}.{_LAYER[part]}.{kind}"] = tensor
+    return theirs
+
+
+def from_hugging_face(theirs: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
+    """Rename BertModel's tensors to an `Encoder`'s; `bert.` prefixes and the old gamma/beta are understood.
+
+    Raises ModelError naming the first tensor that is missing or has another shape than `config` says.
+    """
+    plain = {_modern(name): tensor for name, tensor in theirs.items()}
+
+    def get(name: str) -> Tensor:
+        if name not in plain:
+            raise ModelError(f"the weights have no tensor {name!r} — config.json and the weights are of different models")
+        return plain[name].float()
+
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
+    state: dict[str, Tensor] = {}
+    for name, shape in wanted.items():
+        if name.startswith("embeddings."):
+            ours = next(ours for ours in _EMBEDDINGS if name.startswith(ours))
+            state[name] = get(_EMBEDDINGS[ours] + name[len(ours) :])
+        else:
+            _, i, part, kind = name.split(".")
+            if part == "qkv":
+                state[name] = torch.cat([get(f"encoder.layer.{i}.attention.self.{which}.{kind}") for which in _QKV])
+            else:
+                state[name] = get(f"encoder.layer.{i}.{_LAYER[part]}.{kind}")
+        if tuple(state[name].shape) != shape:
+            raise ModelError(
+                f"tensor {name!r} has shape {tuple(state[name].shape)}, config.json asks for {shape} — "
+                "config.json and the weights are of different models"
+            )
+    return state
+
+
+def _modern(name: str) -> str:
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; ModelError where it is missing or broken."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing — copy the whole model folder") from None
+    except ValueError as e:
+        raise ModelError(f"{path} is not valid JSON ({e}) — restore the file") from None
+    if not isinstance(told, dict):
+        raise ModelError(f"{path} holds a {type(told).__name__} — expected a JSON object")
+    return told
+
+
+def read_config(folder: Path) -> EncoderConfig:
+    """Read the shape of a BERT from its Hugging Face `config.json`."""
+    told = read_json(folder / "config.json")
+    names = {
+        "vocab_size": "vocab_size",
+        "layers": "num_hidden_layers",
+        "hidden": "hidden_size",
+        "heads": "num_attention_heads",
+        "intermediate": "intermediate_size",
+        "max_positions": "max_position_embeddings",
+        "segments": "type_vocab_size",
+    }
+    if told.get("hidden_act", "gelu") != "gelu":
+        raise ModelError(f"{folder}/config.json hidden_act — is {told['hidden_act']!r} — BERT's 'gelu' is supported")
+    sizes = {}
+    for ours, theirs in names.items():
+        value = told.get(theirs, 2 if ours == "segments" else None)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**7:
+            raise ModelError(f"{folder}/config.json {theirs} — is {value!r} — expected a whole number above 0")
+        sizes[ours] = value
+    eps, dropout = float(told.get("layer_norm_eps", 1e-12)), float(told.get("hidden_dropout_prob", 0.1))
+    position = "sinusoidal" if told.get("position") == "sinusoidal" else "learned"
+    return EncoderConfig(**sizes, position=position, dropout=dropout, norm_eps=eps)
+
+
+def _hugging_face_config(config: EncoderConfig, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.intermediate,
+        "hidden_act": "gelu",
+        "max_position_embeddings": config.max_positions,
+        "type_vocab_size": config.segments,
+        "layer_norm_eps": config.norm_eps,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": 0,
+        "position": config.position,
+        "problem_type": "single_label_classification",
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read all tensors of `model.safetensors`, or of the shards its index names."""
+    index = folder / "model.safetensors.index.json"
+    files = ["model.safetensors"]
+    if not (folder / files[0]).is_file() and index.is_file():
+        files = sorted(set(read_json(index).get("weight_map", {}).values()))
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        try:
+            with safe_open(str(folder / name), framework="pt") as file:
+                tensors.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (no __iter__)
+        except FileNotFoundError:
+            raise ModelError(f"{folder / name} is missing — copy the whole model folder") from None
+        except SafetensorError as e:
+            raise ModelError(f"{folder / name} is damaged ({str(e)[:120]}) — restore the file") from None
+    return tensors
+
+
+def load_base(folder: Path) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
+    """Open any BERT in the Hugging Face layout → encoder (fp32), tokenizer, and the tensors that are no encoder's."""
+    check_folder(folder)
+    config, tokenizer, tensors = read_config(folder), Tokenizer.from_folder(folder), read_weights(folder)
+    if len(tokenizer) > config.vocab_size:
+        raise ModelError(
+            f"{folder} — the vocabulary has {len(tokenizer):,} tokens, the embeddings {config.vocab_size:,} rows — "
+            "vocabulary and weights are of different models"
+        )
+    with torch.device("meta"):
+        encoder = Encoder(config)
+    encoder.load_state_dict(from_hugging_face(tensors, config), assign=True)
+    encoder.embeddings.position.weight.requires_grad_(config.position == "learned")
+    plain = {_modern(name): tensor.float() for name, tensor in tensors.items()}
+    heads = {k: v for k, v in plain.items() if not k.startswith(("embeddings.", "encoder."))}
+    return encoder, tokenizer, heads
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A classifier opened from its run folder."""
+
+    model: Classifier
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    max_length: int
+    info: dict[str, Any]  # filbert.json, or {} for a folder made by others
+
+
+def save_model(folder: Path, model: Classifier, tokenizer: Tokenizer, labels: Sequence[str], info: dict[str, Any]) -> None:
+    """Write model, tokenizer, labels and manifest; each file is complete before it gets its name, the manifest last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "filbert.json").unlink(missing_ok=True)  # never an old manifest beside new weights
+    state = model.state_dict()
+    encoder = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
+    tensors |= {f"bert.pooler.dense.{kind}": state[f"pooler.{kind}"] for kind in ("weight", "bias")}
+    tensors |= {f"classifier.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")}
+    tensors = {k: v.detach().float().contiguous().cpu() for k, v in tensors.items()}
+    write_tensors(folder / "model.safetensors", tensors)
+    write_json(folder / "config.json", _hugging_face_config(model.encoder.config, labels))
+    tokenizer.save(folder, info["max_length"])
+    files = {name: sha256(folder / name) for name in WHOLE}
+    manifest = {"format": FORMAT, "task": "classify", "labels": list(labels), **info, "files": files}
+    write_json(folder / "filbert.json", manifest)
+
+
+def load_model(folder: str | Path) -> Saved:
+    """Open a run folder, or any BertForSequenceClassification, after checking that its parts belong together.
+
+    Raises ModelError naming what is missing, damaged, foreign or inconsistent.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder — give the run folder that `filbert fit` wrote")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} has no config.json — give a finished run folder, or finish it with `filbert fit`")
+    info = read_json(folder / "filbert.json") if (folder / "filbert.json").is_file() else {}
+    if info:
+        _check_manifest(folder, info)
+    encoder, tokenizer, heads = load_base(folder)
+    labels = _labels(folder, info)
+    missing = [k for k in ("pooler.dense.weight", "classifier.weight", "classifier.bias") if k not in heads]
+    if missing:
+        raise ModelError(f"{folder} — the weights have no tensor {missing[0]!r} — this is no classifier: fit one first")
+    if tuple(heads["classifier.weight"].shape) != (len(labels), encoder.config.hidden):
+        rows = heads["classifier.weight"].shape[0]
+        raise ModelError(f"{folder} — {len(labels)} labels but {rows} classes in the weights — restore the folder")
+    model = Classifier(encoder, len(labels))
+    model.pooler.load_state_dict({k: heads[f"pooler.dense.{k}"] for k in ("weight", "bias")})
+    model.classifier.load_state_dict({k: heads[f"classifier.{k}"] for k in ("weight", "bias")})
+    longest = min(int(info.get("max_length", encoder.config.max_positions)), encoder.config.max_positions)
+    return Saved(model.eval(), tokenizer, labels, longest, info)
+
+
+def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
+    if info.get("format") != FORMAT or info.get("task") != "classify":
+        raise ModelError(
+            f"{folder}/filbert.json — format {info.get('format')!r}, task {info.get('task')!r} — this version of "
+            f"Filbert opens format {FORMAT}, task 'classify'; update Filbert"
+        )
+    for name, digest in dict(info.get("files", {})).items():
+        if name not in WHOLE or not (folder / name).is_file():
+            raise ModelError(f"{folder}/{name} is missing — copy the whole model folder")
+        if sha256(folder / name) != digest:
+            raise ModelError(
+                f"{folder}/{name} — its SHA-256 differs from the manifest in filbert.json — the file was changed, damaged "
+                "or comes from another run; restore it, or fit again"
+            )
+
+
+def _labels(folder: Path, info: dict[str, Any]) -> tuple[str, ...]:
+    told = read_json(folder / "config.json").get("id2label", {})
+    if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))):
+        raise ModelError(f"{folder}/config.json id2label — must number the labels from 0 — restore the file")
+    labels = tuple(str(told[str(i)]) for i in range(len(told)))
+    if info and tuple(info["labels"]) != labels:
+        raise ModelError(f"{folder} — labels of filbert.json and config.json differ — restore the folder")
+    return labels
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all: to a neighbour first, then renamed."""
+    scratch = path.with_name(path.name + ".part")
+    with scratch.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    save_file(dict(tensors), str(scratch), metadata={"format": "pt"})
+    with scratch.open("rb+") as file:
+        os.fsync(file.fileno())
+    scratch.replace(path)

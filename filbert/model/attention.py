@@ -1,0 +1,201 @@
+"""Packed self-attention: softmax(QKᵀ/√E)V inside each text, over texts that stand end to end without padding.
+
+`attend_readable` is the definition; `attend` gives the same numbers faster, and a test holds the two together.
+
+- CPU: texts of like length are attended together as one batched product; the softmax is kept for the backward pass.
+  torch's own flash attention takes 3–8 × longer for forward and backward on a CPU (docs/log.md), and its mask would
+  bring the padding back.
+- CUDA in bf16 or fp16: torch's variable-length flash attention.
+
+Shapes: T tokens in the batch, B texts, H heads, E width of a head, D = H · E, G texts of a group, L its longest length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from filbert.records import IntArray
+
+WASTE = 1.15  # a group may hold at most this many padded tokens per real one
+GROUP_TOKENS = 1024  # and this many tokens, so that its products stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring texts of like length: rows `first` to `last` of the batch, seen as G × L."""
+
+    first: int
+    last: int
+    texts: int
+    longest: int
+    pick_GL: Tensor | None = None  # which row each padded slot shows; None where all lengths are equal
+    keep_R: Tensor | None = None  # which slots are real
+    bias_G11L: Tensor | None = None  # 0 for a real key, -inf for a padded one
+
+
+class Spans:
+    """Where each text of a packed batch begins and ends, in the forms that attention needs."""
+
+    def __init__(self, starts_B: IntArray, device: torch.device | str = "cpu") -> None:
+        self.starts = np.asarray(starts_B, dtype=np.int64)
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First row, and row after the last, of every text."""
+        return list(zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True))
+
+    @cached_property
+    def first_B(self) -> Tensor:
+        """Row of each text's first token, the [CLS]."""
+        return torch.as_tensor(self.starts[:-1], device=self.device)
+
+    @cached_property
+    def text_T(self) -> Tensor:
+        """For every row, the text it belongs to."""
+        return torch.as_tensor(np.repeat(np.arange(len(self)), np.diff(self.starts)), device=self.device)
+
+    @cached_property
+    def cumulative(self) -> tuple[Tensor, int]:
+        """`starts_B` as int32 on the device, and the longest length: what flash attention asks for."""
+        return torch.as_tensor(self.starts, dtype=torch.int32, device=self.device), int(np.diff(self.starts).max())
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Neighbours of like length together; sort texts by length before packing and there are few groups."""
+        lengths, groups, begin = np.diff(self.starts), [], 0
+        while begin < len(lengths):
+            end = begin + 1
+            longest = real = int(lengths[begin])
+            while end < len(lengths):
+                wider = max(longest, int(lengths[end]))
+                slots, total = wider * (end + 1 - begin), real + int(lengths[end])
+                if slots > GROUP_TOKENS or slots > WASTE * total:
+                    break
+                longest, real, end = wider, total, end + 1
+            groups.append(self._group(begin, end, longest))
+            begin = end
+        return groups
+
+    def _group(self, begin: int, end: int, longest: int) -> Group:
+        first, last = int(self.starts[begin]), int(self.starts[end])
+        if (end - begin) * longest == last - first:
+            return Group(first, last, end - begin, longest)
+        lengths_G1 = np.diff(self.starts[begin : end + 1])[:, None]
+        real_GL = np.arange(longest)[None, :] < lengths_G1
+        pick_GL = np.where(real_GL, self.starts[begin:end, None] - first + np.arange(longest)[None, :], 0)
+        bias_GL = torch.zeros(real_GL.shape, device=self.device).masked_fill_(
+            ~torch.as_tensor(real_GL, device=self.device), float("-inf")
+        )
+        keep_R = torch.as_tensor(np.flatnonzero(real_GL), device=self.device)
+        pick = torch.as_tensor(pick_GL.reshape(-1), device=self.device)
+        return Group(first, last, end - begin, longest, pick, keep_R, bias_GL[:, None, None, :])
+
+
+def attend_readable(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+    """Attend within each text, one text at a time: the definition (Vaswani et al. 2017, equation 1) → context_TD."""
+    contexts = []
+    for first, last in spans.bounds:
+        q_HLE, k_HLE, v_HLE = qkv_T3D[first:last].unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)
+        scores_HLL = q_HLE @ k_HLE.transpose(-1, -2) / q_HLE.shape[-1] ** 0.5
+        contexts.append((scores_HLL.softmax(-1) @ v_HLE).transpose(0, 1).flatten(1))
+    return torch.cat(contexts)
+
+
+def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+    """Attend within each text by the fastest way the hardware has: qkv_T3D → context_TD, equal to `attend_readable`."""
+    if qkv_T3D.is_cuda and qkv_T3D.dtype in (torch.bfloat16, torch.float16):
+        return _attend_cuda(qkv_T3D, spans, heads)
+    return _Grouped.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _attend_cuda(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    q_THE, k_THE, v_THE = qkv_T3D.unflatten(-1, (heads, -1)).unbind(1)
+    starts, longest = spans.cumulative
+    context_THE = varlen_attn(q_THE, k_THE, v_THE, starts, starts, longest, longest)
+    assert isinstance(context_THE, Tensor)
+    return context_THE.flatten(1)
+
+
+def _spread(rows_RD: Tensor, group: Group, parts: int, heads: int) -> Tensor:
+    """Rows of a group → (parts, G, H, L, E)."""
+    if group.pick_GL is not None:
+        rows_RD = rows_RD[group.pick_GL]
+    return rows_RD.view(group.texts, group.longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
+
+
+def _gather(parts_PGHLE: Tensor, group: Group) -> Tensor:
+    """(parts, G, H, L, E) → the group's real rows, (rows, parts · D): the inverse of `_spread`."""
+    rows_RD = parts_PGHLE.permute(1, 3, 0, 2, 4).reshape(group.texts * group.longest, -1)
+    return rows_RD if group.keep_R is None else rows_RD[group.keep_R]
+
+
+class _Grouped(torch.autograd.Function):
+    """Attention over groups of like length. The softmax P is kept: recomputing it costs a fifth of the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+        scale = (qkv_T3D.shape[-1] // heads) ** -0.5
+        context_TD = torch.empty_like(qkv_T3D[:, 0])
+        kept = []
+        for group in spans.groups:
+            q, k, v = _spread(qkv_T3D[group.first : group.last], group, 3, heads)
+            scores_GHLL = torch.matmul(q * scale, k.transpose(-1, -2))
+            if group.bias_G11L is not None:
+                scores_GHLL += group.bias_G11L
+            p_GHLL = scores_GHLL.softmax(-1)
+            context_TD[group.first : group.last] = _gather(torch.matmul(p_GHLL, v)[None], group)
+            kept.append(p_GHLL)
+        if qkv_T3D.requires_grad:
+            ctx.save_for_backward(qkv_T3D, *kept)
+            ctx.spans, ctx.heads, ctx.scale = spans, heads, scale
+        return context_TD
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (grad_TD,) = gradients
+        qkv_T3D, *kept = ctx.saved_tensors
+        grad_qkv_T3D = torch.empty_like(qkv_T3D)
+        for group, p_GHLL in zip(ctx.spans.groups, kept, strict=True):
+            rows = slice(group.first, group.last)
+            q, k, v = _spread(qkv_T3D[rows], group, 3, ctx.heads)
+            (grad_GHLE,) = _spread(grad_TD[rows], group, 1, ctx.heads)
+            if group.keep_R is not None:  # padded slots showed another row's gradient
+                grad_GHLE = grad_GHLE * torch.isfinite(group.bias_G11L).transpose(-1, -2)
+            grad_v = torch.matmul(p_GHLL.transpose(-1, -2), grad_GHLE)
+            grad_p = torch.matmul(grad_GHLE, v.transpose(-1, -2))
+            grad_s = torch._softmax_backward_data(grad_p, p_GHLL, -1, p_GHLL.dtype)  # type: ignore[no-untyped-call]
+            grad_q = torch.matmul(grad_s, k) * ctx.scale
+            grad_k = torch.matmul(grad_s.transpose(-1, -2), q) * ctx.scale
+            parts = torch.stack((grad_q, grad_k, grad_v))
+            grad_qkv_T3D[rows] = _gather(parts, group).view(group.last - group.first, 3, -1)
+        return grad_qkv_T3D, None, None
+
+
+def attend_first(q_BD: Tensor, kv_T2D: Tensor, spans: Spans, heads: int) -> Tensor:
+    """Attend from each text's first token only → context_BD, computed in fp32.
+
+    A classifier reads nothing but [CLS], so its last layer needs one query per text: a sixth of MiniLM-L6's work saved.
+    """
+    q_BHE = q_BD.float().unflatten(-1, (heads, -1))
+    k_THE, v_THE = kv_T2D.float().unflatten(-1, (heads, -1)).unbind(1)
+    text_T = spans.text_T
+    scores_TH = (q_BHE[text_T] * k_THE).sum(-1) / k_THE.shape[-1] ** 0.5
+    index_TH = text_T[:, None].expand_as(scores_TH)
+    empty_BH = scores_TH.new_zeros(len(spans), heads)
+    largest_BH = empty_BH.scatter_reduce(0, index_TH, scores_TH.detach(), "amax", include_self=False)
+    weights_TH = (scores_TH - largest_BH[text_T]).exp()
+    total_BH = empty_BH.index_add(0, text_T, weights_TH)
+    context_BHE = torch.zeros_like(q_BHE).index_add(0, text_T, weights_TH[..., None] * v_THE)
+    return (context_BHE / total_BH[..., None]).flatten(1).to(q_BD.dtype)

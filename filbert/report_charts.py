@@ -1,0 +1,191 @@
+"""The report's pictures, as inline SVG: intervals, curves, bars. Colours live in report.css, so dark mode is one place.
+
+Each chart has a `role="img"` and a label that says in words what it shows. No scripts, no styles, no numbers computed
+that the report does not also print.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from filbert.report_html import Html, tag
+
+WIDTH, HEIGHT = 360, 190
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 26  # room for the axis labels
+POINTS = 300  # a curve keeps at most so many: more than the pixels can show
+
+Point = tuple[float, float]
+
+
+def whiskers(rows: Sequence[tuple[str, dict[str, Any]]], label: str) -> Html:
+    """Draw intervals under each other on one scale: a line from low to high, a dot at the value."""
+    known = [(kind, each) for kind, each in rows if each.get("value") is not None]
+    low, high = min(each["low"] for _, each in known), max(each["high"] for _, each in known)
+    room = max((high - low) * 0.08, 1e-3)
+    scale = Scale(low - room, high + room, 6, 214)
+    drawn = []
+    for i, (kind, each) in enumerate(known):
+        y = 9 + 14 * i
+        drawn.append(tag("line", x1=scale(each["low"]), x2=scale(each["high"]), y1=y, y2=y, class_=f"whisker {kind}"))
+        drawn.append(tag("circle", cx=scale(each["value"]), cy=y, r=4.5, class_=kind))
+    return _svg(220, 14 * len(known) + 4, label, drawn)
+
+
+def interval_bar(found: dict[str, Any]) -> Html | str:
+    """Draw one interval on the scale from 0 to 1, for a table cell."""
+    if found.get("value") is None:
+        return ""
+    scale = Scale(0, 1, 2, 118)
+    drawn = [
+        tag("line", x1=2, x2=118, y1=7, y2=7, class_="rail"),
+        tag("line", x1=scale(found["low"]), x2=scale(found["high"]), y1=7, y2=7, class_="whisker model"),
+        tag("circle", cx=scale(found["value"]), cy=7, r=3.5, class_="model"),
+    ]
+    return tag("svg", drawn, viewBox="0 0 120 14", width=120, height=14, aria_hidden="true")
+
+
+def curves(lines: Sequence[tuple[str, Sequence[Point]]], label: str, *, mark: float | None = None) -> Html | None:
+    """Draw curves over steps, one class name each; `mark` is a step with a dashed line. None without two points."""
+    kept = [(kind, thin([p for p in points if all(map(math.isfinite, p))])) for kind, points in lines]
+    kept = [(kind, points) for kind, points in kept if points]
+    if not any(len(points) > 1 for _, points in kept):
+        return None
+    xs = [x for _, points in kept for x, _ in points]
+    ys = [y for _, points in kept for _, y in points]
+    across = Scale(min(0.0, *xs), max(xs), LEFT, WIDTH - RIGHT)
+    ticks_y = ticks(min(ys), max(ys))
+    up = Scale(ticks_y[0], ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    drawn = _axes(across, up, ticks(across.low, across.high, 4, inside=True), ticks_y)
+    if mark is not None and across.low <= mark <= across.high:
+        drawn.append(tag("line", x1=across(mark), x2=across(mark), y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
+    for kind, points in kept:
+        path = " ".join(f"{across(x)},{up(y)}" for x, y in points)
+        drawn.append(tag("polyline", points=path, class_=f"curve {kind}"))
+        if len(points) <= 40:
+            drawn += [tag("circle", cx=across(x), cy=up(y), r=2.2, class_=kind) for x, y in points]
+    return _svg(WIDTH, HEIGHT, label, drawn)
+
+
+def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, label: str) -> Html:
+    """Draw how many texts have which length; bars beyond `max_length` are those that were cut."""
+    width, slot = 720, (720 - LEFT - RIGHT) / len(counts)
+    ticks_y = ticks(0, max(max(counts), 1))
+    up = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    drawn = _rules(up, ticks_y, width)
+    every = max(1, round(len(counts) / 8))
+    for i, count in enumerate(counts):
+        x = LEFT + i * slot
+        y = up(count)
+        kind = "cut" if edges[i] >= max_length else "model"
+        box = tag("title", f"{edges[i] + 1:,}–{edges[i + 1]:,} tokens: {count:,} texts")
+        drawn.append(
+            tag("rect", box, x=f"{x + 1:.1f}", y=y, width=f"{slot - 2:.1f}", height=round(up(0) - y, 1), class_=kind)
+        )
+    last = len(counts)
+    for i in sorted({*range(0, last - every // 2, every), last}):
+        end = "end" if i == last else "middle"
+        drawn.append(tag("text", f"{edges[i]:,}", x=f"{LEFT + i * slot:.1f}", y=HEIGHT - 8, text_anchor=end))
+    if max_length in edges:
+        border = f"{LEFT + list(edges).index(max_length) * slot:.1f}"
+        drawn.append(tag("line", x1=border, x2=border, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
+    return _svg(width, HEIGHT, label, drawn)
+
+
+def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
+    """Draw the accuracy of each bin as a bar and its confidence as a mark: where they meet, the model is honest."""
+    width, slot = 720, (720 - LEFT - RIGHT) / len(bins)
+    up = Scale(0, 1, HEIGHT - BOTTOM, TOP)
+    drawn = _rules(up, [0, 0.25, 0.5, 0.75, 1], width)
+    every = max(1, -(-len(bins) // 15))
+    for i, each in enumerate(bins):
+        x, y = LEFT + i * slot, up(each["accuracy"])
+        words = f"confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}, {each['count']:,} texts"
+        box = tag("title", words)
+        wide = {"x": f"{x + slot * 0.15:.1f}", "width": f"{slot * 0.7:.1f}"}
+        drawn.append(tag("rect", box, y=y, height=round(up(0) - y, 1), class_="model", **wide))
+        claimed = up(each["confidence"])
+        ends = {"x1": f"{x + 1:.1f}", "x2": f"{x + slot - 1:.1f}"}
+        drawn.append(tag("line", y1=claimed, y2=claimed, class_="claimed", **ends))
+        if i % every == 0:
+            middle = f"{x + slot / 2:.1f}"
+            drawn.append(tag("text", f"{each['confidence']:.2f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
+    return _svg(width, HEIGHT, label, drawn)
+
+
+class Scale:
+    """A straight line from values to pixels, rounded to a tenth.
+
+    >>> Scale(0, 10, 100, 200)(5)
+    150.0
+    """
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.high, self.start, self.end = low, high, start, end
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a value; the middle where there is only one value."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def ticks(low: float, high: float, about: int = 4, *, inside: bool = False) -> list[float]:
+    """Return round values that cover low to high, or lie inside it.
+
+    >>> ticks(0.03, 0.92)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / about))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= span / about * 0.999)
+    first = math.ceil(low / step - 1e-9) if inside else math.floor(low / step + 1e-9)
+    last = math.floor(high / step + 1e-9) if inside else math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, max(last, first + (0 if inside else 1)) + 1)]
+
+
+def thin(points: Sequence[Point]) -> list[Point]:
+    """Return at most 300 points: means of equal runs, the first and last run included.
+
+    >>> len(thin([(float(i), 1.0) for i in range(1000)]))
+    250
+    """
+    run = -(-len(points) // POINTS)
+    if run <= 1:
+        return list(points)
+    parts = [points[i : i + run] for i in range(0, len(points), run)]
+    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
+
+
+def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
+    """Return the running mean over the last `share` of all points, so that a trend shows through the noise.
+
+    >>> smooth([(0, 1.0), (1, 3.0)], share=1)
+    [(0, 1.0), (1, 2.0)]
+    """
+    many, total, found = max(1, round(len(points) * share)), 0.0, []
+    for i, (x, y) in enumerate(points):
+        total += y - (points[i - many][1] if i >= many else 0.0)
+        found.append((x, total / min(i + 1, many)))
+    return found
+
+
+def _svg(width: int, height: int, label: str, drawn: Sequence[Html]) -> Html:
+    return tag("svg", drawn, viewBox=f"0 0 {width} {height}", role="img", aria_label=label, class_=f"wide-{width}")
+
+
+def _rules(up: Scale, values: Sequence[float], width: int) -> list[Html]:
+    """Return the horizontal lines with their values."""
+    drawn = []
+    for value in values:
+        drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=up(value), y2=up(value), class_="rule"))
+        drawn.append(tag("text", f"{value:,.6g}", x=LEFT - 6, y=up(value) + 4, text_anchor="end"))
+    return drawn
+
+
+def _axes(across: Scale, up: Scale, ticks_x: Sequence[float], ticks_y: Sequence[float]) -> list[Html]:
+    drawn = _rules(up, ticks_y, WIDTH)
+    for value in ticks_x:
+        anchor = "end" if across(value) > WIDTH - RIGHT - 14 else "middle"
+        drawn.append(tag("text", f"{value:,.6g}", x=across(value), y=HEIGHT - 8, text_anchor=anchor))
+    return drawn

@@ -1,0 +1,85 @@
+"""HTML that nothing can be injected into: text is escaped because it is text, not because someone remembered.
+
+`tag` builds elements and escapes every child that is not already Html; only `tag` and `join` make Html. Characters that
+a reader cannot see, or that change what is seen (control, bidirectional, zero-width, lone surrogates), are shown as
+their code point. No templates, no layout (report_page.py), no scripts at all.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Iterable
+
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories without a glyph of their own
+SHORT = {"\n": "↵", "\t": "⇥", "\r": "␍"}
+
+
+class Html(str):
+    """A string that is HTML already; any other string is text and gets escaped."""
+
+    __slots__ = ()
+
+
+Child = str | Iterable["Child"] | None
+
+
+def tag(name: str, *children: Child, **attributes: object) -> Html:
+    """Return one element; None and False attributes are left out, `class_` and `for_` lose their underscore.
+
+    >>> tag("td", "<script>", class_="label")
+    '<td class="label">&lt;script&gt;</td>'
+    """
+    parts = [name]
+    for key, value in attributes.items():
+        if value is not None and value is not False:
+            parts.append(f'{key.rstrip("_").replace("_", "-")}="{html.escape(plain(str(value)))}"')
+    opened = " ".join(parts)
+    if name in {"meta", "br", "hr"}:
+        return Html(f"<{opened}>")
+    return Html(f"<{opened}>{join(*children)}</{name}>")
+
+
+def join(*children: Child) -> Html:
+    """Return the children one after another: Html as it is, text escaped, None as nothing.
+
+    >>> join("a & b", None, tag("b", "c"))
+    'a &amp; b<b>c</b>'
+    """
+    parts: list[str] = []
+    for child in children:
+        if isinstance(child, Html):
+            parts.append(child)
+        elif isinstance(child, str):
+            parts.append(visible(child))
+        elif child is not None:
+            parts.append(join(*child))
+    return Html("".join(parts))
+
+
+def visible(text: str) -> Html:
+    """Return text escaped, with every invisible character marked: a line break as ↵, others as their code point.
+
+    >>> visible("a\u202eb")
+    'a<span class="hidden">U+202E</span>b'
+    """
+    if text.isprintable():
+        return Html(html.escape(text))
+    shown = []
+    for ch in text:
+        if unicodedata.category(ch) in HIDDEN:
+            shown.append(f'<span class="hidden">{SHORT.get(ch) or f"U+{ord(ch):04X}"}</span>')
+        else:
+            shown.append(html.escape(ch))
+    return Html("".join(shown))
+
+
+def plain(text: str) -> str:
+    """Return text with invisible characters spelled out, for places that take no elements (attributes, Markdown).
+
+    >>> plain("a\u200bb")
+    'a[U+200B]b'
+    """
+    if text.isprintable():
+        return text
+    return "".join(SHORT.get(ch) or f"[U+{ord(ch):04X}]" if unicodedata.category(ch) in HIDDEN else ch for ch in text)

@@ -1,0 +1,147 @@
+"""How a score is said, the same in the terminal, the page and the model card.
+
+Which split speaks for the model, how an interval is written, and what a difference to the baseline shows: never more
+than its interval does. Text only; no numbers are computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+METRICS = (("accuracy", "accuracy", True), ("macro_f1", "macro-F1", True), ("mcc", "MCC", False))  # key, name, percent?
+MORE_METRICS = (*METRICS, ("auc", "AUC", False), ("ece", "calibration error", True))
+CHOSEN_ON = "The validation texts also chose the best step, so scores on them are slightly flattering."
+
+
+def main_split(report: Mapping[str, Any]) -> str:
+    """Return the split that speaks for the model: test where there is one, else validation.
+
+    >>> main_split({"scores": {"validation": {"n": 10}}})
+    'validation'
+    """
+    return "test" if report["scores"].get("test") else "validation"
+
+
+def verdict(difference: Mapping[str, Any]) -> str:
+    """Say what a paired difference shows: "better", "worse" or, when its interval holds 0, "no clear difference".
+
+    >>> verdict({"value": 0.02, "low": -0.01, "high": 0.05})
+    'no clear difference'
+    """
+    if difference["low"] > 0:
+        return "better"
+    return "worse" if difference["high"] < 0 else "no clear difference"
+
+
+def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:
+    """Return the accuracy difference of model and baseline on a split, if it was measured.
+
+    >>> difference_of({"baseline": None}, "test") is None
+    True
+    """
+    found: dict[str, Any] | None = ((report.get("baseline") or {}).get("difference") or {}).get(split)
+    return found
+
+
+def against_baseline(report: Mapping[str, Any], split: str) -> str:
+    """Return the sentence that compares model and baseline, or nothing where there is no baseline.
+
+    >>> against_baseline({"baseline": {"difference": {"test": {"value": 0.021, "low": 0.013, "high": 0.029}}}}, "test")
+    'better than the linear baseline: accuracy +2.1 points (+1.3 to +2.9)'
+    """
+    difference = difference_of(report, split)
+    if not difference:
+        return ""
+    said = verdict(difference)
+    start = f"{said} than the linear baseline" if said in ("better", "worse") else f"{said} to the linear baseline"
+    return f"{start}: accuracy {points(difference['value'])} points ({span(difference)})"
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in signed percentage points.
+
+    >>> points(-0.0213)
+    '−2.1'
+    """
+    return f"{100 * share:+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
+
+
+def span(difference: Mapping[str, Any]) -> str:
+    """Return the interval of a difference in points.
+
+    >>> span({"low": -0.004, "high": 0.02})
+    '−0.4 to +2.0'
+    """
+    return f"{points(difference['low'])} to {points(difference['high'])}"
+
+
+def value_of(found: Mapping[str, Any] | None, percent: bool) -> str:
+    """Return the value of a metric: "91.3 %" or "0.826", a dash where it does not exist.
+
+    >>> value_of({"value": 0.9132}, True)
+    '91.3 %'
+    """
+    if not found or found.get("value") is None:
+        return "—"
+    return f"{100 * found['value']:.1f} %" if percent else f"{found['value']:.3f}"
+
+
+def interval_of(found: Mapping[str, Any] | None, percent: bool) -> str:
+    """Return the interval of a metric: "90.9–91.7" or, where a number is negative, "−0.100 to 0.826".
+
+    >>> interval_of({"value": 0.913, "low": 0.909, "high": 0.917}, True)
+    '90.9–91.7'
+    """
+    if not found or found.get("value") is None:
+        return "—"
+    low, high = (f"{100 * found[end]:.1f}" if percent else f"{found[end]:.3f}" for end in ("low", "high"))
+    return f"{low} to {high}".replace("-", "−") if found["low"] < 0 else f"{low}–{high}"
+
+
+def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
+    """Return a metric and its interval.
+
+    >>> with_interval({"value": 0.913, "low": 0.909, "high": 0.917}, True)
+    '91.3 % (90.9–91.7)'
+    """
+    value = value_of(found, percent)
+    return value if value == "—" else f"{value} ({interval_of(found, percent)})"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people.
+
+    >>> duration(3723), duration(83), duration(4.2)
+    ('1 h 2 min', '1 min 23 s', '4.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def share_of(part: float, whole: float) -> str:
+    """Return a share in percent, saying "< 0.1 %" rather than a false zero.
+
+    >>> share_of(1, 5000), share_of(0, 10), share_of(1, 8)
+    ('< 0.1 %', '0 %', '12.5 %')
+    """
+    if not part or not whole:
+        return "0 %"
+    return f"{100 * part / whole:.1f} %" if part / whole >= 0.0005 else "< 0.1 %"
+
+
+def truncation_line(split: str, found: Mapping[str, Any]) -> str:
+    """Return the sentence that says how much of a split was never read.
+
+    >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 80, "cut_tokens": 20})
+    'test: 1 of 8 texts cut (12.5 %), 20 of 80 tokens not read (25.0 %)'
+    """
+    texts, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], found["tokens"])
+    if not found["cut_texts"]:
+        return f"{split}: all {found['texts']:,} texts were read whole"
+    return (
+        f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts cut ({texts}), "
+        f"{found['cut_tokens']:,} of {found['tokens']:,} tokens not read ({tokens})"
+    )

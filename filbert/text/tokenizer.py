@@ -1,0 +1,149 @@
+"""WordPiece: text in, ids out, and the way back.
+
+clean → split → match, done by the `tokenizers` library; special tokens and cuts are the task's business.
+No learning here (see vocab.py), no torch, no global state. Offsets index the ORIGINAL string, so an answer can be cut
+out of it. A special token typed by a user ("[SEP]") stays text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from filbert.errors import ModelError
+from filbert.records import Encoding, IntArray
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Tokenizer:
+    """WordPiece with the rules of the model it belongs to; lower-casing and accents come from the model's own files.
+
+    >>> tokenizer = Tokenizer.from_vocab([*SPECIALS, "play", "##ing", "chess"])
+    >>> tokenizer.encode(["Playing chess"])[0].ids.tolist()
+    [5, 6, 7]
+    """
+
+    def __init__(self, backend: Backend, settings: dict[str, object]) -> None:
+        self._backend = backend
+        self.settings = settings
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # "[SEP]" inside a text is text
+        self.pad, self.unk, self.cls, self.sep, self.mask = (self._special(token) for token in SPECIALS)
+
+    def _special(self, token: str) -> int:
+        number = self._backend.token_to_id(token)
+        if number is None:
+            raise ModelError(f"the vocabulary has no {token} — BERT needs {', '.join(SPECIALS)}; use a BERT vocabulary")
+        return int(number)
+
+    def __len__(self) -> int:
+        return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+    @classmethod
+    def from_vocab(
+        cls, tokens: Sequence[str], *, lowercase: bool = True, strip_accents: bool | None = None, han: bool = True
+    ) -> Tokenizer:
+        """Make a tokenizer from a vocabulary, one token per id; `strip_accents` None means: as `lowercase`."""
+        vocab = {token: i for i, token in enumerate(tokens)}
+        backend = Backend(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+        backend.normalizer = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=han, strip_accents=strip_accents, lowercase=lowercase
+        )
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece(prefix="##")
+        backend.add_special_tokens([token for token in SPECIALS if token in vocab])
+        if "[SEP]" in vocab and "[CLS]" in vocab:
+            backend.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
+        settings = {"do_lower_case": lowercase, "strip_accents": strip_accents, "tokenize_chinese_chars": han}
+        return cls(backend, settings)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tokenizer:
+        """Read `tokenizer.json`, else `vocab.txt` with the rules of `tokenizer_config.json`.
+
+        Raises ModelError where neither is there, or where the file is not a BERT tokenizer.
+        """
+        settings = _settings(folder / "tokenizer_config.json")
+        if (folder / "tokenizer.json").is_file():
+            return cls(_backend(folder / "tokenizer.json"), settings)
+        if not (folder / "vocab.txt").is_file():
+            raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
+        # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at
+        tokens = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lowercase = settings.get("do_lower_case", True)
+        accents, han = settings.get("strip_accents"), settings.get("tokenize_chinese_chars", True)
+        return cls.from_vocab(
+            [token.rstrip("\r") for token in tokens],
+            lowercase=bool(lowercase),
+            strip_accents=accents if isinstance(accents, bool) else None,
+            han=bool(han),
+        )
+
+    def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
+        """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) only on request: they cost a third."""
+        run = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
+        return [
+            Encoding(
+                np.asarray(one.ids, dtype=np.int32),
+                np.asarray(one.offsets if offsets else (), dtype=np.int32).reshape(-1, 2),
+            )
+            for one in run([_scalar(text) for text in texts], add_special_tokens=False)
+        ]
+
+    def decode(self, ids: IntArray | Sequence[int]) -> str:
+        """Turn ids back into readable text, special tokens left out."""
+        return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=True))
+
+    def token(self, number: int) -> str:
+        """Return the token of an id: `token(101)` is "[CLS]" in Google's vocabularies."""
+        return str(self._backend.id_to_token(number))
+
+    def save(self, folder: Path, max_length: int) -> None:
+        """Write `tokenizer.json`, `tokenizer_config.json` and `vocab.txt` in the Hugging Face layout."""
+        vocab = self._backend.get_vocab(with_added_tokens=True)
+        lines = sorted(vocab, key=vocab.__getitem__)
+        (folder / "vocab.txt").write_text("".join(token + "\n" for token in lines), encoding="utf-8", newline="\n")
+        self._backend.save(str(folder / "tokenizer.json"))
+        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+        rules = {key: self.settings[key] for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")}
+        config = {"tokenizer_class": "BertTokenizer", "model_max_length": max_length, **names, "mask_token": "[MASK]"}
+        text = json.dumps({**config, **rules}, indent=2)
+        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _scalar(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 tokenizer can take, by U+FFFD: one code point for one, so offsets hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
+    return text
+
+
+def _settings(path: Path) -> dict[str, object]:
+    found: dict[str, object] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+    if path.is_file():
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            found.update({key: told[key] for key in found if key in told})
+        except (ValueError, TypeError) as e:
+            raise ModelError(f"{path} is not a JSON object ({e}) — restore the file") from None
+    return found
+
+
+def _backend(path: Path) -> Backend:
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8"))["model"].get("type", "WordPiece")
+        backend = Backend.from_file(str(path))
+    except Exception as e:  # the library raises bare Exception for a file it cannot read
+        raise ModelError(f"{path} cannot be read as a tokenizer ({str(e)[:120]}) — restore the file") from None
+    if kind != "WordPiece":
+        raise ModelError(f"{path} holds a {kind} tokenizer — Filbert reads BERT models, which use WordPiece")
+    return backend
