@@ -21,10 +21,10 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
     ([0, 3, 7], [1, 0])
     """
     chosen = np.arange(len(features)) if order is None else np.asarray(order)
-    lengths = np.array([len(features[i]) for i in chosen])
+    lengths = np.array([len(features[int(i)]) for i in chosen])
     by_length = np.argsort(lengths, kind="stable")
     chosen, lengths = chosen[by_length], lengths[by_length]
-    rows = [features[i] for i in chosen]
+    rows = [features[int(i)] for i in chosen]
     starts_B = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     targets = [row.target for row in rows]
     return PackedBatch(

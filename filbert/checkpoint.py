@@ -72,7 +72,9 @@ def from_hugging_face(theirs: Mapping[str, Tensor], config: EncoderConfig) -> di
 
     def get(name: str) -> Tensor:
         if name not in plain:
-            raise ModelError(f"the weights have no tensor {name!r} — config.json and the weights are of different models")
+            raise ModelError(
+                f"the weights have no tensor {name!r} — config.json and the weights are of different models"
+            )
         return plain[name].float()
 
     with torch.device("meta"):
@@ -209,7 +211,9 @@ class Saved:
     info: dict[str, Any]  # filbert.json, or {} for a folder made by others
 
 
-def save_model(folder: Path, model: Classifier, tokenizer: Tokenizer, labels: Sequence[str], info: dict[str, Any]) -> None:
+def save_model(
+    folder: Path, model: Classifier, tokenizer: Tokenizer, labels: Sequence[str], info: dict[str, Any]
+) -> None:
     """Write model, tokenizer, labels and manifest; each file is complete before it gets its name, the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "filbert.json").unlink(missing_ok=True)  # never an old manifest beside new weights
@@ -266,8 +270,8 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             raise ModelError(f"{folder}/{name} is missing — copy the whole model folder")
         if sha256(folder / name) != digest:
             raise ModelError(
-                f"{folder}/{name} — its SHA-256 differs from the manifest in filbert.json — the file was changed, damaged "
-                "or comes from another run; restore it, or fit again"
+                f"{folder}/{name} — its SHA-256 differs from the manifest in filbert.json — the file was changed, "
+                "damaged or comes from another run; restore it, or fit again"
             )
 
 

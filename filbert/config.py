@@ -75,15 +75,17 @@ class TrainConfig:
     epochs: float | None = None
     """Passes over the training texts; None: as many as `default_epochs` says for the number of texts."""
     minutes: float | None = None
-    """Wall-clock budget for training; the schedule is fitted to it and the best validated model comes out at its end."""
+    """Wall-clock budget for training: the schedule is fitted to it, the best validated model comes out at its end."""
     batch_size: int = 32
     """Texts per optimizer step."""
     tokens_per_batch: int = 16_384
     """Most tokens in memory at once; a larger batch is split, its gradients added up."""
     max_length: int = 512
     """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""
-    learning_rate: float = 1e-4
-    """Peak of the schedule, reached after the warm-up."""
+    early_length: int = 128
+    """Longest text in the first half of a run of two epochs or more: half the epochs for a quarter of the time."""
+    learning_rate: float | None = None
+    """Peak of the schedule, reached after the warm-up; None: by the width of the encoder, 1e-4 at 384."""
     warmup: float = 0.06
     """Share of the run over which the learning rate rises; then it falls in a straight line to 0."""
     layer_decay: float = 1.0
@@ -105,8 +107,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value} — give a number above 0")
-        if self.max_length < 8:
-            raise ConfigError(f"max_length is {self.max_length} — give at least 8 tokens")
+        for name in ("max_length", "early_length"):
+            if getattr(self, name) < 8:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"warmup is {self.warmup} — give a share of the run from 0 to below 1")
         if not 0 < self.layer_decay <= 1:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from filbert import metrics
 from filbert.checkpoint import Saved, load_model
 from filbert.errors import ModelError
 from filbert.model.forward import outputs, working_dtype
@@ -59,9 +60,7 @@ class Engine:
         logits_NC = outputs(self._model, rows, self.device, done=done)
         if not np.isfinite(logits_NC).all():
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
-        shifted_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-        probabilities_NC: FloatArray = shifted_NC / shifted_NC.sum(axis=1, keepdims=True)
-        return probabilities_NC
+        return metrics.softmax(logits_NC)
 
     def predict(self, texts: Sequence[str] | str) -> list[Prediction]:
         """Label texts, in order; a single string is taken as one text.

@@ -23,17 +23,17 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Example:
-    """One text as it stood in the file, with its label if it has one, the way back to its line, and its other columns."""
+    """One text as it stood in the file: its label if it has one, the way back to its line, its other columns."""
 
     text: str
     label: str | None = None
-    place: Place = Place("memory")
+    place: Place = field(default_factory=lambda: Place("memory"))
     columns: Mapping[str, str] = field(default_factory=dict)  # the whole original row, text and label included
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """One text as WordPiece ids, without [CLS] and [SEP]; `offsets` (n × 2) index code points of the ORIGINAL string."""
+    """One text as WordPiece ids, without [CLS] and [SEP]; `offsets` (n × 2) count code points of the ORIGINAL."""
 
     ids: IntArray
     offsets: IntArray
@@ -54,7 +54,7 @@ class Features:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """B texts end to end: text b is `ids_T[starts_B[b]:starts_B[b + 1]]`; `starts_B` has B + 1 entries, the last is T."""
+    """B texts end to end: text b is `ids_T[starts_B[b]:starts_B[b + 1]]`; the last of the B + 1 starts is T."""
 
     ids_T: IntArray
     positions_T: IntArray

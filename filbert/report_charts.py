@@ -7,13 +7,13 @@ that the report does not also print.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.report_html import Html, tag
 
-WIDTH, HEIGHT = 360, 190
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 26  # room for the axis labels
+WIDTH, HEIGHT, WIDE = 460, 200, 720
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 28  # room for the axis labels
 POINTS = 300  # a curve keeps at most so many: more than the pixels can show
 
 Point = tuple[float, float]
@@ -33,11 +33,11 @@ def whiskers(rows: Sequence[tuple[str, dict[str, Any]]], label: str) -> Html:
     return _svg(220, 14 * len(known) + 4, label, drawn)
 
 
-def interval_bar(found: dict[str, Any]) -> Html | str:
-    """Draw one interval on the scale from 0 to 1, for a table cell."""
+def interval_bar(found: Mapping[str, Any], low: float) -> Html | str:
+    """Draw one interval on the scale from `low` to 1, for a table cell."""
     if found.get("value") is None:
         return ""
-    scale = Scale(0, 1, 2, 118)
+    scale = Scale(low, 1, 4, 116)
     drawn = [
         tag("line", x1=2, x2=118, y1=7, y2=7, class_="rail"),
         tag("line", x1=scale(found["low"]), x2=scale(found["high"]), y1=7, y2=7, class_="whisker model"),
@@ -70,10 +70,10 @@ def curves(lines: Sequence[tuple[str, Sequence[Point]]], label: str, *, mark: fl
 
 def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, label: str) -> Html:
     """Draw how many texts have which length; bars beyond `max_length` are those that were cut."""
-    width, slot = 720, (720 - LEFT - RIGHT) / len(counts)
+    slot = (WIDE - LEFT - RIGHT) / len(counts)
     ticks_y = ticks(0, max(max(counts), 1))
     up = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
-    drawn = _rules(up, ticks_y, width)
+    drawn = _rules(up, ticks_y, WIDE)
     every = max(1, round(len(counts) / 8))
     for i, count in enumerate(counts):
         x = LEFT + i * slot
@@ -90,14 +90,14 @@ def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, la
     if max_length in edges:
         border = f"{LEFT + list(edges).index(max_length) * slot:.1f}"
         drawn.append(tag("line", x1=border, x2=border, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
-    return _svg(width, HEIGHT, label, drawn)
+    return _svg(WIDE, HEIGHT, label, drawn)
 
 
 def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
     """Draw the accuracy of each bin as a bar and its confidence as a mark: where they meet, the model is honest."""
-    width, slot = 720, (720 - LEFT - RIGHT) / len(bins)
+    slot = (WIDE - LEFT - RIGHT) / len(bins)
     up = Scale(0, 1, HEIGHT - BOTTOM, TOP)
-    drawn = _rules(up, [0, 0.25, 0.5, 0.75, 1], width)
+    drawn = _rules(up, [0, 0.25, 0.5, 0.75, 1], WIDE)
     every = max(1, -(-len(bins) // 15))
     for i, each in enumerate(bins):
         x, y = LEFT + i * slot, up(each["accuracy"])
@@ -110,8 +110,8 @@ def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
         drawn.append(tag("line", y1=claimed, y2=claimed, class_="claimed", **ends))
         if i % every == 0:
             middle = f"{x + slot / 2:.1f}"
-            drawn.append(tag("text", f"{each['confidence']:.2f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
-    return _svg(width, HEIGHT, label, drawn)
+            drawn.append(tag("text", f"{each['confidence']:.3f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
+    return _svg(WIDE, HEIGHT, label, drawn)
 
 
 class Scale:
@@ -158,15 +158,19 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 
 def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
-    """Return the running mean over the last `share` of all points, so that a trend shows through the noise.
+    """Return the mean around each point over `share` of all points, so that a trend shows through the noise.
 
-    >>> smooth([(0, 1.0), (1, 3.0)], share=1)
-    [(0, 1.0), (1, 2.0)]
+    >>> smooth([(0, 1.0), (1, 3.0), (2, 5.0)], share=0.5)
+    [(0, 2.0), (1, 3.0), (2, 4.0)]
     """
-    many, total, found = max(1, round(len(points) * share)), 0.0, []
-    for i, (x, y) in enumerate(points):
-        total += y - (points[i - many][1] if i >= many else 0.0)
-        found.append((x, total / min(i + 1, many)))
+    half, sums, found = max(1, round(len(points) * share / 2)), [0.0], []
+    if len(points) < 3:
+        return list(points)
+    for _, y in points:
+        sums.append(sums[-1] + y)
+    for i, (x, _) in enumerate(points):
+        first, last = max(0, i - half), min(len(points), i + half + 1)
+        found.append((x, (sums[last] - sums[first]) / (last - first)))
     return found
 
 
@@ -174,18 +178,21 @@ def _svg(width: int, height: int, label: str, drawn: Sequence[Html]) -> Html:
     return tag("svg", drawn, viewBox=f"0 0 {width} {height}", role="img", aria_label=label, class_=f"wide-{width}")
 
 
+def _number(value: float) -> str:
+    return f"{value:,.6g}".replace("e-0", "e-")
+
+
 def _rules(up: Scale, values: Sequence[float], width: int) -> list[Html]:
     """Return the horizontal lines with their values."""
     drawn = []
     for value in values:
         drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=up(value), y2=up(value), class_="rule"))
-        drawn.append(tag("text", f"{value:,.6g}", x=LEFT - 6, y=up(value) + 4, text_anchor="end"))
+        drawn.append(tag("text", _number(value), x=LEFT - 6, y=up(value) + 4, text_anchor="end"))
     return drawn
 
 
 def _axes(across: Scale, up: Scale, ticks_x: Sequence[float], ticks_y: Sequence[float]) -> list[Html]:
     drawn = _rules(up, ticks_y, WIDTH)
     for value in ticks_x:
-        anchor = "end" if across(value) > WIDTH - RIGHT - 14 else "middle"
-        drawn.append(tag("text", f"{value:,.6g}", x=across(value), y=HEIGHT - 8, text_anchor=anchor))
+        drawn.append(tag("text", _number(value), x=across(value), y=HEIGHT - 8, text_anchor="middle"))
     return drawn

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories without a glyph of their own
 SHORT = {"\n": "↵", "\t": "⇥", "\r": "␍"}
@@ -24,7 +24,7 @@ class Html(str):
 Child = str | Iterable["Child"] | None
 
 
-def tag(name: str, *children: Child, **attributes: object) -> Html:
+def tag(name: str, /, *children: Child, **attributes: object) -> Html:
     """Return one element; None and False attributes are left out, `class_` and `for_` lose their underscore.
 
     >>> tag("td", "<script>", class_="label")
@@ -55,6 +55,20 @@ def join(*children: Child) -> Html:
         elif child is not None:
             parts.append(join(*child))
     return Html("".join(parts))
+
+
+def table(
+    caption: str, head: Html | Sequence[Html], rows: Sequence[Html], *, tall: bool = False, kind: str = ""
+) -> Html:
+    """Return a table inside a box that scrolls, so that a wide one never widens the page.
+
+    >>> table("Two.", tag("tr"), [])[:37]
+    '<figure><figcaption>Two.</figcaption>'
+    """
+    inner = tag("table", tag("thead", head), tag("tbody", rows), class_=kind or None, aria_label=caption)
+    classes = "scroll tall" if tall and len(rows) > 12 else "scroll"
+    box = tag("div", inner, class_=classes, tabindex="0", role="region", aria_label="Table")
+    return tag("figure", tag("figcaption", caption), box)
 
 
 def visible(text: str) -> Html:

@@ -79,12 +79,12 @@ def span(difference: Mapping[str, Any]) -> str:
 def value_of(found: Mapping[str, Any] | None, percent: bool) -> str:
     """Return the value of a metric: "91.3 %" or "0.826", a dash where it does not exist.
 
-    >>> value_of({"value": 0.9132}, True)
+    >>> value_of({"value": 0.9132, "low": 0.909, "high": 0.917}, True)
     '91.3 %'
     """
     if not found or found.get("value") is None:
         return "—"
-    return f"{100 * found['value']:.1f} %" if percent else f"{found['value']:.3f}"
+    return _numbers(found, percent)[0] + (" %" if percent else "")
 
 
 def interval_of(found: Mapping[str, Any] | None, percent: bool) -> str:
@@ -95,8 +95,8 @@ def interval_of(found: Mapping[str, Any] | None, percent: bool) -> str:
     """
     if not found or found.get("value") is None:
         return "—"
-    low, high = (f"{100 * found[end]:.1f}" if percent else f"{found[end]:.3f}" for end in ("low", "high"))
-    return f"{low} to {high}".replace("-", "−") if found["low"] < 0 else f"{low}–{high}"
+    _, low, high = _numbers(found, percent)
+    return f"{low} to {high}" if found["low"] < 0 else f"{low}–{high}"
 
 
 def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
@@ -133,15 +133,26 @@ def share_of(part: float, whole: float) -> str:
 
 
 def truncation_line(split: str, found: Mapping[str, Any]) -> str:
-    """Return the sentence that says how much of a split was never read.
+    """Return the sentence that says how much of a split was never read; `tokens` are those that were.
 
-    >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 80, "cut_tokens": 20})
+    >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 60, "cut_tokens": 20})
     'test: 1 of 8 texts cut (12.5 %), 20 of 80 tokens not read (25.0 %)'
     """
-    texts, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], found["tokens"])
     if not found["cut_texts"]:
         return f"{split}: all {found['texts']:,} texts were read whole"
+    whole = found["tokens"] + found["cut_tokens"]
+    texts, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], whole)
     return (
         f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts cut ({texts}), "
-        f"{found['cut_tokens']:,} of {found['tokens']:,} tokens not read ({tokens})"
+        f"{found['cut_tokens']:,} of {whole:,} tokens not read ({tokens})"
     )
+
+
+def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
+    """Return value, low and high with as many digits as it takes not to round up to a perfect score."""
+    numbers = [found[key] for key in ("value", "low", "high")]
+    digits = 3
+    while digits < 6 and any(x < 1 <= round(x, digits) for x in numbers[:2]):
+        digits += 1
+    shown = [f"{100 * x:.{digits - 2}f}" if percent else f"{x:.{digits}f}" for x in numbers]
+    return [each.replace("-", "−") for each in shown]

@@ -61,7 +61,9 @@ class Silent:
 class Job(Protocol):
     """What the loop asks of a task: a model, the loss of a batch, and how good the model is now."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """Return the model that is trained."""
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
         """Return the loss summed over the texts of the batch."""
@@ -176,6 +178,7 @@ class Plan:
 
     epochs: float
     max_length: int
+    early_length: int | None = None  # of the first half of the run, where it is shorter
     seconds: float | None = None  # the deadline, from the start of training
     reason: str = ""
 
@@ -185,20 +188,27 @@ def plan(config: TrainConfig, lengths: Sequence[int], measure: Callable[[], floa
 
     `lengths` are the texts' own, in tokens. The longest crop is chosen that still shows each text once.
     """
-    epochs = default_epochs(len(lengths)) if config.epochs is None else config.epochs
+    wanted = default_epochs(len(lengths)) if config.epochs is None else config.epochs
+    lengths_N = np.asarray(lengths)
+
+    def early(epochs: float, crop: int) -> int | None:
+        return config.early_length if epochs >= 2 and config.early_length < min(crop, lengths_N.max()) else None
+
+    def tokens(epochs: float, crop: int) -> float:
+        short = np.minimum(lengths_N, early(epochs, crop) or crop).sum()
+        return float(epochs / 2 * (short + np.minimum(lengths_N, crop).sum()))
+
     if config.minutes is None:
-        return Plan(epochs, config.max_length)
+        return Plan(wanted, config.max_length, early(wanted, config.max_length))
     seconds = config.minutes * 60
     speed = measure()
-    able = speed * (seconds * (1 - RESERVE) - PROBE_SECONDS)
-    lengths_N = np.asarray(lengths)
-    for crop in (n for n in (config.max_length, *LENGTHS) if n <= config.max_length):
-        tokens = int(np.minimum(lengths_N, crop).sum())
-        if tokens <= able:
-            break
-    wanted = min(epochs, able / tokens)
-    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {wanted:.2g} epochs of texts cut at {crop} tokens"
-    return Plan(epochs, crop, seconds, reason)
+    able = max(1.0, speed * (seconds * (1 - RESERVE) - PROBE_SECONDS))
+    crops = [n for n in (config.max_length, *LENGTHS) if n <= config.max_length]
+    crop = next((n for n in crops if tokens(1, n) <= able), crops[-1])
+    fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), able / tokens(1, crop)]
+    epochs = next((n for n in fitting if tokens(n, crop) <= able), fitting[-1])
+    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {epochs:.2g} epochs of texts cut at {crop} tokens"
+    return Plan(epochs, crop, early(epochs, crop), seconds, reason)
 
 
 @dataclass
@@ -207,6 +217,7 @@ class Loop:
 
     job: Job
     features: Sequence[Features]
+    early: Sequence[Features] | None  # the same texts cut shorter, for the first half of the run
     config: TrainConfig
     plan: Plan
     layers: int
@@ -224,10 +235,9 @@ class Loop:
         self.masters = Masters(self.job.model, self.dtype, keep=("pooler", "classifier"))
         groups = parameter_groups(self.masters, self.layers, self.config, self.rate)
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
-        self.lengths = [len(f) for f in self.features]
         self.batches = math.ceil(len(self.features) / self.config.batch_size)  # per epoch
         self.steps = max(1, math.ceil(self.batches * self.plan.epochs))
-        per_epoch = min(4, max(1, len(self.features) // 5000))
+        per_epoch = min(2, max(1, len(self.features) // 5000))
         self.validate_every = max(1, self.batches // per_epoch)
         self.stop_signal: int | None = None
 
@@ -278,11 +288,12 @@ class Loop:
         """One optimizer step on one batch of texts, split where it is over the token budget."""
         epoch, i = divmod(self.result.steps, self.batches)
         size = self.config.batch_size
-        order = shuffled(len(self.features), self.config.seed, epoch)[i * size : (i + 1) * size]
+        features = self.features if self.early is None or self._progress() >= 0.5 else self.early
+        order = shuffled(len(features), self.config.seed, epoch)[i * size : (i + 1) * size]
         self.job.model.train()
         total = 0.0
-        for part in split_by_budget(order, self.lengths, self.config.tokens_per_batch):
-            batch = pack(self.features, part)
+        for part in split_by_budget(order, [len(f) for f in features], self.config.tokens_per_batch):
+            batch = pack(features, part)
             loss = self.job.loss(batch, tensors_of(batch, self.device))
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -292,8 +303,8 @@ class Loop:
         if not (math.isfinite(total) and math.isfinite(norm)):
             rows = ", ".join(str(i) for i in order[:8])
             raise TrainingError(
-                f"step {self.result.steps + 1}: loss {total}, gradient norm {norm} on training rows {rows} … — the update "
-                "was not applied; lower --learning-rate, or use --precision fp32"
+                f"step {self.result.steps + 1}: loss {total}, gradient norm {norm} on training rows {rows} … — the "
+                "update was not applied; lower --learning-rate, or use --precision fp32"
             )
         factor = schedule(self._progress() + 0.5 / self.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
@@ -338,7 +349,7 @@ class Loop:
     # -- what is written ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint: tensors first, then the JSON that names them and their checksum, then forget the older."""
+        """Write a checkpoint: tensors first, then the JSON with their checksum; the one before the last goes."""
         tensors = {f"weight.{name}": weight for name, weight in self.masters.weights.items()}
         for name, weight in self.masters.weights.items():
             state = self.optimizer.state.get(weight, {})
@@ -469,7 +480,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 def refuse_changes(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Refuse to resume a run whose data or settings are no longer the same, naming each difference."""
     now = json.loads(json.dumps(now))
-    changed = [f"{k}: {before.get(k)!r} → {now.get(k)!r}" for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    changed = [f"{name}: {before.get(name)!r} → {now.get(name)!r}" for name in names]
     if changed:
         raise ConfigError(
             f"{folder.parent} holds an unfinished run with other settings ({'; '.join(changed)}) — repeat the first "
@@ -501,4 +513,4 @@ def _tensorboard(folder: Path | None) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError("TensorBoard is not installed — pip install 'filbert[track]', or leave it out") from None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

@@ -13,7 +13,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,16 @@ MAGIC = (
     (b"PAR1", "parquet"),
 )
 SUFFIXES = (".gz", ".xz", ".bz2", ".zst", ".tgz", ".txz")
-DAMAGE = (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, pa.ArrowException, OSError)
+DAMAGE = (
+    EOFError,
+    NotImplementedError,
+    lzma.LZMAError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def guarded(name: str) -> Iterator[None]:
         raise fatal(name, "file", "does not exist", "check the path") from None
     except PermissionError:
         raise fatal(name, "file", "may not be read", "check its permissions") from None
+    except UnicodeError as error:
+        raise fatal(name, "encoding", f"cannot be decoded: {error}", "give the right --encoding") from None
     except DAMAGE as error:
         what = f"cannot be read to its end: {error}" if str(error) else "ends too early"
         raise fatal(name, "file", what, "it is damaged or cut short: fetch it again") from error
@@ -104,7 +115,7 @@ def _decompressed(path: Path, kind: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
 
 
-def members(blob: Blob, kind: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+def members(blob: Blob, kind: str) -> Generator[tuple[str, Callable[[], BinaryIO]], None, None]:
     """Yield (name, opener) of every regular member in the archive's own order; open it before asking for the next."""
     with guarded(blob.name), closing(blob.open()) as stream:
         if kind == "tar":
@@ -114,13 +125,13 @@ def members(blob: Blob, kind: str) -> Iterator[tuple[str, Callable[[], BinaryIO]
 
 
 def _tar_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 18) as archive:
         while (member := archive.next()) is not None:
             if member.isreg():
                 found = archive.extractfile(member)
                 assert found is not None
                 yield member.name, _opener(cast(BinaryIO, found))
-            archive.members.clear()  # tarfile keeps every header: 50,000 of them in aclImdb
+            archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header: 50,000 of them in aclImdb
 
 
 def _zip_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
@@ -145,11 +156,12 @@ class _MemberStream(io.RawIOBase):
     """One member of an archive, keeping the archive open until it is closed itself."""
 
     def __init__(self, archive: Blob, kind: str, wanted: str) -> None:
-        self._scan = members(archive, kind)
+        self._scan: Generator[tuple[str, Callable[[], BinaryIO]], None, None] = members(archive, kind)
         for name, opener in self._scan:
             if name == wanted:
                 self._member = opener()
                 return
+        self._member = io.BytesIO()
         raise fatal(f"{archive.name}!{wanted}", "file", "is no longer in the archive", "check the archive")
 
     def readable(self) -> bool:
@@ -160,6 +172,6 @@ class _MemberStream(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            getattr(self, "_member", self._scan).close()
-            self._scan.close()  # type: ignore[attr-defined]
+            self._member.close()
+            self._scan.close()
         super().close()

@@ -78,7 +78,8 @@ def has_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> bool:
     if options.header is not None or not rows:
         return bool(options.header)
     first, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
-    if any(name in first for name in (options.text, options.label, options.split_column) if name):
+    told = [name for name in (options.text, options.label, options.split_column) if name and not name.isdigit()]
+    if any(name in first for name in told):
         return True
     below = [{row[at] for row in body} for at in range(len(first))]
     if any(known_name(cell) and cell not in below[at] for at, cell in enumerate(first)):
@@ -122,9 +123,14 @@ def choose(columns: Sequence[str], rows: Rows, options: ReadOptions, *, file: st
 
 
 def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, labelled: bool) -> DataError:
-    listed = "; ".join(f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns)
+    listed = "; ".join(
+        f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns
+    )
     wrong = f"cannot tell which column is the {what} among {len(columns)}: {listed}"
-    return fatal(file, "columns", wrong, TODO if labelled else "say which with --text NAME")
+    todo = TODO if labelled else "say which with --text NAME"
+    if labelled and len(columns) == 1:
+        todo = "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first)"
+    return fatal(file, "columns", wrong, todo)
 
 
 def _told(columns: Sequence[str], wanted: str | None, part: str, file: str) -> str | None:

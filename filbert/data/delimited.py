@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 from filbert.data.ledger import Ledger
 from filbert.data.lines import LIMIT, BadLine
@@ -52,6 +53,7 @@ class Records:
         self._held: list[str] = []  # physical lines of the record being read
         self._again: deque[str] = deque()  # lines a broken record had swallowed
         self._suspect = False  # the current record begins among those
+        self._wary = False  # a quote was given up, its other end is still to come
         self._line = 0  # last line done with
         self._bad: BadLine | None = None
         self._size = 0
@@ -72,7 +74,7 @@ class Records:
                 return
 
     def _until_broken(self) -> Iterator[tuple[int, list[str]]]:
-        quoting = csv.QUOTE_MINIMAL if self._shape.quotes else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._shape.quotes else csv.QUOTE_NONE
         reader = csv.reader(self._feed(), delimiter=self._shape.delimiter, quoting=quoting, strict=True)
         base, held, width = self._line, self._held, self._shape.width
         try:
@@ -95,22 +97,24 @@ class Records:
         while self._again:
             line = self._again.popleft()
             if line.__class__ is BadLine:
-                self._bad = line  # type: ignore[assignment]
+                self._bad = line
                 return
             self._suspect = self._suspect if held else True
             held.append(line)
             yield line
         for line in self._lines:
             if line.__class__ is BadLine:
-                self._bad = line  # type: ignore[assignment]
+                self._bad, self._wary = line, self._wary or bool(held)
                 return
             if held:
                 self._size += len(line)
                 if len(held) >= MAX_LINES or self._size > LIMIT:
                     self._again.append(line)
+                    self._wary = True
                     return
             else:
-                self._suspect = False
+                self._suspect = self._wary
+                self._wary = self._wary and '"' not in line
             held.append(line)
             yield line
         self._more = False
@@ -125,7 +129,7 @@ class Records:
             fields[:] = fields or [""]
         if self._suspect and self._shape.quotes and stray_quote(self.raw(), self._shape.delimiter):
             raise _Broken("a quote stands in the middle of a field")
-        if len(held) > 1 and (len(fields) != width or self._looks_merged()):
+        if len(held) > 1 and (len(fields) != width or self._looks_merged(fields)):
             raise _Broken("merges")
         if len(fields) != width:
             many = "more" if len(fields) > width else "fewer"
@@ -136,16 +140,20 @@ class Records:
             self._ledger.notes[f"records over {MANY_LINES} lines"] += 1
         return True
 
-    def _looks_merged(self) -> bool:
-        """Tell whether the lines a quote runs over look like rows: right width, and a known label in its place."""
-        shape, inner = self._shape, self._held[1:-1] or self._held[1:]
-        if shape.width == 1:
-            return False
-        rows = [line.rstrip("\r\n").split(shape.delimiter) for line in inner]
-        rows = [row for row in rows if len(row) == shape.width]
+    def _looks_merged(self, fields: list[str]) -> bool:
+        """Tell whether lines a quote runs over are rows of their own: right width, a known label in its place.
+
+        The first line has its label before an opening quote, the last one after the closing one, in a sound record
+        too; so they count only where the label stands on the other side. Without labels, three rows in a row must fit.
+        """
+        shape, held = self._shape, self._held
         if shape.label_at is None:
-            return len(inner) >= 3 and len(rows) == len(inner)
-        return any(row[shape.label_at].strip('"') in shape.labels for row in rows)
+            inner = [line.rstrip("\r\n").split(shape.delimiter) for line in held[1:-1]]
+            return shape.width > 1 and len(inner) >= 3 and all(len(row) == shape.width for row in inner)
+        opened = next(at for at, cell in enumerate(fields) if "\n" in cell or "\r" in cell)
+        lines = held[shape.label_at <= opened : len(held) - (shape.label_at >= opened)]
+        rows = [line.rstrip("\r\n").split(shape.delimiter) for line in lines]
+        return any(len(row) == shape.width and row[shape.label_at].strip('"') in shape.labels for row in rows)
 
     def _blame(self, line: int, error: Exception) -> None:
         """Reject the record up to the line where its quote opened; what it swallowed after that is read again."""
@@ -155,11 +163,11 @@ class Records:
         todo = 'close it there; write a quote inside a quoted text twice ("")'
         if isinstance(error, _Broken) and last == line:
             wrong = str(error)
-        elif last == opened:
-            wrong = "text follows a closing quote" if self._more else "a quote opens here and is never closed"
-            wrong = wrong if "end of data" not in str(error) else "a quote opens here and is never closed"
         elif "end of data" in str(error):
-            wrong = f"a quote opens here and is not closed by line {last:,}"
+            end = f"not closed by line {last:,}" if self._more else "never closed"
+            wrong = f"a quote opens here and is {end}"
+        elif last == opened:
+            wrong = "text follows a closing quote"
         else:
             wrong = f"a quote opens here and merges lines {opened:,} to {last:,}"
         raw = "".join(self._held[: at + 1])

@@ -57,6 +57,7 @@ def decide(blob: Blob, wanted: str | None) -> tuple[Encoding, list[str]]:
             return Encoding(codec, len(mark), "by its BOM"), [f"encoding: {codec.upper()} (by its BOM)"]
     if wanted not in (None, "auto"):
         codec = codecs.lookup(str(wanted)).name.removesuffix("-sig")
+        codec += "-le" if codec in ("utf-16", "utf-32") else ""  # no BOM, or it would have decided
         return Encoding(codec, how="as told"), [f"encoding: {wanted} (as told)"]
     if wide := _wide(head):
         raise fatal(blob.name, "encoding", "looks like UTF-16 without a BOM", f"add --encoding {wide}")
@@ -109,10 +110,9 @@ def plausible_gb18030(data: bytes) -> bool:
     >>> plausible_gb18030("房间很大".encode("gb18030")), plausible_gb18030("café au lait".encode("latin-1"))
     (True, False)
     """
-    runs = [run for run in _HIGH.findall(data)]
-    long_runs = sum(len(run) >= 4 for run in runs)
-    if not runs or long_runs < 0.6 * len(runs):
-        return False
+    runs = _HIGH.findall(data)
+    if not runs or sum(len(run) for run in runs if len(run) >= 4) < 0.6 * sum(map(len, runs)):
+        return False  # accents of Latin text stand alone
     text = codecs.getincrementaldecoder("gb18030")(errors="replace").decode(b"".join(runs))
     usual = sum("\u4e00" <= c <= "\u9fff" or "\u3000" <= c <= "\u303f" or "\uff00" <= c <= "\uffef" for c in text)
     return usual >= 0.85 * sum(c > "\x7f" for c in text)
@@ -121,7 +121,7 @@ def plausible_gb18030(data: bytes) -> bool:
 def _two_lines(blob: Blob) -> list[str]:
     text = codecs.getincrementaldecoder("gb18030")(errors="replace").decode(blob.head(1 << 16))
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if not line.isascii()]
-    return [shown(line) for line in lines[:2]]
+    return [shown(line) for line in (lines[1:] if len(lines) > 2 else lines)[:2]]  # not the header
 
 
 def is_gb18030(blob: Blob) -> bool:
@@ -197,9 +197,11 @@ class Transcoded(io.RawIOBase):
         self._line, self._offset = 1, encoding.bom
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
+        """Return some text as UTF-8, nothing only at the end."""
         while True:
             block = self._stream.read(BLOCK if size < 0 else size)
             try:
@@ -214,5 +216,6 @@ class Transcoded(io.RawIOBase):
                 return text.encode()
 
     def close(self) -> None:
+        """Close the stream below."""
         self._stream.close()
         super().close()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from filbert.data.blobs import SUFFIXES, Blob, file_blob, guarded, member_blob, members
+from filbert.data.blobs import SUFFIXES, Blob, file_blob, guarded, member_blob, members, read_fully
 from filbert.data.columns import split_of
 from filbert.data.encodings import decode_text
 from filbert.data.ledger import Ledger, fatal
@@ -57,14 +57,17 @@ def folder_tree(root: Path) -> Tree:
     return Tree(str(root), walk, lambda name: file_blob(root / name), "/")
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:
+        raise fatal(str(folder), "folder", "is a link to a folder that holds it", "take the link away")
     with guarded(str(folder)):
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), above | {real})
         elif entry.is_file():
             yield Path(entry.path)
 
@@ -131,7 +134,7 @@ def _table_layout(tree: Tree) -> Layout:
         raise fatal(tree.name, "folder", f"holds several data sets: {listed}", "give the path of one")
     _refuse_twins(tree, named)
     order = {"train": 0, "validation": 1, "test": 2}
-    chosen: list[tuple[str | None, str]] = sorted(named, key=lambda item: (order[item[0]], item[1]))  # type: ignore[assignment]
+    chosen: list[tuple[str | None, str]] = [*sorted(named, key=lambda item: (order[item[0]], item[1]))]
     chosen = chosen or [(None, tables[0])]
     used = {name for _, name in chosen}
     return Layout(chosen, unused=[name for name in names if name not in used])
@@ -206,7 +209,8 @@ class ClassFolders:
             part = "unlabelled" if unlabelled else split or "all"
             if only is not None and part != only:
                 continue
-            place = Place(f"{self._tree.name}{self._tree.joint}{name}")
+            safe = name if name.isprintable() else ascii(name)[1:-1]  # a member's name may hold terminal codes
+            place = Place(f"{self._tree.name}{self._tree.joint}{safe}")
             text = self._read(place, opener, ledger)
             if text is not None:
                 yield part, place, text, None if unlabelled else label
@@ -219,7 +223,7 @@ class ClassFolders:
 
     def _read(self, place: Place, opener: Opener, ledger: Ledger) -> str | None:
         with guarded(place.file), closing(opener()) as stream:
-            data = stream.read(LIMIT + 1)
+            data = read_fully(stream, LIMIT + 1)
         try:
             if len(data) > LIMIT:
                 raise fatal(place.file, "text", f"is longer than {LIMIT // 2**20} MB", "split it, or take it away")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from filbert.data.ledger import fatal
 
-PATTERNS = [f"*.{kind}{packed}" for kind in ("parquet", "csv", "tsv", "jsonl", "json") for packed in ("", ".gz", ".zst")]
+PATTERNS = [
+    f"*.{kind}{packed}" for kind in ("parquet", "csv", "tsv", "jsonl", "json") for packed in ("", ".gz", ".zst")
+]
 SKIPPED = ["dataset_info*.json", "*/dataset_info*.json", ".*", "*config.json", "*.rejects.jsonl"]
 
 
@@ -31,9 +33,7 @@ def download(name: str) -> tuple[Path, list[str]]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(name, repo_type="dataset", allow_patterns=PATTERNS, ignore_patterns=SKIPPED)
-        )
+        folder = Path(snapshot_download(name, repo_type="dataset", allow_patterns=PATTERNS, ignore_patterns=SKIPPED))
     except LocalEntryNotFoundError:
         todo = "check the network, or HF_ENDPOINT and HF_HUB_OFFLINE; or give a local path"
         raise fatal(name, "hub", "is no path here, not in the cache, and the hub cannot be reached", todo) from None

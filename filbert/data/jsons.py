@@ -18,7 +18,7 @@ from filbert.data.encodings import BLOCK, Encoding, decode_text
 from filbert.data.ledger import Ledger, fatal
 from filbert.data.lines import LIMIT
 from filbert.data.sniff import ROWS, sample_lines
-from filbert.data.tables import Row, Table, _Lines
+from filbert.data.tables import LineTable, Row, Table
 from filbert.errors import DataError, Place, Problem, shown
 
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
@@ -95,10 +95,8 @@ def _check_surrogates(row: Row) -> None:
             raise ValueError(f"its {shown(key)} holds half a character (a lone surrogate): {shown(value)}")
 
 
-class JsonLines(_Lines):
+class JsonLines(LineTable):
     """One object a line."""
-
-    roles = None
 
     def __init__(self, blob: Blob, encoding: Encoding) -> None:
         super().__init__(blob, encoding)
@@ -113,22 +111,20 @@ class JsonLines(_Lines):
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row a line, blank lines left out."""
-        for number, line in self._numbered(ledger):
+        for number, line in self.numbered(ledger):
             if not line.strip():
                 ledger.notes["blank lines skipped"] += 1
                 continue
             try:
                 row = parse_row(line, roles)
             except ValueError as error:
-                ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct the line"), self._line)
+                ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct the line"), self.line)
                 continue
             yield number, row
 
 
-class JsonArray:
+class JsonArray(Table):
     """A JSON array of objects, streamed."""
-
-    roles = None
 
     def __init__(self, blob: Blob, encoding: Encoding) -> None:
         self.name, self._blob, self._encoding = blob.name, blob, encoding
@@ -172,38 +168,50 @@ class JsonArray:
                 raise fatal(self.name, "encoding", str(error), "correct the byte, or give --encoding") from None
 
     def _values(self) -> Iterator[tuple[int, object]]:
-        chunks, buffer, at, line = self._chunks(), "", 0, 1
-        expect = re.compile(r"\s*\[\s*")  # what stands before the next element
+        """Yield (line, element); only a chunk and the element that runs over its end are in memory."""
+        chunks, buffer, at, line, before = self._chunks(), "", 0, 1, _OPEN
         while True:
-            gap = expect.match(buffer, at)
-            end = re.compile(r"\s*\]\s*").match(buffer, at) if expect.pattern != r"\s*\[\s*" else None
             try:
-                if end is None:
-                    empty = gap and buffer[gap.end() : gap.end() + 1] == "]"
-                    if gap is None or gap.end() >= len(buffer):
-                        raise json.JSONDecodeError("an element or ] was expected", buffer, at)
-                    if empty:
-                        return
-                    value, stop = _DECODER.raw_decode(buffer, gap.end())
+                found = _element(buffer, at, before)
             except (_Twice, RecursionError) as error:
                 raise fatal(self.name, "row", f"{error or 'is nested too deeply'}", "correct it", line) from None
             except json.JSONDecodeError as error:
-                more = next(chunks, None)
-                if more is None or len(buffer) - at > LIMIT:
+                more = next(chunks, None) if len(buffer) - at <= LIMIT else None
+                if more is None:
                     wrong = f"is not JSON: {error.msg}: {shown(buffer[error.pos : error.pos + 40])}"
                     bad_line = line + buffer.count("\n", at, error.pos)
                     raise fatal(self.name, "row", wrong, "correct it", bad_line) from None
                 buffer, at = buffer[at:] + more, 0
                 continue
-            if end is not None:
-                return
-            line += buffer.count("\n", at, gap.end())  # type: ignore[union-attr]
+            if found is None:
+                break
+            start, value, stop = found
+            line += buffer.count("\n", at, start)
             yield line, value
-            line += buffer.count("\n", gap.end(), stop)  # type: ignore[union-attr]
-            at, expect = stop, re.compile(r"\s*,\s*")
+            line += buffer.count("\n", start, stop)
+            at, before = stop, _COMMA
+        rest = buffer[at:].lstrip().lstrip("[").lstrip().removeprefix("]")
+        if rest.strip() or any(more.strip() for more in chunks):
+            raise fatal(self.name, "row", f"more follows the end of the array: {shown(rest)}", "correct it", line)
 
 
-class Pairs:
+_OPEN, _COMMA, _CLOSE = re.compile(r"\s*\[\s*"), re.compile(r"\s*,\s*"), re.compile(r"\s*\]")
+
+
+def _element(buffer: str, at: int, before: re.Pattern[str]) -> tuple[int, object, int] | None:
+    """Return (start, element, stop) of the next one, None at the array's end; raises where the buffer ends first."""
+    if before is _COMMA and _CLOSE.match(buffer, at):
+        return None
+    gap = before.match(buffer, at)
+    if gap is None or gap.end() == len(buffer):
+        raise json.JSONDecodeError("an element or ] was expected", buffer, at)
+    if before is _OPEN and buffer[gap.end()] == "]":
+        return None
+    value, stop = _DECODER.raw_decode(buffer, gap.end())
+    return gap.end(), value, stop
+
+
+class Pairs(Table):
     """One split of a JSON object of splits, already in memory."""
 
     def __init__(self, name: str, values: list[object]) -> None:
@@ -230,6 +238,7 @@ class Pairs:
             self._current = value
             try:
                 row = to_row(value, roles)
+                _check_surrogates(row)
             except ValueError as error:
                 ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct it"), self.raw())
                 continue
@@ -243,8 +252,8 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str]) -> list[tuple[st
         return [(None, JsonArray(blob, encoding))]
     lines = [line for line in head.splitlines() if line.strip()]
     try:
-        first = _DECODER.decode(lines[0])
-    except ValueError:
+        first = _DECODER.decode(lines[0] if lines else "")
+    except (ValueError, RecursionError):
         first = None
     splits = isinstance(first, dict) and first and all(isinstance(value, list) for value in first.values())
     if isinstance(first, dict) and not splits:
@@ -277,5 +286,7 @@ def _splits(blob: Blob, encoding: Encoding, found: list[str]) -> list[tuple[str 
 
 def _not_splits(name: str, value: object) -> DataError:
     if isinstance(value, dict) and "data" in value and "paragraphs" in str(value["data"])[:2000]:
-        return fatal(name, "file", "is question answering in the SQuAD layout, not labelled texts", "see `filbert answer`")
+        return fatal(
+            name, "file", "is question answering in the SQuAD layout, not labelled texts", "see `filbert answer`"
+        )
     return fatal(name, "file", "is a JSON object without lists named train, dev or test", "save it as JSON lines")

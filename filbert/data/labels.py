@@ -65,9 +65,14 @@ def variant_lines(counts: Mapping[str, int]) -> list[str]:
     lines = []
     for usual, others in variants(counts):
         spelled = ", ".join(f"{shown(label)} ({counts[label]:,})" for label in (usual, *others))
-        merge = " ".join(f"--merge-labels {_quoted(f'{other}={usual}')}" for other in others)
+        merge = " ".join(merge_option(other, usual) for other in others)
         lines.append(f"warning: labels that look alike were kept apart: {spelled} — to merge them: {merge}")
     return lines
+
+
+def merge_option(label: str, target: str) -> str:
+    """Return the option that reads one label as another, ready to be pasted into a shell."""
+    return f"--merge-labels {_quoted(f'{label}={target}')}"
 
 
 def _quoted(text: str) -> str:
@@ -85,6 +90,14 @@ def check_classes(counts: Counter[str], file: str) -> None:
         raise DataError([problem])
     lone = [label for label in sort_labels(counts) if counts[label] < 2]
     todo = "add texts of it, or merge it: --merge-labels"
-    if lone:
-        wrong = "the class {} has one text for training"
-        raise DataError([Problem(Place(file), "label", wrong.format(shown(label)), todo) for label in lone])
+    if sum("," in label for label in lone) > len(lone) / 2 and len(lone) > 2:
+        todo = "these look like lists of labels: multi-label is not supported here"
+    usual = {other: first for first, others in variants(counts) for other in others}
+    problems = []
+    for label in lone:
+        wrong = f"the class {shown(label)} has one text for training"
+        same = usual.get(label)
+        cure = todo if same is None else f"merge it: {merge_option(label, same)}"
+        problems.append(Problem(Place(file), "label", wrong, cure))
+    if problems:
+        raise DataError(problems)

@@ -19,7 +19,7 @@ SHOWN_OF_LONG = 1_000  # bytes kept of a line over the limit
 
 
 class BadLine(str):
-    """A line that could not be read: its bytes with \\x escapes, what is wrong, and what to do."""
+    """A line that could not be read: its undecodable bytes escaped, what is wrong, and what to do."""
 
     wrong = ""
     todo = ""

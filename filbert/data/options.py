@@ -13,7 +13,7 @@ DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "space": " ", "pipe":
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the reader may be told; everything left out is found, and what was found is said.
+    r"""What the reader may be told; everything left out is found, and what was found is said.
 
     >>> ReadOptions(text="review", delimiter="tab").separator
     '\\t'

@@ -16,17 +16,15 @@ import pyarrow.parquet as pq
 from filbert.data.blobs import Blob, guarded
 from filbert.data.columns import Roles
 from filbert.data.ledger import Ledger, fatal
-from filbert.data.tables import Row
+from filbert.data.tables import Row, Table
 from filbert.errors import shown
 
 BATCH = 2_048  # rows; long texts of 50 kB make 100 MB of it
 SAMPLE = 500
 
 
-class Parquet:
+class Parquet(Table):
     """A Parquet file; one inside an archive is read into memory, since Parquet must be seekable."""
-
-    roles = None
 
     def __init__(self, blob: Blob) -> None:
         self.name, self._blob = blob.name, blob
@@ -79,7 +77,9 @@ class Parquet:
         if pa.types.is_floating(label) or pa.types.is_decimal(label):
             raise fatal(self.name, shown(roles.label), f"is of type {label}", "labels are strings or whole numbers")
         if pa.types.is_nested(label):
-            raise fatal(self.name, shown(roles.label), f"is of type {label}: multi-label is not supported", "choose one")
+            raise fatal(
+                self.name, shown(roles.label), f"is of type {label}: multi-label is not supported", "choose one"
+            )
 
     def _rows(self, batch: pa.RecordBatch) -> list[Row]:
         cells = [self._column(batch, at) for at in range(len(self.columns))]
@@ -126,4 +126,3 @@ def as_cell(value: object) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (list, dict)) else str(value)
-

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from filbert.data.blobs import Blob
 from filbert.data.columns import has_header, known_name
+from filbert.data.delimited import Records, Shape
 from filbert.data.encodings import BLOCK, Encoding
-from filbert.data.ledger import fatal
+from filbert.data.ledger import Ledger, fatal
 from filbert.data.lines import LIMIT
 from filbert.data.options import ReadOptions
 from filbert.errors import shown
@@ -60,40 +61,46 @@ def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
         rows = [line.rstrip("\r\n").split(" ", 1) for line in lines[:ROWS]]
         return _named(blob, options, delimiter, False, rows, bool(options.header))
     quotes = options.quotes if options.quotes is not None else find_quotes(lines, delimiter)
-    rows = parse(lines, delimiter, quotes)[:ROWS]
-    return _named(blob, options, delimiter, quotes, rows, has_header(rows, options))
+    rows = parse(lines, delimiter, quotes)[: ROWS + 1]
+    header = has_header(rows, options)
+    if header and len(rows) == 1:
+        raise fatal(blob.name, "file", "has a header but no rows", "add texts below it", line=1)
+    shape = Shape(delimiter, quotes, len(rows[0]) if header else _usual_width(rows))
+    # a broken record swallows lines in `parse`; Records gives them back, so the sample stays a good one
+    sound = [fields for _, fields in Records(lines[: 2 * ROWS], shape, blob.name, Ledger())][: ROWS + 1]
+    return _named(blob, options, delimiter, quotes, [rows[0], *sound[1:]] if header else sound or rows, header)
 
 
-def _named(
-    blob: Blob, options: ReadOptions, delimiter: str, quotes: bool, rows: list[list[str]], header: bool
-) -> Look:
+def _named(blob: Blob, options: ReadOptions, delimiter: str, quotes: bool, rows: list[list[str]], header: bool) -> Look:
     if not header:
-        width = Counter(len(row) for row in rows).most_common(1)[0][0]
-        columns = tuple(f"column {at + 1}" for at in range(width))
+        columns = tuple(f"column {at + 1}" for at in range(_usual_width(rows)))
         return Look(delimiter, quotes, False, columns, rows)
     names = [name.removeprefix("\ufeff") or f"column {at + 1}" for at, name in enumerate(rows[0])]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         wrong = f"the column {shown(twice[0])} stands {names.count(twice[0])} times"
         raise fatal(blob.name, "header", wrong, "rename one of them", line=1)
-    if len(rows) == 1:
-        raise fatal(blob.name, "file", "has a header but no rows", "add texts below it", line=1)
     return Look(delimiter, quotes, True, tuple(names), rows[1:])
+
+
+def _usual_width(rows: Sequence[Sequence[str]]) -> int:
+    return Counter(len(row) for row in rows).most_common(1)[0][0]
 
 
 def parse(lines: Sequence[str], delimiter: str, quotes: bool, *, strict: bool = False) -> list[list[str]]:
     """Return the sample's records, blank ones left out; raises csv.Error only when strict."""
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     csv.field_size_limit(max(csv.field_size_limit(), LIMIT + 1))
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=strict)
+    reader = csv.reader(
+        lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=strict
+    )
     return [row for row in reader if row]
 
 
 def find_delimiter(lines: Sequence[str], suffix: str) -> str:
-    """Return the delimiter that cuts most lines into the same number of fields; a file's name only breaks ties.
+    r"""Return the delimiter that cuts most lines into the same number of fields; a file's name only breaks ties.
 
-    >>> find_delimiter(["a , b\\t1\\n", "c\\t0\\n"], ".csv")
-    '\\t'
+    >>> find_delimiter(["a , b\t1\n", "c\t0\n"], ".csv")
+    '\t'
     """
     usual = "\t" if suffix == ".tsv" else ","
     scores = {delimiter: _evenness(lines[:ROWS], delimiter) for delimiter in CANDIDATES}

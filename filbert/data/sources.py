@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from filbert.data.blobs import Blob, file_blob, kind_of
+from filbert.data.blobs import Blob, file_blob, guarded, kind_of
 from filbert.data.columns import SPLITS, Roles, choose, plain
 from filbert.data.encodings import decide
 from filbert.data.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
@@ -102,7 +102,6 @@ class Source:
             ledger.close()
 
     def _folder_examples(self, body: ClassFolders, ledger: Ledger, only: str | None) -> Iterator[tuple[str, Example]]:
-        merge = self._options.merge_labels
         for split, place, text, label in body.texts(ledger, only):
             if not visible(text):
                 if self._labelled:
@@ -111,7 +110,15 @@ class Source:
                 text = ""
             ledger.accepted += 1
             row = {"file": place.file, "text": text, "label": label or ""}
-            yield split, Example(text, merge.get(label, label) if label else None, place, row)
+            yield split, Example(text, self._merged(label, ledger) if label else None, place, row)
+
+    def _merged(self, label: str, ledger: Ledger) -> str:
+        """Return the label it is to be read as."""
+        target = self._options.merge_labels.get(label)
+        if target is None:
+            return label
+        ledger.notes[merge_note(label, target)] += 1
+        return target
 
     def _table_examples(
         self, split: str, table: Table, roles: Roles, ledger: Ledger, only: str | None
@@ -139,9 +146,14 @@ class Source:
                     continue
                 label = None
             elif merge:
-                label = merge.get(label, label)
+                label = self._merged(label, ledger)
             ledger.accepted += 1
             yield split, Example(text, label, Place(name, line), row)
+
+
+def merge_note(label: str, target: str) -> str:
+    """Return how a merged label is counted in the ledger's notes."""
+    return f"texts with the label {shown(label)} read as {shown(target)}"
 
 
 def _empty(place: Place, column: str) -> Problem:
@@ -167,7 +179,11 @@ def open_source(
     options = options or ReadOptions()
     found: list[str] = []
     local = Path(path)
-    if not local.exists():
+    with guarded(str(path)):
+        there = local.exists()
+    if there and not (local.is_file() or local.is_dir()):
+        raise fatal(str(path), "file", "is a pipe or device, which cannot be read twice", "save it to a file first")
+    if not there:
         if not is_hub_id(str(path)):
             raise fatal(str(path), "file", "does not exist", "check the path")
         local, lines = download(str(path))
@@ -201,20 +217,22 @@ def _open_tree(
         found.append(f"format: {what} of texts in a folder per class")
         return ClassFolders(tree, layout, options.encoding, labelled=labelled)
     tables: list[tuple[str | None, Table]] = []
+    said: dict[str, list[str]] = {}  # what was found → in which files, so that it is said once
     for split, name in layout.tables:
         lines: list[str] = []
         opened = _open_file(tree.blob(name), options, lines, labelled)
-        found += [f"{name} — {line}" for line in lines]
+        for line in lines:
+            said.setdefault(line, []).append(name)
         tables += [(split or inner, table) for inner, table in opened]
+    for line, names in said.items():
+        found.append(line if len(names) == len(layout.tables) else f"{', '.join(names)} — {line}")
     if layout.unused:
         more = f" and {len(layout.unused) - 8} more" if len(layout.unused) > 8 else ""
         found.append(f"not used: {', '.join(layout.unused[:8])}{more}")
     return _with_roles(tables, options, found, labelled)
 
 
-def _open_file(
-    blob: Blob, options: ReadOptions, found: list[str], labelled: bool
-) -> list[tuple[str | None, Table]]:
+def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: bool) -> list[tuple[str | None, Table]]:
     """Return the tables of one file by what it holds, its name only where that leaves a choice."""
     if kind_of(blob.head(16)) == "parquet":
         return _said([(None, Parquet(blob))], found)

@@ -17,7 +17,7 @@ import numpy as np
 from filbert.data.labels import check_classes, sort_labels, variant_lines
 from filbert.data.ledger import Ledger, fatal
 from filbert.data.options import ReadOptions
-from filbert.data.sources import open_source
+from filbert.data.sources import merge_note, open_source
 from filbert.errors import shown
 from filbert.records import Example
 
@@ -63,9 +63,11 @@ def load_splits(
     ledger.finish()
     train = parts["train"] + parts["all"]
     if not train:
-        raise fatal(str(path), "split", "has no texts to train on", "name the training part train")
+        rest = ", ".join(f"{count:,} {what}" for what, count in sorted(ledger.notes.items()))
+        wrong = "has no labelled texts to train on" + (f" ({rest})" if rest else "")
+        raise fatal(str(path), "split", wrong, "name the training part train, or give another file")
     splits = make_splits(train, seed, parts["validation"] or None, parts["test"] or None, name=str(path))
-    found += _notes(ledger, options, splits) + splits.found
+    found += _notes(ledger, options) + splits.found
     return Splits(
         splits.train, splits.validation, splits.test, splits.labels, found, ledger.counts(), splits.fingerprint
     )
@@ -89,14 +91,13 @@ def _read(
         parts[split].append(example)
 
 
-def _notes(ledger: Ledger, options: ReadOptions, splits: Splits) -> list[str]:
+def _notes(ledger: Ledger, options: ReadOptions) -> list[str]:
     lines = ["rows: " + ", ".join(f"{count:,} {name}" for name, count in ledger.counts().items())]
     lines += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
     if ledger.quarantined:
         lines.append(f"warning: {ledger.quarantined:,} bad rows were left out and kept in {ledger.rejects}")
-    merged = {target for target in options.merge_labels.values()}
-    unknown = sorted(merged - set(splits.labels))
-    return lines + [f"warning: no text has the label {shown(label)} of --merge-labels" for label in unknown]
+    unseen = [f"{a}={b}" for a, b in options.merge_labels.items() if not ledger.notes[merge_note(a, b)]]
+    return lines + [f"warning: --merge-labels {shown(pair)} met no such label" for pair in unseen]
 
 
 def make_splits(
@@ -119,13 +120,20 @@ def make_splits(
     made = not held
     if made:
         train, held = _divide(train, seed)
+        if not held:
+            wrong = "has no text that can be kept for validation: each class is one text repeated"
+            raise fatal(name, "text", wrong, "give more texts, or a validation file")
     tested = list(test or [])
     labels = sort_labels(_label(example) for example in examples)
     _refuse_unknown(labels, held, tested, name)
-    found = variant_lines(Counter(_label(example) for part in (examples, held * (not made), tested) for example in part))
+    found = variant_lines(
+        Counter(_label(example) for part in (examples, held * (not made), tested) for example in part)
+    )
     how = f" (made from train, seed {seed})" if made else ""
     found.append(f"texts: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test")
-    found.append(f"labels: {len(labels)} ({', '.join(shown(label, 30) for label in labels[:10])}{' …' * (len(labels) > 10)})")
+    found.append(
+        f"labels: {len(labels)} ({', '.join(shown(label, 30) for label in labels[:10])}{' …' * (len(labels) > 10)})"
+    )
     found += _duplicates(examples, held if not made else [], tested)
     return Splits(train, held, tested, labels, found, {}, fingerprint(train, held, tested))
 
@@ -143,35 +151,42 @@ def _divide(examples: list[Example], seed: int) -> tuple[list[Example], list[Exa
     by_label: dict[str, list[list[int]]] = defaultdict(list)
     for members in groups.values():
         by_label[_label(examples[members[0]])].append(members)
-    sizes = Counter(_label(example) for example in examples)
-    share = min(SHARE, MOST / len(examples))
+    left = Counter(_label(example) for example in examples)
+    wanted = _quotas(left)
     random = np.random.default_rng(seed)
     chosen: set[int] = set()
-    left = Counter(sizes)
     for label in sorted(by_label):
-        _take(by_label[label], max(1, round(sizes[label] * share)), examples, random, chosen, left)
+        shuffled = [by_label[label][at] for at in random.permutation(len(by_label[label]))]
+        _take(shuffled, wanted[label], examples, chosen, left)
     train = [example for at, example in enumerate(examples) if at not in chosen]
     return train, [examples[at] for at in sorted(chosen)]
 
 
-def _take(
-    groups: list[list[int]],
-    wanted: int,
-    examples: list[Example],
-    random: np.random.Generator,
-    chosen: set[int],
-    left: Counter[str],
-) -> None:
+def _quotas(sizes: Counter[str]) -> dict[str, int]:
+    """Share the validation part among the classes by largest remainder, at least one text each.
+
+    >>> _quotas(Counter(a=196, b=4))
+    {'a': 19, 'b': 1}
+    """
+    count = sizes.total()
+    total = min(MOST, round(SHARE * count))
+    exact = {label: size * total / count for label, size in sizes.items()}
+    quotas = {label: max(1, int(share)) for label, share in exact.items()}
+    for label in sorted(exact, key=lambda label: (quotas[label] - exact[label], label)):
+        if sum(quotas.values()) >= total:
+            break
+        quotas[label] += 1
+    return quotas
+
+
+def _take(groups: list[list[int]], wanted: int, examples: list[Example], chosen: set[int], left: Counter[str]) -> None:
     """Add groups to `chosen` until `wanted` texts are; never a class's last text, nor far more than wanted."""
     taken = 0
-    for at in random.permutation(len(groups)):
-        if taken >= wanted:
-            return
-        members = groups[at]
+    smallest = min(groups, key=len)
+    for at, members in enumerate([*groups, smallest]):
+        fits = len(members) <= wanted - taken or (at == len(groups) and taken == 0)  # nothing fitted: the smallest
         cost = Counter(_label(examples[member]) for member in members)
-        if len(members) > wanted - taken and len(members) > 1:
-            continue
-        if all(left[label] - count >= 1 for label, count in cost.items()):
+        if taken < wanted and fits and all(left[label] - count >= 1 for label, count in cost.items()):
             chosen.update(members)
             left.subtract(cost)
             taken += len(members)

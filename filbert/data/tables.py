@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
 
 from filbert.data.blobs import Blob
 from filbert.data.columns import Roles
@@ -24,28 +23,26 @@ Row = dict[str, str]
 FASTTEXT = re.compile(r"((?:__label__\S+[ \t]+)*__label__\S+)(?:[ \t]+|$)(.*)", re.DOTALL)
 
 
-class Table(Protocol):
+class Table:
     """Rows of one file with named columns."""
 
     name: str
     columns: tuple[str, ...]
     sample: Sequence[Mapping[str, str]]
     found: list[str]
-    roles: Roles | None  # where the format itself says what is text and what is label
+    roles: Roles | None = None  # where the format itself says what is text and what is label
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield (line from 1, the whole row as strings); problems go to the ledger."""
-        ...
+        raise NotImplementedError
 
     def raw(self) -> str:
         """Return the row last yielded as it stands in the file."""
-        ...
+        raise NotImplementedError
 
 
-class Delimited:
+class Delimited(Table):
     """A CSV or TSV file."""
-
-    roles = None
 
     def __init__(self, blob: Blob, encoding: Encoding, options: ReadOptions) -> None:
         self.name, self._blob, self._encoding = blob.name, blob, encoding
@@ -66,7 +63,7 @@ class Delimited:
         """Yield the sound records."""
         columns, seen = self.columns, self._look
         label_at = columns.index(roles.label) if roles.label in columns else None
-        labels = frozenset(row[roles.label] for row in self.sample) if roles.label in columns else frozenset()  # type: ignore[index]
+        labels = frozenset(row.get(roles.label or "", "") for row in self.sample) - {""}
         shape = Shape(seen.delimiter, seen.quotes, len(columns), label_at, labels)
         self._records = records = Records(read_lines(self._blob, self._encoding), shape, self.name, ledger)
         iterator = iter(records)
@@ -84,28 +81,28 @@ def _generated(names: list[str], columns: tuple[str, ...]) -> bool:
     return len(names) == len(columns) and all(a in (b, "") for a, b in zip(names, columns, strict=True))
 
 
-class _Lines:
+class LineTable(Table):
     """What the formats of one row a line have in common."""
 
     def __init__(self, blob: Blob, encoding: Encoding) -> None:
         self.name, self._blob, self._encoding = blob.name, blob, encoding
-        self._line = ""
+        self.line = ""
 
     def raw(self) -> str:
         """Return the current line."""
-        return self._line
+        return self.line
 
-    def _numbered(self, ledger: Ledger) -> Iterator[tuple[int, str]]:
+    def numbered(self, ledger: Ledger) -> Iterator[tuple[int, str]]:
         """Yield (number, line without its end), unreadable lines left to the ledger."""
         for number, line in enumerate(read_lines(self._blob, self._encoding), 1):
             if isinstance(line, BadLine):
                 ledger.reject(Problem(Place(self.name, number), "row", line.wrong, line.todo), line, cut=line.cut)
                 continue
-            self._line = line
+            self.line = line
             yield number, line.rstrip("\r\n")
 
 
-class Words(_Lines):
+class Words(LineTable):
     """`label text`: the first word is the label, the rest of the line the text (TREC)."""
 
     columns = ("column 1", "column 2")
@@ -115,22 +112,22 @@ class Words(_Lines):
         lines = [line.rstrip("\r\n").split(" ", 1) for line in sample_lines(blob, encoding)]
         self.sample = [dict(zip(self.columns, row, strict=True)) for row in lines if len(row) == 2]
         self.found = ["format: first word is the label, the rest of the line the text"]
-        self.roles: Roles | None = Roles("column 2", "column 1", how="columns — text: 2, label: 1")
+        self.roles = Roles("column 2", "column 1", how="columns — text: 2, label: 1")
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row for each line that is not blank."""
-        for number, line in self._numbered(ledger):
+        for number, line in self.numbered(ledger):
             fields = line.split(" ", 1)
             if len(fields) == 2:
                 yield number, {"column 1": fields[0], "column 2": fields[1]}
             elif line:
                 problem = Problem(Place(self.name, number), "row", "has one word only", "write: label, space, text")
-                ledger.reject(problem, self._line)
+                ledger.reject(problem, self.line)
             else:
                 ledger.notes["blank lines skipped"] += 1
 
 
-class FastText(_Lines):
+class FastText(LineTable):
     """`__label__x text`, one label a line."""
 
     columns = ("label", "text")
@@ -139,11 +136,11 @@ class FastText(_Lines):
         super().__init__(blob, encoding)
         self.sample: list[Row] = []
         self.found = ["format: fastText lines"]
-        self.roles: Roles | None = Roles("text", "label", how="columns — text and __label__ as fastText has them")
+        self.roles = Roles("text", "label", how="columns — text and __label__ as fastText has them")
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row a line; a line with several labels is a problem."""
-        for number, line in self._numbered(ledger):
+        for number, line in self.numbered(ledger):
             if not line:
                 ledger.notes["blank lines skipped"] += 1
                 continue
@@ -152,12 +149,12 @@ class FastText(_Lines):
             if match and len(names) > 1:
                 wrong = f"has {len(names)} labels: {shown(match[1])}"
                 todo = "multi-label is not supported here: keep one label a line"
-                ledger.reject(Problem(Place(self.name, number), "label", wrong, todo), self._line)
+                ledger.reject(Problem(Place(self.name, number), "label", wrong, todo), self.line)
                 continue
             yield number, {"label": names[0], "text": match[2] if match else line}
 
 
-class PlainText(_Lines):
+class PlainText(LineTable):
     """One text a line, to be scored."""
 
     columns = ("text",)
@@ -166,9 +163,9 @@ class PlainText(_Lines):
         super().__init__(blob, encoding)
         self.sample: list[Row] = []
         self.found = ["format: one text a line"]
-        self.roles: Roles | None = Roles("text")
+        self.roles = Roles("text")
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield every line, blank ones too: a row must come out for each that went in."""
-        for number, line in self._numbered(ledger):
+        for number, line in self.numbered(ledger):
             yield number, {"text": line}

@@ -101,11 +101,16 @@ class Spans:
         return Group(first, last, end - begin, longest, pick, keep_R, bias_GL[:, None, None, :])
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Cut the last dimension into heads: (…, D) → (…, H, E)."""
+    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
+
+
 def attend_readable(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     """Attend within each text, one text at a time: the definition (Vaswani et al. 2017, equation 1) → context_TD."""
     contexts = []
     for first, last in spans.bounds:
-        q_HLE, k_HLE, v_HLE = qkv_T3D[first:last].unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)
+        q_HLE, k_HLE, v_HLE = split_heads(qkv_T3D[first:last], heads).permute(1, 2, 0, 3)
         scores_HLL = q_HLE @ k_HLE.transpose(-1, -2) / q_HLE.shape[-1] ** 0.5
         contexts.append((scores_HLL.softmax(-1) @ v_HLE).transpose(0, 1).flatten(1))
     return torch.cat(contexts)
@@ -121,7 +126,7 @@ def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
 def _attend_cuda(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    q_THE, k_THE, v_THE = qkv_T3D.unflatten(-1, (heads, -1)).unbind(1)
+    q_THE, k_THE, v_THE = split_heads(qkv_T3D, heads).unbind(1)
     starts, longest = spans.cumulative
     context_THE = varlen_attn(q_THE, k_THE, v_THE, starts, starts, longest, longest)
     assert isinstance(context_THE, Tensor)
@@ -142,7 +147,7 @@ def _gather(parts_PGHLE: Tensor, group: Group) -> Tensor:
 
 
 class _Grouped(torch.autograd.Function):
-    """Attention over groups of like length. The softmax P is kept: recomputing it costs a fifth of the backward pass."""
+    """Attention over groups of like length; the softmax is kept: recomputing it costs a fifth of the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
@@ -175,7 +180,7 @@ class _Grouped(torch.autograd.Function):
                 grad_GHLE = grad_GHLE * torch.isfinite(group.bias_G11L).transpose(-1, -2)
             grad_v = torch.matmul(p_GHLL.transpose(-1, -2), grad_GHLE)
             grad_p = torch.matmul(grad_GHLE, v.transpose(-1, -2))
-            grad_s = torch._softmax_backward_data(grad_p, p_GHLL, -1, p_GHLL.dtype)  # type: ignore[no-untyped-call]
+            grad_s = torch._softmax_backward_data(grad_p, p_GHLL, -1, p_GHLL.dtype)
             grad_q = torch.matmul(grad_s, k) * ctx.scale
             grad_k = torch.matmul(grad_s.transpose(-1, -2), q) * ctx.scale
             parts = torch.stack((grad_q, grad_k, grad_v))
@@ -188,8 +193,8 @@ def attend_first(q_BD: Tensor, kv_T2D: Tensor, spans: Spans, heads: int) -> Tens
 
     A classifier reads nothing but [CLS], so its last layer needs one query per text: a sixth of MiniLM-L6's work saved.
     """
-    q_BHE = q_BD.float().unflatten(-1, (heads, -1))
-    k_THE, v_THE = kv_T2D.float().unflatten(-1, (heads, -1)).unbind(1)
+    q_BHE = split_heads(q_BD.float(), heads)
+    k_THE, v_THE = split_heads(kv_T2D.float(), heads).unbind(1)
     text_T = spans.text_T
     scores_TH = (q_BHE[text_T] * k_THE).sum(-1) / k_THE.shape[-1] ** 0.5
     index_TH = text_T[:, None].expand_as(scores_TH)
@@ -198,4 +203,5 @@ def attend_first(q_BD: Tensor, kv_T2D: Tensor, spans: Spans, heads: int) -> Tens
     weights_TH = (scores_TH - largest_BH[text_T]).exp()
     total_BH = empty_BH.index_add(0, text_T, weights_TH)
     context_BHE = torch.zeros_like(q_BHE).index_add(0, text_T, weights_TH[..., None] * v_THE)
-    return (context_BHE / total_BH[..., None]).flatten(1).to(q_BD.dtype)
+    context_BD: Tensor = (context_BHE / total_BH[..., None]).flatten(1)
+    return context_BD.to(q_BD.dtype)

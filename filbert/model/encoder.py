@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
-from filbert.model.attention import Spans, attend, attend_first
+from filbert.model.attention import Spans, attend, attend_first, split_heads
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -82,7 +82,7 @@ class Layer(nn.Module):
 
     def forward(self, hidden_TD: Tensor, spans: Spans) -> Tensor:
         """hidden_TD → hidden_TD."""
-        qkv_T3D = self.qkv(hidden_TD).unflatten(-1, (3, -1))
+        qkv_T3D = split_heads(self.qkv(hidden_TD), 3)
         return self._rest(attend(qkv_T3D, spans, self.heads), hidden_TD)
 
     def first_only(self, hidden_TD: Tensor, spans: Spans) -> Tensor:
@@ -90,8 +90,8 @@ class Layer(nn.Module):
         width = hidden_TD.shape[-1]
         first_BD = hidden_TD[spans.first_B]
         q_BD = F.linear(first_BD, self.qkv.weight[:width], self.qkv.bias[:width])
-        kv_T2D = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:]).unflatten(-1, (2, -1))
-        return self._rest(attend_first(q_BD, kv_T2D, spans, self.heads), first_BD)
+        kv_TD = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:])
+        return self._rest(attend_first(q_BD, split_heads(kv_TD, 2), spans, self.heads), first_BD)
 
     def _rest(self, context: Tensor, residual: Tensor) -> Tensor:
         hidden = self.attention_norm(self.dropout(self.out(context), residual))

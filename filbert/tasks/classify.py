@@ -40,7 +40,7 @@ def features(encoding: Encoding, tokenizer: Tokenizer, max_length: int, target: 
 
 
 class Classifier(nn.Module):
-    """Encoder, pooler and a fully connected layer to the classes; the head computes in fp32 whatever the encoder does."""
+    """Encoder, pooler and a fully connected layer to the classes; the head always computes in fp32."""
 
     def __init__(self, encoder: Encoder, classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -61,8 +61,8 @@ class Tokenizer:
         backend.add_special_tokens([token for token in SPECIALS if token in vocab])
         if "[SEP]" in vocab and "[CLS]" in vocab:
             backend.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
-        settings = {"do_lower_case": lowercase, "strip_accents": strip_accents, "tokenize_chinese_chars": han}
-        return cls(backend, settings)
+        rules = {"do_lower_case": lowercase, "strip_accents": strip_accents, "tokenize_chinese_chars": han}
+        return cls(backend, dict(rules))
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
@@ -87,7 +87,7 @@ class Tokenizer:
         )
 
     def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
-        """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) only on request: they cost a third."""
+        """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
         run = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
         return [
             Encoding(
@@ -119,7 +119,7 @@ class Tokenizer:
 
 
 def _scalar(text: str) -> str:
-    """Replace lone surrogates, which no UTF-8 tokenizer can take, by U+FFFD: one code point for one, so offsets hold."""
+    """Replace lone surrogates, which are no UTF-8, by U+FFFD: one code point for one, so offsets hold."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

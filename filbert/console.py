@@ -1,0 +1,232 @@
+"""The terminal's side: what is said, how far a run is, and text that can do nothing to the terminal.
+
+    talk     notices and progress, on stderr: a bar that moves on a terminal, a line now and then in a log
+    results  what was asked for, on stdout, so that it can be piped
+
+Whatever comes from a file (texts, labels, names) is escaped before it is shown and never read as markup. rich is loaded
+only where there is a terminal to draw on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+PATIENCE = 10.0  # seconds between two lines of progress in a log, at least
+SILENCE = 60.0  # and at most, while something goes on
+STEP = 0.05  # of the way, else a line is not worth it
+WIDTH = 30  # terminal cells of a label, longer ones are cut
+BAR = 24  # terminal cells of a probability of 1
+TOP = 10  # classes shown of one text's probabilities
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def safe(text: str) -> str:
+    r"""Return text with control, bidirectional and other invisible characters spelled out; line breaks stay.
+
+    >>> print(safe("a\x1b[31m\u202eb\u3000中"))
+    a\x1b[31m\u202eb　中
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\u3000\u00a0" else ascii(c)[1:-1] for c in text)
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Chinese takes two a character, accents that combine none.
+
+    >>> cells("ab"), cells("正面")
+    (2, 4)
+    """
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+
+
+def fitted(text: str, width: int = WIDTH) -> str:
+    """Return text on one line, escaped and cut to a width in terminal columns.
+
+    >>> fitted("一二三四", 6)
+    '一二…'
+    """
+    line = safe(text.replace("\n", "↵"))
+    if cells(line) <= width:
+        return line
+    while cells(line) > width - 1:
+        line = line[:-1]
+    return line + "…"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Return rows as aligned lines, the columns named in `right` flush right; cells must be safe already.
+
+    >>> table([("label", "texts"), ("好", "12")], right=[1])
+    ['label  texts', '好        12']
+    """
+    widths = [max(cells(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        padded = [
+            " " * (width - cells(cell)) + cell if i in right else cell + " " * (width - cells(cell))
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def bars(probabilities: Mapping[str, float]) -> list[str]:
+    """Return one line per class, the most probable first: label, percent and a bar.
+
+    >>> bars({"bad": 0.25, "good": 0.75})
+    ['good  75.0 %  ██████████████████', 'bad   25.0 %  ██████']
+    """
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    rows = [(fitted(label), f"{100 * p:.1f} %", _bar(p)) for label, p in ranked[:TOP]]
+    lines = table(rows, right=[1])
+    if len(ranked) > TOP:
+        rest = sum(p for _, p in ranked[TOP:])
+        lines.append(f"… and {len(ranked) - TOP:,} more classes, together {100 * rest:.1f} %")
+    return lines
+
+
+def _bar(share: float) -> str:
+    eighths = round(share * BAR * 8)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def span_of_time(seconds: float) -> str:
+    """Return how long something still takes, for people.
+
+    >>> span_of_time(7.4), span_of_time(75), span_of_time(4000)
+    ('7 s', '1:15 min', '1 h 6 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def figures_line(figures: Mapping[str, float]) -> str:
+    """Return the figures beside a bar: speed, loss, time left.
+
+    >>> figures_line({"tokens_per_second": 12345.6, "loss": 0.41234, "seconds_left": 75})
+    '12,346 tokens/s · loss 0.412 · 1:15 min left'
+    """
+    said = []
+    for name, value in figures.items():
+        if name == "seconds_left":
+            said.append(f"{span_of_time(value)} left")
+        elif name.endswith("_per_second"):
+            said.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
+        else:
+            said.append(f"{name} {value:.3f}")
+    return " · ".join(said)
+
+
+class Screen:
+    """Tells a person what goes on; a `train.Watcher`. Use it as a context manager, so that no bar is left behind.
+
+    On a terminal there is a bar under the lines; elsewhere a line at most every ten seconds. `results` False keeps
+    stdout for the one JSON object.
+    """
+
+    def __init__(self, *, results: bool = True) -> None:
+        self._results = results
+        self._terminal = _console(sys.stderr)
+        self._stdout = _console(sys.stdout) if results else None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage, self._told, self._told_share = "", 0.0, 0.0
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.clear()
+
+    def say(self, text: str, *, indent: int = 0) -> None:
+        """Tell one notice."""
+        line = safe(text)
+        if self._terminal is None:
+            print(" " * indent + line.replace("\n", "\n" + " " * indent), file=sys.stderr, flush=True)
+            return
+        from rich.padding import Padding
+        from rich.text import Text
+
+        style = "yellow" if line.startswith("warning:") else "dim" if indent else ""
+        self._terminal.print(Padding(Text(line, style), (0, 0, 0, indent)))
+
+    def show(self, *lines: str, style: str = "") -> None:
+        """Print result lines on stdout; nothing when that is kept for JSON."""
+        if not self._results:
+            return
+        self.clear()
+        for line in lines:
+            if self._stdout is None:
+                print(safe(line))
+            else:
+                from rich.text import Text
+
+                self._stdout.print(Text(safe(line), style), soft_wrap=True)
+        sys.stdout.flush()
+
+    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
+        """Show how far a stage has come; a total of 0 is unknown. It shows until another one begins, or `clear`."""
+        if stage != self._stage:
+            self.clear()
+            self._stage, self._told, self._told_share = stage, time.monotonic(), 0.0
+        if self._terminal is not None:
+            self._draw(stage, done, total, figures)
+            return
+        waited, share = time.monotonic() - self._told, done / total if total else 0.0
+        if waited >= SILENCE or (waited >= PATIENCE and (not total or share - self._told_share >= STEP)):
+            self._told, self._told_share = time.monotonic(), share
+            rest = figures_line(figures)
+            self.say(f"{stage}: {_so_far(done, total)}{' · ' * bool(rest)}{rest}")
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar, self._task, self._stage = None, None, ""
+
+    def _draw(self, stage: str, done: float, total: float, figures: Mapping[str, float]) -> None:
+        known = {"total": total or None, "completed": done}
+        words = {"far": _so_far(done, total), "rest": figures_line(figures)}
+        if self._bar is None or self._task is None:
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[far]}", markup=False),
+                TextColumn("{task.fields[rest]}", markup=False, style="dim"),
+            )
+            self._bar = Progress(*columns, console=self._terminal, transient=True, refresh_per_second=4)
+            self._task = self._bar.add_task(safe(stage), **known, **words)  # type: ignore[arg-type]
+            self._bar.start()
+        else:
+            self._bar.update(self._task, **known, **words)  # type: ignore[arg-type]
+
+
+def _so_far(done: float, total: float) -> str:
+    if not total:
+        return f"{done:,.0f}"
+    return f"{done / total:4.0%}" if total == 1 else f"{done:,.0f} of {total:,.0f}"
+
+
+def _console(stream: TextIO) -> Console | None:
+    """Return a rich console where a person looks at the stream, else None."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+    from rich.console import Console
+
+    return Console(file=stream, markup=False, highlight=False, emoji=False)

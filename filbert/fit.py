@@ -1,0 +1,451 @@
+"""From labelled texts to a finished run folder: everything `filbert fit` and the estimator do, in order.
+
+    splits → base → features → train → calibrate → save → score what was saved → baseline → report
+
+The model that is scored is the one that was written and opened again, so the report speaks of what people will use.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score, log_loss
+from torch import Tensor
+
+import filbert
+from filbert import metrics
+from filbert.bases import Base, find_base
+from filbert.checkpoint import load_base, save_model, write_json
+from filbert.config import EncoderConfig, TrainConfig
+from filbert.data.splits import Splits
+from filbert.engine import best_device, load
+from filbert.errors import ConfigError, TrainingError
+from filbert.evaluate import baseline, length_profile, mistakes
+from filbert.model.encoder import Encoder
+from filbert.model.forward import Tensors, outputs, working_dtype
+from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
+from filbert.report import write_report
+from filbert.tasks import classify
+from filbert.text.tokenizer import Tokenizer
+from filbert.text.vocab import learn
+from filbert.train import (
+    Loop,
+    Plan,
+    Silent,
+    Trained,
+    Watcher,
+    default_learning_rate,
+    measure_speed,
+    plan,
+)
+
+VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
+AGREEMENT = 1e-4  # most a logit may differ between the model in memory and the folder opened again
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished run: its folder and what report.json says."""
+
+    folder: Path
+    report: dict[str, Any]
+
+
+class ClassifyJob:
+    """What the training loop needs to know of text classification."""
+
+    def __init__(self, model: classify.Classifier, validation: Sequence[Features], device: str) -> None:
+        self.model = model
+        self.device = device
+        self._validation = validation
+        self.true_N = np.array([row.target for row in validation], dtype=np.int32)
+
+    def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
+        """Return the summed cross-entropy of a packed batch."""
+        assert batch.targets_B is not None
+        targets_B = torch.as_tensor(batch.targets_B, dtype=torch.int64, device=self.device)
+        return classify.loss(self.model(*tensors), targets_B)
+
+    def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
+        """Return (macro-F1, -loss) to maximise, and the figures for the log."""
+        probabilities_NC = metrics.softmax(self.logits())
+        predicted_N = probabilities_NC.argmax(axis=1)
+        macro_f1 = float(f1_score(self.true_N, predicted_N, average="macro", zero_division=0))
+        loss = float(log_loss(self.true_N, probabilities_NC, labels=range(probabilities_NC.shape[1])))
+        accuracy = float((predicted_N == self.true_N).mean())
+        return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+
+    def logits(self) -> FloatArray:
+        """Return logits_NC of the validation texts."""
+        return outputs(self.model, self._validation, self.device)
+
+
+def fit(
+    splits: Splits,
+    out: Path,
+    *,
+    name: str = "texts",
+    source: str = "memory",
+    base: str | None = None,
+    config: TrainConfig | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
+    track: bool = False,
+    compare: bool = True,
+    command: str = "",
+    watch: Watcher | None = None,
+) -> Fitted:
+    """Fine-tune a classifier on `splits` and leave a finished run folder at `out`.
+
+    An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. Raises
+    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    """
+    watch = watch or Silent()
+    config, device = config or TrainConfig(), best_device(device)
+    _claim(out, overwrite)
+    with _locked(out):
+        run = _prepare(splits, base, config, device, watch)
+        trained, job, used = _train(run, splits, out, track, watch)
+        calibration = _calibrate(job)
+        _save(run, job, out, name, splits, used)
+        watch.say(f"model saved in {out}")
+        report = {
+            "task": "classify",
+            "name": name,
+            "labels": list(splits.labels),
+            "data": _data_facts(splits, source),
+            "model": _model_facts(run, used),
+            "training": _training_facts(run, trained, config, device, command, used),
+            "truncation": {split: _cuts(rows) for split, rows in run.features.items()},
+            "calibration": calibration,
+            **_scores(run, splits, out, job, device, watch, compare=compare),
+            "lengths": length_profile(run.lengths, used.max_length),
+            "versions": versions(),
+        }
+        write_json(out / "report.json", report)
+        write_report(out)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return Fitted(out, report)
+
+
+@dataclass
+class _Run:
+    """What is known before training starts."""
+
+    base: Base
+    config: TrainConfig
+    device: str
+    rate: float
+    tokenizer: Tokenizer
+    model: classify.Classifier
+    encodings: dict[str, list[Any]]
+    lengths: list[int]  # of the training texts, uncut, special tokens included
+    identity: dict[str, Any]
+    features: dict[str, list[Features]]
+
+
+def _prepare(splits: Splits, base: str | None, config: TrainConfig, device: str, watch: Watcher) -> _Run:
+    chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
+    watch.say(f"base {chosen.name} — {chosen.reason}")
+    generator = torch.Generator().manual_seed(config.seed)
+    encoder, tokenizer, heads = _encoder(chosen, splits, generator)
+    longest = encoder.config.max_positions
+    if config.max_length > longest:
+        config = replace(config, max_length=longest)
+    model = _with_pooling(encoder, len(splits.labels), heads, generator)
+    rate = config.learning_rate or default_learning_rate(encoder.config.hidden, random_start=chosen.folder is None)
+    encodings = {
+        split: _encode(tokenizer, [example.text for example in examples], split, watch)
+        for split, examples in _parts(splits).items()
+    }
+    lengths = [len(encoding.ids) + 2 for encoding in encodings["train"]]
+    identity = {
+        "data": splits.fingerprint,
+        "base": chosen.name,
+        "revision": chosen.revision,
+        "labels": list(splits.labels),
+        "filbert": filbert.__version__,
+        **asdict(config),
+    }
+    return _Run(chosen, config, device, rate, tokenizer, model, encodings, lengths, identity, {})
+
+
+def _encoder(base: Base, splits: Splits, generator: torch.Generator) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
+    if base.folder is not None:
+        return load_base(base.folder)
+    assert base.size is not None
+    tokenizer = learn((example.text for example in splits.train), VOCABULARY)
+    return Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator), tokenizer, {}
+
+
+def _with_pooling(
+    encoder: Encoder, classes: int, heads: dict[str, Tensor], generator: torch.Generator
+) -> classify.Classifier:
+    model = classify.Classifier(encoder, classes, generator)
+    if "pooler.dense.weight" in heads:
+        model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
+    return model
+
+
+def _parts(splits: Splits) -> dict[str, Sequence[Example]]:
+    parts: dict[str, Sequence[Example]] = {"train": splits.train, "validation": splits.validation}
+    return {**parts, "test": splits.test} if splits.test else parts
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str], split: str, watch: Watcher) -> list[Any]:
+    encodings = []
+    for begin in range(0, len(texts), 2000):
+        encodings.extend(tokenizer.encode(texts[begin : begin + 2000]))
+        watch.progress(f"reading {split} texts", len(encodings), len(texts))
+    return encodings
+
+
+def _features(run: _Run, splits: Splits, max_length: int, split: str) -> list[Features]:
+    number = {label: i for i, label in enumerate(splits.labels)}
+    return [
+        classify.features(encoding, run.tokenizer, max_length, number[str(example.label)])
+        for encoding, example in zip(run.encodings[split], _parts(splits)[split], strict=True)
+    ]
+
+
+def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) -> tuple[Trained, ClassifyJob, Plan]:
+    run.features = {split: _features(run, splits, run.config.max_length, split) for split in _parts(splits)}
+
+    def measure() -> float:
+        watch.say("measuring the speed of this machine for a few seconds")
+        return measure_speed(job, run.features["train"], run.config, run.device)
+
+    job = ClassifyJob(run.model, run.features["validation"], run.device)
+    used = plan(run.config, run.lengths, measure)
+    if used.reason:
+        watch.say(used.reason)
+    if used.max_length != run.config.max_length:
+        run.features = {split: _features(run, splits, used.max_length, split) for split in _parts(splits)}
+        job = ClassifyJob(run.model, run.features["validation"], run.device)
+    _tell_cuts(_cuts(run.features["train"]), used.max_length, watch)
+    loop = Loop(
+        job,
+        run.features["train"],
+        _features(run, splits, used.early_length, "train") if used.early_length else None,
+        run.config,
+        used,
+        layers=run.model.encoder.config.layers,
+        rate=run.rate,
+        folder=out / "checkpoints",
+        identity=run.identity,
+        device=run.device,
+        watch=watch,
+        track=out / "tensorboard" if track else None,
+    )
+    return loop.run(), job, used
+
+
+def _tell_cuts(cuts: dict[str, int], longest: int, watch: Watcher) -> None:
+    if cuts["cut_texts"]:
+        share = cuts["cut_tokens"] / (cuts["tokens"] + cuts["cut_tokens"])
+        watch.say(
+            f"{cuts['cut_texts']:,} of {cuts['texts']:,} training texts are longer than {longest} tokens: "
+            f"their head and tail are kept, {share:.1%} of all tokens are left out"
+        )
+
+
+def _calibrate(job: ClassifyJob) -> dict[str, Any]:
+    """Fit one temperature on the validation texts and fold it into the last layer: the order of classes stays.
+
+    Folded, the probabilities are calibrated wherever the weights go, `transformers` included (Guo et al. 2017).
+    """
+    logits_NC = job.logits()
+    temperature = metrics.fit_temperature(logits_NC, job.true_N)
+    with torch.no_grad():
+        job.model.classifier.weight.div_(temperature)
+        job.model.classifier.bias.div_(temperature)
+    after = metrics.softmax(logits_NC, temperature)
+    return {
+        "temperature": temperature,
+        "ece_before": metrics.expected_calibration_error(job.true_N, metrics.softmax(logits_NC)),
+        "ece_after": metrics.expected_calibration_error(job.true_N, after),
+        "bins": metrics.reliability(job.true_N, after),
+    }
+
+
+def _save(run: _Run, job: ClassifyJob, out: Path, name: str, splits: Splits, used: Plan) -> None:
+    info = {
+        "name": name,
+        "max_length": used.max_length,
+        "long_texts": "head+tail",
+        "base": run.base.name,
+        "revision": run.base.revision,
+        "data_fingerprint": splits.fingerprint,
+        "versions": versions(),
+    }
+    save_model(out, job.model, run.tokenizer, splits.labels, info)
+
+
+def _scores(
+    run: _Run, splits: Splits, out: Path, job: ClassifyJob, device: str, watch: Watcher, *, compare: bool
+) -> dict[str, Any]:
+    """Open what was saved, check that it is what was trained, score every held-out split and the baseline on it."""
+    engine = load(out, device=device)
+    rows = run.features["validation"][:64]
+    apart = float(np.abs(outputs(engine._model, rows, device) - outputs(job.model, rows, device)).max())
+    if not apart <= AGREEMENT:
+        raise TrainingError(f"{out} opened again differs by {apart:.1e} from the model in memory — report this bug")
+    held_out = [split for split in ("validation", "test") if _parts(splits).get(split)]
+    found: dict[str, Any] = {"scores": {}, "mistakes": []}
+    number = {label: i for i, label in enumerate(splits.labels)}
+    true = {s: np.array([number[str(e.label)] for e in _parts(splits)[s]], dtype=np.int32) for s in held_out}
+    probabilities: dict[str, FloatArray] = {}
+    for split in held_out:
+        texts = [example.text for example in _parts(splits)[split]]
+        probabilities[split] = engine.predict_proba(texts, done=_teller(watch, f"scoring {split} texts", len(texts)))
+        found["scores"][split] = metrics.score(true[split], probabilities[split], splits.labels)
+    last = held_out[-1]
+    found["mistakes"] = mistakes(_parts(splits)[last], true[last], probabilities[last], splits.labels)
+    if compare:
+        watch.say("fitting the linear baseline on the same texts")
+        found["baseline"] = _compare(splits, held_out, true, probabilities)
+    return found
+
+
+def _teller(watch: Watcher, stage: str, total: int) -> Callable[[int], None]:
+    return lambda done: watch.progress(stage, done, total)
+
+
+def _compare(
+    splits: Splits, held_out: Sequence[str], true: dict[str, IntArray], probabilities: dict[str, FloatArray]
+) -> dict[str, Any]:
+    texts = {split: [example.text for example in _parts(splits)[split]] for split in held_out}
+    labels = [str(example.label) for example in splits.train]
+    linear = baseline([example.text for example in splits.train], labels, texts, splits.labels)
+    report: dict[str, Any] = {"name": linear.name, "seconds": round(linear.seconds, 2), "note": linear.note}
+    report["difference"] = {}
+    for split in held_out:
+        report[split] = metrics.score(true[split], linear.probabilities[split], splits.labels)
+        report["difference"][split] = metrics.paired_difference(
+            true[split], probabilities[split].argmax(1), linear.probabilities[split].argmax(1)
+        )
+    return report
+
+
+def _cuts(rows: Sequence[Features]) -> dict[str, int]:
+    return {
+        "texts": len(rows),
+        "cut_texts": sum(row.cut > 0 for row in rows),
+        "tokens": sum(len(row) for row in rows),
+        "cut_tokens": sum(row.cut for row in rows),
+    }
+
+
+def _data_facts(splits: Splits, source: str) -> dict[str, Any]:
+    counts: dict[str, dict[str, int]] = {}
+    for split, examples in _parts(splits).items():
+        counts[split] = dict.fromkeys(splits.labels, 0)
+        for example in examples:
+            counts[split][str(example.label)] += 1
+    return {
+        "source": source,
+        "found": list(splits.found),
+        "counts": {split: len(examples) for split, examples in _parts(splits).items()},
+        "quarantined": splits.counts.get("quarantined", 0),
+        "label_counts": counts,
+        "fingerprint": splits.fingerprint,
+    }
+
+
+def _model_facts(run: _Run, used: Plan) -> dict[str, Any]:
+    shape = run.model.encoder.config
+    return {
+        "base": run.base.name,
+        "reason": run.base.reason,
+        "layers": shape.layers,
+        "hidden": shape.hidden,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "max_length": used.max_length,
+    }
+
+
+def _training_facts(
+    run: _Run, trained: Trained, config: TrainConfig, device: str, command: str, used: Plan
+) -> dict[str, Any]:
+    return {
+        "seconds": round(trained.seconds, 1),
+        "steps": trained.steps,
+        "epochs": round(trained.epochs, 3),
+        "tokens": trained.tokens,
+        "tokens_per_second": round(trained.tokens_per_second, 1),
+        "best_step": trained.best_step,
+        "stopped": trained.stopped,
+        "precision": "bf16" if working_dtype(config.precision, device) == torch.bfloat16 else "fp32",
+        "device": device,
+        "seed": config.seed,
+        "config": {**asdict(config), "learning_rate": run.rate, "epochs": used.epochs},
+        "command": command,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result depends on."""
+    return {
+        "filbert": filbert.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _claim(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something a run would replace."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file — give a folder with -o")
+    finished = (out / "filbert.json").is_file() and not (out / "checkpoints").is_dir()
+    strange = out.is_dir() and any(out.iterdir()) and not finished and not (out / "checkpoints").is_dir()
+    if strange and not set(os.listdir(out)) <= {".lock", "train.jsonl"}:
+        raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
+    if finished and not overwrite:
+        raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
+    if overwrite and (out / "checkpoints").is_dir():
+        shutil.rmtree(out / "checkpoints")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second run out of the folder; the lock of a process that is gone is taken over."""
+    lock = out / ".lock"
+    with suppress(FileNotFoundError, ValueError):
+        owner = int(lock.read_text())
+        if owner != os.getpid() and _alive(owner):
+            raise TrainingError(f"{out} is in use by process {owner} — wait for it, or give another folder with -o")
+    lock.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def default_folder(name: str) -> Path:
+    """Return `runs/NAME`, or `runs/NAME-2`, … when there is a finished model already; an unfinished run is taken up."""
+    folder, n = Path("runs") / name, 1
+    while (folder / "filbert.json").is_file() and not (folder / "checkpoints").is_dir():
+        n += 1
+        folder = Path("runs") / f"{name}-{n}"
+    return folder

@@ -1,0 +1,193 @@
+"""The model card: README.md beside the weights, as the Hugging Face hub shows it.
+
+What the model is, how it was made, how good it is beside the baseline, what it was trained on, what it does not read,
+how to use it, and what it is not for. Text from the data (labels, names) is escaped: Markdown may hold HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from filbert.report_html import plain
+from filbert.report_words import (
+    CHOSEN_ON,
+    MORE_METRICS,
+    against_baseline,
+    duration,
+    main_split,
+    truncation_line,
+    with_interval,
+)
+
+Report = Mapping[str, Any]
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+LABELS_SHOWN = 50
+
+
+def card(report: Report) -> str:
+    """Return the model card in Markdown.
+
+    >>> card({"task": "classify", "name": "mood", "labels": ["a"], "scores": {"test": {"n": 1}}}).splitlines()[6]
+    '# mood'
+    """
+    name = report.get("name") or "model"
+    parts = [_front(report), f"# {escaped(name)}", _what(report), _scores(report), _data(report), _reading(report)]
+    parts += [_use(report, name), _limits(report), _made(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: object) -> str:
+    r"""Return text that Markdown shows as it is: no markup, no HTML, no table cell or line of its own.
+
+    >>> print(escaped("<script>|*x*"))
+    &lt;script&gt;\|\*x\*
+    """
+    marked = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", plain(str(text)))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _front(report: Report) -> str:
+    base = (report.get("model") or {}).get("base") or ""
+    lines = ["library_name: transformers", "pipeline_tag: text-classification", "tags: [filbert, bert]"]
+    if HUB_ID.fullmatch(base):
+        lines.append(f"base_model: {json.dumps(base)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _what(report: Report) -> str:
+    model, labels, split = report.get("model") or {}, report["labels"], main_split(report)
+    made = f", fine-tuned from {escaped(model['base'])}" if model.get("base") else ""
+    shown = ", ".join(escaped(label) for label in labels[:LABELS_SHOWN])
+    more = f" and {len(labels) - LABELS_SHOWN:,} more" if len(labels) > LABELS_SHOWN else ""
+    accuracy = report["scores"][split].get("accuracy")
+    lines = [f"A BERT text classifier with {len(labels):,} classes{made}, made with Filbert."]
+    if accuracy:
+        lines.append(
+            f"On {report['scores'][split]['n']:,} {split} texts it is right on {with_interval(accuracy, True)}."
+        )
+    said = against_baseline(report, split)
+    if said:
+        lines.append(f"That is {escaped(said)}.")
+    return " ".join(lines) + f"\n\n**Classes:** {shown}{more}"
+
+
+def _scores(report: Report) -> str:
+    columns: list[tuple[str, Mapping[str, Any]]] = []
+    for split in ("test", "validation"):
+        for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
+            if scores.get(split):
+                columns.append((f"{split}, {who}", scores[split]))
+    rows = [["", *(name for name, _ in columns)], ["---", *("---:" for _ in columns)]]
+    for key, name, percent in MORE_METRICS:
+        if any(key in each for _, each in columns):
+            rows.append([name, *(with_interval(each.get(key), percent) for _, each in columns)])
+    rows.append(["texts", *(f"{each['n']:,}" for _, each in columns)])
+    notes = ["In brackets: 95 % intervals over texts."]
+    if report["scores"].get("validation"):
+        notes.append(CHOSEN_ON)
+    baseline_name = (report.get("baseline") or {}).get("name")
+    if baseline_name:
+        notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same texts.")
+    lines = ["## Scores", "", *("| " + " | ".join(row) + " |" for row in rows), "", " ".join(notes)]
+    return "\n".join([*lines, "", "Class by class, confusions and mistakes: `report.html` in this folder."])
+
+
+def _data(report: Report) -> str:
+    data = report.get("data") or {}
+    lines = [f"- Source: {escaped(data['source'])}"] if data.get("source") else []
+    counts = [f"{number:,} {escaped(split)}" for split, number in (data.get("counts") or {}).items() if number]
+    lines += [f"- Texts: {', '.join(counts)}"] if counts else []
+    lines += [f"- Quarantined rows: {data['quarantined']:,}"] if data.get("quarantined") else []
+    lines += [f"- Warning: {escaped(warning)}" for warning in data.get("warnings") or []]
+    lines += [f"- Fingerprint: `{_code(data['fingerprint'])}`"] if data.get("fingerprint") else []
+    return "\n".join(["## Data", "", *lines]) if lines else ""
+
+
+def _reading(report: Report) -> str:
+    """Return what the model leaves unread and how its probabilities were made honest."""
+    longest = (report.get("model") or {}).get("max_length")
+    cut = [
+        f"- {truncation_line(escaped(split), each)}" for split, each in (report.get("truncation") or {}).items() if each
+    ]
+    parts = []
+    if longest or cut:
+        said = f"Texts longer than {longest:,} tokens are cut" if longest else "Long texts are cut"
+        said += ": Filbert keeps their head and tail, a transformers tokenizer the head alone."
+        parts += ["\n".join(["## Long texts", "", said, *([""] if cut else []), *cut])]
+    found = report.get("calibration") or {}
+    if found.get("temperature") is not None:
+        said = (
+            f"A temperature of {found['temperature']:.4f}, fitted on the validation texts, is part of the last layer."
+        )
+        if found.get("ece_before") is not None and found.get("ece_after") is not None:
+            before, after = 100 * found["ece_before"], 100 * found["ece_after"]
+            said += (
+                f" On those texts confidence misses accuracy by {after:.1f} points on average, {before:.1f} without it."
+            )
+        parts.append(f"## Calibration\n\n{said}")
+    return "\n\n".join(parts)
+
+
+def _use(report: Report, name: str) -> str:
+    folder = shlex.quote(_code(name))
+    path = json.dumps(_code(name), ensure_ascii=False)
+    lines = [
+        "## Use",
+        "",
+        "With Filbert, where the folder is this one:",
+        "",
+        "```sh",
+        f"filbert predict {folder} new.csv",
+        f"filbert serve {folder}",
+        "```",
+        "",
+        "With transformers:",
+        "",
+        "```python",
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        "",
+        f"folder = {path}",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "model = AutoModelForSequenceClassification.from_pretrained(folder)",
+        'batch = tokenizer(["a text"], truncation=True, padding=True, return_tensors="pt")',
+        "logits = model(**batch).logits",
+        "probabilities = logits.softmax(-1)",
+        "print(model.config.id2label[int(probabilities.argmax())])",
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _limits(report: Report) -> str:
+    split = main_split(report)
+    lines = [
+        f"- The scores hold for texts like the {split} texts. Other sources, years, dialects or languages need a new "
+        "measurement before the model decides anything about people.",
+        "- It always answers with one of its classes, also where none fits.",
+        "- It repeats what is in its training labels, their mistakes and prejudices included.",
+    ]
+    return "\n".join(["## Limits", "", *lines])
+
+
+def _made(report: Report) -> str:
+    training, versions = report.get("training") or {}, report.get("versions") or {}
+    lines: Sequence[str] = []
+    if training.get("command"):
+        lines = ["```sh", _code(training["command"]), "```", ""]
+    facts = [f"seed {training['seed']}"] if training.get("seed") is not None else []
+    facts += [f"{training['steps']:,} steps"] if training.get("steps") else []
+    facts += [duration(training["seconds"])] if training.get("seconds") is not None else []
+    facts += [f"on {escaped(training['device'])}"] if training.get("device") else []
+    facts += [f"{escaped(name)} {escaped(version)}" for name, version in versions.items()]
+    if not lines and not facts:
+        return ""
+    return "\n".join(["## How it was made", "", *lines, ", ".join(facts) + "." if facts else ""]).rstrip()
+
+
+def _code(text: object) -> str:
+    """Return text that cannot leave a code block: one line, no backticks."""
+    return plain(str(text)).replace("`", "'")

@@ -1,0 +1,223 @@
+"""The page's second half: the run behind the scores — calibration, lengths, curves, data, training, how to repeat it.
+
+Each function returns one section of report_page.py, or None where report.json has nothing for it. No scores here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from filbert.report_charts import curves, length_bars, reliability_bars, smooth
+from filbert.report_html import Html, table, tag
+from filbert.report_words import duration, share_of, truncation_line
+
+Report = Mapping[str, Any]
+Log = Sequence[Mapping[str, Any]]
+
+
+def _calibration(report: Report, log: Log) -> Html | None:
+    found = report.get("calibration")
+    if not found:
+        return None
+    before, after, temperature = (found.get(key) for key in ("ece_before", "ece_after", "temperature"))
+    said = []
+    if before is not None and after is not None:
+        said.append(f"On the validation texts confidence misses accuracy by {100 * after:.1f} points on average,")
+        said.append(f"{100 * before:.1f} before calibration.")
+    if temperature is not None:
+        said.append(f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer.")
+    picture = None
+    if found.get("bins"):
+        label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
+        legend = _legend(("model", "accuracy"), ("claimed", "confidence the model claimed"))
+        picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
+    return tag("div", tag("p", " ".join(said)) if said else None, picture)
+
+
+def _lengths(report: Report, log: Log) -> Html | None:
+    found, cut = report.get("lengths"), report.get("truncation") or {}
+    if not found and not cut:
+        return None
+    picture = None
+    if found and found.get("counts"):
+        edges, counts, longest = found["edges"], found["counts"], found["max_length"]
+        beyond = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= longest)
+        label = f"{sum(counts):,} texts by length in tokens; {beyond:,} are longer than {longest:,}"
+        legend = _legend(("model", f"read whole, up to {longest:,} tokens"), ("cut", f"cut, {beyond:,} texts"))
+        uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
+        caption = label + ("; the last bar holds all the rest." if uneven else ".")
+        picture = _figure(length_bars(edges, counts, longest, label), legend if beyond else None, caption)
+    lines = [tag("li", truncation_line(split, each)) for split, each in cut.items() if each]
+    return tag("div", picture, tag("ul", lines) if lines else None)
+
+
+def _curves(report: Report, log: Log) -> Html | None:
+    training = report.get("training") or {}
+    losses = _series(log, "loss")
+    checks = [{"step": line["step"], **line["validation"]} for line in log if line.get("validation")]
+    best = training.get("best_step")
+    panels = [
+        (
+            "Training loss",
+            curves([("faint", losses), ("model", smooth(losses))], _said("Training loss", losses)),
+            "thin: as logged; thick: mean of the steps around",
+        ),
+        (
+            "Validation",
+            curves(
+                [("model", _series(checks, "accuracy")), ("second", _series(checks, "macro_f1"))],
+                _said("Validation accuracy", _series(checks, "accuracy")),
+                mark=best,
+            ),
+            _legend(("model", "accuracy"), ("second", "macro-F1"), ("mark", f"best, step {best:,}" if best else "")),
+        ),
+        (
+            "Validation loss",
+            curves([("model", _series(checks, "loss"))], _said("Validation loss", _series(checks, "loss")), mark=best),
+            _legend(("mark", f"best, step {best:,}" if best else "")),
+        ),
+        (
+            "Learning rate",
+            curves([("model", _series(log, "learning_rate"))], _said("Learning rate", _series(log, "learning_rate"))),
+            None,
+        ),
+    ]
+    drawn = [
+        tag("figure", tag("h3", name), picture, tag("figcaption", below) if below else None)
+        for name, picture, below in panels
+        if picture
+    ]
+    return (
+        tag("div", tag("p", "Over optimizer steps.", class_="note"), tag("div", drawn, class_="panels"))
+        if drawn
+        else None
+    )
+
+
+def _series(lines: Log, key: str) -> list[tuple[float, float]]:
+    """Return (step, value) wherever the value is a finite number."""
+    found = [(line["step"], line.get(key)) for line in lines]
+    return [(x, y) for x, y in found if isinstance(y, (int, float)) and math.isfinite(y)]
+
+
+def _said(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """Return a curve in words, for those who cannot see it."""
+    return f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g} in {points[-1][0]:,.0f} steps" if points else name
+
+
+def _data(report: Report, log: Log) -> Html | None:
+    data = report.get("data")
+    if not data:
+        return None
+    counts = data.get("counts") or {}
+    facts = [
+        ("source", data.get("source")),
+        *((f"{split} texts", number) for split, number in counts.items()),
+        ("quarantined rows", data.get("quarantined")),
+        ("fingerprint", data.get("fingerprint")),
+    ]
+    found = [tag("li", line) for line in data.get("found") or []]
+    warnings = [tag("li", line) for line in data.get("warnings") or []]
+    return tag(
+        "div",
+        _facts(facts),
+        [tag("h3", "What was found"), tag("ul", found)] if found else None,
+        [tag("h3", "Warnings"), tag("ul", warnings, class_="warnings")] if warnings else None,
+        _label_counts(data.get("label_counts") or {}, report["labels"]),
+    )
+
+
+def _label_counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> Html | None:
+    """Return texts per label and split, most frequent in the first split first."""
+    splits = [split for split, each in counts.items() if each]
+    if not splits:
+        return None
+    totals = {split: sum(counts[split].values()) for split in splits}
+    rows = []
+    for label in sorted(labels, key=lambda label: -counts[splits[0]].get(label, 0)):
+        numbers = [counts[split].get(label, 0) for split in splits]
+        cells = [
+            (tag("td", f"{number:,}"), tag("td", tag("small", share_of(number, totals[split]))))
+            for split, number in zip(splits, numbers, strict=True)
+        ]
+        rows.append(tag("tr", tag("th", label, scope="row"), cells))
+    head = tag("tr", tag("th", "label", scope="col"), [tag("th", s, scope="colgroup", colspan=2) for s in splits])
+    return table("Texts per label.", head, rows, tall=True)
+
+
+def _training(report: Report, log: Log) -> Html | None:
+    training, model, base = (report.get(key) or {} for key in ("training", "model", "baseline"))
+    if not training and not model:
+        return None
+    time = training.get("seconds")
+    facts = [
+        ("base model", model.get("base")),
+        ("chosen because", model.get("reason")),
+        ("layers × width", f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
+        ("parameters", model.get("parameters")),
+        ("longest text", f"{model['max_length']:,} tokens" if model.get("max_length") else None),
+        ("training time", duration(time) if time is not None else None),
+        ("speed", f"{training['tokens_per_second']:,.0f} tokens/s" if training.get("tokens_per_second") else None),
+        ("tokens seen", training.get("tokens")),
+        ("steps", training.get("steps")),
+        ("epochs", training.get("epochs")),
+        ("best step", training.get("best_step")),
+        ("stopped", training.get("stopped")),
+        ("precision", training.get("precision")),
+        ("device", training.get("device")),
+        ("baseline", base.get("name")),
+        ("baseline time", duration(base["seconds"]) if base.get("seconds") is not None else None),
+        ("baseline note", base.get("note") or None),
+    ]
+    config = list((training.get("config") or {}).items())
+    return tag("div", _facts(facts), [tag("h3", "Options"), _facts(config)] if config else None)
+
+
+def _reproduce(report: Report, log: Log) -> Html | None:
+    training, versions = report.get("training") or {}, report.get("versions") or {}
+    command = training.get("command")
+    if not command and not versions:
+        return None
+    facts = [
+        ("seed", training.get("seed")),
+        ("data fingerprint", (report.get("data") or {}).get("fingerprint")),
+        *versions.items(),
+    ]
+    asked = "The same command, data, seed and versions on the same kind of machine give the same model."
+    return tag(
+        "div",
+        [tag("pre", tag("code", command)), tag("p", asked, class_="note")] if command else None,
+        _facts(facts),
+    )
+
+
+def _facts(pairs: Sequence[tuple[str, Any]]) -> Html:
+    shown = [tag("div", tag("dt", str(name)), tag("dd", _fact(value))) for name, value in pairs if value is not None]
+    return tag("dl", shown)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _figure(picture: Html, legend: Html | None, caption: str) -> Html:
+    return tag("figure", legend, tag("div", picture, class_="chart"), tag("figcaption", caption))
+
+
+def _legend(*entries: tuple[str, str]) -> Html | None:
+    shown = [tag("span", tag("i", class_=f"key {kind}"), words) for kind, words in entries if words]
+    return tag("span", shown, class_="legend") if shown else None
+
+
+FACT_SECTIONS: tuple[tuple[str, str, Callable[[Report, Log], Html | None]], ...] = (
+    ("calibration", "Can its confidence be trusted?", _calibration),
+    ("lengths", "How long the texts are", _lengths),
+    ("curves", "Learning curves", _curves),
+    ("data", "Data", _data),
+    ("training", "Model and training", _training),
+    ("reproduce", "How to make it again", _reproduce),
+)

@@ -1,0 +1,22 @@
+"""What the tests share: where the real data is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Return a function from a name such as `sst2` to its path, which skips the test where the data is absent."""
+    root = Path(os.environ.get("FILBERT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+    def find(name: str) -> Path:
+        if not (root / name).exists():
+            pytest.skip(f"no {name} in {root} (set FILBERT_DATA)")
+        return root / name
+
+    return find

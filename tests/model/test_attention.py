@@ -1,0 +1,141 @@
+"""The fast attention is the readable one, and no text sees another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small import starts
+
+from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable
+
+HEADS, WIDTH = 2, 8
+LENGTHS = {
+    "one text": [6],
+    "one token": [1],
+    "equal": [5, 5, 5, 5],
+    "single tokens": [1, 1, 1, 1],
+    "mixed": [1, 3, 4, 9, 17, 40],
+    "groups with padding": [17, 18, 18, 19, 20],
+    "unsorted": [20, 3, 18, 1, 19, 7, 7, 18],
+    "longer than a group": [GROUP_TOKENS // 2 + 1, GROUP_TOKENS // 2 + 5],
+}
+each_lengths = pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+
+
+def random_qkv(tokens: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    return torch.randn(tokens, 3, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def value_and_gradient(way, qkv_T3D: torch.Tensor, spans: Spans) -> tuple[torch.Tensor, torch.Tensor]:
+    leaf_T3D = qkv_T3D.clone().requires_grad_()
+    context_TD = way(leaf_T3D, spans, HEADS)
+    generator = torch.Generator().manual_seed(1)
+    wish_TD = torch.randn(context_TD.shape, generator=generator, dtype=torch.float64).to(context_TD.dtype)
+    (gradient,) = torch.autograd.grad((context_TD * wish_TD).sum(), leaf_T3D)
+    return context_TD.detach(), gradient
+
+
+@each_lengths
+def test_grouped_equals_readable(lengths):
+    spans, qkv_T3D = Spans(starts(lengths)), random_qkv(sum(lengths))
+    fast, gradient = value_and_gradient(attend, qkv_T3D, spans)
+    slow, expected = value_and_gradient(attend_readable, qkv_T3D, spans)
+    torch.testing.assert_close(fast, slow, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
+
+
+@each_lengths
+def test_grouped_in_bf16(lengths):
+    spans, qkv_T3D = Spans(starts(lengths)), random_qkv(sum(lengths), torch.bfloat16)
+    fast, gradient = value_and_gradient(attend, qkv_T3D, spans)
+    slow, expected = value_and_gradient(attend_readable, qkv_T3D.double(), spans)
+    assert fast.dtype == gradient.dtype == torch.bfloat16
+    assert (fast - slow).abs().max() < 0.04
+    assert (gradient - expected).abs().max() < 0.15  # sums of up to 40 rounded products, values up to 6
+
+
+def test_gradient_is_the_derivative():
+    spans, qkv_T3D = Spans(starts([5, 3, 1, 6])), random_qkv(15).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: attend(x, spans, HEADS), (qkv_T3D,))
+
+
+@each_lengths
+def test_attend_first_is_the_first_rows(lengths):
+    spans, qkv_T3D = Spans(starts(lengths)), random_qkv(sum(lengths), torch.float32)
+
+    def first_of_all(x, spans, heads):
+        return attend_readable(x, spans, heads)[spans.first_B]
+
+    def first_only(x, spans, heads):
+        return attend_first(x[spans.first_B, 0], x[:, 1:], spans, heads)
+
+    fast, gradient = value_and_gradient(first_only, qkv_T3D, spans)
+    slow, expected = value_and_gradient(first_of_all, qkv_T3D, spans)
+    torch.testing.assert_close(fast, slow, rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=2e-6)
+
+
+def test_attend_first_with_scores_beyond_exp():
+    """Scores of ±10,000: without the largest taken off, exp would give inf / inf."""
+    spans, qkv_T3D = Spans(starts([3, 4])), random_qkv(7, torch.float32) * 200
+    first_BD = attend_first(qkv_T3D[spans.first_B, 0], qkv_T3D[:, 1:], spans, HEADS)
+    assert torch.isfinite(first_BD).all()
+    torch.testing.assert_close(first_BD, attend_readable(qkv_T3D, spans, HEADS)[spans.first_B], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@each_lengths
+def test_no_text_sees_another(lengths, dtype):
+    spans, qkv_T3D = Spans(starts(lengths)), random_qkv(sum(lengths), dtype)
+    changed_T3D, (first, last) = qkv_T3D.clone(), spans.bounds[len(lengths) // 2]
+    changed_T3D[first:last] = random_qkv(last - first, dtype, seed=7) * 3
+    others = torch.ones(len(qkv_T3D), dtype=torch.bool)
+    others[first:last] = False
+    for way in (attend, attend_readable):
+        before, after = way(qkv_T3D, spans, HEADS), way(changed_T3D, spans, HEADS)
+        assert torch.equal(before[others], after[others])
+        assert not torch.equal(before[~others], after[~others])
+    before, after = (attend_first(x[spans.first_B, 0], x[:, 1:], spans, HEADS) for x in (qkv_T3D, changed_T3D))
+    assert torch.equal(before[others[spans.first_B]], after[others[spans.first_B]])
+
+
+@each_lengths
+def test_no_gradient_from_another(lengths):
+    spans, qkv_T3D = Spans(starts(lengths)), random_qkv(sum(lengths)).requires_grad_()
+    first, last = spans.bounds[0]
+    (gradient,) = torch.autograd.grad(attend(qkv_T3D, spans, HEADS)[first:last].square().sum(), qkv_T3D)
+    assert not gradient[last:].any()
+    assert gradient[first:last].any()
+
+
+@each_lengths
+def test_groups_hold_every_text_once(lengths):
+    spans, row = Spans(starts(lengths)), 0
+    for group in spans.groups:
+        assert group.first == row
+        row = group.last
+        slots = group.texts * group.longest
+        assert group.texts == 1 or (slots <= GROUP_TOKENS and slots <= WASTE * (group.last - group.first))
+    assert row == sum(lengths)
+    assert sum(group.texts for group in spans.groups) == len(lengths) == len(spans)
+
+
+def test_the_lengths_above_meet_every_kind_of_group():
+    assert [group.pick_GL is None for group in Spans(starts(LENGTHS["groups with padding"])).groups] == [False]
+    assert [group.texts for group in Spans(starts(LENGTHS["equal"])).groups] == [4]
+    assert [group.texts for group in Spans(starts(LENGTHS["longer than a group"])).groups] == [1, 1]
+
+
+def test_cumulative_is_what_flash_attention_asks_for():
+    cumulative, longest = Spans(starts([3, 7, 2])).cumulative
+    assert cumulative.tolist() == [0, 3, 10, 12]
+    assert cumulative.dtype == torch.int32
+    assert longest == 7
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@each_lengths
+def test_cuda_equals_readable(lengths):
+    spans, qkv_T3D = Spans(starts(lengths), "cuda"), random_qkv(sum(lengths), torch.bfloat16).cuda().repeat(1, 1, 8)
+    slow = attend_readable(qkv_T3D.double(), spans, HEADS)
+    assert (attend(qkv_T3D, spans, HEADS) - slow).abs().max() < 0.04

@@ -1,0 +1,238 @@
+"""The encoder is BERT: equal to `transformers` with the same weights, whatever the texts beside."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small import encoder, padded, rows, shape, spread
+from transformers import BertConfig, BertModel
+
+from filbert.batching import pack
+from filbert.checkpoint import from_hugging_face, to_hugging_face
+from filbert.config import EncoderConfig
+from filbert.errors import ConfigError, ModelError
+from filbert.model.encoder import Dropout, Encoder, sinusoids
+from filbert.model.forward import tensors_of
+
+LENGTHS = [3, 9, 9, 10, 24, 2, 64]
+
+
+def their_bert(config: EncoderConfig, seed: int = 0) -> BertModel:
+    theirs = BertModel(
+        BertConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate,
+            max_position_embeddings=config.max_positions,
+            type_vocab_size=config.segments,
+            attn_implementation="eager",
+        ),
+        add_pooling_layer=False,
+    )
+    return spread(theirs, seed).eval()
+
+
+def ours_from(theirs: BertModel, config: EncoderConfig) -> Encoder:
+    ours = Encoder(config).eval()
+    ours.load_state_dict(from_hugging_face(theirs.state_dict(), config))
+    return ours
+
+
+@torch.no_grad()
+def test_hidden_equals_transformers():
+    config = shape(hidden=24, heads=3, layers=3)
+    theirs = their_bert(config)
+    ours, batch = ours_from(theirs, config), pack(rows(LENGTHS))
+    hidden_TD = ours(*tensors_of(batch, "cpu"))
+    features = [rows(LENGTHS)[i] for i in batch.order_B]
+    expected_BLD = theirs(**padded(features)).last_hidden_state
+    expected_TD = torch.cat([expected_BLD[b, : len(row)] for b, row in enumerate(features)])
+    assert (hidden_TD - expected_TD).abs().max() <= 1e-5
+    assert hidden_TD.std() > 0.3  # not equal because both are flat
+
+
+def test_gradients_equal_transformers():
+    config = shape(dropout=0.0)
+    theirs, batch = their_bert(config), pack(rows(LENGTHS))
+    ours = ours_from(theirs, config)
+    ours(*tensors_of(batch, "cpu"), first_only=True).square().sum().backward()
+    theirs(**padded([rows(LENGTHS)[i] for i in batch.order_B])).last_hidden_state[:, 0].square().sum().backward()
+    expected = from_hugging_face({name: p.grad for name, p in theirs.named_parameters()}, config)
+    for name, p in ours.named_parameters():
+        torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_segments_count():
+    config = shape()
+    theirs = their_bert(config)
+    ours, batch = ours_from(theirs, config), pack(rows([7]))
+    ids, positions, segments, spans = tensors_of(batch, "cpu")
+    segments = (positions > 3).int()
+    with torch.no_grad():
+        expected = theirs(ids[None].long(), token_type_ids=segments[None].long()).last_hidden_state[0]
+        assert (ours(ids, positions, segments, spans) - expected).abs().max() <= 1e-5
+
+
+def test_names_go_there_and_back():
+    ours = encoder()
+    theirs = to_hugging_face(ours.state_dict())
+    assert theirs.keys() == their_bert(shape()).state_dict().keys()
+    back = from_hugging_face(theirs, shape())
+    assert all(torch.equal(back[name], tensor) for name, tensor in ours.state_dict().items())
+
+
+def test_old_names_and_prefixes_are_understood():
+    theirs = to_hugging_face(encoder().state_dict())
+    old = {
+        "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+        for name, t in theirs.items()
+    }
+    assert all(torch.equal(t, encoder().state_dict()[name]) for name, t in from_hugging_face(old, shape()).items())
+
+
+def test_missing_and_misshapen_tensors_are_named():
+    theirs = to_hugging_face(encoder().state_dict())
+    with pytest.raises(ModelError, match=r"embeddings\.token\.weight.*\(11, 8\).*\(12, 8\)"):
+        from_hugging_face(theirs, EncoderConfig(12, layers=2, hidden=8, heads=2, intermediate=32, max_positions=64))
+    del theirs["encoder.layer.1.attention.self.key.bias"]
+    with pytest.raises(ModelError, match=r"encoder\.layer\.1\.attention\.self\.key\.bias"):
+        from_hugging_face(theirs, shape())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+def test_first_only_is_the_first_rows(position):
+    ours, batch = encoder(position=position), pack(rows(LENGTHS))
+    ids, positions, segments, spans = tensors_of(batch, "cpu")
+    full_TD = ours(ids, positions, segments, spans)
+    first_BD = ours(ids, positions, segments, spans, first_only=True)
+    torch.testing.assert_close(first_BD, full_TD[spans.first_B], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("first_only", [False, True], ids=["all", "first only"])
+def test_batch_mates_change_no_bit(dtype, first_only):
+    ours, features = encoder().to(dtype), rows([5, 9, 9, 10])
+    mates = [features[0], *rows([9, 9, 10], seed=5)]
+    alike = [ours(*tensors_of(pack(texts), "cpu"), first_only=first_only) for texts in (features, mates)]
+    kept = 1 if first_only else len(features[0])
+    assert torch.equal(alike[0][:kept], alike[1][:kept])
+    assert not torch.equal(alike[0][kept:], alike[1][kept:])
+
+
+def test_sinusoids_are_the_formula():
+    table_PD = sinusoids(50, 12)
+    for i in (0, 1, 7, 49):
+        for j in range(6):
+            angle = i / 10_000 ** (2 * j / 12)
+            assert table_PD[i, 2 * j] == pytest.approx(math.sin(angle), abs=1e-7)
+            assert table_PD[i, 2 * j + 1] == pytest.approx(math.cos(angle), abs=1e-7)
+    assert sinusoids(3, 5).shape == (3, 5)
+
+
+def test_sinusoidal_positions_are_fixed():
+    ours = Encoder(shape(position="sinusoidal"))
+    assert torch.equal(ours.embeddings.position.weight, sinusoids(64, 8))
+    assert not ours.embeddings.position.weight.requires_grad
+    assert Encoder(shape()).embeddings.position.weight.requires_grad
+
+
+def test_initialisation():
+    ours = Encoder(EncoderConfig(500, layers=2, hidden=64, heads=4, intermediate=256), torch.Generator().manual_seed(0))
+    for name, p in ours.named_parameters():
+        if p.ndim > 1 and "segment" not in name:
+            assert p.std().item() == pytest.approx(0.02, rel=0.05), name
+            assert abs(p.mean().item()) < 6 * 0.02 / p.numel() ** 0.5, name
+        elif "norm" in name and name.endswith("weight"):
+            assert (p == 1).all(), name
+        elif name.endswith("bias"):
+            assert (p == 0).all(), name
+
+
+def test_initialisation_is_fixed_by_the_generator():
+    a, b, c = (Encoder(shape(), torch.Generator().manual_seed(seed)).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["embeddings.token.weight"], c["embeddings.token.weight"])
+
+
+# -- dropout ----------------------------------------------------------------------------------------------------------
+
+MANY = 1_000_003  # not a multiple of 8: the mask is drawn in words of eight bytes
+
+
+def deviations(kept: int, share: float, count: int = MANY) -> float:
+    return abs(kept - count * share) / math.sqrt(count * share * (1 - share))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_the_mean(share):
+    torch.manual_seed(0)
+    out = Dropout(share).train()(torch.ones(MANY))
+    real = round(share * 256) / 256
+    assert abs(real - share) <= 1 / 512
+    assert deviations(int((out > 0).sum()), 1 - real) < 5
+    assert torch.equal(out.unique(), torch.tensor([0.0, 1 / (1 - real)]))
+    assert out.mean().item() == pytest.approx(1, abs=5 * math.sqrt(real / (1 - real) / MANY))
+
+
+def test_dropout_draws_every_number_by_itself():
+    """Neighbours, and numbers eight apart (the same byte of the next word), are dropped independently."""
+    torch.manual_seed(1)
+    kept = Dropout(0.5).train()(torch.ones(MANY)) > 0
+    for apart in (1, 2, 7, 8, 64):
+        assert deviations(int((kept[:-apart] & kept[apart:]).sum()), 0.25, MANY - apart) < 5
+
+
+def test_dropout_adds_to_the_residual():
+    torch.manual_seed(0)
+    x, residual = torch.full((1001,), 3.0), torch.arange(1001.0)
+    out = Dropout(0.5).train()(x, residual)
+    assert set((out - residual).tolist()) == {0.0, 6.0}
+
+
+def test_dropout_does_nothing_in_evaluation():
+    x, residual = torch.randn(9), torch.randn(9)
+    assert Dropout(0.5).eval()(x) is x
+    assert torch.equal(Dropout(0.5).eval()(x, residual), x + residual)
+    assert Dropout(0.0).train()(x) is x
+
+
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_dropout_passes_the_gradient_of_what_it_kept(with_residual):
+    torch.manual_seed(0)
+    x, residual = torch.ones(1001, requires_grad=True), torch.zeros(1001, requires_grad=True)
+    out = Dropout(0.3).train()(x, residual if with_residual else None)
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, out.detach())  # x is 1: the output is the mask times the scale
+    assert residual.grad is None or (residual.grad == 1).all()
+
+
+def test_dropout_masks_differ_by_call_and_return_with_the_seed():
+    layer, x = Dropout(0.5).train(), torch.ones(1001)
+    torch.manual_seed(4)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(4)
+    assert torch.equal(layer(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_just_below_one():
+    """A share the configuration allows must work, or be refused by it."""
+    try:
+        share = shape(dropout=0.999).dropout
+    except ConfigError:
+        return
+    assert torch.isfinite(Dropout(share).train()(torch.ones(100))).all()
+
+
+def test_training_mode_reaches_every_dropout():
+    ours, batch = encoder(), pack(rows([9, 9]))
+    torch.manual_seed(0)
+    assert not torch.equal(ours.train()(*tensors_of(batch, "cpu")), ours(*tensors_of(batch, "cpu")))
+    ours.eval()
+    assert torch.equal(ours(*tensors_of(batch, "cpu")), ours(*tensors_of(batch, "cpu")))
