@@ -12,9 +12,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,12 +24,14 @@ import typer
 
 from filbert import __version__
 from filbert.config import TrainConfig
-from filbert.console import Screen, safe
+from filbert.console import Screen, bars, cells, fitted, safe, table
 from filbert.data.options import ReadOptions
-from filbert.errors import DataError, FilbertError, TrainingError
+from filbert.errors import ConfigError, DataError, FilbertError, Place, Problem, TrainingError, shown
 
 if TYPE_CHECKING:
-    pass
+    from filbert.engine import Engine
+    from filbert.records import Example
+    from filbert.scored import Tally
 
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
@@ -259,12 +263,12 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
     screen.show(truncation_line(split, report["truncation"][split]))
     if split == "validation":
         screen.show(f"No test texts were given. {CHOSEN_ON}")
-    asked = [shlex.quote(word) for word in (str(folder),)]
+    asked = shlex.quote(str(folder))
     rows = [
         ("report", str(folder / "report.html")),
-        ("label a text", f'filbert predict {asked[0]} "a new text"'),
-        ("label a file", f"filbert predict {asked[0]} new.csv"),
-        ("measure again", f"filbert evaluate {asked[0]} labelled.csv"),
+        ("label a text", f'filbert predict {asked} "a new text"'),
+        ("label a file", f"filbert predict {asked} new.csv"),
+        ("measure again", f"filbert evaluate {asked} labelled.csv"),
     ]
     screen.show("", *table(rows))
 
@@ -428,10 +432,8 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
     tell: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
-    tell(
-        f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {tally.truncated:,} truncated · "
-        f"{tally.texts_per_second:,.0f} texts/s"
-    )
+    speed = f"{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
+    tell(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
     counted = tally.labels.most_common(CLASSES)
     for line in table(
         [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)

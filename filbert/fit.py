@@ -225,7 +225,7 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         return measure_speed(job, run.features["train"], run.config, run.device)
 
     job = ClassifyJob(run.model, run.features["validation"], run.device)
-    used = plan(run.config, run.lengths, measure)
+    used = plan(run.config, run.lengths, len(splits.labels), measure)
     if used.reason:
         watch.say(used.reason)
     if used.max_length != run.config.max_length:

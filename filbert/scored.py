@@ -117,7 +117,7 @@ def score_to(
 
 
 def _cells(prediction: Prediction, classes: int) -> list[Any]:
-    chances = [round(p, DIGITS) for p in prediction.probabilities] or [None] * classes
+    chances: list[float | None] = [round(p, DIGITS) for p in prediction.probabilities] or [None] * classes
     return [prediction.label, *chances, prediction.truncated, prediction.error]
 
 

@@ -91,9 +91,13 @@ class Trained:
         return self.tokens / max(self.seconds, 1e-9)
 
 
-def default_epochs(texts: int) -> float:
-    """Passes over the training texts when none are asked for: many over a few texts, few over many."""
-    return float(min(8, max(1, math.ceil(24_000 / texts))))
+def default_epochs(texts: int, classes: int) -> float:
+    """Passes over the training texts when none are asked for: 30,000 texts seen and 300 more for each class, 1 to 8.
+
+    >>> default_epochs(24_000, 2), default_epochs(15_000, 150), default_epochs(600, 2)
+    (2.0, 5.0, 8.0)
+    """
+    return float(min(8, max(1, math.ceil((30_000 + 300 * classes) / texts))))
 
 
 def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
@@ -183,12 +187,12 @@ class Plan:
     reason: str = ""
 
 
-def plan(config: TrainConfig, lengths: Sequence[int], measure: Callable[[], float]) -> Plan:
+def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float]) -> Plan:
     """Fit epochs and crop to `config.minutes` from the speed that `measure` finds; without a deadline ask nothing.
 
     `lengths` are the texts' own, in tokens. The longest crop is chosen that still shows each text once.
     """
-    wanted = default_epochs(len(lengths)) if config.epochs is None else config.epochs
+    wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
     lengths_N = np.asarray(lengths)
 
     def early(epochs: float, crop: int) -> int | None:

@@ -16,7 +16,7 @@ class ReadOptions:
     r"""What the reader may be told; everything left out is found, and what was found is said.
 
     >>> ReadOptions(text="review", delimiter="tab").separator
-    '\\t'
+    '\t'
     """
 
     text: str | None = None

@@ -182,8 +182,8 @@ def _quotas(sizes: Counter[str]) -> dict[str, int]:
 def _take(groups: list[list[int]], wanted: int, examples: list[Example], chosen: set[int], left: Counter[str]) -> None:
     """Add groups to `chosen` until `wanted` texts are; never a class's last text, nor far more than wanted."""
     taken = 0
-    smallest = min(groups, key=len)
-    for at, members in enumerate([*groups, smallest]):
+    smallest, most = min(groups, key=len), sum(map(len, groups)) // 2
+    for at, members in enumerate([*groups, smallest] if len(smallest) <= most else groups):
         fits = len(members) <= wanted - taken or (at == len(groups) and taken == 0)  # nothing fitted: the smallest
         cost = Counter(_label(examples[member]) for member in members)
         if taken < wanted and fits and all(left[label] - count >= 1 for label, count in cost.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -113,9 +114,9 @@ def test_offsets_cut_the_original(minilm, text):
     for number, (begin, end) in zip(one.ids, one.offsets, strict=True):
         assert 0 <= begin < end <= len(text)
         piece = minilm.token(int(number)).removeprefix("##")
-        if piece != "[UNK]":  # what is cut out, tokenised alone, starts with the same letters
-            again = minilm.encode([text[begin:end]])[0].ids
-            assert minilm.token(int(again[0])).removeprefix("##")[0] == piece[0]
+        cut = text[begin:end].lower()
+        if piece != "[UNK]":  # its letters stand in what is cut out, or in what its accents are taken off
+            assert set(piece) <= {*cut, *unicodedata.normalize("NFD", cut)}
     assert (np.diff(one.offsets[:, 0]) >= 0).all()
 
 

@@ -1,0 +1,155 @@
+"""The engine gives one answer: alone, among many, in chunks, and for texts that are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small import LABELS, VOCAB, classifier, tokenizer
+
+from filbert import engine as engine_module
+from filbert.checkpoint import save_model
+from filbert.engine import EMPTY, Engine, load, visible
+from filbert.records import Example
+from filbert.tasks import classify
+
+RANDOM = np.random.default_rng(0)
+TEXTS = [" ".join(RANDOM.choice([*VOCAB[5:9], "a", "unknown"], n)) for n in RANDOM.integers(1, 100, 40)]
+BLANK = ["", " ", "\n\t", "\u200b", "\x00\x01", "\ufeff", "\u00a0\u3000"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("engine") / "model"
+    save_model(path, classifier(), tokenizer(), LABELS, {"max_length": 48})
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(folder) -> Engine:
+    return load(folder, device="cpu")
+
+
+def test_predict_is_the_argmax_of_predict_proba(engine):
+    found, probabilities_NC = engine.predict(TEXTS), engine.predict_proba(TEXTS)
+    assert [one.label for one in found] == [LABELS[i] for i in probabilities_NC.argmax(1)]
+    assert np.array_equal([one.probabilities for one in found], probabilities_NC)
+    assert len({one.label for one in found}) > 1
+    np.testing.assert_allclose(probabilities_NC.sum(1), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("bf16", 0.02)])
+def test_alone_as_among_many(folder, precision, apart):
+    engine = load(folder, device="cpu", precision=precision)
+    together = engine.predict_proba(TEXTS)
+    alone = np.concatenate([engine.predict_proba([text]) for text in TEXTS])
+    assert np.abs(together - alone).max() <= apart
+    assert np.abs(together - load(folder, device="cpu").predict_proba(TEXTS)).max() <= apart
+
+
+def test_order_is_kept(engine):
+    forwards, backwards = engine.predict_proba(TEXTS), engine.predict_proba(TEXTS[::-1])
+    np.testing.assert_allclose(forwards, backwards[::-1], atol=1e-5)
+
+
+def test_D10_an_empty_text_is_not_guessed_at_and_the_others_stay(engine):
+    mixed = [TEXTS[0], *BLANK, TEXTS[1], "", TEXTS[2]]
+    found = engine.predict(mixed)
+    for text, one in zip(mixed, found, strict=True):
+        if text in BLANK:
+            assert (one.label, one.probabilities, one.error) == (None, (), EMPTY)
+        else:
+            assert one.error is None
+            (alone,) = engine.predict(text)
+            assert one.label == alone.label
+            np.testing.assert_allclose(one.probabilities, alone.probabilities, atol=1e-5)
+    assert EMPTY == "empty_text"
+
+
+def test_only_empty_texts_and_no_texts(engine):
+    assert [one.error for one in engine.predict(BLANK)] == [EMPTY] * len(BLANK)
+    assert engine.predict([]) == []
+    assert engine.predict_proba([]).shape == (0, 3)
+    assert list(engine.stream([])) == []
+
+
+def test_predict_proba_gives_every_text_a_row(engine):
+    assert engine.predict_proba(["", "good"]).shape == (2, 3)
+
+
+def test_a_single_string_is_one_text(engine):
+    assert engine.predict(TEXTS[0]) == engine.predict([TEXTS[0]])
+
+
+def test_a_long_text_is_cut_and_says_so(engine):
+    short, long = engine.predict(["good " * 46, "good " * 47])
+    assert (short.truncated, long.truncated) == (False, True)
+    assert max(len(row) for row in engine.features(TEXTS)) == 48
+
+
+def test_the_ids_are_those_of_training(engine):
+    words = tokenizer()
+    expected = [classify.features(one, words, 48) for one in words.encode(TEXTS)]
+    assert [row.ids.tolist() for row in engine.features(TEXTS)] == [row.ids.tolist() for row in expected]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 40, 41])
+def test_stream_in_chunks_is_predict(engine, monkeypatch, chunk):
+    monkeypatch.setattr(engine_module, "CHUNK", chunk)
+    texts = [*TEXTS[:5], "", *TEXTS[5:]]
+    examples = [Example(text, columns={"n": str(n)}) for n, text in enumerate(texts)]
+    found = list(engine.stream(iter(examples)))
+    assert [example for example, _ in found] == examples
+    for (_, one), other in zip(found, engine.predict(texts), strict=True):
+        assert (one.label, one.error, one.truncated) == (other.label, other.error, other.truncated)
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+
+
+def test_stream_reads_no_further_than_a_chunk(engine, monkeypatch):
+    monkeypatch.setattr(engine_module, "CHUNK", 4)
+    read = []
+
+    def source():
+        for n in range(1000):
+            read.append(n)
+            yield Example("good")
+
+    stream = engine.stream(source())
+    next(stream)
+    assert len(read) == 4
+
+
+def test_progress_is_told(engine):
+    told = []
+    engine.predict_proba(TEXTS, done=told.append)
+    assert told[-1] == len(TEXTS)
+    assert told == sorted(told)
+
+
+@pytest.mark.parametrize("text", ["a", "👍", "好", "\u0301a", "¿", "\u200ba"])
+def test_visible(text):
+    assert visible(text)
+
+
+@pytest.mark.parametrize("text", [*BLANK, "\u202e\u2066", "\u2028"])
+def test_invisible(text):
+    assert not visible(text)
+
+
+def test_D13_lone_surrogates_and_specials_are_scored(engine):
+    found = engine.predict(["good \ud800", "[SEP]", "[PAD] [MASK]", "x" * 500])
+    assert all(one.error is None and sum(one.probabilities) == pytest.approx(1) for one in found)
+
+
+def test_evaluation_mode_and_no_gradients(engine):
+    engine.predict(TEXTS)
+    assert not engine._model.training
+    assert np.array_equal(engine.predict_proba(TEXTS), engine.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize("random_seed", [0, 1])
+def test_scoring_leaves_the_callers_randomness_alone(engine, random_seed):
+    torch.manual_seed(random_seed)
+    before = torch.get_rng_state()
+    engine.predict(TEXTS)
+    assert torch.equal(before, torch.get_rng_state())
