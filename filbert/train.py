@@ -257,7 +257,7 @@ class Loop:
         with self._log() as log, self._signals():
             saved = time.monotonic()
             while not self._finished():
-                loss, norm = self._step()
+                loss, norm = self.step()
                 self.result.seconds = before + time.monotonic() - began
                 log(self._figures(loss, norm))
                 if self.result.steps % self.validate_every == 0 or self._finished():
@@ -288,7 +288,7 @@ class Loop:
             self.result.stopped = f"at the deadline of {self.config.minutes:g} minutes"
         return self._progress() >= 1
 
-    def _step(self) -> tuple[float, float]:
+    def step(self) -> tuple[float, float]:
         """One optimizer step on one batch of texts, split where it is over the token budget."""
         epoch, i = divmod(self.result.steps, self.batches)
         size = self.config.batch_size

