@@ -9,7 +9,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 HEAD = """# Results
 
-Written by `python bench/tables.py` from the records in `bench/results/`; nothing here is typed by hand. Machines are
+Written by `python bench/tables.py` from the records in `bench/results/`; nothing here is typed by hand. Machines
 noisy and shared, so compare ratios of one run, not seconds of two.
 """
 
@@ -27,10 +27,10 @@ def accuracy() -> list[str]:
     lines = [
         "## Accuracy of the default recipe",
         "",
-        "Official test splits, base `minilm`, nothing tuned per set; 95 % bootstrap intervals. The baseline is TF-IDF +",
-        "logistic regression on the same texts. Tokens/s are real ones, validation passes included in the time.",
+        "Official test splits, base `minilm`, nothing tuned per set, 95 % bootstrap intervals. The baseline is TF-IDF",
+        "+ logistic regression on the same texts. Tokens/s are real ones, validation passes included in the time.",
         "",
-        "| set | train / test | epochs | accuracy | baseline | difference | training | tokens/s | seed | commit, date |",
+        "| set | train / test | epochs | accuracy | baseline | difference | training | tokens/s | seed | made |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in records("accuracy.jsonl"):
@@ -49,8 +49,8 @@ def train_speed() -> list[str]:
     lines = [
         "## Training speed beside `transformers`",
         "",
-        "MiniLM-L6 (6 × 384), IMDb reviews cut at 512 tokens, batch 16, two cores, same texts and weights, one process,",
-        "alternating runs, medians; ratios are medians of the pairs. `python bench/train_speed.py --write` makes a row.",
+        "MiniLM-L6 (6 × 384), IMDb reviews cut at 512 tokens, batch 16, same texts and weights, one process,",
+        "alternating runs; medians, also of the ratios. `python bench/train_speed.py --write` makes a row.",
         "",
         "| loop | real tokens/s | ratio | mean loss | commit, date |",
         "|---|---|---|---|---|",

@@ -32,8 +32,9 @@ from filbert.config import TrainConfig
 from filbert.data.sources import open_source
 from filbert.fit import ClassifyJob
 from filbert.model.forward import native_bf16
+from filbert.plan import Plan
 from filbert.tasks import classify
-from filbert.train import Loop, Plan
+from filbert.train import Loop
 
 RESULTS = HERE / "results" / "train_speed.jsonl"
 Texts = list[tuple[str, int]]

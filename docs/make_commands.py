@@ -28,9 +28,9 @@ HEAD = """\
     filbert predict runs/reviews new.csv
     filbert evaluate runs/reviews labelled.csv
 
-Results go to stdout; notices, progress and errors go to stderr. With `--json` stdout holds exactly one JSON object, also
-when something went wrong: `{"error": {"type": …, "message": …}}`. On a terminal there is a progress bar, elsewhere a line
-at most every ten seconds. `filbert --version` prints the version.
+Results go to stdout; notices, progress and errors go to stderr. With `--json` stdout holds exactly one JSON object,
+also when something went wrong: `{"error": {"type": …, "message": …}}`. On a terminal there is a progress bar, elsewhere
+a line at most every ten seconds. `filbert --version` prints the version.
 
 | exit code | meaning |
 |---|---|
@@ -55,12 +55,12 @@ A stopped run is taken up again by the same command (without `--overwrite`).
 """,
     "predict": """\
 A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class,
-`truncated` (the text was longer than the model reads: its head and tail were used) and `error` (`empty_text`: nothing to
-read, so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
+`truncated` (the text was longer than the model reads: its head and tail were used) and `error` (`empty_text`: nothing
+to read, so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
 appears when it is complete, and replaces nothing without `--overwrite`.
 
-Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by its label
-and probabilities; a file or stdin by the counts and where the predictions are.
+Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by its
+label and probabilities; a file or stdin by the counts and where the predictions are.
 
 Cells are written as they came. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
 care when you open texts of strangers in one.
@@ -69,7 +69,7 @@ care when you open texts of strangers in one.
 Every figure has a 95 % interval. Labels the model does not know are listed before anything is scored.
 """,
     "report": """\
-The page and the model card are made from `report.json`, `filbert.json` and `train.jsonl` alone; nothing is scored again.
+The page and the model card are made from `report.json`, `filbert.json` and `train.jsonl` alone; nothing is scored.
 """,
 }
 

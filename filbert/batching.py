@@ -39,14 +39,19 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
 
 def by_budget(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
     """Yield groups of indices, shortest texts first, each at most `budget` tokens (a longer text stands alone)."""
-    yield from split_by_budget(np.argsort(np.asarray(lengths), kind="stable").astype(np.int32), lengths, budget)
+    lengths_N = np.asarray(lengths)
+    order = np.argsort(lengths_N, kind="stable").astype(np.int32)
+    yield from split_by_budget(order, lengths_N[order], budget)
 
 
 def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
-    """Cut `order` into consecutive runs of at most `budget` tokens each."""
+    """Cut `order` into consecutive runs of at most `budget` tokens each; `lengths` are those of the texts in order.
+
+    >>> [part.tolist() for part in split_by_budget(np.array([4, 0, 7]), [5, 5, 3], budget=10)]
+    [[4, 0], [7]]
+    """
     begin = total = 0
-    for n, i in enumerate(order):
-        length = int(lengths[i])
+    for n, length in enumerate(map(int, lengths)):
         if n > begin and total + length > budget:
             yield order[begin:n]
             begin, total = n, 0

@@ -215,10 +215,11 @@ def _fit(
     screen.say(f"reading {path}")
     from filbert import fit as fitting
     from filbert.data.splits import load_splits
+    from filbert.runs import default_folder
 
     _check_device(device)
     name = name_of(path)
-    out = out or fitting.default_folder(name)
+    out = out or default_folder(name)
     out.parent.mkdir(parents=True, exist_ok=True)
     validation, test = (Path(part) if part else None for part in parts)
     with _kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as rejects:
@@ -254,15 +255,19 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
 
     split = main_split(report)
     difference = difference_of(report, split)
-    screen.show("", *summary_lines(report))
+    *rows, comparison = summary_lines(report) if difference else [*summary_lines(report), ""]
+    screen.show("", *rows)
+    if difference:
+        screen.show("", comparison, prose=True)
     if difference and verdict(difference) != "better":
         screen.show(
-            "A linear model does as well on these texts, in seconds. More labelled texts, more --epochs or another "
-            "--base may change that; if not, the linear model is the better choice."
+            "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled texts, "
+            "more --epochs or another --base may change that.",
+            prose=True,
         )
-    screen.show(truncation_line(split, report["truncation"][split]))
+    screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
     if split == "validation":
-        screen.show(f"No test texts were given. {CHOSEN_ON}")
+        screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
     asked = shlex.quote(str(folder))
     rows = [
         ("report", str(folder / "report.html")),
@@ -362,8 +367,8 @@ def _predict_text(screen: Screen, engine: Engine, text: str, *, as_json: bool) -
         facts = {"text": text, "label": prediction.label, "probabilities": chances, "truncated": prediction.truncated}
         _print_json(facts)
         return
-    screen.show(safe(prediction.label), style="bold")
-    screen.show(*bars(chances))
+    screen.show(prediction.label, style="bold")
+    screen.show(*(f"  {line}" for line in bars(chances)))
     if prediction.truncated:
         screen.say(f"the text is longer than {engine.max_length} tokens: its head and tail were read")
 

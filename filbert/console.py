@@ -132,7 +132,7 @@ def figures_line(figures: Mapping[str, float]) -> str:
 
 
 class Screen:
-    """Tells a person what goes on; a `train.Watcher`. Use it as a context manager, so that no bar is left behind.
+    """Tells a person what goes on; a `watch.Watcher`. Use it as a context manager, so that no bar is left behind.
 
     On a terminal there is a bar under the lines; elsewhere a line at most every ten seconds. `results` False keeps
     stdout for the one JSON object.
@@ -164,8 +164,8 @@ class Screen:
         style = "yellow" if line.startswith("warning:") else "dim" if indent else ""
         self._terminal.print(Padding(Text(line, style), (0, 0, 0, indent)))
 
-    def show(self, *lines: str, style: str = "") -> None:
-        """Print result lines on stdout; nothing when that is kept for JSON."""
+    def show(self, *lines: str, style: str = "", prose: bool = False) -> None:
+        """Print result lines on stdout, prose wrapped between words; nothing when stdout is kept for JSON."""
         if not self._results:
             return
         self.clear()
@@ -175,7 +175,7 @@ class Screen:
             else:
                 from rich.text import Text
 
-                self._stdout.print(Text(safe(line), style), soft_wrap=True)
+                self._stdout.print(Text(safe(line), style), soft_wrap=not prose)
         sys.stdout.flush()
 
     def progress(self, stage: str, done: float, total: float, **figures: float) -> None:

@@ -7,11 +7,9 @@ The model that is scored is the one that was written and opened again, so the re
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,25 +26,20 @@ from filbert.checkpoint import load_base, save_model, write_json
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.data.splits import Splits
 from filbert.engine import best_device, load
-from filbert.errors import ConfigError, TrainingError
+from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.model.encoder import Encoder
 from filbert.model.forward import Tensors, outputs, working_dtype
+from filbert.optimise import default_learning_rate
+from filbert.plan import Plan, plan
 from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
 from filbert.report import write_report
+from filbert.runs import claim, locked
 from filbert.tasks import classify
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
-from filbert.train import (
-    Loop,
-    Plan,
-    Silent,
-    Trained,
-    Watcher,
-    default_learning_rate,
-    measure_speed,
-    plan,
-)
+from filbert.train import Loop, Trained, measure_speed, newest_checkpoint
+from filbert.watch import Silent, Watcher
 
 VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
 AGREEMENT = 1e-4  # most a logit may differ between the model in memory and the folder opened again
@@ -111,8 +104,8 @@ def fit(
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
-    _claim(out, overwrite)
-    with _locked(out):
+    claim(out, overwrite=overwrite)
+    with locked(out):
         run = _prepare(splits, base, config, device, watch)
         trained, job, used = _train(run, splits, out, track, watch)
         calibration = _calibrate(job)
@@ -225,7 +218,9 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         return measure_speed(job, run.features["train"], run.config, run.device)
 
     job = ClassifyJob(run.model, run.features["validation"], run.device)
-    used = plan(run.config, run.lengths, len(splits.labels), measure)
+    interrupted = newest_checkpoint(out / "checkpoints")
+    known = Plan(**interrupted[1]["plan"]) if interrupted else None
+    used = known or plan(run.config, run.lengths, len(splits.labels), measure)
     if used.reason:
         watch.say(used.reason)
     if used.max_length != run.config.max_length:
@@ -400,52 +395,3 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
-
-
-def _claim(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something a run would replace."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file — give a folder with -o")
-    finished = (out / "filbert.json").is_file() and not (out / "checkpoints").is_dir()
-    strange = out.is_dir() and any(out.iterdir()) and not finished and not (out / "checkpoints").is_dir()
-    if strange and not set(os.listdir(out)) <= {".lock", "train.jsonl"}:
-        raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
-    if finished and not overwrite:
-        raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
-    if overwrite and (out / "checkpoints").is_dir():
-        shutil.rmtree(out / "checkpoints")
-    out.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep a second run out of the folder; the lock of a process that is gone is taken over."""
-    lock = out / ".lock"
-    with suppress(FileNotFoundError, ValueError):
-        owner = int(lock.read_text())
-        if owner != os.getpid() and _alive(owner):
-            raise TrainingError(f"{out} is in use by process {owner} — wait for it, or give another folder with -o")
-    lock.write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def default_folder(name: str) -> Path:
-    """Return `runs/NAME`, or `runs/NAME-2`, … when there is a finished model already; an unfinished run is taken up."""
-    folder, n = Path("runs") / name, 1
-    while (folder / "filbert.json").is_file() and not (folder / "checkpoints").is_dir():
-        n += 1
-        folder = Path("runs") / f"{name}-{n}"
-    return folder

@@ -30,32 +30,13 @@ from filbert.checkpoint import read_json, sha256, write_json, write_tensors
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, ModelError, TrainingError
 from filbert.model.forward import Tensors, tensors_of, working_dtype
-from filbert.records import Features, PackedBatch
+from filbert.optimise import Masters, parameter_groups, schedule
+from filbert.plan import PROBE_SECONDS, RESERVE, Plan
+from filbert.records import Features, IntArray, PackedBatch
+from filbert.watch import Silent, Watcher
 
 CHECKPOINT_SECONDS = 120.0  # a kill loses at most this much work
-PROBE_SECONDS = 6.0  # of the measuring steps before a run with a deadline
-LENGTHS = (512, 384, 256, 192, 128, 96, 64)  # crops a deadline may choose
-RESERVE = 0.03  # share of a deadline kept for the last validation and for writing the model
-
-
-class Watcher(Protocol):
-    """Where a run tells what it does: a terminal, a log, or nobody."""
-
-    def say(self, text: str) -> None:
-        """Tell one line."""
-
-    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
-        """Tell how far a stage has come; figures are what there is to show beside the bar."""
-
-
-class Silent:
-    """A Watcher that tells nobody."""
-
-    def say(self, text: str) -> None:
-        """Keep it."""
-
-    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
-        """Keep it."""
+FEWEST_VALIDATIONS = 4  # of a run, evenly spread; one an epoch where there are more epochs
 
 
 class Job(Protocol):
@@ -91,130 +72,6 @@ class Trained:
         return self.tokens / max(self.seconds, 1e-9)
 
 
-def default_epochs(texts: int, classes: int) -> float:
-    """Passes over the training texts when none are asked for: 30,000 texts seen and 300 more for each class, 1 to 8.
-
-    >>> default_epochs(24_000, 2), default_epochs(15_000, 150), default_epochs(600, 2)
-    (2.0, 5.0, 8.0)
-    """
-    return float(min(8, max(1, math.ceil((30_000 + 300 * classes) / texts))))
-
-
-def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
-    """Peak learning rate by width: 1e-4 at 384, 3e-5 at 768, as published for BERT; higher from a random start."""
-    return 5e-4 if random_start else min(1e-4, 1e-4 * (384 / hidden) ** 1.75)
-
-
-class Masters:
-    """The fp32 weights that the optimizer changes; the model works on a copy in `dtype`, made anew after each step.
-
-    Without them an update of 1e-4 would vanish: bf16 has 8 bits, so near 1 its numbers stand 0.004 apart.
-    Modules named in `keep` (heads) stay fp32 in the model.
-    """
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype, keep: Sequence[str] = ()) -> None:
-        self.model = model
-        self.weights = {name: p.detach().clone().float() for name, p in model.named_parameters() if p.requires_grad}
-        for name, part in model.named_children():
-            if name not in keep:
-                part.to(dtype)
-        self.working = {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-    def take_gradients(self, scale: float) -> None:
-        """Move the model's gradients to the masters, times `scale`."""
-        for name, p in self.working.items():
-            grad, p.grad = p.grad, None
-            self.weights[name].grad = None if grad is None else grad.float().mul_(scale)
-
-    @torch.no_grad()
-    def give_back(self) -> None:
-        """Copy the masters into the model."""
-        for name, p in self.working.items():
-            p.copy_(self.weights[name])
-
-    @torch.no_grad()
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Take weights from a checkpoint."""
-        for name, master in self.weights.items():
-            master.copy_(weights[name])
-        self.give_back()
-
-    def to_fp32(self) -> None:
-        """End mixed work: the model itself in fp32, with the masters' numbers."""
-        self.model.float()
-        self.give_back()
-
-
-def parameter_groups(masters: Masters, layers: int, config: TrainConfig, rate: float) -> list[dict[str, Any]]:
-    """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay."""
-    groups: dict[tuple[int, bool], list[Tensor]] = {}
-    for name, weight in masters.weights.items():
-        depth = layers + 1
-        if ".embeddings." in f".{name}":
-            depth = 0
-        elif ".layers." in f".{name}":
-            depth = int(name.split("layers.")[1].split(".")[0]) + 1
-        groups.setdefault((depth, weight.ndim > 1), []).append(weight)
-    return [
-        {
-            "params": weights,
-            "weight_decay": config.weight_decay if decays else 0.0,
-            "peak": rate * config.layer_decay ** (layers + 1 - depth),
-        }
-        for (depth, decays), weights in sorted(groups.items())
-    ]
-
-
-def schedule(progress: float, warmup: float) -> float:
-    """Return the factor on the learning rate: a straight rise over `warmup`, then a straight fall to 0.
-
-    >>> [round(schedule(p, 0.1), 2) for p in (0.05, 0.1, 0.55, 1.0)]
-    [0.5, 1.0, 0.5, 0.0]
-    """
-    if progress < warmup:
-        return progress / warmup
-    return max(0.0, (1 - progress) / (1 - warmup))
-
-
-@dataclass
-class Plan:
-    """How long to train and on how much of each text."""
-
-    epochs: float
-    max_length: int
-    early_length: int | None = None  # of the first half of the run, where it is shorter
-    seconds: float | None = None  # the deadline, from the start of training
-    reason: str = ""
-
-
-def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float]) -> Plan:
-    """Fit epochs and crop to `config.minutes` from the speed that `measure` finds; without a deadline ask nothing.
-
-    `lengths` are the texts' own, in tokens. The longest crop is chosen that still shows each text once.
-    """
-    wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
-    lengths_N = np.asarray(lengths)
-
-    def early(epochs: float, crop: int) -> int | None:
-        return config.early_length if epochs >= 2 and config.early_length < min(crop, lengths_N.max()) else None
-
-    def tokens(epochs: float, crop: int) -> float:
-        short = np.minimum(lengths_N, early(epochs, crop) or crop).sum()
-        return float(epochs / 2 * (short + np.minimum(lengths_N, crop).sum()))
-
-    if config.minutes is None:
-        return Plan(wanted, config.max_length, early(wanted, config.max_length))
-    seconds = config.minutes * 60
-    speed = measure()
-    able = max(1.0, speed * (seconds * (1 - RESERVE) - PROBE_SECONDS))
-    crops = [n for n in (config.max_length, *LENGTHS) if n <= config.max_length]
-    crop = next((n for n in crops if tokens(1, n) <= able), crops[-1])
-    fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), able / tokens(1, crop)]
-    epochs = next((n for n in fitting if tokens(n, crop) <= able), fitting[-1])
-    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {epochs:.2g} epochs of texts cut at {crop} tokens"
-    return Plan(epochs, crop, early(epochs, crop), seconds, reason)
-
-
 @dataclass
 class Loop:
     """A run in progress; `run` drives it to its end. One object, because a checkpoint must hold all of it."""
@@ -241,8 +98,9 @@ class Loop:
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
         self.batches = math.ceil(len(self.features) / self.config.batch_size)  # per epoch
         self.steps = max(1, math.ceil(self.batches * self.plan.epochs))
-        per_epoch = min(2, max(1, len(self.features) // 5000))
-        self.validate_every = max(1, self.batches // per_epoch)
+        self.validations = max(FEWEST_VALIDATIONS, math.ceil(self.plan.epochs))
+        self.validation_seconds = 0.0  # of the last one
+        self.order: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int32))
         self.stop_signal: int | None = None
 
     # -- the run ------------------------------------------------------------------------------------------------------
@@ -257,13 +115,14 @@ class Loop:
         with self._log() as log, self._signals():
             saved = time.monotonic()
             while not self._finished():
+                due = math.floor(self._progress() * self.validations) + 1
                 loss, norm = self.step()
                 self.result.seconds = before + time.monotonic() - began
                 log(self._figures(loss, norm))
-                if self.result.steps % self.validate_every == 0 or self._finished():
+                if self._progress() * self.validations >= due or self._finished():
                     self._validate(log)
-                    self.result.seconds = before + time.monotonic() - began
-                    self.watch.progress("training", self._progress(), 1.0)
+                    self.validation_seconds = before + time.monotonic() - began - self.result.seconds
+                    self.result.seconds += self.validation_seconds
                 if time.monotonic() - saved > CHECKPOINT_SECONDS or self.stop_signal:
                     self.save()
                     saved = time.monotonic()
@@ -277,26 +136,30 @@ class Loop:
     def _progress(self) -> float:
         done = self.result.steps / self.steps
         if self.plan.seconds is not None:
-            done = max(done, self.result.seconds / (self.plan.seconds * (1 - RESERVE)))
+            usable = self.plan.seconds * (1 - RESERVE) - self.validation_seconds
+            done = max(done, self.result.seconds / max(usable, 1e-9))
         return min(1.0, done)
 
     def _finished(self) -> bool:
+        if self.result.steps >= self.steps:
+            return True
         if self.result.stale >= self.config.patience:
             self.result.stopped = f"early: no better validation {self.result.stale} times"
             return True
-        if self.result.steps < self.steps and self._progress() >= 1:
+        if self._progress() >= 1:
             self.result.stopped = f"at the deadline of {self.config.minutes:g} minutes"
         return self._progress() >= 1
 
     def step(self) -> tuple[float, float]:
         """One optimizer step on one batch of texts, split where it is over the token budget."""
         epoch, i = divmod(self.result.steps, self.batches)
-        size = self.config.batch_size
+        if self.order[0] != epoch:
+            self.order = epoch, shuffled(len(self.features), self.config.seed, epoch)
+        order = self.order[1][i * self.config.batch_size : (i + 1) * self.config.batch_size]
         features = self.features if self.early is None or self._progress() >= 0.5 else self.early
-        order = shuffled(len(features), self.config.seed, epoch)[i * size : (i + 1) * size]
         self.job.model.train()
         total = 0.0
-        for part in split_by_budget(order, [len(f) for f in features], self.config.tokens_per_batch):
+        for part in split_by_budget(order, [len(features[i]) for i in order], self.config.tokens_per_batch):
             batch = pack(features, part)
             loss = self.job.loss(batch, tensors_of(batch, self.device))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -453,11 +316,10 @@ def measure_speed(job: Job, features: Sequence[Features], config: TrainConfig, d
     dtype = working_dtype(config.precision, device)
     masters = Masters(model, dtype, keep=("pooler", "classifier"))
     model.train()
-    lengths = [len(f) for f in features]
     tokens, began, ended = 0, 0.0, time.monotonic() + PROBE_SECONDS
     for n in range(10_000):
         order = shuffled(len(features), config.seed, n)[: config.batch_size]
-        for part in split_by_budget(order, lengths, config.tokens_per_batch):
+        for part in split_by_budget(order, [len(features[i]) for i in order], config.tokens_per_batch):
             batch = pack(features, part)
             job.loss(batch, tensors_of(batch, device)).backward()  # type: ignore[no-untyped-call]
             tokens += len(batch.ids_T) if began else 0

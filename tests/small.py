@@ -53,8 +53,11 @@ def encoder(seed: int = 0, **changes: object) -> Encoder:
 
 
 def classifier(classes: int = len(LABELS), seed: int = 0, **changes: object) -> Classifier:
-    made = Classifier(Encoder(shape(**changes)), classes)
-    return spread(made, seed, 0.5).eval()  # type: ignore[return-value]
+    generator = torch.Generator().manual_seed(seed)
+    made = spread(Classifier(Encoder(shape(**changes), generator), classes, generator), seed)
+    made.classifier.weight.data.mul_(8)  # so that texts differ by more than rounding
+    made.classifier.bias.data.zero_()
+    return made.eval()  # type: ignore[return-value]
 
 
 def rows(lengths: Sequence[int], targets: Sequence[int] | None = None, seed: int = 0) -> list[Features]:

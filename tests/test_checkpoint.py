@@ -1,4 +1,4 @@
-"""A saved model opens in `transformers` as it stands, comes back to the last bit, and is refused when anything is off."""
+"""A saved model opens in `transformers` as it stands, comes back to the last bit, is refused when anything is off."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_M36_more_words_than_embeddings(folder):
 
     Tokenizer.from_vocab([*VOCAB, "more"]).save(folder, 64)
     seal(folder)
-    with pytest.raises(ModelError, match="12 tokens.*11 rows"):
+    with pytest.raises(ModelError, match=r"12 tokens.*11 rows"):
         load_model(folder)
 
 
@@ -264,7 +264,7 @@ def test_M36_config_of_another_shape(folder, fields):
         {"num_attention_heads": 0},
         {"num_attention_heads": 3},
         {"vocab_size": 10**12},
-        {"num_hidden_layers": 10**6 - 1, "hidden_size": -1},
+        {"hidden_size": -1},
         {"hidden_act": "relu"},
         {"layer_norm_eps": "tiny"},
         {"layer_norm_eps": []},

@@ -1,0 +1,66 @@
+"""How long to train and on how much of each text: by the number of texts, or fitted to a deadline.
+
+Pure arithmetic over text lengths and a measured speed; the measuring is train.py's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from filbert.config import TrainConfig
+
+PROBE_SECONDS = 6.0  # of the measuring steps before a run with a deadline
+LENGTHS = (512, 384, 256, 192, 128, 96, 64)  # crops a deadline may choose
+RESERVE = 0.03  # share of a deadline kept for the last validation and for writing the model
+
+
+def default_epochs(texts: int, classes: int) -> float:
+    """Passes over the training texts when none are asked for: 25,000 texts seen and 150 more for each class, 1 to 8.
+
+    >>> default_epochs(24_000, 2), default_epochs(15_000, 150), default_epochs(600, 2)
+    (2.0, 4.0, 8.0)
+    """
+    return float(min(8, max(1, math.ceil((25_000 + 150 * classes) / texts))))
+
+
+@dataclass
+class Plan:
+    """How long to train and on how much of each text."""
+
+    epochs: float
+    max_length: int
+    early_length: int | None = None  # of the first half of the run, where it is shorter
+    seconds: float | None = None  # the deadline, from the start of training
+    reason: str = ""
+
+
+def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float]) -> Plan:
+    """Fit epochs and crop to `config.minutes` from the speed that `measure` finds; without a deadline ask nothing.
+
+    `lengths` are the texts' own, in tokens. The longest crop is chosen that still shows each text once.
+    """
+    wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
+    lengths_N = np.asarray(lengths)
+
+    def early(epochs: float, crop: int) -> int | None:
+        return config.early_length if epochs >= 2 and config.early_length < min(crop, lengths_N.max()) else None
+
+    def tokens(epochs: float, crop: int) -> float:
+        short = np.minimum(lengths_N, early(epochs, crop) or crop).sum()
+        return float(epochs / 2 * (short + np.minimum(lengths_N, crop).sum()))
+
+    if config.minutes is None:
+        return Plan(wanted, config.max_length, early(wanted, config.max_length))
+    seconds = config.minutes * 60
+    speed = measure()
+    able = max(1.0, speed * (seconds * (1 - RESERVE) - PROBE_SECONDS))
+    crops = [n for n in (config.max_length, *LENGTHS) if n <= config.max_length]
+    crop = next((n for n in crops if tokens(1, n) <= able), crops[-1])
+    fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), able / tokens(1, crop)]
+    epochs = next((n for n in fitting if tokens(n, crop) <= able), fitting[-1])
+    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {epochs:.2g} epochs of texts cut at {crop} tokens"
+    return Plan(epochs, crop, early(epochs, crop), seconds, reason)

@@ -1,0 +1,358 @@
+"""From texts to a finished folder: whole, resumed after a kill, never replaced unasked, the same answer elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import same_weights
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from filbert import fit as fit_module
+from filbert import plan as plan_module
+from filbert import train
+from filbert.config import TrainConfig
+from filbert.data.splits import Splits, make_splits
+from filbert.engine import load
+from filbert.errors import ConfigError, TrainingError
+from filbert.fit import default_folder, fit
+from filbert.records import Example
+from filbert.train import Interrupted
+from filbert.watch import Silent
+
+CONFIG = TrainConfig(epochs=1, batch_size=4, precision="fp32", learning_rate=1e-3)
+WHOLE = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "filbert.json",
+    "train.jsonl",
+    "report.json",
+    "report.html",
+    "README.md",
+]
+
+
+def examples(count: int, seed: int) -> list[Example]:
+    random = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        kind = ("neg", "pos")[n % 2]
+        words = [*random.choice(["good", "great", "fine"] if kind == "pos" else ["bad", "dull", "poor"], 2)]
+        words += [*random.choice(["film", "story", "actor", "scene", "the", "a"], 6), f"n{n}"]
+        made.append(Example(" ".join(random.permutation(words)), kind))
+    return made
+
+
+def splits(test: int = 12) -> Splits:
+    return make_splits(examples(60, 0), 0, None, examples(test, 1) or None)
+
+
+def run(out: Path, **changes: Any):
+    settings: dict[str, Any] = {"base": "tiny", "config": CONFIG, "device": "cpu", "compare": False}
+    return fit(changes.pop("splits", splits()), out, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("fit") / "run"
+    run(out, compare=True, name="films", command="filbert fit films.csv")
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(finished) -> dict[str, Any]:
+    return json.loads((finished / "report.json").read_text("utf-8"))
+
+
+# -- what is left -----------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_is_whole_and_holds_nothing_else(finished):
+    assert sorted(path.name for path in finished.iterdir()) == sorted(WHOLE)
+
+
+def test_the_manifest_says_where_the_model_comes_from(finished):
+    info = json.loads((finished / "filbert.json").read_text("utf-8"))
+    assert (info["task"], info["labels"], info["base"], info["name"]) == ("classify", ["neg", "pos"], "tiny", "films")
+    assert info["data_fingerprint"] == splits().fingerprint
+    assert info["long_texts"] == "head+tail"
+    assert {"filbert", "torch"} <= info["versions"].keys()
+    assert info["temperature"] > 0
+
+
+def test_the_report_has_its_sections(report):
+    sections = "task name labels data model training truncation calibration scores mistakes baseline lengths versions"
+    assert set(sections.split()) <= report.keys()
+    assert report["data"]["counts"] == {"train": 54, "validation": 6, "test": 12}
+    assert report["data"]["label_counts"]["train"] == {"neg": 27, "pos": 27}
+    assert report["scores"].keys() == {"validation", "test"}
+    for split in ("validation", "test"):
+        assert report["scores"][split]["n"] == report["data"]["counts"][split]
+        found = report["scores"][split]["accuracy"]
+        assert found["low"] <= found["value"] <= found["high"]
+        assert {"accuracy", "macro_f1"} <= report["baseline"][split].keys()
+    assert (report["training"]["steps"], report["training"]["precision"]) == (14, "fp32")
+    assert report["training"]["command"] == "filbert fit films.csv"
+    assert report["calibration"]["temperature"] > 0
+    assert sum(report["lengths"]["counts"]) == 54
+    assert report["truncation"]["train"]["cut_texts"] == 0
+
+
+def test_the_report_is_of_the_saved_model(finished, report):
+    test = splits().test
+    right = [one.label == example.label for one, example in zip(
+        load(finished).predict([example.text for example in test]), test, strict=True)]  # fmt: skip
+    assert report["scores"]["test"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert len(report["mistakes"]) == len(right) - sum(right)
+
+
+@torch.no_grad()
+def test_calibration_is_folded_into_the_weights(finished, report):
+    """Elsewhere the same probabilities come out, without a temperature."""
+    theirs = AutoModelForSequenceClassification.from_pretrained(finished).eval()
+    words = AutoTokenizer.from_pretrained(finished)
+    texts = [example.text for example in splits().test]
+    expected_NC = theirs(**words(texts, padding=True, return_tensors="pt")).logits.softmax(-1).numpy()
+    engine = load(finished)
+    assert np.abs(engine.predict_proba(texts) - expected_NC).max() <= 1e-5
+    assert engine.labels == tuple(theirs.config.id2label[i] for i in range(2))
+    assert [one.label for one in engine.predict(texts)] == [theirs.config.id2label[i] for i in expected_NC.argmax(1)]
+
+
+def test_calibration_divides_by_the_temperature(tmp_path, monkeypatch):
+    before = {}
+    inner = fit_module._calibrate
+
+    def watched(job):
+        before["logits"] = job.logits()
+        found = inner(job)
+        before["after"] = job.logits()
+        before["temperature"] = found["temperature"]
+        return found
+
+    monkeypatch.setattr(fit_module, "_calibrate", watched)
+    run(tmp_path / "run")
+    np.testing.assert_allclose(before["after"], before["logits"] / before["temperature"], atol=1e-5)
+
+
+def test_what_training_saw_is_what_the_engine_sees(tmp_path, monkeypatch):
+    """STYLE 2: one data path. The ids that the loop trains on are those of the engine for the same texts."""
+    seen = {}
+    inner = fit_module.Loop
+
+    def spy(job, features, *rest, **more):
+        seen["train"] = features
+        return inner(job, features, *rest, **more)
+
+    monkeypatch.setattr(fit_module, "Loop", spy)
+    long = [Example(f"{example.text} " * 12, example.label) for example in examples(60, 0)]
+    data = make_splits(long)
+    run(tmp_path / "run", splits=data, config=CONFIG.with_options(max_length=32))
+    served = load(tmp_path / "run").features([example.text for example in data.train])
+    assert [row.ids.tolist() for row in served] == [row.ids.tolist() for row in seen["train"]]
+    assert all(row.cut > 0 and len(row) == 32 for row in served)
+    truncation = json.loads((tmp_path / "run" / "report.json").read_text())["truncation"]["train"]
+    assert truncation["cut_texts"] == truncation["texts"] == len(data.train)
+
+
+def test_without_a_test_split_validation_is_scored(tmp_path):
+    found = run(tmp_path / "run", splits=make_splits(examples(60, 0)))
+    assert found.report["scores"].keys() == {"validation"}
+    assert "baseline" not in found.report
+
+
+def test_the_learning_rate_follows_the_model_unless_told(tmp_path):
+    """train.default_learning_rate: 5e-4 for a random start, 3e-5 for BERT-base; one rate for all trains neither."""
+    out = tmp_path / "run"
+    default = TrainConfig(epochs=1, batch_size=20, precision="fp32")
+    assert run(out, config=default).report["training"]["config"]["learning_rate"] == 5e-4
+    told = default.with_options(learning_rate=1e-4)
+    assert run(out, config=told, overwrite=True).report["training"]["config"]["learning_rate"] == 1e-4
+
+
+# -- a folder in use --------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_folder_is_not_replaced_unasked(finished):
+    before = contents(finished)
+    with pytest.raises(ConfigError, match=r"finished model.*--overwrite"):
+        run(finished)
+    assert contents(finished) == before
+
+
+def test_a_finished_folder_is_replaced_when_asked(tmp_path):
+    run(tmp_path / "run")
+    run(tmp_path / "run", config=CONFIG.with_options(seed=1), overwrite=True)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["training"]["seed"] == 1
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(WHOLE)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_things_is_left_alone(tmp_path, overwrite):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="no Filbert run"):
+        run(tmp_path, overwrite=overwrite)
+    with pytest.raises(ConfigError, match="is a file"):
+        run(tmp_path / "thesis.txt", overwrite=overwrite)
+    assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_T22_a_run_in_progress_is_not_disturbed(tmp_path, overwrite):
+    with subprocess.Popen(["sleep", "60"]) as owner:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "step-00000001.safetensors").write_bytes(b"hours of work")
+        (tmp_path / ".lock").write_text(str(owner.pid))
+        before = contents(tmp_path)
+        try:
+            with pytest.raises(TrainingError, match=f"in use by process {owner.pid}"):
+                run(tmp_path, overwrite=overwrite)
+            assert contents(tmp_path) == before
+        finally:
+            owner.kill()
+
+
+def test_T22_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    (tmp_path / ".lock").write_text(str(gone.pid))
+    run(tmp_path)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_folder("films") == Path("runs/films")
+    done = Path("runs/films")
+    done.mkdir(parents=True)
+    (done / "filbert.json").write_text("{}")
+    assert default_folder("films") == Path("runs/films-2")
+    (done / "checkpoints").mkdir()
+    assert default_folder("films") == done
+
+
+# -- stopped and resumed ----------------------------------------------------------------------------------------------
+
+
+class Slow(Silent):
+    """A watcher that gives the parent time to kill."""
+
+    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
+        if stage == "training":
+            time.sleep(0.1)
+
+
+class Stopper(Silent):
+    """A watcher that sends SIGTERM after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
+        if stage == "training" and "loss" in figures:
+            self.steps -= 1
+            if self.steps == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+def in_another_process(out: Path) -> subprocess.Popen:
+    code = (
+        "import sys; from pathlib import Path; from filbert import train; train.CHECKPOINT_SECONDS = 0.0; "
+        "from test_fit import Slow, run; run(Path(sys.argv[1]), watch=Slow())"
+    )
+    paths = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.Popen([sys.executable, "-c", code, str(out)], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_T15_killed_and_called_again_is_the_run_nobody_killed(finished, tmp_path):
+    out = tmp_path / "run"
+    with in_another_process(out) as child:
+        try:
+            ends = time.monotonic() + 60
+            while child.poll() is None and time.monotonic() < ends:
+                if (out / "checkpoints" / "step-00000004.json").exists():
+                    break
+                time.sleep(0.01)
+        finally:
+            child.kill()
+        said = child.stderr.read() if child.stderr else ""
+    assert child.returncode == -signal.SIGKILL, said
+    assert (out / "checkpoints").is_dir()
+    assert (out / ".lock").exists()
+    assert not (out / "filbert.json").exists()
+    told: list[str] = []
+    watch = Silent()
+    watch.say = told.append
+    found = run(out, watch=watch)
+    assert any(line.startswith("resumed at step") for line in told)
+    assert found.report["training"]["steps"] == 14
+    assert sorted(path.name for path in out.iterdir()) == sorted(WHOLE)
+    assert (out / "vocab.txt").read_text("utf-8") == (finished / "vocab.txt").read_text("utf-8")
+    assert same_weights(*(load_file(str(folder / "model.safetensors")) for folder in (out, finished)))
+    steps = [json.loads(line)["step"] for line in (out / "train.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in (finished / "train.jsonl").read_text().splitlines()]
+
+
+def test_T18_stopped_by_a_signal_and_called_again(finished, tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", watch=Stopper(5))
+    assert not (tmp_path / "run" / ".lock").exists()
+    found = run(tmp_path / "run")
+    assert found.report["training"]["steps"] == 14
+    assert same_weights(*(load_file(str(folder / "model.safetensors")) for folder in (tmp_path / "run", finished)))
+
+
+def test_T21_called_again_with_other_settings(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", watch=Stopper(3))
+    with pytest.raises(ConfigError, match="batch_size: 4 → 8"):
+        run(tmp_path / "run", config=CONFIG.with_options(batch_size=8))
+    other = make_splits(examples(60, 7), 0, None, examples(12, 1))
+    with pytest.raises(ConfigError, match="data: "):
+        run(tmp_path / "run", splits=other)
+    assert run(tmp_path / "run").report["training"]["steps"] == 14
+
+
+# -- a deadline -------------------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_is_kept(tmp_path, monkeypatch):
+    for module in (train, plan_module):
+        monkeypatch.setattr(module, "PROBE_SECONDS", 0.3)
+    began = time.monotonic()
+    found = run(tmp_path / "run", config=CONFIG.with_options(epochs=2_000, minutes=0.04))
+    assert time.monotonic() - began < 2.4 + 12  # reading, measuring, scoring and writing on a busy machine
+    assert 1 < found.report["training"]["seconds"] < 2.4 * 1.5
+    assert load(tmp_path / "run").predict("a good film")[0].label in ("neg", "pos")
+
+
+def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
+    """The machine may be slower when the run is taken up again: crop and schedule stay what they were."""
+    data = make_splits([Example(f"{example.text} " * 20, example.label) for example in examples(60, 0)])
+    config = CONFIG.with_options(minutes=1)
+    monkeypatch.setattr(fit_module, "measure_speed", lambda *rest: 1e6)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", splits=data, config=config, watch=Stopper(3))
+    monkeypatch.setattr(fit_module, "measure_speed", lambda *rest: 90.0)
+    found = run(tmp_path / "run", splits=data, config=config)
+    assert found.report["model"]["max_length"] == 512
+    assert found.report["training"]["config"]["epochs"] == 1
