@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -255,20 +256,20 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
 
     split = main_split(report)
     difference = difference_of(report, split)
-    *rows, comparison = summary_lines(report) if difference else [*summary_lines(report), ""]
-    screen.show("", *rows)
+    *scores, comparison = summary_lines(report) if difference else [*summary_lines(report), ""]
+    screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
     if difference and verdict(difference) != "better":
         screen.show(
-            "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled texts, "
-            "more --epochs or another --base may change that.",
+            "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled "
+            "texts, more --epochs or another --base may change that.",
             prose=True,
         )
     screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
     if split == "validation":
         screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
-    asked = shlex.quote(str(folder))
+    asked = _pasted([str(folder)])
     rows = [
         ("report", str(folder / "report.html")),
         ("label a text", f'filbert predict {asked} "a new text"'),
@@ -683,7 +684,12 @@ def _command(*, without: str = "", also: tuple[str, ...] = ()) -> str:
     words = [word for word in sys.argv[1:] if word != without]
     if "-o" not in words and "--out" not in words:
         words += also
-    return shlex.join(["filbert", *words])
+    return _pasted(["filbert", *words])
+
+
+def _pasted(words: Iterable[str]) -> str:
+    """Return words as a shell takes them; unlike shlex's own `join` it leaves plain Chinese names bare."""
+    return " ".join(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words)
 
 
 def main() -> None:

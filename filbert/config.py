@@ -78,7 +78,7 @@ class TrainConfig:
     """Wall-clock budget for training: the schedule is fitted to it, the best validated model comes out at its end."""
     batch_size: int = 32
     """Texts per optimizer step."""
-    tokens_per_batch: int = 16_384
+    tokens_per_batch: int = 8_192
     """Most tokens in memory at once; a larger batch is split, its gradients added up."""
     max_length: int = 512
     """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""

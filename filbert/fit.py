@@ -176,7 +176,7 @@ def _encoder(base: Base, splits: Splits, generator: torch.Generator) -> tuple[En
     if base.folder is not None:
         return load_base(base.folder)
     assert base.size is not None
-    tokenizer = learn((example.text for example in splits.train), VOCABULARY)
+    tokenizer = learn([example.text for example in splits.train], VOCABULARY)
     return Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator), tokenizer, {}
 
 

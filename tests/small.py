@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
 from filbert.model.encoder import Encoder
+from filbert.model.forward import outputs
 from filbert.records import Features
 from filbert.tasks.classify import Classifier
 from filbert.text.tokenizer import SPECIALS, Tokenizer
@@ -57,7 +58,9 @@ def classifier(classes: int = len(LABELS), seed: int = 0, **changes: object) -> 
     made = spread(Classifier(Encoder(shape(**changes), generator), classes, generator), seed)
     made.classifier.weight.data.mul_(8)  # so that texts differ by more than rounding
     made.classifier.bias.data.zero_()
-    return made.eval()  # type: ignore[return-value]
+    some = rows([3, 5, 8, 13, 21, 34, 40], seed=1)
+    made.classifier.bias.data.sub_(torch.as_tensor(outputs(made, some, "cpu").mean(0)))  # and every class is met
+    return made  # type: ignore[return-value]
 
 
 def rows(lengths: Sequence[int], targets: Sequence[int] | None = None, seed: int = 0) -> list[Features]:

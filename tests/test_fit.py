@@ -25,8 +25,9 @@ from filbert.config import TrainConfig
 from filbert.data.splits import Splits, make_splits
 from filbert.engine import load
 from filbert.errors import ConfigError, TrainingError
-from filbert.fit import default_folder, fit
+from filbert.fit import fit
 from filbert.records import Example
+from filbert.runs import default_folder
 from filbert.train import Interrupted
 from filbert.watch import Silent
 

@@ -30,8 +30,8 @@ from filbert.tasks import classify
 from filbert.train import Interrupted, Loop, measure_speed, newest_checkpoint
 
 TEXTS = 22  # in batches of 4: six steps an epoch, the last one of two texts
-CONFIG = TrainConfig(batch_size=4, precision="fp32", learning_rate=3e-3, epochs=3, patience=99)
-STEPS = 18
+CONFIG = TrainConfig(batch_size=4, precision="fp32", learning_rate=3e-3, epochs=4, patience=99)
+STEPS = 24
 FEATURES = rows([5 + i % 9 for i in range(TEXTS)], targets=[i % 3 for i in range(TEXTS)])
 EARLY = [replace(row, ids=row.ids[:7], segments=row.segments[:7]) for row in FEATURES]  # for the first half
 
@@ -264,13 +264,13 @@ def test_without_layer_decay_every_rate_is_the_peak():
 
 def test_a_run_learns_and_counts(whole):
     result = whole.result
-    assert (result.steps, result.epochs) == (STEPS, 3.0)
+    assert (result.steps, result.epochs) == (STEPS, 4.0)
     halves = [EARLY] * (STEPS // 2) + [FEATURES] * (STEPS // 2)
     orders = [shuffled(TEXTS, 0, n // 6)[n % 6 * 4 : n % 6 * 4 + 4] for n in range(STEPS)]
     assert result.tokens == sum(len(half[i]) for half, order in zip(halves, orders, strict=True) for i in order)
     log = logged(whole.folder.parent)
     assert [row["step"] for row in log if "loss" in row] == list(range(1, STEPS + 1))
-    assert [row["step"] for row in log if "validation" in row] == [6, 12, 18]
+    assert [row["step"] for row in log if "validation" in row] == [6, 12, 18, 24]
     losses = [row["validation"]["loss"] for row in log if "validation" in row]
     assert losses[-1] < losses[0]
     rates = [row["learning_rate"] for row in log if "loss" in row]
@@ -282,7 +282,7 @@ def test_every_text_is_seen_once_an_epoch(tmp_path):
     inner = job.loss
     job.loss = lambda batch, tensors: (seen.extend(batch.order_B.tolist()), inner(batch, tensors))[1]
     loop(tmp_path, job).run()
-    for epoch in range(3):
+    for epoch in range(4):
         assert sorted(seen[epoch * TEXTS : (epoch + 1) * TEXTS]) == list(range(TEXTS))
     assert seen[:TEXTS] != seen[TEXTS : 2 * TEXTS]
 
@@ -379,7 +379,7 @@ def test_stops_early_and_brings_back_the_best(tmp_path):
 
 
 def test_the_best_comes_out_at_the_end(tmp_path):
-    job = scripted([0.5, 0.7, 0.6])
+    job = scripted([0.5, 0.7, 0.6, 0.1])
     run = loop(tmp_path, job)
     result = run.run()
     assert (result.best_step, result.stopped) == (12, "at the end of the schedule")
@@ -403,11 +403,14 @@ def test_a_deadline_ends_the_run_with_a_model(tmp_path):
     assert result.best_step > 0
 
 
-def test_bf16_learns_too(tmp_path):
+def test_bf16_learns_the_same(whole, tmp_path):
     run = loop(tmp_path, config=CONFIG.with_options(precision="bf16"))
     run.run()
-    losses = [row["validation"]["loss"] for row in logged(tmp_path) if "validation" in row]
-    assert losses[-1] < losses[0]
+    found, expected = (
+        [row["validation"]["loss"] for row in logged(folder) if "validation" in row]
+        for folder in (tmp_path, whole.folder.parent)
+    )
+    assert found == pytest.approx(expected, abs=0.1)
     assert {p.dtype for p in run.job.model.parameters()} == {torch.float32}
 
 
@@ -426,7 +429,7 @@ def test_measuring_the_speed_changes_nothing(monkeypatch):
 # -- kill and resume --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 7, 12, 17, 18])
+@pytest.mark.parametrize("step", [1, 6, 7, 12, 13, 24])
 def test_T18_stopped_and_resumed_is_the_whole_run(whole, tmp_path, step):
     first = interrupted(tmp_path, step)
     assert first.result.steps == step

@@ -1,11 +1,14 @@
-"""Learn a WordPiece vocabulary from a stream of texts, with the `tokenizers` library's trainer.
+"""Learn a WordPiece vocabulary from texts, with the `tokenizers` library's trainer.
 
-Han characters stand alone, letters are lower-cased or not as told, and the rules travel with the tokenizer.
+Han characters stand alone, letters are lower-cased or not as told, and the rules travel with the tokenizer. The same
+texts give the same vocabulary, which the trainer alone does not promise: it breaks ties by ids that it hands out in the
+order of a hash table. So the ids of all characters are fixed before it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -14,23 +17,35 @@ from filbert.errors import DataError, Place, Problem
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 
-def learn(texts: Iterable[str], size: int = 16_000, *, lowercase: bool = True) -> Tokenizer:
+def learn(texts: Collection[str], size: int = 16_000, *, lowercase: bool = True) -> Tokenizer:
     """Learn at most `size` word pieces from texts, special tokens included, and return the tokenizer.
 
-    Raises DataError where the texts hold no word at all.
+    The rarest characters are left out where characters alone would fill more than half of the vocabulary. Raises
+    DataError where the texts hold no word at all.
 
     >>> len(learn(["the cat sat on the mat"] * 9, size=40)) <= 40
     True
     """
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend = Backend(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIALS), show_progress=False, continuing_subword_prefix="##"
-    )
-    backend.train_from_iterator(texts, trainer)
-    vocab = backend.get_vocab()
-    if len(vocab) <= len(SPECIALS):
+    seen: Counter[str] = Counter()
+    for text in texts:
+        seen.update(normalizer.normalize_str(text))
+    ranked = sorted((c for c in seen if not c.isspace()), key=lambda c: (-seen[c], c))
+    if not ranked:
         problem = Problem(Place("the corpus"), "text", "holds no word to learn from", "give texts with words")
         raise DataError([problem])
-    return Tokenizer.from_vocab(sorted(vocab, key=vocab.__getitem__), lowercase=lowercase)
+    alphabet = sorted(ranked[: max(1, size // 4)])
+    pieces = [*SPECIALS, *alphabet, *(f"##{c}" for c in alphabet if c.isalnum() and not "\u3400" <= c <= "\u9fff")]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=max(size, len(pieces)),
+        special_tokens=pieces,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+        continuing_subword_prefix="##",
+    )
+    backend.train_from_iterator(texts, trainer, length=len(texts))
+    learned = sorted(set(backend.get_vocab()) - set(pieces), key=lambda token: (len(token), token))
+    return Tokenizer.from_vocab([*pieces, *learned][: max(size, len(pieces))], lowercase=lowercase)

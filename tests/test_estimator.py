@@ -1,0 +1,93 @@
+"""The estimator keeps scikit-learn's contracts: parameters as given, clone, grid search, pipelines, label types."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import NotFittedError
+
+from filbert import TextClassifier, load
+from filbert.errors import ConfigError, DataError
+
+THINGS = "film book soup room song phone walk shop play coat game train bread seat view".split()
+TEXTS = [f"a {word} {thing}" for thing in THINGS for word in ("lovely", "awful")]
+LABELS = ["pos", "neg"] * len(THINGS)
+QUICK = {"base": "tiny", "epochs": 1, "precision": "fp32", "max_length": 16}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return TextClassifier(**QUICK).fit(TEXTS, LABELS)
+
+
+def test_parameters_are_kept_and_cloned():
+    model = TextClassifier(base="minilm", epochs=2, seed=7)
+    assert is_classifier(model)
+    assert clone(model).get_params() == model.get_params()
+    assert model.get_params()["epochs"] == 2
+
+
+def test_predict_is_the_argmax_of_predict_proba(fitted):
+    chances_NC = fitted.predict_proba(TEXTS)
+    assert chances_NC.shape == (30, 2)
+    np.testing.assert_allclose(chances_NC.sum(axis=1), 1)
+    assert (fitted.predict(TEXTS) == fitted.classes_[chances_NC.argmax(axis=1)]).all()
+    assert 0 <= fitted.score(TEXTS, LABELS) <= 1
+
+
+def test_it_learns_what_can_be_learned():
+    options = {**QUICK, "epochs": 12, "learning_rate": 1e-3, "batch_size": 4}
+    assert TextClassifier(**options).fit(TEXTS, LABELS).score(TEXTS, LABELS) == 1.0
+
+
+def test_lists_arrays_and_series_are_one(fitted):
+    pandas = pytest.importorskip("pandas")
+    expected = fitted.predict_proba(TEXTS)
+    for same in (np.array(TEXTS), np.array(TEXTS, dtype=object), pandas.Series(TEXTS), tuple(TEXTS)):
+        np.testing.assert_array_equal(fitted.predict_proba(same), expected)
+
+
+@pytest.mark.parametrize("y", [[1, 0], [10, 9], [True, False], ["1", "0"], [2.5, 1.5]])
+def test_labels_keep_their_type_and_order(y):
+    model = TextClassifier(**QUICK).fit(TEXTS, [y[0] if label == "pos" else y[1] for label in LABELS])
+    assert model.classes_.tolist() == sorted(y)
+    assert model.predict(TEXTS).dtype == np.asarray(y).dtype
+    chances_NC = model.predict_proba(TEXTS)
+    named = [model.engine_.labels.index(str(label)) for label in model.classes_]
+    np.testing.assert_array_equal(chances_NC, model.engine_.predict_proba(TEXTS)[:, named])
+
+
+def test_grid_search_and_pipeline():
+    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipe = make_pipeline(lower, TextClassifier(**QUICK))
+    search = GridSearchCV(pipe, {"textclassifier__batch_size": [8, 16]}, cv=2).fit(TEXTS, LABELS)
+    assert set(search.predict(TEXTS)) <= {"pos", "neg"}
+
+
+def test_a_path_is_read_and_the_run_folder_stays(tmp_path):
+    file = tmp_path / "reviews.csv"
+    file.write_text("text,label\n" + "".join(f'"{t}",{y}\n' for t, y in zip(TEXTS, LABELS, strict=True)))
+    model = TextClassifier(**QUICK, out=tmp_path / "run").fit(file)
+    assert model.classes_.tolist() == ["neg", "pos"]
+    predictions = load(tmp_path / "run").predict(TEXTS)
+    assert [p.label for p in predictions] == model.predict(TEXTS).tolist()
+
+
+def test_same_seed_same_model():
+    first, second = (TextClassifier(**QUICK, seed=3).fit(TEXTS, LABELS).predict_proba(TEXTS) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_refusals(fitted):
+    with pytest.raises(NotFittedError):
+        TextClassifier().predict(TEXTS)
+    with pytest.raises(ConfigError, match="one label for each"):
+        TextClassifier(**QUICK).fit(TEXTS, LABELS[:-1])
+    with pytest.raises(ConfigError, match="one string"):
+        fitted.predict("a joy")
+    with pytest.raises(DataError, match="X:1 text"):
+        fitted.predict(["a joy", None])
+    with pytest.raises(ConfigError, match="epochs"):
+        TextClassifier(base="tiny", epochs=-1).fit(TEXTS, LABELS)
