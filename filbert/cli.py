@@ -572,7 +572,7 @@ def _show_scores(screen: Screen, measured: Mapping[str, Any], split: str) -> Non
     from filbert.report_words import value_of, with_interval
 
     rows = summary_rows({"scores": {"test": measured}})
-    rows[0] = (f"{split}, {measured['n']:,} texts", "")
+    rows[0] = (f"{split}{',' * (split != 'all')} {measured['n']:,} texts", "")
     screen.show("", *table(rows))
     classes = [("class", "texts", "precision", "recall", "F1")]
     for each in measured["per_class"][:CLASSES]:

@@ -52,12 +52,13 @@ def cells(text: str) -> int:
 
 
 def fitted(text: str, width: int = WIDTH) -> str:
-    """Return text on one line, escaped and cut to a width in terminal columns.
+    """Return text on one line, escaped and cut to a width in terminal columns; quoted where blanks would be overlooked.
 
-    >>> fitted("一二三四", 6)
-    '一二…'
+    >>> fitted("一二三四", 6), fitted("pos ")
+    ('一二…', "'pos '")
     """
     line = safe(text.replace("\n", "↵"))
+    line = line if line == line.strip() and line else f"'{line}'"
     if cells(line) <= width:
         return line
     while cells(line) > width - 1:

@@ -46,7 +46,7 @@ def test_alone_as_among_many(folder, precision, apart):
 
 
 def test_bf16_stays_near_fp32(folder, engine):
-    """0.022 was measured, above the 0.02 of `load`: eight numbers wide, and a head eight times as steep as it starts."""
+    """Measured 0.022, above the 0.02 that `load` promises: the toy is eight wide, its head eight times too steep."""
     rough = load(folder, device="cpu", precision="bf16")
     assert np.abs(rough.predict_proba(TEXTS) - engine.predict_proba(TEXTS)).max() <= 0.05
 
