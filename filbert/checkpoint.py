@@ -22,13 +22,20 @@ from torch import Tensor
 
 from filbert.bases import check_folder
 from filbert.config import EncoderConfig
-from filbert.errors import ModelError
+from filbert.errors import ConfigError, ModelError
 from filbert.model.encoder import Encoder
 from filbert.tasks.classify import Classifier
 from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
+PLAIN_BERT = {  # what a config may say of these; anything else is another model under BERT's name
+    "hidden_act": "gelu",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+}
 
 _EMBEDDINGS = {
     "embeddings.token.weight": "embeddings.word_embeddings.weight",
@@ -128,17 +135,26 @@ def read_config(folder: Path) -> EncoderConfig:
         "max_positions": "max_position_embeddings",
         "segments": "type_vocab_size",
     }
-    if told.get("hidden_act", "gelu") != "gelu":
-        raise ModelError(f"{folder}/config.json hidden_act — is {told['hidden_act']!r} — BERT's 'gelu' is supported")
+    for name, wanted in PLAIN_BERT.items():
+        if told.get(name, wanted) not in (wanted, None):
+            raise ModelError(f"{folder}/config.json {name} — is {told[name]!r} — plain BERT's {wanted!r} is supported")
     sizes = {}
     for ours, theirs in names.items():
         value = told.get(theirs, 2 if ours == "segments" else None)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**7:
             raise ModelError(f"{folder}/config.json {theirs} — is {value!r} — expected a whole number above 0")
         sizes[ours] = value
-    eps, dropout = float(told.get("layer_norm_eps", 1e-12)), float(told.get("hidden_dropout_prob", 0.1))
+    shares: dict[str, float] = {}
+    for ours, theirs, usual in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):
+        value = told.get(theirs, usual)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+            raise ModelError(f"{folder}/config.json {theirs} — is {value!r} — expected a number from 0 to below 1")
+        shares[ours] = float(value)
     position = "sinusoidal" if told.get("position") == "sinusoidal" else "learned"
-    return EncoderConfig(**sizes, position=position, dropout=dropout, norm_eps=eps)
+    try:
+        return EncoderConfig(**sizes, position=position, norm_eps=shares["norm_eps"], dropout=shares["dropout"])
+    except ConfigError as e:
+        raise ModelError(f"{folder}/config.json num_attention_heads — {e}") from None
 
 
 def _hugging_face_config(config: EncoderConfig, labels: Sequence[str]) -> dict[str, Any]:
@@ -246,17 +262,21 @@ def load_model(folder: str | Path) -> Saved:
         _check_manifest(folder, info)
     encoder, tokenizer, heads = load_base(folder)
     labels = _labels(folder, info)
-    missing = [k for k in ("pooler.dense.weight", "classifier.weight", "classifier.bias") if k not in heads]
-    if missing:
-        raise ModelError(f"{folder} — the weights have no tensor {missing[0]!r} — this is no classifier: fit one first")
-    if tuple(heads["classifier.weight"].shape) != (len(labels), encoder.config.hidden):
-        rows = heads["classifier.weight"].shape[0]
-        raise ModelError(f"{folder} — {len(labels)} labels but {rows} classes in the weights — restore the folder")
     model = Classifier(encoder, len(labels))
-    model.pooler.load_state_dict({k: heads[f"pooler.dense.{k}"] for k in ("weight", "bias")})
-    model.classifier.load_state_dict({k: heads[f"classifier.{k}"] for k in ("weight", "bias")})
-    longest = min(int(info.get("max_length", encoder.config.max_positions)), encoder.config.max_positions)
-    return Saved(model.eval(), tokenizer, labels, longest, info)
+    for ours, theirs in (("pooler", "pooler.dense"), ("classifier", "classifier")):
+        part = getattr(model, ours)
+        for kind, tensor in part.state_dict().items():
+            name = f"{theirs}.{kind}"
+            if name not in heads:
+                raise ModelError(
+                    f"{folder} — the weights have no tensor {name!r} — this is no classifier: fit one first"
+                )
+            if heads[name].shape != tensor.shape:
+                shape = f"{tuple(heads[name].shape)}, not {tuple(tensor.shape)} as for {len(labels)} labels"
+                raise ModelError(f"{folder} — {name!r} has shape {shape} — weights and labels are of different models")
+        part.load_state_dict({kind: heads[f"{theirs}.{kind}"] for kind in part.state_dict()})
+    longest = info.get("max_length", encoder.config.max_positions)
+    return Saved(model.eval(), tokenizer, labels, min(longest, encoder.config.max_positions), info)
 
 
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
@@ -265,8 +285,15 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             f"{folder}/filbert.json — format {info.get('format')!r}, task {info.get('task')!r} — this version of "
             f"Filbert opens format {FORMAT}, task 'classify'; update Filbert"
         )
-    for name, digest in dict(info.get("files", {})).items():
-        if name not in WHOLE or not (folder / name).is_file():
+    for name, kind in (("labels", list), ("files", dict), ("max_length", int)):
+        if not isinstance(info.get(name), kind):
+            raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
+    if info["max_length"] < 3:
+        raise ModelError(f"{folder}/filbert.json max_length — is {info['max_length']} — restore the file")
+    if set(info["files"]) != set(WHOLE):
+        raise ModelError(f"{folder}/filbert.json files — must list {', '.join(WHOLE)} — restore the file")
+    for name, digest in info["files"].items():
+        if not (folder / name).is_file():
             raise ModelError(f"{folder}/{name} is missing — copy the whole model folder")
         if sha256(folder / name) != digest:
             raise ModelError(
@@ -276,7 +303,12 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 
 def _labels(folder: Path, info: dict[str, Any]) -> tuple[str, ...]:
-    told = read_json(folder / "config.json").get("id2label", {})
+    config = read_json(folder / "config.json")
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise ModelError(
+            f"{folder}/config.json problem_type — is {config['problem_type']!r} — one label a text is supported"
+        )
+    told = config.get("id2label", {})
     if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))):
         raise ModelError(f"{folder}/config.json id2label — must number the labels from 0 — restore the file")
     labels = tuple(str(told[str(i)]) for i in range(len(told)))

@@ -104,12 +104,12 @@ def fit(
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
-    claim(out, overwrite=overwrite)
     with locked(out):
+        claim(out, overwrite=overwrite)
         run = _prepare(splits, base, config, device, watch)
         trained, job, used = _train(run, splits, out, track, watch)
         calibration = _calibrate(job)
-        _save(run, job, out, name, splits, used)
+        _save(run, job, out, splits, used, name=name, temperature=calibration["temperature"])
         watch.say(f"model saved in {out}")
         report = {
             "task": "classify",
@@ -272,11 +272,12 @@ def _calibrate(job: ClassifyJob) -> dict[str, Any]:
     }
 
 
-def _save(run: _Run, job: ClassifyJob, out: Path, name: str, splits: Splits, used: Plan) -> None:
+def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, used: Plan, *, name: str, temperature: float) -> None:
     info = {
         "name": name,
         "max_length": used.max_length,
         "long_texts": "head+tail",
+        "temperature": temperature,  # folded into the last layer already
         "base": run.base.name,
         "revision": run.base.revision,
         "data_fingerprint": splits.fingerprint,

@@ -24,6 +24,7 @@ class Masters:
     def __init__(self, model: nn.Module, dtype: torch.dtype, keep: Sequence[str] = ()) -> None:
         self.model = model
         self.weights = {name: p.detach().clone().float() for name, p in model.named_parameters() if p.requires_grad}
+        self.frozen = {name: p.detach().clone().float() for name, p in model.named_parameters() if not p.requires_grad}
         for name, part in model.named_children():
             if name not in keep:
                 part.to(dtype)
@@ -52,6 +53,9 @@ class Masters:
         """End mixed work: the model itself in fp32, with the masters' numbers."""
         self.model.float()
         self.give_back()
+        for name, p in self.model.named_parameters():
+            if name in self.frozen:
+                p.data.copy_(self.frozen[name])
 
 
 def parameter_groups(masters: Masters, layers: int, config: TrainConfig, rate: float) -> list[dict[str, Any]]:

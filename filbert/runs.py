@@ -10,31 +10,38 @@ from pathlib import Path
 
 from filbert.errors import ConfigError, TrainingError
 
+LOCK = ".lock"
+
 
 def claim(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds something a run would replace."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file — give a folder with -o")
+    """Refuse a folder that holds something a run would replace; call it with the lock held."""
     finished = (out / "filbert.json").is_file() and not (out / "checkpoints").is_dir()
-    strange = out.is_dir() and any(out.iterdir()) and not finished and not (out / "checkpoints").is_dir()
-    if strange and not set(os.listdir(out)) <= {".lock", "train.jsonl"}:
+    strange = not finished and not (out / "checkpoints").is_dir() and {*os.listdir(out)} - {LOCK, "train.jsonl"}
+    if strange:
         raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
     if finished and not overwrite:
         raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
     if overwrite and (out / "checkpoints").is_dir():
         shutil.rmtree(out / "checkpoints")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep a second run out of the folder; the lock of a process that is gone is taken over."""
-    lock = out / ".lock"
+    """Make the folder and keep a second run out of it; the lock of a process that is gone is taken over."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file — give a folder with -o")
+    out.mkdir(parents=True, exist_ok=True)
+    lock = out / LOCK
     with suppress(FileNotFoundError, ValueError):
         owner = int(lock.read_text())
         if owner != os.getpid() and _alive(owner):
             raise TrainingError(f"{out} is in use by process {owner} — wait for it, or give another folder with -o")
-    lock.write_text(str(os.getpid()))
+        lock.unlink(missing_ok=True)
+    try:
+        with lock.open("x") as file:  # fails where another run was quicker
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        raise TrainingError(f"{out} is in use by another run — wait for it, or give another folder with -o") from None
     try:
         yield
     finally:

@@ -252,6 +252,11 @@ class Loop:
 
     def _resume(self) -> bool:
         found = newest_checkpoint(self.folder)
+        newest = found[0].stem if found else ""
+        for damaged in [path for path in self.folder.glob("step-*.json") if path.stem > newest]:
+            self.watch.say(f"warning: {damaged.stem} is damaged (its SHA-256 differs or a file is missing): left out")
+            damaged.unlink()
+            damaged.with_suffix(".safetensors").unlink(missing_ok=True)
         if found is None:
             return False
         path, state = found
@@ -365,11 +370,15 @@ def _write_row(file: IO[str], writer: Any, row: dict[str, Any]) -> None:
 
 
 def _cut_log(path: Path, steps: int) -> None:
-    """Forget the log lines of steps that a resumed run does again."""
-    if path.is_file():
-        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in rows if json.loads(line)["step"] <= steps]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    """Forget the log lines of steps that a resumed run does again, and one that a kill cut short."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["step"] <= steps:
+                kept.append(line + "\n")
+    path.write_text("".join(kept), encoding="utf-8")
 
 
 def _tensorboard(folder: Path | None) -> Any:

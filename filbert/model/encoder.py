@@ -36,7 +36,7 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.dropped = round(share * 256)
+        self.dropped = min(255, round(share * 256))
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return `residual + dropped(x)`; in evaluation nothing is dropped."""

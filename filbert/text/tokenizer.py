@@ -70,13 +70,16 @@ class Tokenizer:
 
         Raises ModelError where neither is there, or where the file is not a BERT tokenizer.
         """
-        settings = _settings(folder / "tokenizer_config.json")
         if (folder / "tokenizer.json").is_file():
-            return cls(_backend(folder / "tokenizer.json"), settings)
+            return cls(*_backend(folder / "tokenizer.json"))
+        settings = _settings(folder / "tokenizer_config.json")
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
         # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at
-        tokens = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        try:
+            tokens = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as e:
+            raise ModelError(f"{folder}/vocab.txt is no UTF-8 ({e}) — restore the file") from None
         lowercase = settings.get("do_lower_case", True)
         accents, han = settings.get("strip_accents"), settings.get("tokenize_chinese_chars", True)
         return cls.from_vocab(
@@ -132,18 +135,27 @@ def _settings(path: Path) -> dict[str, object]:
     if path.is_file():
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
-            found.update({key: told[key] for key in found if key in told})
-        except (ValueError, TypeError) as e:
-            raise ModelError(f"{path} is not a JSON object ({e}) — restore the file") from None
+        except ValueError as e:
+            raise ModelError(f"{path} is not valid JSON ({e}) — restore the file") from None
+        if not isinstance(told, dict):
+            raise ModelError(f"{path} holds a {type(told).__name__} — expected a JSON object")
+        found.update({key: told[key] for key in found if key in told})
     return found
 
 
-def _backend(path: Path) -> Backend:
+def _backend(path: Path) -> tuple[Backend, dict[str, object]]:
+    """Read the tokenizer and, from its normalizer, the rules that tokenizer_config.json will repeat."""
     try:
-        kind = json.loads(path.read_text(encoding="utf-8"))["model"].get("type", "WordPiece")
+        told = json.loads(path.read_text(encoding="utf-8"))
+        kind = told["model"].get("type", "WordPiece")
+        rules = told.get("normalizer") or {}
         backend = Backend.from_file(str(path))
     except Exception as e:  # the library raises bare Exception for a file it cannot read
         raise ModelError(f"{path} cannot be read as a tokenizer ({str(e)[:120]}) — restore the file") from None
     if kind != "WordPiece":
         raise ModelError(f"{path} holds a {kind} tokenizer — Filbert reads BERT models, which use WordPiece")
-    return backend
+    return backend, {
+        "do_lower_case": bool(rules.get("lowercase", False)),
+        "strip_accents": rules.get("strip_accents"),
+        "tokenize_chinese_chars": bool(rules.get("handle_chinese_chars", False)),
+    }
