@@ -216,11 +216,12 @@ def _fit(
     screen.say(f"reading {path}")
     from filbert import fit as fitting
     from filbert.data.splits import load_splits
-    from filbert.runs import default_folder
+    from filbert.runs import default_folder, refuse_taken
 
     _check_device(device)
     name = name_of(path)
     out = out or default_folder(name)
+    refuse_taken(out, overwrite=options["overwrite"])
     out.parent.mkdir(parents=True, exist_ok=True)
     validation, test = (Path(part) if part else None for part in parts)
     with _kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as rejects:

@@ -21,7 +21,7 @@ from filbert.model.forward import outputs, working_dtype
 from filbert.records import Example, Features, FloatArray, Prediction
 from filbert.tasks import classify
 
-CHUNK = 1024  # texts tokenised and sorted together; the order of the output is kept
+CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
 EMPTY = "empty_text"
 
 

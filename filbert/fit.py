@@ -34,7 +34,7 @@ from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
 from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
 from filbert.report import write_report
-from filbert.runs import claim, locked
+from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
@@ -104,12 +104,13 @@ def fit(
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
+    refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
         run = _prepare(splits, base, config, device, watch)
         trained, job, used = _train(run, splits, out, track, watch)
         calibration = _calibrate(job)
-        _save(run, job, out, splits, used, name=name, temperature=calibration["temperature"])
+        _save(run, job, out, splits, used=used, name=name, temperature=calibration["temperature"])
         watch.say(f"model saved in {out}")
         report = {
             "task": "classify",
@@ -117,10 +118,10 @@ def fit(
             "labels": list(splits.labels),
             "data": _data_facts(splits, source),
             "model": _model_facts(run, used),
-            "training": _training_facts(run, trained, config, device, command, used),
+            "training": _training_facts(run, trained, used, config=config, command=command),
             "truncation": {split: _cuts(rows) for split, rows in run.features.items()},
             "calibration": calibration,
-            **_scores(run, splits, out, job, device, watch, compare=compare),
+            **_scores(run, splits, out, job, watch=watch, compare=compare),
             "lengths": length_profile(run.lengths, used.max_length),
             "versions": versions(),
         }
@@ -272,7 +273,7 @@ def _calibrate(job: ClassifyJob) -> dict[str, Any]:
     }
 
 
-def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, used: Plan, *, name: str, temperature: float) -> None:
+def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, *, used: Plan, name: str, temperature: float) -> None:
     info = {
         "name": name,
         "max_length": used.max_length,
@@ -286,10 +287,9 @@ def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, used: Plan, *,
     save_model(out, job.model, run.tokenizer, splits.labels, info)
 
 
-def _scores(
-    run: _Run, splits: Splits, out: Path, job: ClassifyJob, device: str, watch: Watcher, *, compare: bool
-) -> dict[str, Any]:
+def _scores(run: _Run, splits: Splits, out: Path, job: ClassifyJob, *, watch: Watcher, compare: bool) -> dict[str, Any]:
     """Open what was saved, check that it is what was trained, score every held-out split and the baseline on it."""
+    device = run.device
     engine = load(out, device=device)
     rows = run.features["validation"][:64]
     apart = float(np.abs(outputs(engine._model, rows, device) - outputs(job.model, rows, device)).max())
@@ -369,9 +369,8 @@ def _model_facts(run: _Run, used: Plan) -> dict[str, Any]:
     }
 
 
-def _training_facts(
-    run: _Run, trained: Trained, config: TrainConfig, device: str, command: str, used: Plan
-) -> dict[str, Any]:
+def _training_facts(run: _Run, trained: Trained, used: Plan, *, config: TrainConfig, command: str) -> dict[str, Any]:
+    device = run.device
     return {
         "seconds": round(trained.seconds, 1),
         "steps": trained.steps,

@@ -13,14 +13,22 @@ from filbert.errors import ConfigError, TrainingError
 LOCK = ".lock"
 
 
-def claim(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds something a run would replace; call it with the lock held."""
-    finished = (out / "filbert.json").is_file() and not (out / "checkpoints").is_dir()
-    strange = not finished and not (out / "checkpoints").is_dir() and {*os.listdir(out)} - {LOCK, "train.jsonl"}
-    if strange:
+def refuse_taken(out: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError where a run in `out` would replace something; touches nothing."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file — give a folder with -o")
+    if not out.exists() or (out / "checkpoints").is_dir():
+        return
+    finished = (out / "filbert.json").is_file()
+    if not finished and {*os.listdir(out)} - {LOCK, "train.jsonl"}:
         raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
     if finished and not overwrite:
         raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
+
+
+def claim(out: Path, *, overwrite: bool) -> None:
+    """Make `out` ready for a run: refused where it is taken, an unfinished run in it forgotten with `overwrite`."""
+    refuse_taken(out, overwrite=overwrite)
     if overwrite and (out / "checkpoints").is_dir():
         shutil.rmtree(out / "checkpoints")
 
@@ -28,8 +36,6 @@ def claim(out: Path, *, overwrite: bool) -> None:
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Make the folder and keep a second run out of it; the lock of a process that is gone is taken over."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file — give a folder with -o")
     out.mkdir(parents=True, exist_ok=True)
     lock = out / LOCK
     with suppress(FileNotFoundError, ValueError):

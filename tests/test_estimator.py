@@ -11,7 +11,7 @@ from sklearn.utils.validation import NotFittedError
 from filbert import TextClassifier, load
 from filbert.errors import ConfigError, DataError
 
-THINGS = "film book soup room song phone walk shop play coat game train bread seat view".split()
+THINGS = ["film", "book", "soup", "room", "song", "phone", "walk", "shop", "play", "coat", "game", "train", "bread"]
 TEXTS = [f"a {word} {thing}" for thing in THINGS for word in ("lovely", "awful")]
 LABELS = ["pos", "neg"] * len(THINGS)
 QUICK = {"base": "tiny", "epochs": 1, "precision": "fp32", "max_length": 16}

@@ -59,7 +59,7 @@ def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
     delimiter = options.separator or find_delimiter(lines, blob.suffix)
     if delimiter == " ":
         rows = [line.rstrip("\r\n").split(" ", 1) for line in lines[:ROWS]]
-        return _named(blob, options, delimiter, False, rows, bool(options.header))
+        return _named(blob, options, rows, delimiter=delimiter, quotes=False, header=bool(options.header))
     quotes = options.quotes if options.quotes is not None else find_quotes(lines, delimiter)
     rows = parse(lines, delimiter, quotes)[: ROWS + 1]
     header = has_header(rows, options)
@@ -68,10 +68,13 @@ def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
     shape = Shape(delimiter, quotes, len(rows[0]) if header else _usual_width(rows))
     # a broken record swallows lines in `parse`; Records gives them back, so the sample stays a good one
     sound = [fields for _, fields in Records(lines[: 2 * ROWS], shape, blob.name, Ledger())][: ROWS + 1]
-    return _named(blob, options, delimiter, quotes, [rows[0], *sound[1:]] if header else sound or rows, header)
+    kept = [rows[0], *sound[1:]] if header else sound or rows
+    return _named(blob, options, kept, delimiter=delimiter, quotes=quotes, header=header)
 
 
-def _named(blob: Blob, options: ReadOptions, delimiter: str, quotes: bool, rows: list[list[str]], header: bool) -> Look:
+def _named(
+    blob: Blob, options: ReadOptions, rows: list[list[str]], *, delimiter: str, quotes: bool, header: bool
+) -> Look:
     if not header:
         columns = tuple(f"column {at + 1}" for at in range(_usual_width(rows)))
         return Look(delimiter, quotes, False, columns, rows)

@@ -59,7 +59,7 @@ def load_splits(
     found: list[str] = []
     for given, name in ((path, None), (validation, "validation"), (test, "test")):
         if given is not None:
-            _read(given, name, options, ledger, parts, found)
+            _read(given, name, options, ledger=ledger, parts=parts, found=found)
     ledger.finish()
     train = parts["train"] + parts["all"]
     if not train:
@@ -77,6 +77,7 @@ def _read(
     path: str | Path,
     name: str | None,
     options: ReadOptions,
+    *,
     ledger: Ledger,
     parts: dict[str, list[Example]],
     found: list[str],
