@@ -272,8 +272,8 @@ def load_model(folder: str | Path) -> Saved:
                     f"{folder} — the weights have no tensor {name!r} — this is no classifier: fit one first"
                 )
             if heads[name].shape != tensor.shape:
-                shape = f"{tuple(heads[name].shape)}, not {tuple(tensor.shape)} as for {len(labels)} labels"
-                raise ModelError(f"{folder} — {name!r} has shape {shape} — weights and labels are of different models")
+                shapes = f"{name!r} has shape {tuple(heads[name].shape)}, not {tuple(tensor.shape)}"
+                raise ModelError(f"{folder} — {len(labels)} labels but {shapes} — weights and labels differ")
         part.load_state_dict({kind: heads[f"{theirs}.{kind}"] for kind in part.state_dict()})
     longest = info.get("max_length", encoder.config.max_positions)
     return Saved(model.eval(), tokenizer, labels, min(longest, encoder.config.max_positions), info)

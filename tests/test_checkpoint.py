@@ -224,7 +224,7 @@ def test_M36_more_labels_than_classes(folder):
     change(folder / "config.json", id2label={"0": "a", "1": "b", "2": "c", "3": "d"})
     change(folder / "filbert.json", labels=["a", "b", "c", "d"])
     seal(folder)
-    with pytest.raises(ModelError, match="4 labels but 3 classes"):
+    with pytest.raises(ModelError, match=r"4 labels but .*\(3, 8\)"):
         load_model(folder)
 
 

@@ -128,7 +128,7 @@ class Encoder(nn.Module):
             if first_only and i == last:
                 return layer.first_only(hidden_TD, spans)
             hidden_TD = layer(hidden_TD, spans)
-        return hidden_TD  # type: ignore[no-any-return]
+        return hidden_TD[: spans.tokens]  # type: ignore[no-any-return]
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:

@@ -34,11 +34,19 @@ def working_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def tensors_of(batch: PackedBatch, device: str) -> Tensors:
-    """Put a packed batch on the device."""
+    """Put a packed batch on the device.
+
+    On a CPU the number of rows is rounded up, by at most a sixteenth from 1,024 on, with rows that belong to no text:
+    a product of a new shape takes 1.7 × as long as one of a shape seen before (see `attention.rounded`).
+    """
+    count = len(batch.ids_T)
+    step = 64 if count <= 2048 else 256
+    rows = count if device != "cpu" else -(-count // step) * step
     ids, positions, segments = (
-        torch.as_tensor(x, device=device) for x in (batch.ids_T, batch.positions_T, batch.segments_T)
+        torch.as_tensor(np.pad(x, (0, rows - count)), device=device)
+        for x in (batch.ids_T, batch.positions_T, batch.segments_T)
     )
-    return ids, positions, segments, Spans(batch.starts_B, device)
+    return ids, positions, segments, Spans(batch.starts_B, device, rows)
 
 
 @torch.inference_mode()

@@ -70,9 +70,9 @@ class Tokenizer:
 
         Raises ModelError where neither is there, or where the file is not a BERT tokenizer.
         """
+        settings = _settings(folder / "tokenizer_config.json")
         if (folder / "tokenizer.json").is_file():
             return cls(*_backend(folder / "tokenizer.json"))
-        settings = _settings(folder / "tokenizer_config.json")
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
         # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from small import starts
 
-from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable
+from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable, rounded
 
 HEADS, WIDTH = 2, 8
 LENGTHS = {
@@ -115,15 +116,39 @@ def test_groups_hold_every_text_once(lengths):
         assert group.first == row
         row = group.last
         slots = group.texts * group.longest
-        assert group.texts == 1 or (slots <= GROUP_TOKENS and slots <= WASTE * (group.last - group.first))
+        rounded_up = sum(rounded(b - a) for a, b in spans.bounds if group.first <= a < group.last)
+        assert group.texts == 1 or (slots <= GROUP_TOKENS and slots <= WASTE * rounded_up)
     assert row == sum(lengths)
     assert sum(group.texts for group in spans.groups) == len(lengths) == len(spans)
 
 
 def test_the_lengths_above_meet_every_kind_of_group():
-    assert [group.pick_GL is None for group in Spans(starts(LENGTHS["groups with padding"])).groups] == [False]
+    assert not all(group.pick_GL is None for group in Spans(starts(LENGTHS["groups with padding"])).groups)
+    assert [group.pick_GL is None for group in Spans(starts([8, 8])).groups] == [True]
     assert [group.texts for group in Spans(starts(LENGTHS["equal"])).groups] == [4]
     assert [group.texts for group in Spans(starts(LENGTHS["longer than a group"])).groups] == [1, 1]
+
+
+def test_products_have_few_shapes():
+    """Any mix of texts: no more shapes than the library that compiles them keeps, six products each."""
+    generator = np.random.default_rng(0)
+    shapes = set()
+    for _ in range(300):
+        lengths = np.sort(np.exp(generator.normal(4, 1.2, 32)).clip(3, 512).astype(int))
+        shapes |= {(group.texts, group.longest) for group in Spans(starts(lengths.tolist())).groups}
+    assert len(shapes) * 6 < 1024
+
+
+def test_rows_of_no_text_change_nothing():
+    lengths, rows = [5, 9, 17], 40
+    plain, longer = Spans(starts(lengths)), Spans(starts(lengths), rows=rows)
+    qkv_T3D = random_qkv(rows)
+    for way in (attend, attend_readable):
+        context_TD, gradient = value_and_gradient(way, qkv_T3D, longer)
+        alone_TD, _ = value_and_gradient(way, qkv_T3D[:31], plain)
+        assert torch.equal(context_TD[:31], alone_TD)
+        assert not context_TD[31:].any()
+        assert not gradient[31:].any()
 
 
 def test_cumulative_is_what_flash_attention_asks_for():

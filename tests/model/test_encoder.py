@@ -13,6 +13,7 @@ from filbert.batching import pack
 from filbert.checkpoint import from_hugging_face, to_hugging_face
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
+from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, sinusoids
 from filbert.model.forward import tensors_of
 
@@ -70,8 +71,8 @@ def test_segments_count():
     config = shape()
     theirs = their_bert(config)
     ours, batch = ours_from(theirs, config), pack(rows([7]))
-    ids, positions, segments, spans = tensors_of(batch, "cpu")
-    segments = (positions > 3).int()
+    ids, positions = (torch.as_tensor(x) for x in (batch.ids_T, batch.positions_T))
+    segments, spans = (positions > 3).int(), Spans(batch.starts_B)
     with torch.no_grad():
         expected = theirs(ids[None].long(), token_type_ids=segments[None].long()).last_hidden_state[0]
         assert (ours(ids, positions, segments, spans) - expected).abs().max() <= 1e-5

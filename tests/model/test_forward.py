@@ -55,7 +55,10 @@ def test_working_dtype():
 def test_tensors_of_keeps_the_texts_apart():
     batch = pack(rows(LENGTHS))
     ids, positions, segments, spans = tensors_of(batch, "cpu")
-    assert [len(x) for x in (ids, positions, segments)] == [sum(LENGTHS)] * 3
+    count = sum(LENGTHS)
+    assert [len(x) for x in (ids, positions, segments)] == [-(-count // 64) * 64] * 3  # rounded up
+    assert ids[:count].tolist() == batch.ids_T.tolist()
+    assert not ids[count:].any()
     assert [last - first for first, last in spans.bounds] == sorted(LENGTHS)
 
 
