@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench clean
+.PHONY: help install quickstart test test-all check format docs bench accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,8 +45,14 @@ format: $(VENV)/.installed-dev  ## lay out the code
 docs: $(VENV)/.installed-dev  ## write docs/commands.md again
 	$(BIN)/python docs/make_commands.py
 
-bench: $(VENV)/.installed-dev  ## measure the start of the command
+bench: $(VENV)/.installed-dev  ## measure speed beside transformers, and the start of the command (6 minutes)
 	$(BIN)/python bench/cold_start.py
+	$(BIN)/python bench/train_speed.py --write
+	$(BIN)/python bench/tables.py
+
+accuracy: $(VENV)/.installed-dev  ## measure the accuracy of the default recipe on every public set (hours)
+	$(BIN)/python bench/accuracy.py
+	$(BIN)/python bench/tables.py
 
 clean:  ## delete caches, builds and the quickstart model (not .venv, not runs/)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache quickstart quickstart.rejects.jsonl
