@@ -232,7 +232,8 @@ def save_model(
 ) -> None:
     """Write model, tokenizer, labels and manifest; each file is complete before it gets its name, the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "filbert.json").unlink(missing_ok=True)  # never an old manifest beside new weights
+    for name in ("filbert.json", "config.json"):  # a save cut short leaves a folder that does not open, never a mixture
+        (folder / name).unlink(missing_ok=True)
     state = model.state_dict()
     encoder = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
@@ -240,8 +241,8 @@ def save_model(
     tensors |= {f"classifier.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")}
     tensors = {k: v.detach().float().contiguous().cpu() for k, v in tensors.items()}
     write_tensors(folder / "model.safetensors", tensors)
-    write_json(folder / "config.json", _hugging_face_config(model.encoder.config, labels))
     tokenizer.save(folder, info["max_length"])
+    write_json(folder / "config.json", _hugging_face_config(model.encoder.config, labels))
     files = {name: sha256(folder / name) for name in WHOLE}
     manifest = {"format": FORMAT, "task": "classify", "labels": list(labels), **info, "files": files}
     write_json(folder / "filbert.json", manifest)
@@ -340,7 +341,11 @@ def write_json(path: Path, value: Any) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write safetensors whole or not at all."""
     scratch = path.with_name(path.name + ".part")
-    save_file(dict(tensors), str(scratch), metadata={"format": "pt"})
+    try:
+        save_file(dict(tensors), str(scratch), metadata={"format": "pt"})
+    except SafetensorError as e:  # the library's name for a full disk, too
+        scratch.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written ({str(e)[:120]})") from None
     with scratch.open("rb+") as file:
         os.fsync(file.fileno())
     scratch.replace(path)

@@ -216,9 +216,10 @@ def _fit(
     screen.say(f"reading {path}")
     from filbert import fit as fitting
     from filbert.data.splits import load_splits
+    from filbert.engine import best_device
     from filbert.runs import default_folder, refuse_taken
 
-    _check_device(device)
+    best_device(device)
     name = name_of(path)
     out = out or default_folder(name)
     refuse_taken(out, overwrite=options["overwrite"])
@@ -660,23 +661,9 @@ def _check_precision(precision: str) -> None:
     TrainConfig(precision=precision)
 
 
-def _check_device(device: str | None) -> None:
-    """Refuse a device that is not there, before anything else is done."""
-    if device is None:
-        return
-    import torch
-
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise ConfigError(f"device {shown(device)} is unknown — choose cpu, cuda or cuda:0")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device} is not to be had: torch sees {torch.cuda.device_count()} GPUs — use cpu")
-
-
 def _engine(model: Path, device: str | None, precision: str) -> Engine:
     from filbert.engine import load
 
-    _check_device(device)
     return load(model, device=device, precision=precision)
 
 

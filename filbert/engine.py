@@ -16,7 +16,8 @@ import torch
 
 from filbert import metrics
 from filbert.checkpoint import Saved, load_model
-from filbert.errors import ModelError
+from filbert.data.labels import visible
+from filbert.errors import ConfigError, ModelError, shown
 from filbert.model.forward import outputs, working_dtype
 from filbert.records import Example, Features, FloatArray, Prediction
 from filbert.tasks import classify
@@ -82,18 +83,16 @@ class Engine:
             yield from zip(chunk, self.predict([example.text for example in chunk]), strict=True)
 
 
-def visible(text: str) -> bool:
-    r"""Say whether a text has anything to read: more than blanks, control and zero-width characters.
-
-    >>> visible("a"), visible(" \u200b\n")
-    (True, False)
-    """
-    return any(c.isprintable() and not c.isspace() for c in text)
-
-
 def best_device(device: str | None = None) -> str:
-    """Return the device asked for, else `cuda` where there is one, else `cpu`."""
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device asked for, else `cuda` where there is one, else `cpu`; ConfigError where it is not there."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ConfigError(f"device {shown(device)} is unknown — choose cpu, cuda or cuda:0")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {device} is not to be had: torch sees {torch.cuda.device_count()} GPUs — use cpu")
+    return device
 
 
 def load(path: str | Path, *, device: str | None = None, precision: str = "fp32") -> Engine:

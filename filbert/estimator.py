@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from filbert.config import TrainConfig
+from filbert.data.labels import visible
 from filbert.data.splits import Splits, load_splits, make_splits
 from filbert.engine import Engine, load
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
@@ -99,7 +100,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.report_: dict[str, Any] = self.fitted_.report
         order = {label: i for i, label in enumerate(self.engine_.labels)}
         # classes_ sorted as numpy sorts them, each with its column among the model's outputs
-        self._columns = np.array([order[str(label)] for label in self.classes_])
+        self._columns = np.array([order[str(label)] for label in self._found])
+        self.classes_ = self._found
         return self
 
     def _splits(self, X: Iterable[str] | str | Path, y: Iterable[Any] | None) -> Splits:
@@ -107,14 +109,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if not isinstance(X, (str, Path)):
                 raise ConfigError("y is missing — give a label for each text, or a path as X")
             splits = load_splits(X, seed=self.seed)
-            self.classes_ = np.array(sorted(splits.labels))
+            self._found = np.array(sorted(splits.labels))
             return splits
         texts, labels = texts_of(X), np.asarray(list(y))
         if labels.ndim != 1 or len(labels) != len(texts):
             raise ConfigError(f"X has {len(texts)} texts, y has shape {labels.shape} — give one label for each text")
-        self.classes_ = np.unique(labels)
-        if len({str(label) for label in self.classes_}) < len(self.classes_):
-            raise ConfigError(f"two labels in {shown(list(self.classes_))} read the same as text — rename one")
+        missing = [i for i, label in enumerate(labels) if label is None or label != label]
+        wrong = [Problem(Place("y", i), "label", f"is {shown(labels[i])}", "give each text a label") for i in missing]
+        wrong += [Problem(Place("X", i), "text", "is empty", "drop it") for i, t in enumerate(texts) if not visible(t)]
+        if wrong:
+            raise DataError(wrong)
+        self._found = np.unique(labels)
+        if len({str(label) for label in self._found}) < len(self._found):
+            raise ConfigError(f"two labels in {shown(list(self._found))} read the same as text — rename one")
         rows = zip(texts, labels, strict=True)
         return make_splits([Example(t, str(label), Place("X", i)) for i, (t, label) in enumerate(rows)], self.seed)
 
@@ -140,9 +147,12 @@ def texts_of(X: Iterable[str] | Path) -> list[str]:
     """Turn a list, array, Series or one-column table into a list of strings; DataError names the first that is none."""
     if isinstance(X, (str, Path)):
         raise ConfigError(f"X is one string {shown(str(X))} — give a list of texts: [{shown(str(X), 30)}]")
-    values = np.asarray(X.to_numpy()).reshape(-1).tolist() if hasattr(X, "to_numpy") else list(X)
-    if isinstance(X, np.ndarray):
-        values = X.reshape(-1).tolist()
+    values: list[Any] = list(X)
+    if isinstance(X, np.ndarray) or hasattr(X, "to_numpy"):
+        table = np.asarray(X)
+        if table.ndim > 1 and table.shape[1] != 1:
+            raise ConfigError(f"X has shape {table.shape} — give one column of texts")
+        values = table.reshape(-1).tolist()
     wrong = [
         Problem(Place("X", i), "text", f"is {shown(value)}, a {type(value).__name__}", "give a string")
         for i, value in enumerate(values)

@@ -73,6 +73,8 @@ class ClassifyJob:
         probabilities_NC = metrics.softmax(self.logits())
         predicted_N = probabilities_NC.argmax(axis=1)
         macro_f1 = float(f1_score(self.true_N, predicted_N, average="macro", zero_division=0))
+        if not np.isfinite(probabilities_NC).all():
+            raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
         loss = float(log_loss(self.true_N, probabilities_NC, labels=range(probabilities_NC.shape[1])))
         accuracy = float((predicted_N == self.true_N).mean())
         return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}

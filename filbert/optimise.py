@@ -79,7 +79,7 @@ def parameter_groups(masters: Masters, layers: int, config: TrainConfig, rate: f
 
 
 def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
-    """Peak learning rate by width: 1e-4 at 384, 3e-5 at 768, as published for BERT; higher from a random start."""
+    """Peak learning rate by width: 3e-5 at 768, as published for BERT, 1e-4 at 384; higher from a random start."""
     return 5e-4 if random_start else min(1e-4, 1e-4 * (384 / hidden) ** 1.75)
 
 

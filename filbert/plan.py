@@ -34,7 +34,7 @@ class Plan:
     epochs: float
     max_length: int
     early_length: int | None = None  # of the first half of the run, where it is shorter
-    seconds: float | None = None  # the deadline, from the start of training
+    seconds: float | None = None  # the deadline, from the start of training; the measuring is off it already
     reason: str = ""
 
 
@@ -63,4 +63,4 @@ def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Cal
     fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), able / tokens(1, crop)]
     epochs = next((n for n in fitting if tokens(n, crop) <= able), fitting[-1])
     reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {epochs:.2g} epochs of texts cut at {crop} tokens"
-    return Plan(epochs, crop, early(epochs, crop), seconds, reason)
+    return Plan(epochs, crop, early(epochs, crop), max(1.0, seconds - PROBE_SECONDS), reason)

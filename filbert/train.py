@@ -98,6 +98,8 @@ class Loop:
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
         self.batches = math.ceil(len(self.features) / self.config.batch_size)  # per epoch
         self.steps = max(1, math.ceil(self.batches * self.plan.epochs))
+        halves = (self.early or self.features, self.features)
+        self.planned_tokens = self.plan.epochs / 2 * sum(len(row) for half in halves for row in half)
         self.validations = max(FEWEST_VALIDATIONS, math.ceil(self.plan.epochs))
         self.validation_seconds = 0.0  # of the last one
         self.order: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int32))
@@ -128,6 +130,7 @@ class Loop:
                     saved = time.monotonic()
                 if self.stop_signal:
                     raise Interrupted(self.stop_signal)
+            self.save()  # what comes after training may take longer than training
             if self.result.best_step != self.result.steps:
                 self.masters.load(load_file(str(self._best())))
         self.masters.to_fp32()
@@ -184,7 +187,9 @@ class Loop:
 
     def _figures(self, loss: float, norm: float) -> dict[str, float]:
         speed = self.result.tokens_per_second
-        left = self.result.seconds * (1 / max(self._progress(), 1e-6) - 1)
+        left = max(0.0, self.planned_tokens - self.result.tokens) / max(speed, 1e-9)
+        if self.plan.seconds is not None:
+            left = min(left, max(0.0, self.plan.seconds - self.result.seconds))
         self.watch.progress("training", self._progress(), 1.0, tokens_per_second=speed, loss=loss, seconds_left=left)
         return {
             "step": self.result.steps,
@@ -216,14 +221,14 @@ class Loop:
     # -- what is written ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint: tensors first, then the JSON with their checksum; the one before the last goes."""
+        """Write a checkpoint: tensors first, then the JSON with their checksum; the last two stay."""
         tensors = {f"weight.{name}": weight for name, weight in self.masters.weights.items()}
         for name, weight in self.masters.weights.items():
             state = self.optimizer.state.get(weight, {})
             tensors |= {f"{key}.{name}": value for key, value in state.items() if isinstance(value, Tensor)}
         tensors["random"] = torch.get_rng_state()
         if self.device.startswith("cuda"):
-            tensors["random_cuda"] = torch.cuda.get_rng_state()
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
         path = self.folder / f"step-{self.result.steps:08d}.safetensors"
         write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()})
         best = self._best()
@@ -267,10 +272,9 @@ class Loop:
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in tensors]
             if keys:
                 self.optimizer.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device) for key in keys}
-                self.optimizer.state[weight]["step"] = self.optimizer.state[weight]["step"].cpu()
         torch.set_rng_state(tensors["random"])
-        if "random_cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random_cuda"])
+        if "random_cuda" in tensors and self.device.startswith("cuda"):
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
         result = {**state["result"], "best_score": tuple(state["result"]["best_score"])}
         self.result = Trained(**result)
         _cut_log(self.folder.parent / "train.jsonl", self.result.steps)
@@ -280,10 +284,12 @@ class Loop:
     @contextmanager
     def _log(self) -> Iterator[Callable[[dict[str, Any]], None]]:
         writer = _tensorboard(self.track)
-        with (self.folder.parent / "train.jsonl").open("a", encoding="utf-8") as file:
-            yield lambda row: _write_row(file, writer, row)
-        if writer is not None:
-            writer.close()
+        try:
+            with (self.folder.parent / "train.jsonl").open("a", encoding="utf-8") as file:
+                yield lambda row: _write_row(file, writer, row)
+        finally:
+            if writer is not None:
+                writer.close()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -378,7 +384,9 @@ def _cut_log(path: Path, steps: int) -> None:
         with suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["step"] <= steps:
                 kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text("".join(kept), encoding="utf-8")
+    scratch.replace(path)
 
 
 def _tensorboard(folder: Path | None) -> Any:

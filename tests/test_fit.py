@@ -216,14 +216,25 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, overwrite):
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
 
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from filbert.runs import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(300)
+"""
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_T22_a_run_in_progress_is_not_disturbed(tmp_path, overwrite):
-    with subprocess.Popen(["sleep", "60"]) as owner:
-        (tmp_path / "checkpoints").mkdir()
-        (tmp_path / "checkpoints" / "step-00000001.safetensors").write_bytes(b"hours of work")
-        (tmp_path / ".lock").write_text(str(owner.pid))
-        before = contents(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000001.safetensors").write_bytes(b"hours of work")
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
         try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == "held\n"
+            before = contents(tmp_path)
             with pytest.raises(TrainingError, match=f"in use by process {owner.pid}"):
                 run(tmp_path, overwrite=overwrite)
             assert contents(tmp_path) == before
@@ -232,11 +243,22 @@ def test_T22_a_run_in_progress_is_not_disturbed(tmp_path, overwrite):
 
 
 def test_T22_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
-    with subprocess.Popen(["true"]) as gone:
-        gone.wait()
-    (tmp_path / ".lock").write_text(str(gone.pid))
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        owner.kill()
+    assert (tmp_path / ".lock").exists()
     run(tmp_path)
     assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_checkpoints_of_another_program_are_left_alone(tmp_path, overwrite):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "epoch=3.ckpt").write_bytes(b"hours of work")
+    with pytest.raises(ConfigError, match="no Filbert run"):
+        run(tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == {"epoch=3.ckpt": b"hours of work"}
 
 
 def test_default_folder(tmp_path, monkeypatch):

@@ -159,7 +159,7 @@ ABLE = 600 * (1 - RESERVE) - PROBE_SECONDS  # seconds of training in ten minutes
 )
 def test_a_deadline_chooses_the_longest_crop_that_shows_each_text_once(tokens, crop):
     found = plan(TrainConfig(minutes=10, epochs=3), LONG, 2, lambda: tokens / ABLE + 1e-6)
-    assert (found.max_length, found.seconds) == (crop, 600)
+    assert (found.max_length, found.seconds) == (crop, 600 - PROBE_SECONDS)
     assert (found.epochs >= 1) == (tokens > 1_000)
     assert found.epochs <= 3
     assert f"cut at {crop}" in found.reason

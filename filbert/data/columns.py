@@ -106,7 +106,9 @@ def choose(columns: Sequence[str], rows: Rows, options: ReadOptions, *, file: st
     """Return the columns' parts, or raise a DataError that lists the columns and says how to choose."""
     text = _told(columns, options.text, "text", file)
     label = _told(columns, options.label, "label", file)
-    split = _told(columns, options.split_column, "split", file) or _split_column(columns, rows)
+    split = _told(columns, options.split_column, "split", file)
+    if labelled:
+        split = split or _split_column(columns, rows)
     rest = [c for c in columns if c not in (text, label, split)]
     named_text = text or _by_name(rest, TEXT_NAMES)
     named_label = label or _by_name([c for c in rest if c != named_text], LABEL_NAMES)

@@ -27,7 +27,7 @@ GROUP_TOKENS = 1024  # and this many tokens, so that its products stay in the pr
 
 
 def rounded(length: int) -> int:
-    """Round a text's length up to one of few, at most an eighth more from 64 on.
+    """Round a text's length up to one of few, at most an eighth more from 128 on.
 
     oneDNN compiles a product for every new shape: 1.4 ms and half a megabyte for one that takes 0.2 ms, and more shapes
     than its cache holds are compiled again and again.

@@ -28,7 +28,7 @@ def native_bf16() -> bool:
 def working_dtype(precision: str, device: str) -> torch.dtype:
     """Resolve `fp32`, `bf16` or `auto` on a device."""
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else native_bf16()
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.startswith("cuda") else native_bf16()
         return torch.bfloat16 if native else torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
@@ -36,7 +36,7 @@ def working_dtype(precision: str, device: str) -> torch.dtype:
 def tensors_of(batch: PackedBatch, device: str) -> Tensors:
     """Put a packed batch on the device.
 
-    On a CPU the number of rows is rounded up, by at most a sixteenth from 1,024 on, with rows that belong to no text:
+    On a CPU the number of rows is rounded up, by less than 64 (256 above 2,048), with rows that belong to no text:
     a product of a new shape takes 1.7 × as long as one of a shape seen before (see `attention.rounded`).
     """
     count = len(batch.ids_T)
