@@ -14,13 +14,13 @@ help:  ## list the targets
 
 install: $(VENV)/.installed  ## install Filbert and its small English base model into .venv
 
-quickstart: $(VENV)/.installed  ## train on the sample reviews, label three sentences, show what comes next (3 minutes)
+quickstart: $(VENV)/.installed  ## train on the sample reviews, label three sentences, show what comes next (2 minutes)
 	$(BIN)/filbert fit filbert/samples/reviews_en.csv -o quickstart --base minilm --overwrite
-	@for text in "I expected to be bored and forgot to check the time." \
-	             "Beautiful menu, shame about the food." \
+	@for text in "The soup arrived cold and nobody apologised." \
+	             "Set up in two minutes, and the battery lasts all week." \
 	             "Not the cheapest plumber in town, and worth every penny."; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart "$$text" || exit; done
-	@printf '\n%s\n' \
+	@printf '\n'; printf '%s\n' \
 	  "The report is quickstart/report.html: open it in a browser. What to try next:" \
 	  "  . .venv/bin/activate                            # so that the command is at hand" \
 	  "  filbert predict quickstart \"your own sentence\"" \

@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 START, END = "<!-- accuracy table -->", "<!-- end of the accuracy table -->"
 HEAD = """# Results
 
-Written by `python bench/tables.py` from the records in `bench/results/`; nothing here is typed by hand. Machines
+Written by `python bench/tables.py` from the records in `bench/results/`; nothing here is typed by hand. Machines are
 noisy and shared, so compare ratios of one run, not seconds of two.
 """
 
