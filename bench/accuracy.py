@@ -79,14 +79,17 @@ def commit() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="*", default=list(SETS), choices=[*SETS, []], help="data sets, all by default")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--max-length", type=int)
     arguments = parser.parse_args()
     config = TrainConfig(seed=arguments.seed).with_options(epochs=arguments.epochs, max_length=arguments.max_length)
-    for name in arguments.sets:
+    unknown = [name for name in arguments.sets if name not in SETS]
+    if unknown:
+        parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
+    for name in arguments.sets or SETS:
         row = measure(name, config, arguments.base)
         RESULTS.parent.mkdir(exist_ok=True)
         with RESULTS.open("a", encoding="utf-8") as file:
