@@ -27,6 +27,7 @@ from accuracy import DATA, HERE, commit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases import find_base
+from filbert.batching import TextFeed
 from filbert.checkpoint import load_base
 from filbert.config import TrainConfig
 from filbert.data.sources import open_source
@@ -97,8 +98,7 @@ class Ours:
         self.scratch = tempfile.TemporaryDirectory()
         self.loop = Loop(
             ClassifyJob(model, features[:1], "cpu"),
-            features,
-            None,
+            TextFeed(features, None, batch, config.tokens_per_batch, config.seed),
             config,
             Plan(1000.0, 512),
             layers=encoder.config.layers,

@@ -2,7 +2,7 @@
 
     python docs/make_commands.py
 
-Reads the signatures in filbert/cli.py, not the help as typer draws it: that changes with typer's version.
+Reads the signatures of the commands in filbert/cli, not the help as typer draws it: that changes with typer's version.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from typer.models import ArgumentInfo
 
-from filbert.cli import app
+from filbert.cli import COMMANDS
 
 PAGE = Path(__file__).with_name("commands.md")
 HEAD = """\
@@ -77,21 +77,18 @@ The page and the model card are made from `report.json`, `filbert.json` and `tra
 def page() -> str:
     """Return the whole page."""
     parts = [HEAD]
-    for command in app.registered_commands:
-        assert command.callback is not None
-        parts.append("\n".join(section(command.callback)))
+    for name, function in COMMANDS.items():
+        parts.append("\n".join(section(name, function)))
     return "\n".join(parts)
 
 
-def section(function: Callable[..., Any]) -> Iterator[str]:
+def section(name: str, function: Callable[..., Any]) -> Iterator[str]:
     """Yield the lines about one command."""
-    name = function.__name__
-    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
     arguments, options = [], []
-    for parameter in inspect.signature(function).parameters.values():
-        info = hints[parameter.name].__metadata__[0]
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        info = parameter.annotation.__metadata__[0]
         if isinstance(info, ArgumentInfo):
-            arguments.append((str(info.metavar or parameter.name).upper(), info.help))
+            arguments.append((str(info.metavar or parameter.name).upper(), str(info.help)))
         else:
             options.append(option(parameter, info))
     yield f"## filbert {name}\n"

@@ -11,20 +11,21 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from filbert.bases import check_folder
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.model.encoder import Encoder
 from filbert.tasks.classify import Classifier
+from filbert.tasks.pretrain import PreTrainer
 from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
@@ -51,6 +52,14 @@ _LAYER = {  # ours → theirs; the fused qkv is apart
     "norm": "output.LayerNorm",
 }
 _QKV = ("query", "key", "value")
+CLASSIFIER = {"pooler": "pooler.dense", "classifier": "classifier"}
+PRETRAINER = {
+    "pooler": "pooler.dense",
+    "transform": "cls.predictions.transform.dense",
+    "transform_norm": "cls.predictions.transform.LayerNorm",
+    "bias": "cls.predictions.bias",
+    "next": "cls.seq_relationship",
+}
 
 
 def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -157,9 +166,9 @@ def read_config(folder: Path) -> EncoderConfig:
         raise ModelError(f"{folder}/config.json num_attention_heads — {e}") from None
 
 
-def _hugging_face_config(config: EncoderConfig, labels: Sequence[str]) -> dict[str, Any]:
+def _hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, Any]:
     return {
-        "architectures": ["BertForSequenceClassification"],
+        "architectures": [architecture],
         "model_type": "bert",
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden,
@@ -174,9 +183,6 @@ def _hugging_face_config(config: EncoderConfig, labels: Sequence[str]) -> dict[s
         "attention_probs_dropout_prob": 0.0,
         "pad_token_id": 0,
         "position": config.position,
-        "problem_type": "single_label_classification",
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
     }
 
 
@@ -231,21 +237,84 @@ def save_model(
     folder: Path, model: Classifier, tokenizer: Tokenizer, labels: Sequence[str], info: dict[str, Any]
 ) -> None:
     """Write model, tokenizer, labels and manifest; each file is complete before it gets its name, the manifest last."""
+    config = {
+        **_hugging_face_config(model.encoder.config, "BertForSequenceClassification"),
+        "problem_type": "single_label_classification",
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+    _write_folder(
+        folder, _theirs(model, CLASSIFIER), tokenizer, config, {"task": "classify", "labels": list(labels), **info}
+    )
+
+
+def save_pretrained(
+    folder: Path, model: PreTrainer, tokenizer: Tokenizer, info: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a pre-trained encoder with its heads, as `transformers`' BertForPreTraining has them; `info` as above."""
+    shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # pre-trained without, fine-tuned with it
+    config = {**_hugging_face_config(shape, "BertForPreTraining"), "dtype": str(dtype).removeprefix("torch.")}
+    tensors = {name: tensor.to(dtype) for name, tensor in _theirs(model, PRETRAINER).items()}
+    _write_folder(folder, tensors, tokenizer, config, {"task": "pretrain", **info})
+
+
+def _theirs(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return all tensors of a model under their Hugging Face names, in fp32."""
+    state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
+    encoder = {name.removeprefix("encoder."): tensor for name, tensor in state.items() if name.startswith("encoder.")}
+    tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
+    tensors |= {name: state[ours] for ours, name in _head_names(heads, "bert.").items()}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _head_names(heads: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+    """Return our tensor's name → theirs, for the modules (weight and bias) and single tensors of the heads."""
+    names = {}
+    for ours, theirs in heads.items():
+        theirs = f"{prefix}{theirs}" if theirs.startswith("pooler") else theirs
+        kinds = ("",) if ours == "bias" else (".weight", ".bias")
+        names.update({ours + kind: theirs + kind for kind in kinds})
+    return names
+
+
+def _write_folder(
+    folder: Path, tensors: dict[str, Tensor], tokenizer: Tokenizer, config: dict[str, Any], info: dict[str, Any]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("filbert.json", "config.json"):  # a save cut short leaves a folder that does not open, never a mixture
         (folder / name).unlink(missing_ok=True)
-    state = model.state_dict()
-    encoder = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-    tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
-    tensors |= {f"bert.pooler.dense.{kind}": state[f"pooler.{kind}"] for kind in ("weight", "bias")}
-    tensors |= {f"classifier.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")}
-    tensors = {k: v.detach().float().contiguous().cpu() for k, v in tensors.items()}
     write_tensors(folder / "model.safetensors", tensors)
     tokenizer.save(folder, info["max_length"])
-    write_json(folder / "config.json", _hugging_face_config(model.encoder.config, labels))
+    write_json(folder / "config.json", config)
     files = {name: sha256(folder / name) for name in WHOLE}
-    manifest = {"format": FORMAT, "task": "classify", "labels": list(labels), **info, "files": files}
-    write_json(folder / "filbert.json", manifest)
+    write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder with its pre-training heads, where it has them."""
+
+    model: PreTrainer
+    tokenizer: Tokenizer
+    has: frozenset[str]  # of "mlm" and "nsp"
+
+
+def load_pretrained(folder: Path, generator: torch.Generator | None = None) -> Pretrained:
+    """Open a base model with the heads it brings; heads it lacks start at random. Raises ModelError."""
+    if (folder / "filbert.json").is_file():
+        _check_files(folder, read_json(folder / "filbert.json"))
+    encoder, tokenizer, heads = load_base(folder)
+    model = PreTrainer(encoder, generator)
+    has = set()
+    state = model.state_dict()
+    for kind, names in (("mlm", ("transform", "transform_norm", "bias")), ("pooler", ("pooler",)), ("nsp", ("next",))):
+        wanted = _head_names({name: PRETRAINER[name] for name in names})
+        if all(theirs in heads and heads[theirs].shape == state[ours].shape for ours, theirs in wanted.items()):
+            model.load_state_dict({ours: heads[theirs] for ours, theirs in wanted.items()}, strict=False)
+            has.add(kind)
+    if "pooler" not in has:
+        has.discard("nsp")
+    return Pretrained(model, tokenizer, frozenset(has - {"pooler"}))
 
 
 def load_model(folder: str | Path) -> Saved:
@@ -264,7 +333,7 @@ def load_model(folder: str | Path) -> Saved:
     encoder, tokenizer, heads = load_base(folder)
     labels = _labels(folder, info)
     model = Classifier(encoder, len(labels))
-    for ours, theirs in (("pooler", "pooler.dense"), ("classifier", "classifier")):
+    for ours, theirs in CLASSIFIER.items():
         part = getattr(model, ours)
         for kind, tensor in part.state_dict().items():
             name = f"{theirs}.{kind}"
@@ -291,7 +360,11 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
     if info["max_length"] < 3:
         raise ModelError(f"{folder}/filbert.json max_length — is {info['max_length']} — restore the file")
-    if set(info["files"]) != set(WHOLE):
+    _check_files(folder, info)
+
+
+def _check_files(folder: Path, info: dict[str, Any]) -> None:
+    if set(info.get("files", ())) != set(WHOLE):
         raise ModelError(f"{folder}/filbert.json files — must list {', '.join(WHOLE)} — restore the file")
     for name, digest in info["files"].items():
         if not (folder / name).is_file():

@@ -1,11 +1,14 @@
 """Every knob there is, frozen, a line of documentation under each, checked once when made.
 
-EncoderConfig is the shape of a BERT; TrainConfig how one is trained. What a knob cannot be is said at once.
+EncoderConfig is the shape of a BERT. RunConfig is what every training run has; TrainConfig adds what fine-tuning needs,
+PretrainConfig what pre-training needs. What a knob cannot be is said at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+
+from typing_extensions import Self
 
 from filbert.errors import ConfigError
 
@@ -68,30 +71,28 @@ class EncoderConfig:
         return cls(vocab_size, layers=layers, hidden=hidden, heads=heads, intermediate=4 * hidden)
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is fine-tuned; every default is what the accuracy table in bench/RESULTS.md was made with."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every training run has: its length, its optimizer, its seed."""
 
     epochs: float | None = None
-    """Passes over the training texts; None: as many as `default_epochs` says for the number of texts."""
+    """Passes over the training texts; None: as many as the kind of run finds fitting."""
     minutes: float | None = None
     """Wall-clock budget for training: the schedule is fitted to it, the best validated model comes out at its end."""
-    batch_size: int = 32
-    """Texts per optimizer step."""
     tokens_per_batch: int = 8_192
     """Most tokens in memory at once; a larger batch is split, its gradients added up."""
-    max_length: int = 512
-    """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""
-    early_length: int = 128
-    """Longest text in the first half of a run of two epochs or more; on IMDb that half takes a quarter of the time."""
     learning_rate: float | None = None
-    """Peak of the schedule, reached after the warm-up; None: by the width of the encoder, 1e-4 at 384."""
+    """Peak of the schedule, reached after the warm-up; None: by the width of the encoder."""
+    optimizer: str = "adamw"
+    """`adamw` (Loshchilov & Hutter 2019), or `muon` (Jordan 2024) for the matrices inside the layers."""
     warmup: float = 0.06
-    """Share of the run over which the learning rate rises; then it falls in a straight line to 0."""
+    """Share of the run over which the learning rate rises."""
+    decay: float = 1.0
+    """Share of the run over which the rate falls to 0, in a straight line; less than 1 - warmup: stable in between."""
     layer_decay: float = 1.0
     """Factor on the learning rate per layer from the top down (Sun et al. 2019 use 0.95); 1 is off."""
     weight_decay: float = 0.01
-    """Decoupled weight decay (Loshchilov & Hutter 2019), not on biases and layer norms."""
+    """Decoupled weight decay, not on biases and layer norms."""
     clip: float = 1.0
     """Largest gradient norm."""
     patience: int = 3
@@ -102,29 +103,90 @@ class TrainConfig:
     """`fp32`, `bf16`, or `auto`: bf16 where the processor multiplies it natively."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "minutes", "batch_size", "tokens_per_batch", "learning_rate", "clip", "patience")
-        for name in positive:
+        self._positive("epochs", "minutes", "tokens_per_batch", "learning_rate", "clip", "patience")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed} — give a whole number of at least 0")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup is {self.warmup} — give a share of the run from 0 to below 1")
+        for name in ("decay", "layer_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give a number above 0, at most 1")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay is {self.weight_decay} — give 0 or more")
+        for name, choices in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon"))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r} — choose {', '.join(choices)}")
+
+    def _positive(self, *names: str) -> None:
+        for name in names:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value} — give a number above 0")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed} — give a whole number of at least 0")
-        for name in ("max_length", "early_length"):
-            if getattr(self, name) < 8:
-                raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup is {self.warmup} — give a share of the run from 0 to below 1")
-        if not 0 < self.layer_decay <= 1:
-            raise ConfigError(f"layer_decay is {self.layer_decay} — give a factor above 0, at most 1")
-        if self.weight_decay < 0:
-            raise ConfigError(f"weight_decay is {self.weight_decay} — give 0 or more")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ConfigError(f"precision is {self.precision!r} — choose auto, fp32 or bf16")
 
-    def with_options(self, **options: object) -> TrainConfig:
+    def with_options(self, **options: object) -> Self:
         """Return a copy with the given options changed; None leaves an option as it is."""
         known = {f.name for f in fields(self)}
         unknown = [name for name in options if name not in known]
         if unknown:
             raise ConfigError(f"unknown option {unknown[0]!r} — known are {', '.join(sorted(known))}")
         return replace(self, **{k: v for k, v in options.items() if v is not None})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """How a model is fine-tuned; every default is what the accuracy table in bench/RESULTS.md was made with."""
+
+    batch_size: int = 32
+    """Texts per optimizer step."""
+    max_length: int = 512
+    """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""
+    early_length: int = 128
+    """Longest text in the first half of a run of two epochs or more; on IMDb that half takes a quarter of the time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("batch_size")
+        for name in ("max_length", "early_length"):
+            if getattr(self, name) < 8:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunConfig):
+    """How a model is pre-trained: masked language modelling, and next sentence prediction beside it."""
+
+    tokens: int | None = None
+    """Tokens to train on, instead of `epochs`; 100_000_000 is two passes over a quarter of the English Wikipedia."""
+    batch_tokens: int = 16_384
+    """Tokens per optimizer step, over all processes."""
+    length: int = 128
+    """Longest training text in tokens, [CLS] and [SEP] included."""
+    long_length: int = 512
+    """The same for the end of the run, so that all positions are learned (Devlin et al. 2018, appendix A.2)."""
+    long_share: float = 0.1
+    """Share of the run on the longer texts."""
+    mask_rate: float = 0.15
+    """Share of tokens to be predicted: 80 % of them become [MASK], 10 % another token, 10 % stay."""
+    whole_words: bool = False
+    """Mask all pieces of a word together; in Chinese, of a word as `jieba` cuts it."""
+    next_sentence: bool = True
+    """Train next sentence prediction, too."""
+    dropout: float = 0.0
+    """Dropped share while pre-training; a run of one or two passes does not overfit (Geiping & Goldstein 2022)."""
+    warmup: float = 0.02
+    decay: float = 0.3
+    patience: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("tokens", "batch_tokens")
+        for name in ("length", "long_length"):
+            if getattr(self, name) < 8:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
+        if self.batch_tokens < max(self.length, self.long_length):
+            raise ConfigError(f"batch_tokens is {self.batch_tokens} — give at least the longest text's tokens")
+        if not 0 < self.mask_rate < 1:
+            raise ConfigError(f"mask_rate is {self.mask_rate} — give a share above 0 and below 1")
+        for name in ("dropout", "long_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)} — give a share from 0 to below 1")

@@ -22,6 +22,7 @@ from torch import Tensor
 import filbert
 from filbert import metrics
 from filbert.bases import Base, find_base
+from filbert.batching import TextFeed
 from filbert.checkpoint import load_base, save_model, write_json
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.data.splits import Splits
@@ -56,6 +57,9 @@ class Fitted:
 class ClassifyJob:
     """What the training loop needs to know of text classification."""
 
+    losses = ("loss",)
+    keep = ("pooler", "classifier")
+
     def __init__(self, model: classify.Classifier, validation: Sequence[Features], device: str) -> None:
         self.model = model
         self.device = device
@@ -67,6 +71,10 @@ class ClassifyJob:
         assert batch.targets_B is not None
         targets_B = torch.as_tensor(batch.targets_B, dtype=torch.int64, device=self.device)
         return classify.loss(self.model(*tensors), targets_B)
+
+    def units(self, batch: PackedBatch) -> tuple[int, ...]:
+        """Return the number of texts."""
+        return (len(batch.order_B),)
 
     def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
         """Return (macro-F1, -loss) to maximise, and the figures for the log."""
@@ -216,25 +224,29 @@ def _features(run: _Run, splits: Splits, max_length: int, split: str) -> list[Fe
 def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) -> tuple[Trained, ClassifyJob, Plan]:
     run.features = {split: _features(run, splits, run.config.max_length, split) for split in _parts(splits)}
 
+    def feed(early: int | None) -> TextFeed:
+        short = _features(run, splits, early, "train") if early else None
+        return TextFeed(run.features["train"], short, config.batch_size, config.tokens_per_batch, config.seed)
+
     def measure() -> float:
         watch.say("measuring the speed of this machine for a few seconds")
-        return measure_speed(job, run.features["train"], run.config, run.device)
+        return measure_speed(job, feed(None), config, run.device)
 
+    config = run.config
     job = ClassifyJob(run.model, run.features["validation"], run.device)
     interrupted = newest_checkpoint(out / "checkpoints")
     known = Plan(**interrupted[1]["plan"]) if interrupted else None
-    used = known or plan(run.config, run.lengths, len(splits.labels), measure)
+    used = known or plan(config, run.lengths, len(splits.labels), measure)
     if used.reason:
         watch.say(used.reason)
-    if used.max_length != run.config.max_length:
+    if used.max_length != config.max_length:
         run.features = {split: _features(run, splits, used.max_length, split) for split in _parts(splits)}
         job = ClassifyJob(run.model, run.features["validation"], run.device)
     _tell_cuts(_cuts(run.features["train"]), used.max_length, watch)
     loop = Loop(
         job,
-        run.features["train"],
-        _features(run, splits, used.early_length, "train") if used.early_length else None,
-        run.config,
+        feed(used.early_length),
+        config,
         used,
         layers=run.model.encoder.config.layers,
         rate=run.rate,

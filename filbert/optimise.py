@@ -1,17 +1,18 @@
-"""What an update is made of: fp32 weights behind a bf16 model, learning rates by depth, the schedule.
+"""What an update is made of: fp32 weights behind a bf16 model, the optimizers, learning rates by depth, the schedule.
 
-The optimizer itself is torch's fused AdamW (Loshchilov & Hutter 2019); train.py drives it.
+The optimizers themselves are torch's: fused AdamW (Loshchilov & Hutter 2019) and, where asked for, Muon (Jordan 2024)
+for the matrices inside the layers; train.py drives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from filbert.config import TrainConfig
+from filbert.config import RunConfig
 
 
 class Masters:
@@ -36,6 +37,13 @@ class Masters:
             grad, p.grad = p.grad, None
             self.weights[name].grad = None if grad is None else grad.float().mul_(scale)
 
+    def gradients(self) -> list[Tensor]:
+        """Return the masters' gradients, zeros where a weight has none, in a fixed order."""
+        for weight in self.weights.values():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+
     @torch.no_grad()
     def give_back(self) -> None:
         """Copy the masters into the model."""
@@ -58,24 +66,74 @@ class Masters:
                 p.data.copy_(self.frozen[name])
 
 
-def parameter_groups(masters: Masters, layers: int, config: TrainConfig, rate: float) -> list[dict[str, Any]]:
+def parameter_groups(masters: Masters, layers: int, config: RunConfig, rate: float) -> list[dict[str, Any]]:
     """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay."""
-    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    groups: dict[tuple[int, bool, bool], list[Tensor]] = {}
     for name, weight in masters.weights.items():
         depth = layers + 1
         if ".embeddings." in f".{name}":
             depth = 0
         elif ".layers." in f".{name}":
             depth = int(name.split("layers.")[1].split(".")[0]) + 1
-        groups.setdefault((depth, weight.ndim > 1), []).append(weight)
+        matrix = weight.ndim > 1
+        inside = config.optimizer == "muon" and matrix and 0 < depth <= layers
+        groups.setdefault((depth, matrix, inside), []).append(weight)
     return [
         {
             "params": weights,
             "weight_decay": config.weight_decay if decays else 0.0,
             "peak": rate * config.layer_decay ** (layers + 1 - depth),
+            "muon": inside,
         }
-        for (depth, decays), weights in sorted(groups.items())
+        for (depth, decays, inside), weights in sorted(groups.items())
     ]
+
+
+class Optimizer:
+    """AdamW for all weights, or Muon for the matrices inside the layers and AdamW for the rest, as one.
+
+    Muon's step is scaled to the size of an AdamW step (Liu et al. 2025), so that one learning rate serves both.
+    """
+
+    STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what a weight's state can hold
+
+    def __init__(self, groups: Sequence[dict[str, Any]], rate: float) -> None:
+        self._parts: list[torch.optim.Optimizer] = []
+        adamw = [group for group in groups if not group["muon"]]
+        muon = [group for group in groups if group["muon"]]
+        if adamw:
+            self._parts.append(torch.optim.AdamW(adamw, lr=rate, fused=True))
+        if muon:
+            self._parts.append(torch.optim.Muon(muon, lr=rate, adjust_lr_fn="match_rms_adamw"))
+        self.groups = [group for part in self._parts for group in part.param_groups]
+
+    @property
+    def rate(self) -> float:
+        """The largest learning rate now."""
+        return max(float(group["lr"]) for group in self.groups)
+
+    def step(self, factor: float) -> None:
+        """Change the weights by their gradients, at `factor` of the peak rates."""
+        for group in self.groups:
+            group["lr"] = group["peak"] * factor
+        for part in self._parts:
+            part.step()
+
+    def state(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state of all weights as `KEY.NAME` → tensor."""
+        told = {
+            name: part.state[weight] for part in self._parts for name, weight in names.items() if weight in part.state
+        }
+        return {f"{key}.{name}": told[name][key] for name in told for key in self.STATE if key in told[name]}
+
+    def load(self, names: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+        """Take the state back from what `state` returned."""
+        for part in self._parts:
+            mine = {id(weight) for group in part.param_groups for weight in group["params"]}
+            for name, weight in names.items():
+                keys = [key for key in self.STATE if f"{key}.{name}" in tensors]
+                if keys and id(weight) in mine:
+                    part.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device) for key in keys}
 
 
 def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
@@ -83,12 +141,25 @@ def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
     return 5e-4 if random_start else min(1e-4, 1e-4 * (384 / hidden) ** 1.75)
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """Return the factor on the learning rate: a straight rise over `warmup`, then a straight fall to 0.
+def pretraining_rate(hidden: int, *, random_start: bool) -> float:
+    """Peak learning rate of pre-training by width: 1e-3 at 256, falling with it; a tenth to go on from a base.
+
+    >>> pretraining_rate(256, random_start=True), pretraining_rate(256, random_start=False)
+    (0.001, 0.0001)
+    """
+    return min(1e-3, 1e-3 * 256 / hidden) * (1.0 if random_start else 0.1)
+
+
+def schedule(progress: float, warmup: float, decay: float = 1.0) -> float:
+    """Return the factor on the learning rate: a straight rise over `warmup`, 1, a straight fall to 0 over `decay`.
+
+    With `decay` 1 the fall begins at the peak; with less there is a stable part between (Hu et al. 2024).
 
     >>> [round(schedule(p, 0.1), 2) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
+    >>> [round(schedule(p, 0.1, 0.2), 2) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if progress < warmup:
         return progress / warmup
-    return max(0.0, (1 - progress) / (1 - warmup))
+    return min(1.0, max(0.0, (1 - progress) / min(decay, 1 - warmup)))

@@ -3,8 +3,8 @@
     Example → Encoding → Features → PackedBatch → Prediction
       file     tokenizer   task       batching      task
 
-Shapes: T tokens in the batch (all texts end to end, no padding), B texts, C classes. No torch here: arrays are numpy
-until the model takes them.
+Shapes: T tokens in the batch (all texts end to end, no padding), B texts, C classes, M masked tokens. No torch here:
+arrays are numpy until the model takes them.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class PackedBatch:
     starts_B: IntArray
     order_B: IntArray  # for each text of the batch, its place in the list that was packed
     targets_B: IntArray | None = None
+    masked_M: IntArray | None = None  # pre-training: the rows of T to be predicted …
+    originals_M: IntArray | None = None  # … and the ids that stood there
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""One loop that trains any task: order, packed steps, schedule, validation, best weights, checkpoints.
+"""One loop that trains any task: packed steps, schedule, validation, best weights, checkpoints.
 
     plan → step × n → validate now and then → keep the best → stop at the end, at the deadline, or early
 
-The loop knows no task: a `Job` gives it the summed loss of a batch and a validation. Weights are held in fp32 by
-`Masters` and in bf16 by the model where the processor multiplies bf16 natively. Everything a resumed run needs
-(weights, optimizer, random state, position) is written together under a checksum, as safetensors and JSON.
+The loop knows no task: a `Feed` gives it the batches of a step, a `Job` the summed losses of a batch and a validation.
+Weights are held in fp32 by `Masters` and in bf16 by the model where the processor multiplies bf16 natively. Everything
+a resumed run needs (weights, optimizer, random state, position) is written together under a checksum, as safetensors
+and JSON. With a `Crew` of several processes each works on its share of every batch, and the first one writes.
 """
 
 from __future__ import annotations
@@ -20,34 +21,57 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from filbert.batching import pack, shuffled, split_by_budget
 from filbert.checkpoint import read_json, sha256, write_json, write_tensors
-from filbert.config import TrainConfig
+from filbert.config import RunConfig
+from filbert.crew import Crew
 from filbert.errors import ConfigError, ModelError, TrainingError
 from filbert.model.forward import Tensors, tensors_of, working_dtype
-from filbert.optimise import Masters, parameter_groups, schedule
+from filbert.optimise import Masters, Optimizer, parameter_groups, schedule
 from filbert.plan import PROBE_SECONDS, RESERVE, Plan
-from filbert.records import Features, IntArray, PackedBatch
+from filbert.records import IntArray, PackedBatch
 from filbert.watch import Silent, Watcher
 
 CHECKPOINT_SECONDS = 120.0  # a kill loses at most this much work
 FEWEST_VALIDATIONS = 4  # of a run, evenly spread; one an epoch where there are more epochs
 
 
+class Feed(Protocol):
+    """Where the batches come from; a step's batches depend on its number alone, so that a resumed run sees the same."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in an epoch."""
+
+    @property
+    def tokens(self) -> float:
+        """Tokens in an epoch, over all processes."""
+
+    def rows(self, step: int) -> IntArray:
+        """Return which texts a step trains on, for messages."""
+
+    def batches(self, step: int, progress: float) -> list[PackedBatch]:
+        """Return this process's parts of a step; `progress` is the share of the run that is done."""
+
+
 class Job(Protocol):
-    """What the loop asks of a task: a model, the loss of a batch, and how good the model is now."""
+    """What the loop asks of a task: a model, the losses of a batch, and how good the model is now."""
+
+    losses: tuple[str, ...]  # their names; the step follows the sum of their means
+    keep: tuple[str, ...]  # modules that stay in fp32
 
     @property
     def model(self) -> nn.Module:
         """Return the model that is trained."""
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
-        """Return the loss summed over the texts of the batch."""
+        """Return each loss summed over what it is counted by."""
+
+    def units(self, batch: PackedBatch) -> tuple[int, ...]:
+        """Return what each loss is counted by: texts, or masked tokens."""
 
     def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
         """Return a score to maximise (compared entry by entry) and the figures to write down."""
@@ -77,15 +101,16 @@ class Loop:
     """A run in progress; `run` drives it to its end. One object, because a checkpoint must hold all of it."""
 
     job: Job
-    features: Sequence[Features]
-    early: Sequence[Features] | None  # the same texts cut shorter, for the first half of the run
-    config: TrainConfig
+    feed: Feed
+    config: RunConfig
     plan: Plan
     layers: int
     rate: float
     folder: Path
     identity: dict[str, Any]  # what must be the same for a checkpoint to be taken up again
     device: str = "cpu"
+    crew: Crew = field(default_factory=Crew)
+    validations: int = FEWEST_VALIDATIONS
     watch: Watcher = field(default_factory=Silent)
     track: Path | None = None  # TensorBoard folder
     result: Trained = field(default_factory=Trained)
@@ -93,16 +118,12 @@ class Loop:
     def __post_init__(self) -> None:
         self.dtype = working_dtype(self.config.precision, self.device)
         self.job.model.to(self.device)
-        self.masters = Masters(self.job.model, self.dtype, keep=("pooler", "classifier"))
-        groups = parameter_groups(self.masters, self.layers, self.config, self.rate)
-        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
-        self.batches = math.ceil(len(self.features) / self.config.batch_size)  # per epoch
-        self.steps = max(1, math.ceil(self.batches * self.plan.epochs))
-        halves = (self.early or self.features, self.features)
-        self.planned_tokens = self.plan.epochs / 2 * sum(len(row) for half in halves for row in half)
-        self.validations = max(FEWEST_VALIDATIONS, math.ceil(self.plan.epochs))
+        self.masters = Masters(self.job.model, self.dtype, keep=self.job.keep)
+        self.optimizer = Optimizer(parameter_groups(self.masters, self.layers, self.config, self.rate), self.rate)
+        self.steps = max(1, math.ceil(self.feed.steps * self.plan.epochs))
+        self.planned_tokens = self.plan.epochs * self.feed.tokens
+        self.validations = max(self.validations, math.ceil(self.plan.epochs))
         self.validation_seconds = 0.0  # of the last one
-        self.order: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int32))
         self.stop_signal: int | None = None
 
     # -- the run ------------------------------------------------------------------------------------------------------
@@ -111,21 +132,24 @@ class Loop:
         """Train to the end of the schedule, the deadline or an early stop; the model then holds the best weights."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._resume():
-            (self.folder.parent / "train.jsonl").unlink(missing_ok=True)
-            torch.manual_seed(self.config.seed)
+            if self.crew.leads:
+                (self.folder.parent / "train.jsonl").unlink(missing_ok=True)
+            torch.manual_seed(self.config.seed + 1_000_003 * self.crew.rank)
         began, before = time.monotonic(), self.result.seconds
         with self._log() as log, self._signals():
             saved = time.monotonic()
             while not self._finished():
                 due = math.floor(self._progress() * self.validations) + 1
-                loss, norm = self.step()
+                losses, norm = self.step()
                 self.result.seconds = before + time.monotonic() - began
-                log(self._figures(loss, norm))
+                overdue = self._agree(time.monotonic() - saved > CHECKPOINT_SECONDS)
+                log(self._figures(losses, norm))
                 if self._progress() * self.validations >= due or self._finished():
                     self._validate(log)
                     self.validation_seconds = before + time.monotonic() - began - self.result.seconds
                     self.result.seconds += self.validation_seconds
-                if time.monotonic() - saved > CHECKPOINT_SECONDS or self.stop_signal:
+                    self._agree(False)
+                if overdue or self.stop_signal:
                     self.save()
                     saved = time.monotonic()
                 if self.stop_signal:
@@ -135,6 +159,17 @@ class Loop:
                 self.masters.load(load_file(str(self._best())))
         self.masters.to_fp32()
         return self.result
+
+    def _agree(self, overdue: bool) -> bool:
+        """Let all processes go by the first one's clock, and stop together where one was told to stop."""
+        if self.crew.size == 1:
+            return overdue
+        mine = [self.result.seconds, self.validation_seconds, float(overdue)] if self.crew.leads else [0.0] * 3
+        told = self.crew.total([*mine, float(self.stop_signal or 0)])
+        self.result.seconds, self.validation_seconds = told[:2]
+        if told[3] and not self.stop_signal:
+            self.stop_signal = int(signal.SIGTERM)
+        return bool(told[2])
 
     def _progress(self) -> float:
         done = self.result.steps / self.steps
@@ -153,50 +188,54 @@ class Loop:
             self.result.stopped = f"at the deadline of {self.config.minutes:g} minutes"
         return self._progress() >= 1
 
-    def step(self) -> tuple[float, float]:
-        """One optimizer step on one batch of texts, split where it is over the token budget."""
-        epoch, i = divmod(self.result.steps, self.batches)
-        if self.order[0] != epoch:
-            self.order = epoch, shuffled(len(self.features), self.config.seed, epoch)
-        order = self.order[1][i * self.config.batch_size : (i + 1) * self.config.batch_size]
-        features = self.features if self.early is None or self._progress() >= 0.5 else self.early
+    def step(self) -> tuple[list[float], float]:
+        """One optimizer step: the mean of each loss, and the norm of the gradient before it was clipped."""
+        batches = self.feed.batches(self.result.steps, self._progress())
+        counted = [self.job.units(batch) for batch in batches]
+        mine = [float(sum(column)) for column in zip(*counted, strict=True)] or [0.0] * len(self.job.losses)
+        *units, tokens = self.crew.total([*mine, float(sum(len(batch.ids_T) for batch in batches))])
+        # the gradient of the first loss is divided by its units after it was summed up, the others' share before
+        shares = torch.tensor([units[0] / max(count, 1) for count in units], device=self.device)
         self.job.model.train()
-        total = 0.0
-        for part in split_by_budget(order, [len(features[i]) for i in order], self.config.tokens_per_batch):
-            batch = pack(features, part)
-            loss = self.job.loss(batch, tensors_of(batch, self.device))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-            self.result.tokens += len(batch.ids_T)
-        self.masters.take_gradients(1 / len(order))
+        sums = torch.zeros(len(units), device=self.device)
+        for batch in batches:
+            losses = self.job.loss(batch, tensors_of(batch, self.device)).reshape(-1)
+            (losses[0] if len(units) == 1 else (losses * shares).sum()).backward()
+            sums += losses.detach()
+        self.result.tokens += int(tokens)
+        self.masters.take_gradients(1 / max(units[0], 1))
+        if self.crew.size > 1:
+            self.crew.add([*self.masters.gradients(), sums])
+        means = [float(value) / max(count, 1) for value, count in zip(sums.tolist(), units, strict=True)]
         norm = float(torch.nn.utils.clip_grad_norm_(list(self.masters.weights.values()), self.config.clip))
-        if not (math.isfinite(total) and math.isfinite(norm)):
-            rows = ", ".join(str(i) for i in order[:8])
+        if not (math.isfinite(sum(means)) and math.isfinite(norm)):
+            rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps)[:8])
             raise TrainingError(
-                f"step {self.result.steps + 1}: loss {total}, gradient norm {norm} on training rows {rows} … — the "
-                "update was not applied; lower --learning-rate, or use --precision fp32"
+                f"step {self.result.steps + 1}: loss {sum(means)}, gradient norm {norm} on training rows {rows} … — "
+                "the update was not applied; lower --learning-rate, or use --precision fp32"
             )
-        factor = schedule(self._progress() + 0.5 / self.steps, self.config.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        self.optimizer.step()
+        progress = self._progress() + 0.5 / self.steps
+        self.optimizer.step(schedule(progress, self.config.warmup, self.config.decay))
         self.masters.give_back()
         self.result.steps += 1
-        self.result.epochs = self.result.steps / self.batches
-        return total / len(order), norm
+        self.result.epochs = self.result.steps / self.feed.steps
+        return means, norm
 
-    def _figures(self, loss: float, norm: float) -> dict[str, float]:
+    def _figures(self, losses: Sequence[float], norm: float) -> dict[str, float]:
         speed = self.result.tokens_per_second
         left = max(0.0, self.planned_tokens - self.result.tokens) / max(speed, 1e-9)
         if self.plan.seconds is not None:
             left = min(left, max(0.0, self.plan.seconds - self.result.seconds))
+        loss = sum(losses)
         self.watch.progress("training", self._progress(), 1.0, tokens_per_second=speed, loss=loss, seconds_left=left)
+        parts = zip(self.job.losses, losses, strict=True) if len(losses) > 1 else ()
         return {
             "step": self.result.steps,
             "epoch": round(self.result.epochs, 4),
             "loss": round(loss, 5),
+            **{name: round(value, 5) for name, value in parts},
             "gradient_norm": round(norm, 4),
-            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+            "learning_rate": self.optimizer.rate,
             "tokens_per_second": round(speed, 1),
             "seconds": round(self.result.seconds, 2),
         }
@@ -210,8 +249,9 @@ class Loop:
         self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}")
         if score > self.result.best_score or not self.result.best_score:
             self.result.best_score, self.result.best_step, self.result.stale = score, self.result.steps, 0
-            write_tensors(self._best(), self.masters.weights)
-            self._forget()
+            if self.crew.leads:
+                write_tensors(self._best(), self.masters.weights)
+                self._forget()
         else:
             self.result.stale += 1
 
@@ -223,12 +263,13 @@ class Loop:
     def save(self) -> None:
         """Write a checkpoint: tensors first, then the JSON with their checksum; the last two stay."""
         tensors = {f"weight.{name}": weight for name, weight in self.masters.weights.items()}
-        for name, weight in self.masters.weights.items():
-            state = self.optimizer.state.get(weight, {})
-            tensors |= {f"{key}.{name}": value for key, value in state.items() if isinstance(value, Tensor)}
-        tensors["random"] = torch.get_rng_state()
+        tensors |= self.optimizer.state(self.masters.weights)
+        tensors |= {f"random.{rank}": state for rank, state in enumerate(self.crew.gather(torch.get_rng_state()))}
         if self.device.startswith("cuda"):
-            tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
+            states = self.crew.gather(torch.cuda.get_rng_state(self.device))
+            tensors |= {f"random_cuda.{rank}": state for rank, state in enumerate(states)}
+        if not self.crew.leads:
+            return
         path = self.folder / f"step-{self.result.steps:08d}.safetensors"
         write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()})
         best = self._best()
@@ -258,7 +299,8 @@ class Loop:
     def _resume(self) -> bool:
         found = newest_checkpoint(self.folder)
         newest = found[0].stem if found else ""
-        for damaged in [path for path in self.folder.glob("step-*.json") if path.stem > newest]:
+        self.crew.total([0.0])  # nobody deletes before all have looked
+        for damaged in [path for path in self.folder.glob("step-*.json") if path.stem > newest and self.crew.leads]:
             self.watch.say(f"warning: {damaged.stem} is damaged (its SHA-256 differs or a file is missing): left out")
             damaged.unlink()
             damaged.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -268,21 +310,22 @@ class Loop:
         refuse_changes(state["identity"], self.identity, self.folder)
         tensors = load_file(str(path))
         self.masters.load({name: tensors[f"weight.{name}"] for name in self.masters.weights})
-        for name, weight in self.masters.weights.items():
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in tensors]
-            if keys:
-                self.optimizer.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device) for key in keys}
-        torch.set_rng_state(tensors["random"])
-        if "random_cuda" in tensors and self.device.startswith("cuda"):
-            torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
+        self.optimizer.load(self.masters.weights, tensors)
+        torch.set_rng_state(tensors[f"random.{self.crew.rank}"])
+        if self.device.startswith("cuda"):
+            torch.cuda.set_rng_state(tensors[f"random_cuda.{self.crew.rank}"], self.device)
         result = {**state["result"], "best_score": tuple(state["result"]["best_score"])}
         self.result = Trained(**result)
-        _cut_log(self.folder.parent / "train.jsonl", self.result.steps)
+        if self.crew.leads:
+            _cut_log(self.folder.parent / "train.jsonl", self.result.steps)
         self.watch.say(f"resumed at step {self.result.steps:,} of {self.steps:,} from {path.name}")
         return True
 
     @contextmanager
     def _log(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+        if not self.crew.leads:
+            yield lambda row: None
+            return
         writer = _tensorboard(self.track)
         try:
             with (self.folder.parent / "train.jsonl").open("a", encoding="utf-8") as file:
@@ -320,19 +363,16 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-def measure_speed(job: Job, features: Sequence[Features], config: TrainConfig, device: str) -> float:
+def measure_speed(job: Job, feed: Feed, config: RunConfig, device: str) -> float:
     """Train on nothing for a few seconds and return tokens/s: real batches, forward and backward, no update."""
     state = torch.get_rng_state()
     model = job.model.to(device)
-    dtype = working_dtype(config.precision, device)
-    masters = Masters(model, dtype, keep=("pooler", "classifier"))
+    masters = Masters(model, working_dtype(config.precision, device), keep=job.keep)
     model.train()
     tokens, began, ended = 0, 0.0, time.monotonic() + PROBE_SECONDS
     for n in range(10_000):
-        order = shuffled(len(features), config.seed, n)[: config.batch_size]
-        for part in split_by_budget(order, [len(features[i]) for i in order], config.tokens_per_batch):
-            batch = pack(features, part)
-            job.loss(batch, tensors_of(batch, device)).backward()  # type: ignore[no-untyped-call]
+        for batch in feed.batches(n * feed.steps, 1.0):  # the first batch of an epoch: drawn from all texts
+            job.loss(batch, tensors_of(batch, device)).sum().backward()  # type: ignore[no-untyped-call]
             tokens += len(batch.ids_T) if began else 0
         began = began or time.monotonic()  # the first batch warms up
         if n and time.monotonic() > ended:
@@ -370,7 +410,7 @@ def _write_row(file: IO[str], writer: Any, row: dict[str, Any]) -> None:
     file.write(json.dumps(row, ensure_ascii=False) + "\n")
     file.flush()
     if writer is not None:
-        figures = row.get("validation", {k: row.get(k) for k in ("loss", "learning_rate", "tokens_per_second")})
+        figures = row.get("validation", {k: v for k, v in row.items() if k not in ("step", "epoch", "seconds")})
         for name, value in figures.items():
             writer.add_scalar(f"{'validation' if 'validation' in row else 'train'}/{name}", value, row["step"])
 

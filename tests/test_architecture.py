@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "filbert"
 
 LAYERS = {  # module or folder → layer; an import goes to a lower layer, or stays in its own family
     **dict.fromkeys(("errors", "records", "config", "watch"), 0),
-    **dict.fromkeys(("text", "data", "metrics", "bases", "batching", "plan", "runs"), 1),
+    **dict.fromkeys(("text", "data", "metrics", "bases", "batching", "plan", "runs", "crew"), 1),
     "model": 2,
     "tasks": 3,
     **dict.fromkeys(("checkpoint", "optimise"), 4),

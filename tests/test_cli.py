@@ -6,6 +6,7 @@ One tiny model is trained for all tests of this file; commands run in this proce
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -25,8 +26,11 @@ import pytest
 from rich.console import Console
 
 from filbert import console, fit
-from filbert.cli import app, merges, name_of
+from filbert.cli import COMMANDS, app
+from filbert.cli.options import Json, merges, reading
+from filbert.cli.parts import name_of
 from filbert.console import Screen, bars, cells, fitted, safe, table
+from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError
 from filbert.train import Interrupted
 
@@ -409,6 +413,28 @@ def test_merges() -> None:
     for wrong in ("Pos", "=", "a=b=c"):
         with pytest.raises(ConfigError):
             merges([wrong])
+
+
+def test_the_options_of_reading_stand_where_read_stood() -> None:
+    seen = []
+
+    @reading(labelled=False)
+    def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
+        seen.append((path, read, as_json))
+
+    options = ["text", "delimiter", "header", "quotes", "encoding", "on_bad_rows"]
+    assert list(inspect.signature(count).parameters) == ["path", *options, "as_json"]
+    count("a.csv", text="review", header=False, as_json=True)
+    assert seen == [("a.csv", ReadOptions(text="review", header=False), True)]
+    labelled = reading()(inspect.unwrap(count))
+    labelled("a.csv", label="2", merge_labels=["Pos=pos"], split_column="part", quotes=True)
+    assert seen[1][1] == ReadOptions(label="2", merge_labels={"Pos": "pos"}, split_column="part", quotes=True)
+
+
+def test_help_lists_the_commands_in_their_order(run: Run) -> None:
+    listed = re.findall(r"^  (\w+)  +[A-Z]", run("--help").out.split("Commands:")[1], re.MULTILINE)
+    assert listed[:4] == ["fit", "predict", "evaluate", "report"]
+    assert listed == list(COMMANDS)
 
 
 def test_name_of() -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from filbert.errors import DataError
-from filbert.text.tokenizer import SPECIALS
+from filbert.errors import ConfigError, DataError
+from filbert.text.tokenizer import SPECIALS, Tokenizer
 from filbert.text.vocab import learn
 
-TEXTS = [f"the {word} played {n} chess games, playing well" for n in range(20) for word in ("Cat", "zebra", "queen")]
+TEXTS = [
+    f"the {word} played {n} chess games, playing well 😀x" for n in range(20) for word in ("Cat", "zebra", "queen")
+]
 
 
 def tokens(made) -> list[str]:
@@ -73,3 +76,83 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
     for _ in range(2):
         ran = subprocess.run([sys.executable, "-c", code], input=json.dumps(TEXTS), capture_output=True, text=True)
         assert json.loads(ran.stdout) == tokens(learn(TEXTS, 90)), ran.stderr
+
+
+class Stream:
+    """Texts made anew at each pass, never held together."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.passes += 1
+        yield from TEXTS
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, float, float]] = []
+
+    def say(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
+        self.seen.append((stage, done, total))
+
+
+def test_a_stream_is_read_twice_and_gives_the_same_as_a_list():
+    stream = Stream()
+    assert tokens(learn(stream, 120)) == tokens(learn(TEXTS, 120))
+    assert stream.passes == 2
+
+
+def test_an_iterator_is_refused():
+    with pytest.raises(ConfigError, match="iterator"):
+        learn(iter(TEXTS), 120)
+
+
+def test_progress_is_told():
+    watch = Recorder()
+    learn(["one text"] * 2500, 60, watch=watch)
+    assert [done for stage, done, _ in watch.seen if stage == "counting characters"] == [0, 1000, 2000]
+    assert [told[1:] for told in watch.seen if told[0] == "learning word pieces"] == [
+        (0, 2500),
+        (1000, 2500),
+        (2000, 2500),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lowercase", "accents", "pieces"),
+    [(True, None, {"creme"}), (True, False, {"crème"}), (False, None, {"Crème"}), (False, True, {"Creme"})],
+)
+def test_the_rules_travel_with_the_tokenizer(tmp_path, lowercase, accents, pieces):
+    made = learn(["Crème Crème"] * 9, 60, lowercase=lowercase, strip_accents=accents)
+    assert [made.token(int(i)) for i in made.encode(["Crème"])[0].ids] == list(pieces)
+    assert made.settings == {"do_lower_case": lowercase, "strip_accents": accents, "tokenize_chinese_chars": True}
+    made.save(tmp_path, 64)
+    assert Tokenizer.from_folder(tmp_path).settings == made.settings
+
+
+def test_a_large_language_leaves_room_for_a_small_one():
+    han = [chr(0x4E00 + i) for i in range(100)]
+    english = [f"word{chr(97 + i % 26)}{chr(97 + i // 26 % 26)} more" for i in range(676)] * 30
+    made = learn([*english, *("".join(han) for _ in range(5))], 600)
+    assert set(han) <= set(tokens(made))
+    assert {"word", "more"} & set(tokens(made))
+
+
+def test_the_rarest_characters_of_each_kind_are_left_out():
+    common = "".join(chr(0x4E00 + i) for i in range(50))
+    made = learn([common + " abc"] * 100 + ["龘 abc"], 400)
+    assert made.unk in made.encode(["龘"])[0].ids  # one of 5,001
+    assert made.unk not in made.encode([common + " abc"])[0].ids
+
+
+def test_lone_surrogates_are_left_out():
+    assert tokens(learn([text + " \ud800" for text in TEXTS], 90)) == tokens(learn(TEXTS, 90))
+
+
+def test_emoji_and_symbols_inside_words_have_pieces_of_their_own():
+    made = learn(["a😀b 5€ x_y"] * 9, 80)
+    assert {"😀", "##😀", "€", "##€", "_"} <= set(tokens(made))
+    assert "##_" not in tokens(made)  # punctuation always stands alone

@@ -1,0 +1,176 @@
+"""`filbert fit`: labelled texts in, a measured model in a folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from filbert.cli.options import Device, Json, Overwrite, Precision, reading
+from filbert.cli.parts import command_line, kept_rejects, name_of, pasted, print_json
+from filbert.config import TrainConfig
+from filbert.console import Screen, table
+from filbert.data.options import ReadOptions
+
+
+@reading()
+def fit(
+    path: Annotated[str, typer.Argument(help="File, folder, archive or hub data set of labelled texts.")],
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the model [runs/NAME].")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Model to start from: minilm, a folder, a hub id, or tiny … large (random).")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the texts [by their number: 8 to 1].")] = None,
+    read: ReadOptions,
+    validation: Annotated[str | None, typer.Option(help="Texts to choose the best step by [a tenth].")] = None,
+    test: Annotated[str | None, typer.Option(help="Texts to measure the finished model on.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes split, initialisation, order and dropout [0].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest text in tokens; longer ones are cut [512].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
+    layer_decay: Annotated[float | None, typer.Option(help="Factor on the rate per layer downwards [1].")] = None,
+    precision: Precision = "auto",
+    device: Device = None,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on labelled texts, measure it, and leave model and report in a folder."""
+    config = TrainConfig().with_options(
+        minutes=minutes,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        max_length=max_length,
+        learning_rate=learning_rate,
+        layer_decay=layer_decay,
+        precision=precision,
+    )
+    with Screen(results=not as_json) as screen:
+        folder, report = _fit(
+            screen,
+            path,
+            out,
+            read,
+            config,
+            parts=(validation, test),
+            base=base,
+            device=device,
+            overwrite=overwrite,
+            track=tensorboard,
+            compare=not no_baseline,
+        )
+        _show_fitted(screen, folder, report)
+    if as_json:
+        print_json(_fit_facts(folder, report))
+
+
+def _fit(
+    screen: Screen,
+    path: str,
+    out: Path | None,
+    read: ReadOptions,
+    config: TrainConfig,
+    *,
+    parts: tuple[str | None, str | None],
+    device: str | None,
+    **options: Any,
+) -> tuple[Path, dict[str, Any]]:
+    """Read, say what was found, train; a stopped run says how it goes on."""
+    screen.say(f"reading {path}")
+    from filbert import fit as fitting
+    from filbert.data.splits import load_splits
+    from filbert.engine import best_device
+    from filbert.runs import default_folder, refuse_taken
+
+    best_device(device)
+    name = name_of(path)
+    out = out or default_folder(name)
+    refuse_taken(out, overwrite=options["overwrite"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    validation, test = (Path(part) if part else None for part in parts)
+    with kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as rejects:
+        splits = load_splits(path, read, validation=validation, test=test, seed=config.seed, rejects=rejects)
+    for line in splits.found:
+        screen.say(line, indent=0 if line.startswith("warning:") else 2)
+    try:
+        done = fitting.fit(
+            splits,
+            out,
+            name=name,
+            source=path,
+            config=config,
+            device=device,
+            command=command_line(),
+            watch=screen,
+            **options,
+        )
+    except KeyboardInterrupt:
+        screen.clear()
+        if any((out / "checkpoints").glob("step-*.json")):
+            screen.say(
+                f"stopped; nothing is lost. To go on: {command_line(without='--overwrite', also=('-o', str(out)))}"
+            )
+        else:
+            screen.say("stopped before the first checkpoint: there is nothing to go on from")
+        raise
+    return done.folder, done.report
+
+
+def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
+    """Print the scores beside the baseline's, what was cut, and what can be done next."""
+    from filbert.evaluate import summary_lines
+    from filbert.report_words import CHOSEN_ON, difference_of, main_split, truncation_line, verdict
+
+    split = main_split(report)
+    difference = difference_of(report, split)
+    *scores, comparison = summary_lines(report) if difference else [*summary_lines(report), ""]
+    screen.show("", *scores)
+    if difference:
+        screen.show("", comparison, prose=True)
+    if difference and verdict(difference) != "better":
+        screen.show(
+            "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled "
+            "texts, more --epochs or another --base may change that.",
+            prose=True,
+        )
+    screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
+    if split == "validation":
+        screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
+    asked = pasted([str(folder)])
+    rows = [
+        ("report", str(folder / "report.html")),
+        ("label a text", f'filbert predict {asked} "a new text"'),
+        ("label a file", f"filbert predict {asked} new.csv"),
+        ("measure again", f"filbert evaluate {asked} labelled.csv"),
+    ]
+    screen.show("", *table(rows))
+
+
+def _fit_facts(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what --json prints of a run; all of it is in report.json."""
+    from filbert.report_words import difference_of, main_split
+
+    split = main_split(report)
+    known = ("accuracy", "macro_f1", "mcc", "auc", "ece", "n")
+    beside = (report.get("baseline") or {}).get(split) or {}
+    return {
+        "folder": str(folder),
+        "report": str(folder / "report.html"),
+        "labels": report["labels"],
+        "base": report["model"]["base"],
+        "counts": report["data"]["counts"],
+        "quarantined": report["data"]["quarantined"],
+        "split": split,
+        "scores": {key: report["scores"][split][key] for key in known if key in report["scores"][split]},
+        "baseline": {key: beside[key] for key in known if key in beside} or None,
+        "difference": difference_of(report, split),
+        "truncation": report["truncation"][split],
+        "seconds": report["training"]["seconds"],
+        "stopped": report["training"]["stopped"],
+    }

@@ -1,0 +1,129 @@
+"""The options that several commands have, each stated once.
+
+An option is a type with its help: `device: Device = None`. The nine that say how texts are to be read go together, and
+a command takes them as one `read: ReadOptions`: see `reading`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from filbert.data.options import ReadOptions
+from filbert.errors import ConfigError, shown
+
+Model = Annotated[Path, typer.Argument(help="Run folder that `filbert fit` wrote, or any BERT classifier folder.")]
+Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02) or auto.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
+
+Command = Callable[..., None]
+LABELLED = ("label", "merge_labels", "split_column")  # options of no use where texts have no labels
+
+
+def read_options(
+    *,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Column of the texts: its name, or its number from 1.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Column of the labels, in the same way.")] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", help="comma, tab, semicolon, pipe, space (label first) or one character."),
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first row holds column names.")
+    ] = None,
+    quotes: Annotated[
+        bool | None, typer.Option("--quotes/--no-quotes", help='Whether " quotes a field, or is a plain character.')
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="auto (UTF-8, else GB18030) or a codec such as gb18030, latin-1.")
+    ] = None,
+    on_bad_rows: Annotated[
+        str, typer.Option("--on-bad-rows", help="error, or quarantine: leave bad rows out and keep them in a file.")
+    ] = "error",
+    merge_labels: Annotated[
+        list[str] | None, typer.Option("--merge-labels", help='Read labels as another one: "Pos=pos,POS=pos".')
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option("--split-column", help="Column that says train, dev or test.")
+    ] = None,
+) -> ReadOptions:
+    """Return what the options of reading say; ConfigError where one is wrong.
+
+    >>> read_options(delimiter="tab", merge_labels=["Pos=pos"]).merge_labels
+    {'Pos': 'pos'}
+    """
+    return ReadOptions(
+        text=text,
+        label=label,
+        delimiter=delimiter,
+        header=header,
+        quotes=quotes,
+        encoding=encoding,
+        on_bad_rows=on_bad_rows,
+        merge_labels=merges(merge_labels or []),
+        split_column=split_column,
+    )
+
+
+OPTIONS = inspect.signature(read_options, eval_str=True).parameters  # once, as it takes 0.3 ms of every start
+
+
+def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command the options of `read_options` in place of its parameter `read`.
+
+    Typer and docs/make_commands.py see the options, the command sees one ReadOptions.
+
+    >>> @reading(labelled=False)
+    ... def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
+    ...     print(read.separator)
+    >>> list(inspect.signature(count).parameters)
+    ['path', 'text', 'delimiter', 'header', 'quotes', 'encoding', 'on_bad_rows', 'as_json']
+    >>> count("texts.csv", delimiter="comma")
+    ,
+    """
+    added = {name: option for name, option in OPTIONS.items() if labelled or name not in LABELLED}
+
+    def dressed(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*args: Any, **options: Any) -> None:
+            read = read_options(**{name: options.pop(name) for name in added if name in options})
+            command(*args, read=read, **options)
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            parameters += added.values() if parameter.name == "read" else [parameter]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer and the docs read it
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return dressed
+
+
+def merges(given: Iterable[str]) -> dict[str, str]:
+    """Return what --merge-labels says, FROM=TO pairs, one or several (with commas) each time it is given.
+
+    Where labels hold `=` themselves, the middle one separates.
+
+    >>> merges(["Pos=pos, POS=pos", "a,b=c", "x=1=x=one"])
+    {'Pos': 'pos', 'POS': 'pos', 'a,b': 'c', 'x=1': 'x=one'}
+    """
+    found = {}
+    for text in given:
+        pieces = text.split(",")
+        pairs = [pieces[0], *(piece.lstrip() for piece in pieces[1:])] if all("=" in p for p in pieces) else [text]
+        for pair in pairs:
+            parts = pair.split("=")
+            if len(parts) % 2 or not pair.strip("="):
+                raise ConfigError(f"--merge-labels {shown(pair)} — write FROM=TO, for instance Pos=pos")
+            half = len(parts) // 2
+            found["=".join(parts[:half])] = "=".join(parts[half:])
+    return found

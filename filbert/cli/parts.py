@@ -1,0 +1,107 @@
+"""What several commands do: name things after a source, keep bad rows, open a model, quote a command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filbert.config import TrainConfig
+from filbert.console import safe
+from filbert.data.options import ReadOptions
+from filbert.errors import DataError
+
+if TYPE_CHECKING:
+    from filbert.engine import Engine
+
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
+SUFFIXES = (*TABLES, *PACKED)
+CLASSES = 50  # shown of a table of classes
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print the one object that --json puts on stdout, on one line.
+
+    >>> print_json({"label": "正面"})
+    {"label": "正面"}
+    """
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def name_of(path: str) -> str:
+    """Return what a source is called: the last part of its path, without the suffixes of its format.
+
+    >>> name_of("data/reviews.csv.gz"), name_of("stanfordnlp/imdb"), name_of("data/v1.2/")
+    ('reviews', 'imdb', 'v1.2')
+    """
+    name = Path(path).name or Path(path).resolve().name or "texts"
+    while Path(name).suffix.lower() in SUFFIXES and Path(name).stem:
+        name = Path(name).stem
+    return "texts" if name in (".", "..") else name
+
+
+@contextmanager
+def kept_rejects(path: Path, read: ReadOptions) -> Iterator[Path]:
+    """Give the file for bad rows; when reading fails, say that all of them are in it.
+
+    >>> with kept_rejects(Path("reviews.rejects.jsonl"), ReadOptions()) as rejects:
+    ...     print(rejects)
+    reviews.rejects.jsonl
+    """
+    before = _stamp(path)
+    try:
+        yield path
+    except DataError:
+        if _stamp(path) != before and read.on_bad_rows == "error":
+            print(f"all bad rows are in {safe(str(path))}; --on-bad-rows quarantine leaves them out", file=sys.stderr)
+        raise
+
+
+def _stamp(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def check_precision(precision: str) -> None:
+    """Raise a ConfigError for a precision there is not, before anything is read or loaded.
+
+    >>> check_precision("bf16")
+    """
+    TrainConfig(precision=precision)
+
+
+def engine_of(model: Path, device: str | None, precision: str) -> Engine:
+    """Open a model folder for predicting; ModelError where it is none.
+
+    >>> engine_of(Path("runs/reviews"), None, "fp32").labels  # doctest: +SKIP
+    ('neg', 'pos')
+    """
+    from filbert.engine import load
+
+    return load(model, device=device, precision=precision)
+
+
+def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:
+    """Return the command line as it can be pasted, without one word and with `also` where no -o names the folder.
+
+    >>> command_line(without="--overwrite", also=("-o", "runs/reviews"))  # doctest: +SKIP
+    'filbert fit reviews.csv -o runs/reviews'
+    """
+    words = [word for word in sys.argv[1:] if word != without]
+    if "-o" not in words and "--out" not in words:
+        words += also
+    return pasted(["filbert", *words])
+
+
+def pasted(words: Iterable[str]) -> str:
+    """Return words as a shell takes them; unlike shlex's own `join` it leaves plain Chinese names bare.
+
+    >>> pasted(["filbert", "predict", "runs/评论", "my texts.csv"])
+    "filbert predict runs/评论 'my texts.csv'"
+    """
+    return " ".join(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words)

@@ -1,0 +1,175 @@
+"""`filbert predict`: one text, the lines of stdin or the rows of a file, labelled."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from filbert.cli.options import Device, Json, Model, Overwrite, Precision, reading
+from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, print_json
+from filbert.console import Screen, bars, cells, fitted, table
+from filbert.data.options import ReadOptions
+from filbert.errors import ConfigError, DataError, Place, Problem, shown
+
+if TYPE_CHECKING:
+    from filbert.engine import Engine
+    from filbert.records import Example
+    from filbert.scored import Tally
+
+
+@reading(labelled=False)
+def predict(
+    model: Model,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", help="File, folder or archive of texts; one text; or - for lines on stdin."),
+    ],
+    *,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help=".csv, .tsv, .jsonl, .parquet or - [NAME.predictions.csv].")
+    ] = None,
+    read: ReadOptions,
+    precision: Precision = "fp32",
+    device: Device = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Label one text, every line of stdin, or every row of a file."""
+    check_precision(precision)
+    with Screen(results=not as_json and out != "-") as screen:
+        if source != "-" and not os.path.exists(source):
+            _refuse_missing(source)
+            _predict_text(screen, engine_of(model, device, precision), source, as_json=as_json)
+            return
+        if as_json and out == "-":
+            raise ConfigError("--json and -o - both write to stdout — choose one")
+        target = _target(source, out, as_json=as_json)
+        facts = _predict_rows(
+            screen, model, source, target, read, device=device, precision=precision, overwrite=overwrite
+        )
+    if as_json:
+        print_json(facts)
+
+
+def _refuse_missing(source: str) -> None:
+    """Raise where what is no path here looks like one: a file name, or words joined by slashes."""
+    suffix = Path(source).suffix.lower() in SUFFIXES
+    slashes = ("/" in source or "\\" in source) and not any(c.isspace() or cells(c) > 1 for c in source)
+    if suffix or slashes:
+        todo = "check the path; a text that looks like one can be given on stdin: filbert predict MODEL -"
+        raise DataError([Problem(Place(source), "file", "does not exist", todo)])
+
+
+def _predict_text(screen: Screen, engine: Engine, text: str, *, as_json: bool) -> None:
+    text = os.fsencode(text).decode("utf-8", "replace")
+    prediction = engine.predict(text)[0]
+    if prediction.label is None:
+        raise ConfigError(f"the text {shown(text)} has nothing to read — give at least one visible character")
+    chances = dict(zip(engine.labels, prediction.probabilities, strict=True))
+    if as_json:
+        facts = {"text": text, "label": prediction.label, "probabilities": chances, "truncated": prediction.truncated}
+        print_json(facts)
+        return
+    screen.show(prediction.label, style="bold")
+    screen.show(*(f"  {line}" for line in bars(chances)))
+    if prediction.truncated:
+        screen.say(f"the text is longer than {engine.max_length} tokens: its head and tail were read")
+
+
+def _target(source: str, out: str | None, *, as_json: bool) -> Path | None:
+    """Return where predictions go; None is stdout."""
+    if out is None and source == "-" and not as_json:
+        return None
+    if out is None:
+        return Path(f"{'stdin' if source == '-' else name_of(source)}.predictions.csv")
+    return None if out == "-" else Path(out)
+
+
+def _predict_rows(
+    screen: Screen,
+    model: Path,
+    source: str,
+    target: Path | None,
+    read: ReadOptions,
+    *,
+    device: str | None,
+    precision: str,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Score a file or stdin, say what became of its rows, and return it."""
+    from filbert.data.sources import open_source
+    from filbert.scored import check_output, score_to
+
+    rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
+    if target is not None:
+        check_output(target, None if source == "-" else Path(source), overwrite=overwrite)
+        rejects = target.with_name(rejects.name)
+    columns: tuple[str, ...] = ("text",)
+    with kept_rejects(rejects, read) as kept:
+        if source == "-":
+            examples: Iterator[Example] = _stdin(read.encoding)
+        else:
+            opened = open_source(source, read, labelled=False, rejects=kept)
+            for line in opened.found:
+                screen.say(line, indent=2)
+            examples, columns = opened.examples(), opened.columns
+        engine = engine_of(model, device, precision)
+
+        def done(tally: Tally) -> None:
+            if tally.read % 256 == 0:
+                screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
+
+        screen.progress("scoring", 0, 0)
+        tally = score_to(engine, examples, columns, target, done=done)
+    screen.clear()
+    quarantined = 0 if source == "-" else opened.counts["quarantined"]
+    _show_tally(screen, tally, target, quarantined, kept)
+    return {
+        "out": None if target is None else str(target),
+        "read": tally.read + quarantined,
+        "scored": tally.scored,
+        "errors": dict(tally.errors),
+        "quarantined": quarantined,
+        "truncated": tally.truncated,
+        "labels": dict(tally.labels.most_common()),
+        "seconds": round(tally.seconds, 3),
+    }
+
+
+def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path) -> None:
+    tell: Callable[..., None] = screen.show if target is not None else screen.say
+    errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
+    bad = f" + {quarantined:,} quarantined" if quarantined else ""
+    speed = f"{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
+    tell(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
+    counted = tally.labels.most_common(CLASSES)
+    for line in table(
+        [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)
+    ):
+        tell(f"  {line}")
+    if tally.left_out:
+        named = ", ".join(shown(key, 30) for key in sorted(tally.left_out)[:8])
+        screen.say(f"warning: keys met only in later rows have no column in the output: {named}")
+    if quarantined:
+        tell(f"bad rows     {rejects}")
+    if target is not None:
+        tell(f"predictions  {target}")
+
+
+def _stdin(encoding: str | None) -> Iterator[Example]:
+    """Yield one text a line; undecodable bytes raise, with the line."""
+    from filbert.records import Example
+
+    codec = "utf-8-sig" if encoding in (None, "auto", "utf-8", "utf8") else str(encoding)
+    sys.stdin.reconfigure(encoding=codec, errors="surrogateescape")  # type: ignore[union-attr]
+    for number, line in enumerate(sys.stdin, 1):
+        text = line.removesuffix("\n")
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            wrong = f"cannot be decoded as {codec}: {shown(text)}"
+            raise DataError([Problem(Place("stdin", number), "text", wrong, "give --encoding")])
+        yield Example(text, None, Place("stdin", number), {"text": text})

@@ -1,0 +1,84 @@
+"""Several processes that train one model: `torchrun -m filbert …` on one machine or many.
+
+Every process holds the whole model and works on its share of each batch; gradients are summed in fp32, so the update is
+the one that a single process would make. A process that dies ends the others within a minute.
+torch's DistributedDataParallel is not used: it would sum the bf16 gradients of the working copy, before the masters
+(optimise.py) have taken them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from filbert.errors import TrainingError
+
+PATIENCE = timedelta(seconds=60)  # for a process that does not answer
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who trains: this process is number `rank` of `size`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each tensor over all processes, in place; they travel as one. Raises TrainingError where one is gone."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        try:
+            dist.all_reduce(flat)
+        except RuntimeError as error:
+            raise TrainingError(
+                f"another process of this run ended or does not answer ({str(error)[:120]}) — the newest checkpoint is "
+                "complete: repeat the command to go on"
+            ) from None
+        begin = 0
+        for tensor in tensors:
+            tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
+            begin += tensor.numel()
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Return the sums over all processes."""
+        told = torch.tensor(values, dtype=torch.float64, device=self._device())
+        self.add([told])
+        return [float(value) for value in told]
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every process, in the order of their ranks."""
+        rows = torch.zeros(self.size, *tensor.shape, dtype=torch.int64, device=self._device())
+        rows[self.rank] = tensor.to(rows)
+        self.add([rows])
+        return [row.to(tensor) for row in rows]
+
+    def _device(self) -> str:
+        return "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
+
+
+def join(device: str) -> Crew:
+    """Join the other processes that `torchrun` started; alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        return Crew()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    return Crew(dist.get_rank(), size)
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

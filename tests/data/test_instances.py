@@ -1,0 +1,112 @@
+"""Training texts of an epoch: nothing lost, nothing mixed, half of the pairs from elsewhere."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from filbert.data.instances import OTHER, Pool
+
+
+def shards(lengths: list[list[int]]) -> SimpleNamespace:
+    """Documents of sentences of the given lengths; each token is its own number."""
+    sentences = np.cumsum([0, *(n for document in lengths for n in document)])
+    documents = np.cumsum([0, *map(len, lengths)])
+    ids = np.arange(sentences[-1], dtype=np.int32)
+    return SimpleNamespace(ids_T=ids, begins_T=np.ones(len(ids)), sentences_S=sentences, documents_D=documents)
+
+
+def corpus(documents: int = 300, seed: int = 0) -> SimpleNamespace:
+    random = np.random.default_rng(seed)
+    return shards([random.integers(1, 40, random.integers(1, 30)).tolist() for _ in range(documents)])
+
+
+def document_of(source: SimpleNamespace, token: int) -> int:
+    sentence = np.searchsorted(source.sentences_S, token, side="right") - 1
+    return int(np.searchsorted(source.documents_D, sentence, side="right") - 1)
+
+
+def held(source: SimpleNamespace) -> set[int]:
+    rows = Pool([source]).plan(64, pairs=False, seed=0, epoch=0, held_out=True)
+    return {document_of(source, row[0]) for row in rows}
+
+
+def test_without_pairs_every_token_is_read_once():
+    source = corpus()
+    pool = Pool([source])
+    rows = pool.plan(64, pairs=False, seed=0, epoch=0)
+    seen = np.concatenate([np.arange(row[0], row[1]) for row in rows])
+    apart = np.concatenate([np.arange(r[0], r[1]) for r in pool.plan(64, pairs=False, seed=0, epoch=0, held_out=True)])
+    assert sorted([*seen, *apart]) == source.ids_T.tolist()
+    assert len(seen) == pool.tokens()
+    assert len(apart) == pool.tokens(held_out=True)
+    assert 0 < len(apart) <= len(source.ids_T) / 100
+    assert (rows[:, 1] - rows[:, 0] <= 62).all()
+    for row in rows:
+        assert document_of(source, row[0]) == document_of(source, row[1] - 1)
+
+
+def test_pairs_are_half_neighbours_half_strangers():
+    source = corpus()
+    rows = Pool([source]).plan(64, pairs=True, seed=0, epoch=0)
+    apart = held(source)
+    for a, a_end, b, b_end, other in rows:
+        assert 0 < a_end - a
+        assert (a_end - a) + (b_end - b) <= 61
+        first = document_of(source, a)
+        assert first == document_of(source, a_end - 1)
+        assert first not in apart
+        if b_end > b:
+            second = document_of(source, b)
+            assert second == document_of(source, b_end - 1)
+            assert (first != second) == bool(other)
+            assert second not in apart
+            if not other:
+                assert b >= a_end
+    pairs = rows[rows[:, 3] > rows[:, 2]]
+    assert pairs[:, 4].mean() == pytest.approx(OTHER, abs=0.12)  # a last sentence alone can only meet a stranger
+    assert len(pairs) == len(rows)
+    lengths = (rows[:, 1] - rows[:, 0]) + (rows[:, 3] - rows[:, 2])
+    assert np.median(lengths) >= 55
+
+
+def test_every_document_is_met_in_every_epoch():
+    source = corpus()
+    rows = Pool([source]).plan(64, pairs=True, seed=0, epoch=3)
+    met = {document_of(source, row[0]) for row in rows}
+    assert met == set(range(300)) - held(source)
+
+
+def test_an_epoch_is_fixed_by_seed_and_number():
+    pool = Pool([corpus()])
+    first = pool.plan(64, pairs=True, seed=0, epoch=0)
+    assert np.array_equal(first, pool.plan(64, pairs=True, seed=0, epoch=0))
+    for changed in ({"seed": 1, "epoch": 0}, {"seed": 0, "epoch": 1}):
+        assert not np.array_equal(first, pool.plan(64, pairs=True, **changed))
+
+
+def test_weights_say_how_often_a_corpus_is_read():
+    one, two = corpus(seed=1), corpus(seed=2)
+    pool = Pool([one, two], [2.5, 1.0])
+    rows = pool.plan(64, pairs=False, seed=0, epoch=0)
+    edge = len(one.ids_T)
+    first = (rows[rows[:, 0] < edge][:, 1] - rows[rows[:, 0] < edge][:, 0]).sum()
+    assert first / edge == pytest.approx(2.5, abs=0.15)
+    assert (rows[:, 1] - rows[:, 0]).sum() == pytest.approx(pool.tokens(), rel=0.05)
+    assert not ((rows[:, 0] < edge) & (rows[:, 1] > edge)).any()
+    ids, _ = pool.take(np.array([0, edge - 1, edge, edge + 5]))
+    assert ids.tolist() == [0, edge - 1, 0, 5]
+
+
+def test_a_sentence_longer_than_the_text_is_cut_and_nothing_lost():
+    rows = Pool([shards([[200]] + [[5, 5]] * 150)]).plan(32, pairs=False, seed=0, epoch=0)
+    long = sorted(map(tuple, rows[rows[:, 0] < 200][:, :2]))
+    assert long[0] == (0, 30)
+    assert [begin for begin, _ in long[1:]] == [end for _, end in long[:-1]]
+
+
+def test_a_lone_document_makes_texts_without_a_second_part_where_none_follows():
+    rows = Pool([shards([[7]])]).plan(32, pairs=True, seed=0, epoch=0)
+    assert rows.tolist() == [[0, 7, 0, 0, 0]]
