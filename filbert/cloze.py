@@ -60,9 +60,9 @@ def fill(known: Pretrained, text: str, top: int = 5) -> list[Filled]:
     parts: list[IntArray] = [np.array([tokenizer.cls], np.int32)]
     for i, encoding in enumerate(tokenizer.encode(pieces)):
         parts += [np.array([tokenizer.mask], np.int32)] * (i > 0) + [encoding.ids]
-    ids = np.concatenate([*parts, np.array([tokenizer.sep], np.int32)])
+    ids: IntArray = np.concatenate([*parts, np.array([tokenizer.sep], np.int32)])
     _check_length(len(ids), known)
-    places = np.flatnonzero(ids == tokenizer.mask)
+    places = np.flatnonzero(ids == tokenizer.mask).astype(np.int32)
     logits_MV = _token_logits(known.model, [_features(ids)], [places], "cpu")[0]
     found = []
     for n, logits_V in enumerate(logits_MV):
@@ -104,7 +104,7 @@ def pseudo_perplexity(
             copy = ids.copy()
             copy[place] = tokenizer.mask
             copies.append(_features(copy))
-        places = [np.array([place]) for place in range(1, len(ids) - 1)]
+        places = [np.array([place], np.int32) for place in range(1, len(ids) - 1)]
         logits = torch.cat(_token_logits(model, copies, places, device))
         found_N = torch.nn.functional.cross_entropy(logits, torch.as_tensor(ids[1:-1]).long(), reduction="none")
         losses.append(found_N.numpy())
@@ -133,6 +133,6 @@ def _token_logits(model: PreTrainer, rows: Sequence[Features], places: Sequence[
         counts = [len(places[i]) for i in batch.order_B]
         masked = np.concatenate([places[i] + start for i, start in zip(batch.order_B, batch.starts_B, strict=False)])
         token_MD, _ = model(*tensors_of(batch, device), torch.as_tensor(masked, device=device))
-        for i, logits_MV in zip(batch.order_B, model.token_logits(token_MD).cpu().split(counts), strict=True):
+        for i, logits_MV in zip(batch.order_B, torch.split(model.token_logits(token_MD).cpu(), counts), strict=True):
             found[i] = logits_MV
     return found

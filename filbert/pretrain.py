@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ class CorpusFeed:
             task.features(
                 self.pool, rows_N5[part], part.astype(np.int64), tokenizer=self.tokenizer, masking=self.masking, key=key
             )
-            for part in split_by_budget(numbers, lengths, self.config.tokens_per_batch)
+            for part in split_by_budget(numbers, lengths.tolist(), self.config.tokens_per_batch)
         ]
 
     def _plan(self, length: int, epoch: int) -> tuple[Long, Long]:
@@ -231,7 +230,7 @@ def pretrain(
         tokenizer = _tokenizer(corpora, start, work, watch)
         shards = _shards(corpora, tokenizer, config, work, watch)
         write_json(work / READY, {"corpora": len(corpora)})
-        run = _Run.prepare(tokenizer, shards, weights, start, config, device, watch)
+        run = _Run.prepare(tokenizer, shards, weights=weights, start=start, config=config, device=device, watch=watch)
         trained, plan = run.train(out, track=track)
         info = {
             "name": out.name,
@@ -266,7 +265,7 @@ def _follow(out: Path, start: Start, config: PretrainConfig, weights: Sequence[f
         time.sleep(0.2)
     tokenizer = Tokenizer.from_folder(work / "tokenizer")
     shards = [open_shards(folder) for folder in sorted(work.glob("corpus-*"))]
-    run = _Run.prepare(tokenizer, shards, weights, start, config, device, Silent())
+    run = _Run.prepare(tokenizer, shards, weights=weights, start=start, config=config, device=device, watch=Silent())
     run.train(out, track=False)
     leave()
     return Pretrained(out, {})
@@ -285,7 +284,8 @@ def _tokenizer(corpora: Sequence[str | Path], start: Start, work: Path, watch: W
             raise ConfigError(f"{start.base} is a random start — name a base model, or use `filbert pretrain`")
         tokenizer = Tokenizer.from_folder(base.folder)
     else:
-        tokenizer = learn_from(corpora, start.vocabulary_size, lowercase=start.lowercase, watch=watch)
+        watch.say(f"learning a vocabulary of {start.vocabulary_size:,} word pieces")
+        tokenizer = learn(Paragraphs(corpora), start.vocabulary_size, lowercase=start.lowercase, watch=watch)
     draft = work / "tokenizer.part"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -294,16 +294,16 @@ def _tokenizer(corpora: Sequence[str | Path], start: Start, work: Path, watch: W
     return tokenizer
 
 
-def learn_from(corpora: Sequence[str | Path], size: int, *, lowercase: bool, watch: Watcher) -> Tokenizer:
-    """Learn a vocabulary from everything the corpora hold, streamed."""
-    opened = [open_corpus(path) for path in corpora]
+class Paragraphs:
+    """Everything the corpora hold, streamed, paragraph by paragraph, and again each time it is asked for."""
 
-    def texts() -> Iterator[str]:
-        for document in chain.from_iterable(corpus.documents() for corpus in opened):
-            yield from document.paragraphs
+    def __init__(self, corpora: Sequence[str | Path]) -> None:
+        self.corpora = [open_corpus(path) for path in corpora]
 
-    watch.say(f"learning a vocabulary of {size:,} word pieces")
-    return learn(texts, size, lowercase=lowercase, watch=watch)
+    def __iter__(self) -> Iterator[str]:
+        for corpus in self.corpora:
+            for document in corpus.documents():
+                yield from document.paragraphs
 
 
 def _shards(
@@ -351,6 +351,7 @@ class _Run:
         cls,
         tokenizer: Tokenizer,
         shards: Sequence[Shards],
+        *,
         weights: Sequence[float],
         start: Start,
         config: PretrainConfig,

@@ -60,8 +60,13 @@ class Feed(Protocol):
 class Job(Protocol):
     """What the loop asks of a task: a model, the losses of a batch, and how good the model is now."""
 
-    losses: tuple[str, ...]  # their names; the step follows the sum of their means
-    keep: tuple[str, ...]  # modules that stay in fp32
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the names of the losses; a step follows the sum of their means."""
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Return the names of the modules that stay in fp32."""
 
     @property
     def model(self) -> nn.Module:
@@ -200,7 +205,7 @@ class Loop:
         sums = torch.zeros(len(units), device=self.device)
         for batch in batches:
             losses = self.job.loss(batch, tensors_of(batch, self.device)).reshape(-1)
-            (losses[0] if len(units) == 1 else (losses * shares).sum()).backward()
+            (losses[0] if len(units) == 1 else (losses * shares).sum()).backward()  # type: ignore[no-untyped-call]
             sums += losses.detach()
         self.result.tokens += int(tokens)
         self.masters.take_gradients(1 / max(units[0], 1))

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from filbert.errors import ModelError, shown
 
-PICKLE_LIMIT = 1 << 19  # bytes; BERT-large needs 60 kB, and half a million opcodes take a second
+PICKLE_LIMIT = 1 << 18  # bytes; BERT-large needs 60 kB, and a quarter of a million opcodes take half a second
+MARKS = 100  # within each other; a state dict has 4
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
@@ -288,6 +289,8 @@ class _Machine:
         self.stack.append(value)
 
     def _mark(self, _: Any) -> None:
+        if len(self.below) == MARKS:
+            raise _Refused("is nested too deeply for a state dict")
         self.below.append(self.stack)
         self.stack = []
 

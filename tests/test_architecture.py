@@ -18,14 +18,16 @@ ROOT = Path(__file__).parent.parent / "filbert"
 LAYERS = {  # module or folder → layer; an import goes to a lower layer, or stays in its own family
     **dict.fromkeys(("errors", "records", "config", "watch"), 0),
     **dict.fromkeys(("text", "data", "metrics", "bases", "batching", "plan", "runs", "crew"), 1),
+    **dict.fromkeys(("crc32c", "tensorflow", "unpickled"), 1),
     "model": 2,
     "tasks": 3,
     **dict.fromkeys(("checkpoint", "optimise"), 4),
-    **dict.fromkeys(("train", "engine"), 5),
+    **dict.fromkeys(("train", "engine", "cloze", "convert"), 5),
     **dict.fromkeys(("evaluate", "report", "explain", "export", "scored"), 6),
-    "fit": 7,
-    **dict.fromkeys(("estimator", "console"), 8),
-    "cli": 9,
+    "pretrain": 7,
+    "fit": 8,
+    **dict.fromkeys(("estimator", "console"), 9),
+    "cli": 10,
 }
 FAMILIES = {**dict.fromkeys(("errors", "records", "config"), "nouns"), "evaluate": "report"}
 

@@ -102,7 +102,7 @@ def hostile(path: Path, flag: Path, which: str) -> dict[str, object]:
 @FORMATS
 @pytest.mark.parametrize("which", ["system", "eval", "getattr", "nested", "in a tensor", "load", "ordered"])
 def test_M35_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path, which: str, zipped: bool) -> None:
-    path, flag = tmp_path / "m.bin", tmp_path / "was run"
+    path, flag = tmp_path / "m.bin", tmp_path / "was-run"
     save(hostile(path, flag, which), path, zipped=zipped)
     with pytest.raises(ModelError, match="not run") as caught:
         read_torch_bin(path)

@@ -147,7 +147,10 @@ def _pairs(corpus: Corpus, documents: list[int], room: int, draw: random.Random)
             a, follows = (starts[first], starts[middle]), middle < last
             if len(documents) > 1 and (not follows or draw.random() < OTHER):
                 wanted = max(1, target - (a[1] - a[0]))
-                b = _elsewhere(starts, bounds, documents, document, wanted, draw)
+                other = document
+                while other == document:
+                    other = documents[int(draw.random() * len(documents))]
+                b = _some(starts, bounds[other], bounds[other + 1], wanted, draw)
                 yield Row(*_fitted(a, b, room, draw), 1)
                 first = middle  # what the other document's sentences replaced is used again
             elif follows:
@@ -158,15 +161,9 @@ def _pairs(corpus: Corpus, documents: list[int], room: int, draw: random.Random)
                 first = last
 
 
-def _elsewhere(
-    starts: list[int], bounds: list[int], documents: list[int], but: int, wanted: int, draw: random.Random
-) -> tuple[int, int]:
-    """Return `wanted` tokens or a little more from a random sentence of another document on."""
-    other = but
-    while other == but:
-        other = documents[int(draw.random() * len(documents))]
-    last = bounds[other + 1]
-    sentence = draw.randint(bounds[other], last - 1)
+def _some(starts: list[int], first: int, last: int, wanted: int, draw: random.Random) -> tuple[int, int]:
+    """Return `wanted` tokens or a little more, from a random one of the sentences first … last - 1 on."""
+    sentence = draw.randint(first, last - 1)
     begin, sentence = starts[sentence], sentence + 1
     while sentence < last and starts[sentence] - begin < wanted:
         sentence += 1

@@ -93,7 +93,7 @@ def _ranges(firsts_N: Long, counts_N: Long) -> Long:
     [5, 6, 0, 1, 2]
     """
     before_N = np.cumsum(counts_N) - counts_N
-    return np.arange(int(counts_N.sum())) + np.repeat(firsts_N - before_N, counts_N)
+    return np.asarray(np.arange(int(counts_N.sum())) + np.repeat(firsts_N - before_N, counts_N), np.int64)
 
 
 def masked(
@@ -140,7 +140,7 @@ def _uniform(numbers_N: Long, key: int, stream: int) -> Uniform:
         x_N = (x_N ^ (x_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x_N = (x_N ^ (x_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x_N ^= x_N >> np.uint64(31)
-    return (x_N >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.asarray((x_N >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 class PreTrainer(nn.Module):

@@ -87,7 +87,9 @@ def test_the_share_hidden_is_exact_in_each_text():
     packed = batch()
     text_T = np.repeat(np.arange(40), np.diff(packed.starts_B))
     words_B = np.diff(packed.starts_B) - 3
-    assert np.bincount(text_T[packed.masked_M], minlength=40).tolist() == np.maximum(1, np.rint(0.15 * words_B)).tolist()
+    assert (
+        np.bincount(text_T[packed.masked_M], minlength=40).tolist() == np.maximum(1, np.rint(0.15 * words_B)).tolist()
+    )
 
 
 def counts(masking: Masking) -> dict[str, float]:

@@ -1,0 +1,73 @@
+"""`filbert fill`, `next` and `convert`: ask a pre-trained model what it knows; bring old checkpoints over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from filbert.cli.options import Json, Overwrite
+from filbert.cli.parts import pasted, print_json
+from filbert.console import Screen, bars, fitted, safe, table
+
+Base = Annotated[str, typer.Option(help="Base model with its pre-training heads: filbert-mini, a folder or a hub id.")]
+
+
+def fill(
+    text: Annotated[str, typer.Argument(help='A text with [MASK] where a word is missing: "Paris is the [MASK] …"')],
+    *,
+    base: Base = "filbert-mini",
+    top: Annotated[int, typer.Option(min=1, help="Guesses to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Guess the words that are missing from a text."""
+    from filbert.cloze import fill as guess
+    from filbert.cloze import open_base
+
+    with Screen(results=not as_json) as screen:
+        found = guess(open_base(base), text, top)
+        for number, one in enumerate(found, 1):
+            head = f"[MASK] {number} of {len(found)}" if len(found) > 1 else safe(one.text)
+            screen.show(head, style="bold")
+            screen.show(*(f"  {line}" for line in bars(dict(one.tokens))))
+    if as_json:
+        print_json({"text": text, "masks": [{"tokens": dict(one.tokens), "text": one.text} for one in found]})
+
+
+def next_sentence(
+    first: Annotated[str, typer.Argument(metavar="A", help="A text.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="A text that may follow it.")],
+    *,
+    base: Base = "filbert-mini",
+    as_json: Json = False,
+) -> None:
+    """Say how probable it is that one text follows another (next sentence prediction)."""
+    from filbert.cloze import follows, open_base
+
+    chance = follows(open_base(base), first, second)
+    if as_json:
+        print_json({"first": first, "second": second, "follows": chance})
+        return
+    Screen().show(*bars({"B follows A": chance, "B is from elsewhere": 1 - chance}))
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="Folder with bert_model.ckpt.* or pytorch_model.bin.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model in safetensors.")],
+    cased: Annotated[
+        bool | None, typer.Option("--cased/--uncased", help="Whether the vocabulary keeps capitals [found].")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Turn an original TensorFlow checkpoint, or an old PyTorch .bin, into a folder that `--base` takes."""
+    from filbert.convert import convert as turn
+
+    done: dict[str, Any] = turn(source, out, lowercase=None if cased is None else not cased, overwrite=overwrite)
+    if as_json:
+        print_json(done)
+        return
+    rows = [(name.replace("_", " "), fitted(str(value), 70)) for name, value in done.items()]
+    Screen().show(*table([*rows, ("use it", pasted(["filbert", "fit", "your.csv", "--base", str(out)]))]))

@@ -1,0 +1,237 @@
+"""From raw text to a pre-trained folder: small corpora, a tiny model, killed and resumed, alone and in two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import same_weights
+
+from filbert import train
+from filbert.bases import check_folder
+from filbert.checkpoint import load_base, load_pretrained
+from filbert.cloze import fill, follows
+from filbert.config import PretrainConfig
+from filbert.data.corpus import open_corpus
+from filbert.errors import ConfigError
+from filbert.pretrain import CorpusFeed, Start, pretrain
+from filbert.train import Interrupted
+
+CONFIG = PretrainConfig(
+    epochs=2, batch_tokens=512, tokens_per_batch=256, length=32, long_length=64, precision="fp32", learning_rate=3e-3
+)
+START = Start(size="tiny", vocabulary_size=120)
+
+
+def corpus(folder: Path, documents: int = 60, name: str = "wiki.txt") -> Path:
+    """Documents that each repeat three words of their own."""
+    random = np.random.default_rng(0)
+    words = ["river", "house", "stone", "green", "night", "bread", "music", "winter", "paper", "glass"]
+    lines = []
+    for _ in range(documents):
+        own = random.choice(words, 3, replace=False)
+        lines += [" ".join(random.choice(own, 6)) + "." for _ in range(8)] + [""]
+    path = folder / name
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def run(folder: Path, source: Path, config: PretrainConfig = CONFIG, **options: Any) -> Any:
+    return pretrain([source], folder / "out", start=START, config=config, **options)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "out" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder, corpus(folder))
+    return folder
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "out" / "train.jsonl").read_text().splitlines()]
+
+
+def test_a_run_learns_and_says_what_it_did(whole):
+    report = json.loads((whole / "out" / "report.json").read_text())
+    losses = [row["mlm_loss"] for row in logged(whole) if "mlm_loss" in row]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert {"mlm_accuracy", "mlm_perplexity", "nsp_accuracy", "pseudo_perplexity"} == report["scores"].keys()
+    for score in report["scores"].values():
+        assert score["low"] <= score["value"] <= score["high"]
+    assert report["training"]["steps"] == len(losses)
+    assert report["data"]["corpora"][0]["documents"] == 60
+    assert not (whole / "out" / "checkpoints").exists()
+    assert (whole / "out" / "report.html").is_file()
+    assert (whole / "out" / "README.md").is_file()
+
+
+def test_the_folder_is_a_base_with_its_heads(whole):
+    check_folder(whole / "out")
+    encoder, tokenizer, heads = load_base(whole / "out")
+    assert encoder.config.dropout == 0.1
+    assert "pooler.dense.weight" in heads
+    known = load_pretrained(whole / "out")
+    assert known.has == {"mlm", "nsp"}
+    found = fill(known, "river [MASK] river house house [MASK].")
+    assert len(found) == 2
+    assert 0 < found[0].tokens[0][1] <= 1
+    assert "[MASK]" in found[0].text
+    assert found[1].text.startswith("river [MASK] river house house ")
+    assert 0 < follows(known, "river house", "river stone") < 1
+    with pytest.raises(ConfigError, match="no \\[MASK\\]"):
+        fill(known, "river")
+
+
+class Stop:
+    """A watcher that kills the run when the training bar has been drawn a number of times."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def say(self, text: str) -> None: ...
+
+    def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
+        if stage == "training":
+            self.after -= 1
+            if self.after == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("step", [1, 7, 12])
+def test_T18_stopped_and_resumed_is_the_whole_run(whole, tmp_path, step):
+    source = corpus(tmp_path)
+    with pytest.raises(Interrupted):
+        run(tmp_path, source, watch=Stop(step))
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    run(tmp_path, source)
+    assert same_weights(weights(tmp_path), weights(whole))
+    steps = [row["step"] for row in logged(tmp_path) if "mlm_loss" in row]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_muon_trains_and_resumes_exactly(tmp_path):
+    config = CONFIG.with_options(optimizer="muon", epochs=1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    source = corpus(tmp_path)
+    run(tmp_path / "a", source, config)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "b", source, config, watch=Stop(5))
+    run(tmp_path / "b", source, config)
+    assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_T21_other_settings_are_refused(tmp_path):
+    source = corpus(tmp_path)
+    with pytest.raises(Interrupted):
+        run(tmp_path, source, watch=Stop(3))
+    with pytest.raises(ConfigError, match="mask_rate: 0.15 → 0.3"):
+        run(tmp_path, source, CONFIG.with_options(mask_rate=0.3))
+    corpus(tmp_path, documents=61)
+    with pytest.raises(ConfigError, match="corpus"):
+        run(tmp_path, source)
+
+
+def test_without_pairs_the_next_sentence_head_is_not_trained(tmp_path):
+    config = CONFIG.with_options(next_sentence=False, epochs=1)
+    report = run(tmp_path, corpus(tmp_path), config).report
+    assert "nsp_accuracy" not in report["scores"]
+    assert not any("nsp_loss" in row for row in logged(tmp_path))
+
+
+def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
+    start = Start(base=str(whole / "out"))
+    config = CONFIG.with_options(epochs=1, learning_rate=1e-4)
+    report = pretrain([corpus(tmp_path)], tmp_path / "on", start=start, config=config).report
+    before, after = load_file(whole / "out" / "model.safetensors"), load_file(tmp_path / "on" / "model.safetensors")
+    assert before.keys() == after.keys()
+    for name in before:
+        moved = (after[name] - before[name]).abs().max()
+        assert moved < 0.05, name
+    assert report["scores"]["mlm_perplexity"]["value"] < 30
+    vocabularies = [(folder / "vocab.txt").read_text() for folder in (whole / "out", tmp_path / "on")]
+    assert vocabularies[0] == vocabularies[1]
+
+
+def test_the_end_of_the_run_reads_longer_texts(tmp_path):
+    from filbert.data.instances import Pool
+    from filbert.data.shards import write_shards
+    from filbert.text.sentences import split
+    from filbert.text.vocab import learn
+    from filbert.watch import Silent
+
+    source = corpus(tmp_path)
+    opened = open_corpus(source)
+    tokenizer = learn([p for d in opened.documents() for p in d.paragraphs], 120)
+    shards = write_shards(opened, tmp_path / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())
+    feed = CorpusFeed(Pool([shards]), CONFIG, tokenizer)
+    early = [np.diff(batch.starts_B).max() for batch in feed.batches(0, 0.5)]
+    late = [np.diff(batch.starts_B).max() for batch in feed.batches(0, 0.95)]
+    assert max(early) <= 32 < max(late) <= 64
+    for progress in (0.0, 0.95):
+        texts = sum(len(batch.order_B) for i in range(feed.steps) for batch in feed.batches(i, progress))
+        planned = feed.pool.plan(32 if progress < 0.9 else 64, pairs=True, seed=0, epoch=0)
+        assert texts == len(planned)
+    tokens = [sum(len(batch.ids_T) for batch in feed.batches(i, 0.0)) for i in range(feed.steps)]
+    assert max(tokens) - min(tokens) <= 3 * 32
+
+
+def test_corpora_that_hold_nothing_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no corpus"):
+        pretrain([], tmp_path / "out")
+    with pytest.raises(ConfigError, match="2 weights for 1"):
+        pretrain([corpus(tmp_path)], tmp_path / "out", weights=[1.0, 2.0])
+
+
+TWO = """
+import sys, json
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_pretrain import CONFIG, corpus, run
+import torch
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+run(folder, folder / "wiki.txt", CONFIG)
+"""
+
+
+def test_two_processes_follow_the_curve_of_one(whole, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent)))
+    corpus(tmp_path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [*command, "--master-port", "29517", str(script), str(tmp_path)],
+        capture_output=True, text=True, timeout=300, env=environment,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    one, two = ([row for row in logged(folder) if "mlm_loss" in row] for folder in (whole, tmp_path))
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert b["mlm_loss"] == pytest.approx(a["mlm_loss"], abs=0.02)
+        assert b["nsp_loss"] == pytest.approx(a["nsp_loss"], abs=0.02)
+    first, second = weights(whole), weights(tmp_path)
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 0.05
+
+
+def test_checkpoints_come_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        run(tmp_path, corpus(tmp_path), watch=Stop(4))
+    names = sorted(path.name for path in (tmp_path / "out" / "checkpoints").glob("step-*.json"))
+    assert names == ["step-00000003.json", "step-00000004.json"]
