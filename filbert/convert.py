@@ -7,9 +7,7 @@ Whether to lower-case comes from the files or from the user, never from a name.
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from filbert import bases, tensorflow
-from filbert.checkpoint import WHOLE, load_base, read_config, read_json, sha256, write_json, write_tensors
+from filbert import tensorflow
+from filbert.checkpoint import WHOLE, load_base, read_config, sha256, write_json, write_tensors
 from filbert.errors import ConfigError, ModelError
+from filbert.foreign import read_json, refuse_code, refuse_links
 from filbert.text.tokenizer import Tokenizer
 from filbert.unpickled import read_torch_bin
 
 BIN = "pytorch_model.bin"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 RULES = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: no words
 TIED = {  # copies that a model makes again when it is opened
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -50,8 +48,8 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
 
     `lowercase` is needed only where neither `tokenizer_config.json` nor the vocabulary says. Returns what was read
     and written: files with SHA-256, tensors kept and left out, and where the casing is from. Raises ModelError where
-    the source cannot be used, ConfigError where `out` is taken (`overwrite` replaces an earlier conversion, nothing
-    else) or the casing must be told.
+    the source cannot be used or the casing must be told, ConfigError where `out` is taken (`overwrite` replaces an
+    earlier conversion, nothing else) or `lowercase` is not what `tokenizer.json` says.
 
     >>> convert(Path("uncased_L-2_H-128_A-2"), Path("bert-tiny"))["lowercase"]
     True
@@ -90,7 +88,7 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
 
 def _from_tensorflow(source: Path) -> _Source:
     prefix = tensorflow.find_prefix(source)
-    bases._refuse_links(prefix.parent.resolve())
+    refuse_links(prefix.parent)
     arrays, config, _ = tensorflow.read_folder(prefix)
     variables = tensorflow.variables(prefix)
     left_out = [name for name in variables if tensorflow.hugging_face_name(name) is None]
@@ -101,13 +99,14 @@ def _from_tensorflow(source: Path) -> _Source:
 
 
 def _from_torch(folder: Path) -> _Source:
-    bases._refuse_links(folder.resolve())
+    refuse_links(folder)
     config = folder / "config.json"
     if config.is_file():
-        told = {"model_type": "bert", **_plain_json(config)}  # the first releases did not write the type
+        told = {"model_type": "bert", **read_json(config)}  # the first releases did not write the type
     else:
         config = folder / tensorflow.CONFIG
         told = tensorflow.read_config(config)
+    refuse_code(config, told)
     tensors, left_out = _modern(read_torch_bin(folder / BIN), folder / BIN)
     return _Source("torch", folder, [folder / BIN, config], told, tensors, left_out)
 
@@ -134,27 +133,11 @@ def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], 
     return kept, left_out
 
 
-def _plain_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that names no code to run."""
-    if path.stat().st_size > bases.JSON_LIMIT:
-        raise ModelError(f"{path} — is larger than {bases.JSON_LIMIT >> 20} MB — this is no model's JSON")
-    try:
-        told = read_json(path)
-    except RecursionError:
-        raise ModelError(f"{path} — is nested too deeply for a model's JSON — download the model again") from None
-    for key in bases.CODE_KEYS:
-        if key in told:
-            raise ModelError(
-                f"{path} {key} — names code of its own to run, which Filbert never does — use a plain BERT"
-            )
-    return told
-
-
 # ---- the tokenizer ----
 
 
 def _tokenizer(folder: Path, draft: Path, lowercase: bool | None) -> tuple[Tokenizer, str]:
-    """Return the tokenizer and what its casing is from: the name of a file, or `told`."""
+    """Return the tokenizer and what its casing is from: the name of a file, or `told`. The draft gets its files."""
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_folder(folder)
         if lowercase not in (None, tokenizer.settings["do_lower_case"]):
@@ -164,42 +147,15 @@ def _tokenizer(folder: Path, draft: Path, lowercase: bool | None) -> tuple[Token
     if not vocab.is_file():
         raise ModelError(f"{vocab} is missing — copy the whole model folder")
     settings = folder / "tokenizer_config.json"
-    told = _plain_json(settings) if settings.is_file() else {}
+    told = read_json(settings) if settings.is_file() else {}
+    refuse_code(settings, told)
     rules = {key: told[key] for key in RULES if isinstance(told.get(key), bool)}
-    why = settings.name
+    why = settings.name if "do_lower_case" in rules else vocab.name
     if lowercase is not None:
         rules["do_lower_case"], why = lowercase, "told"
     (draft / "vocab.txt").write_bytes(vocab.read_bytes())
-    if "do_lower_case" not in rules:
-        tokens = Tokenizer.from_folder(draft)
-        rules["do_lower_case"], why = (
-            _vocabulary_is_uncased([tokens.token(i) for i in range(len(tokens))], vocab),
-            vocab.name,
-        )
     write_json(draft / settings.name, rules)
-    tokenizer = Tokenizer.from_folder(draft)
-    lines = vocab.read_bytes().removesuffix(b"\n").count(b"\n") + 1
-    if len(tokenizer) != lines:  # ids are line numbers: a repeated line would shift all that follow
-        raise ModelError(f"{vocab} — has {lines:,} lines but {len(tokenizer):,} different tokens — restore the file")
-    return tokenizer, why
-
-
-def _vocabulary_is_uncased(tokens: Sequence[str], vocab: Path) -> bool:
-    """Read the casing off the words: the published cased vocabularies have an upper-case word for every four others.
-
-    In between (a few words added to an uncased vocabulary, or no cased letter at all) the user must say.
-    """
-    words = [token for token in tokens if not MARKER.fullmatch(token)]
-    upper = sum(word != word.lower() for word in words)  # "ℝ" is an upper-case letter with no lower case
-    lower = sum(word != word.upper() for word in words)
-    if lower and not upper:
-        return True
-    if upper and upper * 20 >= lower:
-        return False
-    raise ConfigError(
-        f"{vocab} — has {upper:,} words with capitals and {lower:,} with small letters, which does not tell whether "
-        "the model is uncased — give lowercase=True (uncased) or lowercase=False (cased)"
-    )
+    return Tokenizer.from_folder(draft), why
 
 
 # ---- the folder written ----

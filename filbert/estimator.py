@@ -7,7 +7,7 @@ contracts (parameters stored as given, `clone`, `classes_` in the caller's own t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters are those of `filbert fit` (see TrainConfig for the training ones); None takes the default. `out` is the
     run folder to write (model, report, log); without it the run lives in a temporary folder as long as the
     estimator does.
-    `compare=True` fits the linear baseline beside the model, as the command does.
+    `compare=True` fits the linear baseline beside the model, as the command does. `adapt=True` lets the base read the
+    training texts first, and the files of `unlabelled` too.
 
     >>> model = TextClassifier(base="minilm", epochs=2, seed=1)         # doctest: +SKIP
     >>> model.fit(["a joy", "a bore"] * 20, ["pos", "neg"] * 20)        # doctest: +SKIP
@@ -58,6 +59,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         out: str | Path | None = None,
         overwrite: bool = False,
         compare: bool = False,
+        adapt: bool = False,
+        unlabelled: Sequence[str | Path] = (),
     ) -> None:
         self.base = base
         self.epochs = epochs
@@ -73,6 +76,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.out = out
         self.overwrite = overwrite
         self.compare = compare
+        self.adapt = adapt
+        self.unlabelled = unlabelled
 
     def fit(self, X: Iterable[str] | str | Path, y: Iterable[Any] | None = None) -> Self:
         """Train on texts and labels, or, with `y` None, on what a path holds.
@@ -95,6 +100,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
             overwrite=self.overwrite,
             compare=self.compare,
+            adapt=list(self.unlabelled) if self.adapt or self.unlabelled else None,
         )
         self.engine_: Engine = load(self.fitted_.folder, device=self.device)
         self.report_: dict[str, Any] = self.fitted_.report

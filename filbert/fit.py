@@ -1,12 +1,13 @@
 """From labelled texts to a finished run folder: everything `filbert fit` and the estimator do, in order.
 
-    splits → base → features → train → calibrate → save → score what was saved → baseline → report
+    splits → base (→ adapt) → features → train → calibrate → save → score what was saved → baseline → report
 
 The model that is scored is the one that was written and opened again, so the report speaks of what people will use.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ import filbert
 from filbert import metrics
 from filbert.bases import Base, find_base
 from filbert.batching import TextFeed
-from filbert.checkpoint import load_base, save_model, write_json
-from filbert.config import EncoderConfig, TrainConfig
+from filbert.checkpoint import load_base, read_json, save_model, write_json
+from filbert.config import EncoderConfig, PretrainConfig, TrainConfig
 from filbert.data.splits import Splits
 from filbert.engine import best_device, load
 from filbert.errors import TrainingError
@@ -33,6 +34,7 @@ from filbert.model.encoder import Encoder
 from filbert.model.forward import Tensors, outputs, working_dtype
 from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
+from filbert.pretrain import Start, pretrain
 from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
@@ -43,6 +45,7 @@ from filbert.train import Loop, Trained, measure_speed, newest_checkpoint
 from filbert.watch import Silent, Watcher
 
 VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
+ADAPTING = 0.4  # of --minutes, where the base is adapted first
 AGREEMENT = 1e-4  # most a logit may differ between the model in memory and the folder opened again
 
 
@@ -104,20 +107,30 @@ def fit(
     overwrite: bool = False,
     track: bool = False,
     compare: bool = True,
+    adapt: Sequence[str | Path] | None = None,
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
     """Fine-tune a classifier on `splits` and leave a finished run folder at `out`.
 
-    An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. Raises
-    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
+    `adapt` the base first reads the training texts, and the unlabelled ones of the given sources, as masked language
+    modelling (Sun et al. 2019); validation and test texts never. Raises DataError, ConfigError, ModelError or
+    TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
     refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
-        run = _prepare(splits, base, config, device, watch)
+        chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
+        watch.say(f"base {chosen.name} — {chosen.reason}")
+        adaptation = None
+        if adapt is not None:
+            chosen, adaptation = _adapted(chosen, splits, adapt, out / "checkpoints", config=config, watch=watch)
+            if config.minutes is not None:
+                config = replace(config, minutes=config.minutes * (1 - ADAPTING))
+        run = _prepare(splits, chosen, config, device, watch)
         trained, job, used = _train(run, splits, out, track, watch)
         calibration = _calibrate(job)
         _save(run, job, out, splits, used=used, name=name, temperature=calibration["temperature"])
@@ -129,6 +142,7 @@ def fit(
             "data": _data_facts(splits, source),
             "model": _model_facts(run, used),
             "training": _training_facts(run, trained, used, config=config, command=command),
+            "adaptation": adaptation,
             "truncation": {split: _cuts(rows) for split, rows in run.features.items()},
             "calibration": calibration,
             **_scores(run, splits, out, job, watch=watch, compare=compare),
@@ -157,9 +171,29 @@ class _Run:
     features: dict[str, list[Features]]
 
 
-def _prepare(splits: Splits, base: str | None, config: TrainConfig, device: str, watch: Watcher) -> _Run:
-    chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
-    watch.say(f"base {chosen.name} — {chosen.reason}")
+def _adapted(
+    base: Base, splits: Splits, unlabelled: Sequence[str | Path], work: Path, *, config: TrainConfig, watch: Watcher
+) -> tuple[Base, dict[str, Any]]:
+    """Let the base read the task's own texts; a finished adaptation in `work` is taken as it is."""
+    folder, texts = work / "adapted", work / "texts.jsonl"
+    if not (folder / "filbert.json").is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps({"text": example.text}, ensure_ascii=False) for example in splits.train)
+        texts.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
+        start = Start(base=None if base.folder is None else str(base.folder), size=base.size or "mini")
+        settings = PretrainConfig(next_sentence=False, seed=config.seed, precision=config.precision)
+        if config.minutes is not None:
+            settings = replace(settings, minutes=config.minutes * ADAPTING)
+        watch.say("adapting the base to the texts")
+        pretrain([texts, *unlabelled], folder, start=start, config=settings, watch=watch)
+    told = read_json(folder / "report.json")
+    facts = {key: told["training"][key] for key in ("seconds", "tokens", "epochs")}
+    facts |= {"scores": told["scores"], "corpora": told["data"]["corpora"]}
+    name = f"{base.name}, adapted to the texts"
+    return replace(base, name=name, folder=folder, size=None), facts
+
+
+def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, watch: Watcher) -> _Run:
     generator = torch.Generator().manual_seed(config.seed)
     encoder, tokenizer, heads = _encoder(chosen, splits, generator)
     longest = encoder.config.max_positions

@@ -121,6 +121,15 @@ class CorpusFeed:
         return self._plans[key]
 
 
+def default_passes(tokens: float) -> float:
+    """Passes over the corpora when none are asked for: one, or up to ten where that is less than 5 M tokens.
+
+    >>> default_passes(65e6), default_passes(2e6), default_passes(1e5)
+    (1.0, 2.5, 10.0)
+    """
+    return float(min(10.0, max(1.0, 5e6 / max(tokens, 1.0))))
+
+
 def _lengths(rows_N5: Long) -> Long:
     a_N, b_N = rows_N5[:, 1] - rows_N5[:, 0], rows_N5[:, 3] - rows_N5[:, 2]
     lengths_N: Long = a_N + 2 + np.where(b_N > 0, b_N + 1, 0)
@@ -208,13 +217,15 @@ def pretrain(
     device: str | None = None,
     overwrite: bool = False,
     track: bool = False,
+    licence: str | None = None,
     command: str = "",
     watch: Watcher | None = None,
 ) -> Pretrained:
     """Pre-train on corpora and leave a run folder at `out` that `fit --base`, and `transformers`, can start from.
 
-    `weights` say how often an epoch reads each corpus. An unfinished run of the same settings in `out` is resumed.
-    Raises DataError, ConfigError, ModelError or TrainingError; nothing finished is replaced without `overwrite`.
+    `weights` say how often an epoch reads each corpus; `licence` is that of the texts, for the model card. An unfinished
+    run of the same settings in `out` is resumed. Raises DataError, ConfigError, ModelError or TrainingError; nothing
+    finished is replaced without `overwrite`.
     """
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
     device = best_device(device)
@@ -241,6 +252,7 @@ def pretrain(
         save_pretrained(out, run.model, tokenizer, info)
         watch.say(f"model saved in {out}")
         report = run.report(out, trained, plan, command)
+        report["data"]["licence"] = licence
         write_json(out / "report.json", report)
         write_report(out)
         shutil.rmtree(work, ignore_errors=True)
@@ -420,9 +432,11 @@ class _Run:
 
     def _plan(self) -> Plan:
         config = self.config
-        epochs = config.epochs if config.epochs is not None else 1.0
+        epochs = config.epochs
         if config.tokens is not None:
             epochs = config.tokens / self.feed.tokens
+        if epochs is None:
+            epochs = default_passes(self.feed.tokens)
         if config.minutes is not None and config.epochs is None and config.tokens is None:
             epochs = 1000.0  # the clock ends the run
         seconds = None if config.minutes is None else config.minutes * 60

@@ -1,37 +1,65 @@
 """A run folder in, its report out: report.html and README.md, and nothing else changed.
 
 A pure function of report.json, filbert.json and train.jsonl: run it again, or on a moved folder, and the same bytes
-come out. What the page says is in report_page.py and report_facts.py, the model card in report_card.py. No numbers
-are computed here (metrics.py, evaluate.py).
+come out. The task in report.json says which page and card: report_classify.py and report_card.py, or report_pretrain.py
+and report_card_pretrain.py. No numbers are computed here (metrics.py, evaluate.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filbert import report_card, report_card_pretrain, report_classify, report_pretrain
 from filbert.errors import ModelError
-from filbert.report_card import card
-from filbert.report_page import page
+from filbert.report_html import Html
+from filbert.report_page import Log, Report, Section, page
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the runs of one task are reported."""
+
+    lacks: Callable[[Report], str]
+    """What a report needs and does not have, or nothing."""
+    heading: Callable[[Report], Html]
+    sections: Sequence[Section]
+    card: Callable[[Report, Log], str]
+
+
+KINDS = {  # by task
+    "classify": Kind(
+        report_classify.lacks,
+        report_classify.heading,
+        report_classify.SECTIONS,
+        lambda report, log: report_card.card(report),
+    ),
+    "pretrain": Kind(
+        report_pretrain.lacks, report_pretrain.heading, report_pretrain.SECTIONS, report_card_pretrain.card
+    ),
+}
 
 
 def write_report(folder: Path) -> None:
     """Write `report.html` and `README.md` from what the run folder holds; each appears whole or not at all.
 
-    Raises ModelError where report.json is missing, broken or without labels and scores.
+    Raises ModelError where report.json is missing, broken, of an unknown task or without scores.
 
         write_report(Path("runs/reviews"))
     """
     report = read_report(folder)
     log = read_log(folder / "train.jsonl")
-    _replace(folder / "report.html", page(report, log))
-    _replace(folder / "README.md", card(report))
+    kind = KINDS[report["task"]]
+    _replace(folder / "report.html", page(report, log, kind.heading(report), kind.sections))
+    _replace(folder / "README.md", kind.card(report, log))
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Return report.json, with the versions from filbert.json where it has none.
+    """Return report.json, with the task where it has none (classify), and the versions from filbert.json likewise.
 
     >>> read_report(Path("nowhere"))
     Traceback (most recent call last):
@@ -40,10 +68,12 @@ def read_report(folder: Path) -> dict[str, Any]:
     path = folder / "report.json"
     if not path.exists():
         raise ModelError(f"{path} is missing — give the folder of a finished run")
-    report = _read(path)
-    splits = report.get("scores") if isinstance(report.get("scores"), dict) else {}
-    if not report.get("labels") or not any((splits or {}).get(split) for split in ("test", "validation")):
-        raise ModelError(f"{path} has no labels, or no scores for test or validation — evaluate the model again")
+    report = {"task": "classify", **_read(path)}
+    if report["task"] not in tuple(KINDS):
+        raise ModelError(f"{path} task — is {report['task']!r:.80} — choose a run of {' or '.join(KINDS)}")
+    wrong = KINDS[report["task"]].lacks(report)
+    if wrong:
+        raise ModelError(f"{path} {wrong}")
     settings = _read(folder / "filbert.json") if (folder / "filbert.json").exists() else {}
     if settings.get("versions") and not report.get("versions"):
         report["versions"] = settings["versions"]

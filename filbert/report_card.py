@@ -1,7 +1,8 @@
-"""The model card: README.md beside the weights, as the Hugging Face hub shows it.
+"""The model card of a text classifier: README.md beside the weights, as the Hugging Face hub shows it.
 
 What the model is, how it was made, how good it is beside the baseline, what it was trained on, what it does not read,
-how to use it, and what it is not for. Text from the data (labels, names) is escaped: Markdown may hold HTML.
+how to use it, and what it is not for. The front matter, the escaping and how it was made serve the card of a
+pre-trained model, too (report_card_pretrain.py). Text from the data (labels, names) is escaped: Markdown may hold HTML.
 """
 
 from __future__ import annotations
@@ -35,8 +36,15 @@ def card(report: Report) -> str:
     '# mood'
     """
     name = report.get("name") or "model"
-    parts = [_front(report), f"# {escaped(name)}", _what(report), _scores(report), _data(report), _reading(report)]
-    parts += [_use(report, name), _limits(report), _made(report)]
+    parts = [
+        front(report, "text-classification"),
+        f"# {escaped(name)}",
+        _what(report),
+        _scores(report),
+        _data(report),
+        _reading(report),
+    ]
+    parts += [_use(report, name), _limits(report), made(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -50,9 +58,14 @@ def escaped(text: object) -> str:
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _front(report: Report) -> str:
+def front(report: Report, kind: str) -> str:
+    """Return the YAML that the hub reads: `kind` is its name for what the model does.
+
+    >>> front({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
+    'base_model: "google-bert/bert-base-chinese"'
+    """
     base = (report.get("model") or {}).get("base") or ""
-    lines = ["library_name: transformers", "pipeline_tag: text-classification", "tags: [filbert, bert]"]
+    lines = ["library_name: transformers", f"pipeline_tag: {kind}", "tags: [filbert, bert]"]
     if HUB_ID.fullmatch(base):
         lines.append(f"base_model: {json.dumps(base)}")
     return "\n".join(["---", *lines, "---"])
@@ -103,7 +116,7 @@ def _data(report: Report) -> str:
     lines += [f"- Texts: {', '.join(counts)}"] if counts else []
     lines += [f"- Quarantined rows: {data['quarantined']:,}"] if data.get("quarantined") else []
     lines += [f"- Warning: {escaped(warning)}" for warning in data.get("warnings") or []]
-    lines += [f"- Fingerprint: `{_code(data['fingerprint'])}`"] if data.get("fingerprint") else []
+    lines += [f"- Fingerprint: `{code(data['fingerprint'])}`"] if data.get("fingerprint") else []
     return "\n".join(["## Data", "", *lines]) if lines else ""
 
 
@@ -133,8 +146,8 @@ def _reading(report: Report) -> str:
 
 
 def _use(report: Report, name: str) -> str:
-    folder = shlex.quote(_code(name))
-    path = json.dumps(_code(name), ensure_ascii=False)
+    folder = shlex.quote(code(name))
+    path = json.dumps(code(name), ensure_ascii=False)
     lines = [
         "## Use",
         "",
@@ -173,12 +186,18 @@ def _limits(report: Report) -> str:
     return "\n".join(["## Limits", "", *lines])
 
 
-def _made(report: Report) -> str:
+def made(report: Report) -> str:
+    """Return the section on how the model was made: command, seed, steps, time, versions; nothing without any.
+
+    >>> made({"training": {"steps": 1200}}).splitlines()[-1]
+    '1,200 steps.'
+    """
     training, versions = report.get("training") or {}, report.get("versions") or {}
     lines: Sequence[str] = []
     if training.get("command"):
-        lines = ["```sh", _code(training["command"]), "```", ""]
-    facts = [f"seed {training['seed']}"] if training.get("seed") is not None else []
+        lines = ["```sh", code(training["command"]), "```", ""]
+    seed = training.get("seed", (training.get("config") or {}).get("seed"))
+    facts = [f"seed {seed}"] if seed is not None else []
     facts += [f"{training['steps']:,} steps"] if training.get("steps") else []
     facts += [duration(training["seconds"])] if training.get("seconds") is not None else []
     facts += [f"on {escaped(training['device'])}"] if training.get("device") else []
@@ -188,6 +207,10 @@ def _made(report: Report) -> str:
     return "\n".join(["## How it was made", "", *lines, ", ".join(facts) + "." if facts else ""]).rstrip()
 
 
-def _code(text: object) -> str:
-    """Return text that cannot leave a code block: one line, no backticks."""
+def code(text: object) -> str:
+    """Return text that cannot leave a code block: one line, no backticks.
+
+    >>> code("a```b")
+    "a'''b"
+    """
     return plain(str(text)).replace("`", "'")

@@ -33,13 +33,14 @@ def whiskers(rows: Sequence[tuple[str, dict[str, Any]]], label: str) -> Html:
     return _svg(220, 14 * len(known) + 4, label, drawn)
 
 
-def interval_bar(found: Mapping[str, Any], low: float) -> Html | str:
-    """Draw one interval on the scale from `low` to 1, for a table cell."""
+def interval_bar(found: Mapping[str, Any], low: float, chance: float | None = None) -> Html | str:
+    """Draw one interval on the scale from `low` to 1, for a table cell; `chance` gets a dashed line."""
     if found.get("value") is None:
         return ""
     scale = Scale(low, 1, 4, 116)
     drawn = [
         tag("line", x1=2, x2=118, y1=7, y2=7, class_="rail"),
+        *([] if chance is None else [tag("line", x1=scale(chance), x2=scale(chance), y1=0, y2=14, class_="mark")]),
         tag("line", x1=scale(found["low"]), x2=scale(found["high"]), y1=7, y2=7, class_="whisker model"),
         tag("circle", cx=scale(found["value"]), cy=7, r=3.5, class_="model"),
     ]

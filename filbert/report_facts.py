@@ -1,20 +1,20 @@
-"""The page's second half: the run behind the scores — calibration, lengths, curves, data, training, how to repeat it.
+"""The run behind the scores: calibration, lengths, curves, data, training, how to repeat it.
 
-Each function returns one section of report_page.py, or None where report.json has nothing for it. No scores here.
+Each section function returns its part of the page, or None where report.json has nothing for it. FACT_SECTIONS is the
+second half of a classifier's page; curves, training and how to repeat it serve a pre-trained model's as well. No
+scores here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.report_charts import curves, length_bars, reliability_bars, smooth
 from filbert.report_html import Html, table, tag
+from filbert.report_page import Log, Report, Section
 from filbert.report_words import duration, share_of, truncation_line
-
-Report = Mapping[str, Any]
-Log = Sequence[Mapping[str, Any]]
 
 
 def _calibration(report: Report, log: Log) -> Html | None:
@@ -31,7 +31,7 @@ def _calibration(report: Report, log: Log) -> Html | None:
     picture = None
     if found.get("bins"):
         label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
-        legend = _legend(("model", "accuracy"), ("claimed", "confidence the model claimed"))
+        legend = legend_of(("model", "accuracy"), ("claimed", "confidence the model claimed"))
         picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
     return tag("div", tag("p", " ".join(said)) if said else None, picture)
 
@@ -45,7 +45,7 @@ def _lengths(report: Report, log: Log) -> Html | None:
         edges, counts, longest = found["edges"], found["counts"], found["max_length"]
         beyond = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= longest)
         label = f"{sum(counts):,} texts by length in tokens; {beyond:,} are longer than {longest:,}"
-        legend = _legend(("model", f"read whole, up to {longest:,} tokens"), ("cut", f"cut, {beyond:,} texts"))
+        legend = legend_of(("model", f"read whole, up to {longest:,} tokens"), ("cut", f"cut, {beyond:,} texts"))
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
         caption = label + ("; the last bar holds all the rest." if uneven else ".")
         picture = _figure(length_bars(edges, counts, longest, label), legend if beyond else None, caption)
@@ -55,56 +55,73 @@ def _lengths(report: Report, log: Log) -> Html | None:
 
 def _curves(report: Report, log: Log) -> Html | None:
     training = report.get("training") or {}
-    losses = _series(log, "loss")
-    checks = [{"step": line["step"], **line["validation"]} for line in log if line.get("validation")]
+    losses, checks = series(log, "loss"), validations(log)
     best = training.get("best_step")
-    panels = [
+    dashed = ("mark", f"best, step {best:,}" if best else "")
+    loss, rate = series(checks, "loss"), series(log, "learning_rate")
+    accuracy = series(checks, "accuracy")
+    measured = [("model", accuracy), ("second", series(checks, "macro_f1"))]
+    return panels(
+        "Over optimizer steps.",
         (
             "Training loss",
-            curves([("faint", losses), ("model", smooth(losses))], _said("Training loss", losses)),
+            curves([("faint", losses), ("model", smooth(losses))], in_words("Training loss", losses)),
             "thin: as logged; thick: mean of the steps around",
         ),
         (
             "Validation",
-            curves(
-                [("model", _series(checks, "accuracy")), ("second", _series(checks, "macro_f1"))],
-                _said("Validation accuracy", _series(checks, "accuracy")),
-                mark=best,
-            ),
-            _legend(("model", "accuracy"), ("second", "macro-F1"), ("mark", f"best, step {best:,}" if best else "")),
+            curves(measured, in_words("Validation accuracy", accuracy), mark=best),
+            legend_of(("model", "accuracy"), ("second", "macro-F1"), dashed),
         ),
         (
             "Validation loss",
-            curves([("model", _series(checks, "loss"))], _said("Validation loss", _series(checks, "loss")), mark=best),
-            _legend(("mark", f"best, step {best:,}" if best else "")),
+            curves([("model", loss)], in_words("Validation loss", loss), mark=best),
+            legend_of(dashed),
         ),
-        (
-            "Learning rate",
-            curves([("model", _series(log, "learning_rate"))], _said("Learning rate", _series(log, "learning_rate"))),
-            None,
-        ),
-    ]
-    drawn = [
-        tag("figure", tag("h3", name), picture, tag("figcaption", below) if below else None)
-        for name, picture, below in panels
-        if picture
-    ]
-    return (
-        tag("div", tag("p", "Over optimizer steps.", class_="note"), tag("div", drawn, class_="panels"))
-        if drawn
-        else None
+        ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
     )
 
 
-def _series(lines: Log, key: str) -> list[tuple[float, float]]:
-    """Return (step, value) wherever the value is a finite number."""
+def panels(note: str, *drawn: tuple[str, Html | None, Html | str | None]) -> Html | None:
+    """Return pictures beside each other, each with a heading above and a line below; None where nothing was drawn.
+
+    >>> panels("Over steps.", ("Loss", None, None)) is None
+    True
+    """
+    figures = [
+        tag("figure", tag("h3", name), picture, tag("figcaption", below) if below else None)
+        for name, picture, below in drawn
+        if picture
+    ]
+    return tag("div", tag("p", note, class_="note"), tag("div", figures, class_="panels")) if figures else None
+
+
+def validations(log: Log) -> Log:
+    """Return the lines of a log that hold a validation, its figures beside the step.
+
+    >>> validations([{"step": 1, "loss": 2.0}, {"step": 1, "validation": {"loss": 3.0}}])
+    [{'step': 1, 'loss': 3.0}]
+    """
+    return [{"step": line["step"], **line["validation"]} for line in log if line.get("validation")]
+
+
+def series(lines: Log, key: str) -> list[tuple[float, float]]:
+    """Return (step, value) wherever the value is a finite number.
+
+    >>> series([{"step": 1, "loss": 2.5}, {"step": 2}], "loss")
+    [(1, 2.5)]
+    """
     found = [(line["step"], line.get(key)) for line in lines]
     return [(x, y) for x, y in found if isinstance(y, (int, float)) and math.isfinite(y)]
 
 
-def _said(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """Return a curve in words, for those who cannot see it."""
-    return f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g} in {points[-1][0]:,.0f} steps" if points else name
+def in_words(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """Return a curve in words, for those who cannot see it.
+
+    >>> in_words("Loss", [(1, 9.5), (20, 2.25)])
+    'Loss from 9.5 to 2.25'
+    """
+    return f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g}" if points else name
 
 
 def _data(report: Report, log: Log) -> Html | None:
@@ -122,7 +139,7 @@ def _data(report: Report, log: Log) -> Html | None:
     warnings = [tag("li", line) for line in data.get("warnings") or []]
     return tag(
         "div",
-        _facts(facts),
+        fact_list(facts),
         [tag("h3", "What was found"), tag("ul", found)] if found else None,
         [tag("h3", "Warnings"), tag("ul", warnings, class_="warnings")] if warnings else None,
         _label_counts(data.get("label_counts") or {}, report["labels"]),
@@ -147,15 +164,24 @@ def _label_counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]
     return table("Texts per label.", head, rows, tall=True)
 
 
-def _training(report: Report, log: Log) -> Html | None:
+def model_and_training(report: Report, log: Log) -> Html | None:
+    """Return the section on the model's shape, how training went and every option, or None.
+
+    >>> model_and_training({}, []) is None
+    True
+    """
     training, model, base = (report.get(key) or {} for key in ("training", "model", "baseline"))
     if not training and not model:
         return None
     time = training.get("seconds")
     facts = [
-        ("base model", model.get("base")),
+        ("base model", None if model.get("random_start") else model.get("base")),
+        ("start", f"random weights, size {model.get('base')}" if model.get("random_start") else None),
         ("chosen because", model.get("reason")),
         ("layers × width", f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
+        ("attention heads", model.get("heads")),
+        ("positions", model.get("position")),
+        ("vocabulary", model.get("vocabulary")),
         ("parameters", model.get("parameters")),
         ("longest text", f"{model['max_length']:,} tokens" if model.get("max_length") else None),
         ("training time", duration(time) if time is not None else None),
@@ -167,15 +193,21 @@ def _training(report: Report, log: Log) -> Html | None:
         ("stopped", training.get("stopped")),
         ("precision", training.get("precision")),
         ("device", training.get("device")),
+        ("processes", training.get("processes")),
         ("baseline", base.get("name")),
         ("baseline time", duration(base["seconds"]) if base.get("seconds") is not None else None),
         ("baseline note", base.get("note") or None),
     ]
     config = list((training.get("config") or {}).items())
-    return tag("div", _facts(facts), [tag("h3", "Options"), _facts(config)] if config else None)
+    return tag("div", fact_list(facts), [tag("h3", "Options"), fact_list(config)] if config else None)
 
 
-def _reproduce(report: Report, log: Log) -> Html | None:
+def repeat_it(report: Report, log: Log) -> Html | None:
+    """Return the section with the command, the seed and the versions, or None.
+
+    >>> "filbert fit" in (repeat_it({"training": {"command": "filbert fit a.csv"}}, []) or "")
+    True
+    """
     training, versions = report.get("training") or {}, report.get("versions") or {}
     command = training.get("command")
     if not command and not versions:
@@ -189,11 +221,16 @@ def _reproduce(report: Report, log: Log) -> Html | None:
     return tag(
         "div",
         [tag("pre", tag("code", command)), tag("p", asked, class_="note")] if command else None,
-        _facts(facts),
+        fact_list(facts),
     )
 
 
-def _facts(pairs: Sequence[tuple[str, Any]]) -> Html:
+def fact_list(pairs: Sequence[tuple[str, Any]]) -> Html:
+    """Return names with their values, without those that are None; numbers get thousands separators.
+
+    >>> fact_list([("steps", 1200), ("note", None)])
+    '<dl><div><dt>steps</dt><dd>1,200</dd></div></dl>'
+    """
     shown = [tag("div", tag("dt", str(name)), tag("dd", _fact(value))) for name, value in pairs if value is not None]
     return tag("dl", shown)
 
@@ -208,16 +245,21 @@ def _figure(picture: Html, legend: Html | None, caption: str) -> Html:
     return tag("figure", legend, tag("div", picture, class_="chart"), tag("figcaption", caption))
 
 
-def _legend(*entries: tuple[str, str]) -> Html | None:
+def legend_of(*entries: tuple[str, str]) -> Html | None:
+    """Return the key to a picture's colours, without entries that have no words.
+
+    >>> legend_of(("model", "accuracy"))
+    '<span class="legend"><span><i class="key model"></i>accuracy</span></span>'
+    """
     shown = [tag("span", tag("i", class_=f"key {kind}"), words) for kind, words in entries if words]
     return tag("span", shown, class_="legend") if shown else None
 
 
-FACT_SECTIONS: tuple[tuple[str, str, Callable[[Report, Log], Html | None]], ...] = (
+FACT_SECTIONS: tuple[Section, ...] = (
     ("calibration", "Can its confidence be trusted?", _calibration),
     ("lengths", "How long the texts are", _lengths),
     ("curves", "Learning curves", _curves),
     ("data", "Data", _data),
-    ("training", "Model and training", _training),
-    ("reproduce", "How to make it again", _reproduce),
+    ("training", "Model and training", model_and_training),
+    ("reproduce", "How to make it again", repeat_it),
 )

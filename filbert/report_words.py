@@ -11,6 +11,19 @@ from typing import Any
 
 METRICS = (("accuracy", "accuracy", True), ("macro_f1", "macro-F1", True), ("mcc", "MCC", False))  # key, name, percent?
 MORE_METRICS = (*METRICS, ("auc", "AUC", False), ("ece", "calibration error", True))
+PRETRAINING_METRICS = (
+    ("mlm_accuracy", "MLM accuracy", True),
+    ("mlm_perplexity", "MLM perplexity", False),
+    ("nsp_accuracy", "NSP accuracy", True),
+    ("pseudo_perplexity", "pseudo-perplexity", False),
+)
+EXPLAINED = {
+    "mlm_accuracy": "Of the tokens masked in held-out text, the share whose word it names exactly.",
+    "mlm_perplexity": "How many equally likely tokens it wavers between at a masked place; lower is better.",
+    "nsp_accuracy": "Of pairs of passages, the share where it tells whether the second follows the first.",
+    "pseudo_perplexity": "The same where one token at a time is masked in short texts, all others in sight. "
+    "Compare it only between models with one vocabulary.",
+}
 CHOSEN_ON = "The validation texts also chose the best step, so scores on them are slightly flattering."
 
 
@@ -109,6 +122,31 @@ def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
     return value if value == "—" else f"{value} ({interval_of(found, percent)})"
 
 
+def by_chance(key: str, vocabulary: int) -> str:
+    """Return what a pre-training metric is without any learning, for a vocabulary of so many tokens.
+
+    >>> by_chance("nsp_accuracy", 16_000), by_chance("mlm_perplexity", 16_000)
+    ('50 %', '16,000')
+    """
+    if key == "nsp_accuracy":
+        return "50 %"
+    if key == "mlm_accuracy":
+        return f"{100 / vocabulary:.2g} %, a few percent for always the most frequent token" if vocabulary else "—"
+    return f"{vocabulary:,}" if vocabulary else "—"
+
+
+def amount(number: float) -> str:
+    """Return a large number for people: in full below a million, else in millions or billions.
+
+    >>> amount(16_384), amount(11_171_074), amount(1_230_000_000)
+    ('16,384', '11.2 million', '1.23 billion')
+    """
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if number >= size:
+            return f"{number / size:,.{0 if number >= 100 * size else 1 if number >= 10 * size else 2}f} {name}"
+    return f"{number:,.0f}"
+
+
 def duration(seconds: float) -> str:
     """Return a time for people.
 
@@ -151,6 +189,8 @@ def truncation_line(split: str, found: Mapping[str, Any]) -> str:
 def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
     """Return value, low and high with as many digits as it takes not to round up to a perfect score."""
     numbers = [found[key] for key in ("value", "low", "high")]
+    if not percent and numbers[0] >= 10:  # a perplexity
+        return [f"{x:,.{1 if numbers[0] < 1000 else 0}f}" for x in numbers]
     digits = 3
     while digits < 6 and any(x < 1 <= round(x, digits) for x in numbers[:2]):
         digits += 1

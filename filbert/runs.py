@@ -16,7 +16,8 @@ from filbert.errors import ConfigError, TrainingError
 LOCK, OWNER = ".lock", ".owner"  # the lock itself, held by the system as long as the process lives; who holds it
 CHECKPOINT = re.compile(
     r"(step|best)-\d+\.(json|safetensors)(\.part)?"
-    r"|corpus-\d+|tokenizer(\.part)?|ready\.json(\.part)?|adapted|adapted\.rejects\.jsonl|texts\.jsonl"  # of pre-training, and of `fit --adapt`
+    r"|corpus-\d+|tokenizer(\.part)?|ready\.json(\.part)?"  # of pre-training
+    r"|adapted|texts\.jsonl"  # of `fit --adapt`
 )
 
 

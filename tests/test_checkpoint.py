@@ -20,7 +20,8 @@ from transformers import (
     BertModel,
 )
 
-from filbert.checkpoint import WHOLE, load_base, load_model, read_weights, save_model, sha256, write_json
+from filbert.checkpoint import WHOLE, load_base, load_model, load_pretrained, read_weights, save_model, sha256, write_json
+from filbert.convert import convert
 from filbert.engine import load
 from filbert.errors import ModelError
 
@@ -138,6 +139,68 @@ def test_shards_are_read_together(folder):
     assert same_weights(load_model(folder).model.state_dict(), classifier().state_dict())
 
 
+# -- Google's own folder ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def googles(tmp_path, real_data) -> Path:
+    folder = tmp_path / "googles"
+    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    return folder
+
+
+def test_googles_folder_opens_as_its_conversion_does(googles, tmp_path):
+    convert(googles, tmp_path / "converted")
+    before = {path.name: path.read_bytes() for path in googles.iterdir()}
+    (encoder, words, heads), (expected, _, their_heads) = load_base(googles), load_base(tmp_path / "converted")
+    assert {path.name: path.read_bytes() for path in googles.iterdir()} == before
+    assert encoder.config == expected.config
+    assert same_weights(encoder.state_dict(), expected.state_dict())
+    assert same_weights(heads, their_heads)
+    assert {tensor.dtype for tensor in encoder.state_dict().values()} == {torch.float32}
+    assert words.encode(["All WORK"])[0].ids.tolist() == [5, 6]
+    assert words.settings["do_lower_case"]
+    assert load_pretrained(googles).has == {"mlm", "nsp"}
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "said"),
+    [
+        ("bert_config.json", {"hidden_act": "relu"}, r"bert_config\.json hidden_act"),
+        ("bert_config.json", {"num_attention_heads": 3}, r"bert_config\.json num_attention_heads"),
+        ("bert_config.json", {"num_hidden_layers": 3}, "different models"),
+        ("bert_config.json", {"vocab_size": 14}, "15 tokens.*14 rows|different models"),
+        ("tokenizer_config.json", {"auto_map": {}}, r"tokenizer_config\.json auto_map"),
+    ],
+    ids=str,
+)
+def test_M36_googles_folder_that_does_not_fit(googles, file, fields, said):
+    if file not in {path.name for path in googles.iterdir()}:
+        (googles / file).write_text("{}")
+    change(googles / file, **fields)
+    with pytest.raises(ModelError, match=said):
+        load_base(googles)
+
+
+def test_M36_googles_weights_with_a_flipped_bit(googles):
+    file = googles / "bert_model.ckpt.data-00000-of-00001"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="fails its checksum"):
+        load_base(googles)
+
+
+def test_googles_vocabulary_of_unknown_casing_asks(googles):
+    specials = (googles / "vocab.txt").read_text().splitlines()[:5]
+    (googles / "vocab.txt").write_text("\n".join([*specials, *"好坏电影这部很看不"]) + "\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="write .*do_lower_case.* into tokenizer_config"):
+        load_base(googles)
+    (googles / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    assert load_base(googles)[1].settings["do_lower_case"]
+
+
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +264,9 @@ def test_M36_max_length_that_is_no_length(folder, max_length):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")]
+    "content",
+    ["", "{", "[]", "null", "[" * 100_000, " " * (17 << 20), "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")],
+    ids=["empty", "cut", "list", "null", "deep", "large", "surrogate"],
 )
 @pytest.mark.parametrize("name", ["config.json", "filbert.json"])
 def test_M36_json_that_is_none(folder, name, content):

@@ -379,3 +379,53 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
     found = run(tmp_path / "run", splits=data, config=config)
     assert found.report["model"]["max_length"] == 512
     assert found.report["training"]["config"]["epochs"] == 1
+
+
+# -- adapted first ----------------------------------------------------------------------------------------------------
+
+
+def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tmp_path, monkeypatch):
+    read: list[str] = []
+    inner = fit_module.pretrain
+
+    def spy(corpora, folder, **options):
+        read.extend(document for path in corpora for document in Path(path).read_text("utf-8").split("\n"))
+        return inner(corpora, folder, **options)
+
+    monkeypatch.setattr(fit_module, "pretrain", spy)
+    more = tmp_path / "more.txt"
+    more.write_text("\n\n".join(f"a film with the story number {n} and actor" for n in range(40)))
+    parts = splits()
+    done = run(tmp_path / "run", splits=parts, adapt=[more])
+    everything = "\n".join(read)
+    assert all(example.text in everything for example in parts.train)
+    assert "story number 39" in everything
+    assert not any(example.text in everything for example in (*parts.validation, *parts.test))
+    told = done.report["adaptation"]
+    assert told["tokens"] > 0
+    assert {each["corpus"] for each in told["corpora"]} == {"texts.jsonl", "more.txt"}
+    assert done.report["model"]["base"] == "tiny, adapted to the texts"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(WHOLE)
+
+
+@pytest.mark.parametrize("stage", ["adapting", "fitting"])
+def test_T18_an_adapted_run_is_taken_up_in_either_stage(tmp_path, stage):
+    whole = run(tmp_path / "whole", adapt=[])
+
+    class Stop(Silent):
+        steps, adapted = 0, False
+
+        def say(self, text: str) -> None:
+            self.adapted |= text.startswith("measuring on held-out")
+
+        def progress(self, name: str, done: float, total: float, **figures: float) -> None:
+            if name == "training" and self.adapted == (stage == "fitting"):
+                self.steps += 1
+                if self.steps == 4:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run(tmp_path / "again", adapt=[], watch=Stop())
+    again = run(tmp_path / "again", adapt=[])
+    weights = [load_file(done.folder / "model.safetensors") for done in (whole, again)]
+    assert same_weights(*weights)

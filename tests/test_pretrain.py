@@ -1,4 +1,4 @@
-"""From raw text to a pre-trained folder: small corpora, a tiny model, killed and resumed, alone and in two processes."""
+"""From raw text to a pre-trained folder: a tiny model, killed and resumed, alone and in two processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_run_learns_and_says_what_it_did(whole):
 
 def test_the_folder_is_a_base_with_its_heads(whole):
     check_folder(whole / "out")
-    encoder, tokenizer, heads = load_base(whole / "out")
+    encoder, _, heads = load_base(whole / "out")
     assert encoder.config.dropout == 0.1
     assert "pooler.dense.weight" in heads
     known = load_pretrained(whole / "out")
@@ -139,7 +140,7 @@ def test_T21_other_settings_are_refused(tmp_path):
     source = corpus(tmp_path)
     with pytest.raises(Interrupted):
         run(tmp_path, source, watch=Stop(3))
-    with pytest.raises(ConfigError, match="mask_rate: 0.15 → 0.3"):
+    with pytest.raises(ConfigError, match=r"mask_rate: 0\.15 → 0\.3"):
         run(tmp_path, source, CONFIG.with_options(mask_rate=0.3))
     corpus(tmp_path, documents=61)
     with pytest.raises(ConfigError, match="corpus"):
@@ -209,22 +210,57 @@ run(folder, folder / "wiki.txt", CONFIG)
 """
 
 
+def two_processes(script: Path, folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    return subprocess.run(
+        [*command, "--master-port", str(port), str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
 def test_two_processes_follow_the_curve_of_one(whole, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO.format(tests=str(Path(__file__).parent)))
     corpus(tmp_path)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [*command, "--master-port", "29517", str(script), str(tmp_path)],
-        capture_output=True, text=True, timeout=300, env=environment,
-    )  # fmt: skip
+    ran = two_processes(script, tmp_path, 29517)
     assert ran.returncode == 0, ran.stderr[-2000:]
     one, two = ([row for row in logged(folder) if "mlm_loss" in row] for folder in (whole, tmp_path))
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
         assert b["mlm_loss"] == pytest.approx(a["mlm_loss"], abs=0.02)
         assert b["nsp_loss"] == pytest.approx(a["nsp_loss"], abs=0.02)
+    first, second = weights(whole), weights(tmp_path)
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 0.05
+
+
+DIES = (
+    TWO.replace(
+        "folder =",
+        """
+class Die:
+    def say(self, text): ...
+    def progress(self, stage, done, total, **figures):
+        if stage == "training" and done > 0.3: os._exit(9)
+folder =""",
+    )
+    .replace("CONFIG)", "CONFIG, watch=Die())")
+    .replace("import sys, json", "import os, sys, json")
+)
+
+
+def test_T23_a_process_that_dies_ends_the_run_and_the_run_goes_on_later(whole, tmp_path):
+    script = tmp_path / "two.py"
+    corpus(tmp_path)
+    script.write_text(DIES.format(tests=str(Path(__file__).parent)))
+    began = time.monotonic()
+    assert two_processes(script, tmp_path, 29518).returncode != 0
+    assert time.monotonic() - began < 60
+    script.write_text(TWO.format(tests=str(Path(__file__).parent)))
+    ran = two_processes(script, tmp_path, 29519)
+    assert ran.returncode == 0, ran.stderr[-2000:]
     first, second = weights(whole), weights(tmp_path)
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 0.05
 

@@ -1,6 +1,6 @@
-"""The command `filbert`: thin verbs over fit, engine, evaluate and report.
+"""The command `filbert`: thin verbs over the modules of the same names.
 
-    fit → predict → evaluate → report
+    vocab → pretrain → adapt → fit → predict → evaluate → report
 
 Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. What can be foreseen
 to go wrong is told in plain words, with exit code 2 (input or options), 1 (anything else), 130 or 143 (stopped).
@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from filbert import __version__
-from filbert.cli import evaluate, fit, predict
+from filbert.cli import ask, evaluate, fit, predict, pretrain
 from filbert.cli.parts import print_json
 from filbert.console import safe
 from filbert.errors import DataError, FilbertError, TrainingError
@@ -31,6 +31,12 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "report": evaluate.report,
+    "vocab": pretrain.vocab,
+    "pretrain": pretrain.pretrain,
+    "adapt": pretrain.adapt,
+    "fill": ask.fill,
+    "next": ask.next_sentence,
+    "convert": ask.convert,
 }
 
 app = typer.Typer(

@@ -23,6 +23,10 @@ def fit(
     base: Annotated[
         str | None, typer.Option(help="Model to start from: minilm, a folder, a hub id, or tiny … large (random).")
     ] = None,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Let the base read the training texts first.")] = False,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option("--unlabelled", help="More texts of the kind, without labels, to --adapt with.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the texts [by their number: 8 to 1].")] = None,
     read: ReadOptions,
@@ -64,6 +68,7 @@ def fit(
             overwrite=overwrite,
             track=tensorboard,
             compare=not no_baseline,
+            adapt=(unlabelled or []) if adapt or unlabelled else None,
         )
         _show_fitted(screen, folder, report)
     if as_json:
@@ -112,7 +117,7 @@ def _fit(
         )
     except KeyboardInterrupt:
         screen.clear()
-        if any((out / "checkpoints").glob("step-*.json")):
+        if any((out / "checkpoints").rglob("step-*.json")):
             screen.say(
                 f"stopped; nothing is lost. To go on: {command_line(without='--overwrite', also=('-o', str(out)))}"
             )

@@ -25,11 +25,11 @@ SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9}
 Corpora = Annotated[
     list[str],
     typer.Argument(
-        help="Text files, folders or archives: plain, JSON lines, Parquet, WikiExtractor.", metavar="CORPUS…"
+        help="Text files, folders or archives: plain, JSON lines, Parquet, WikiExtractor.", metavar="CORPUS"
     ),
 ]
 Cased = Annotated[bool, typer.Option("--cased", help="Keep capitals and accents apart [lower-cased].")]
-Epochs = Annotated[float | None, typer.Option(help="Passes over the corpora [1].")]
+Epochs = Annotated[float | None, typer.Option(help="Passes over the corpora [1; more where they are small].")]
 Tokens = Annotated[str | None, typer.Option(help="Tokens to train on, instead: 500k, 100M, 1.5B.")]
 Minutes = Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")]
 Weights = Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")]
@@ -44,6 +44,7 @@ WholeWords = Annotated[
 NoNext = Annotated[bool, typer.Option("--no-next", help="Leave out next sentence prediction.")]
 Seed = Annotated[int | None, typer.Option(help="Fixes initialisation, order and masks [0].")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in the folder, or refuse.")]
+Licence = Annotated[str | None, typer.Option(help="Licence of the texts, for the model card.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")]
 
 
@@ -90,7 +91,7 @@ def vocab(
 
 def pretrain(
     corpora: Annotated[
-        list[str] | None, typer.Argument(help="Text files, folders or archives.", metavar="CORPUS…")
+        list[str] | None, typer.Argument(help="Text files, folders or archives.", metavar="CORPUS")
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the model [runs/SIZE].")] = None,
@@ -111,6 +112,7 @@ def pretrain(
     whole_words: WholeWords = False,
     no_next: NoNext = False,
     seed: Seed = None,
+    licence: Licence = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; those given here win.")] = None,
     precision: Precision = "auto",
     device: Device = None,
@@ -140,6 +142,7 @@ def pretrain(
         "whole_words": whole_words or None,
         "next_sentence": False if no_next else None,
         "seed": seed,
+        "licence": licence,
         "precision": None if precision == "auto" else precision,
     }
     settings = {**_recipe(recipe), **{key: value for key, value in told.items() if value is not None}}
@@ -172,6 +175,7 @@ def adapt(
     whole_words: WholeWords = False,
     next_sentence: Annotated[bool, typer.Option("--next", help="Next sentence prediction, too.")] = False,
     seed: Seed = None,
+    licence: Licence = None,
     precision: Precision = "auto",
     device: Device = None,
     resume: Resume = False,
@@ -195,6 +199,7 @@ def adapt(
         "whole_words": whole_words,
         "next_sentence": next_sentence,
         "seed": seed,
+        "licence": licence,
         "precision": precision,
     }
     from filbert.pretrain import Start
@@ -216,7 +221,7 @@ def _recipe(path: Path | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
     known = {field.name for field in fields(PretrainConfig)}
-    known |= {"corpora", "out", "size", "vocab", "vocab_size", "cased", "position", "weights"}
+    known |= {"corpora", "out", "size", "vocab", "vocab_size", "cased", "position", "weights", "licence"}
     if unknown := sorted(set(told) - known):
         raise ConfigError(f"{path} {unknown[0]} — is no option — known are {', '.join(sorted(known))}")
     return told
@@ -256,6 +261,7 @@ def _run(
                 device=device,
                 overwrite=overwrite,
                 track=track,
+                licence=settings.get("licence"),
                 command=command_line(),
                 watch=screen,
             )

@@ -8,6 +8,7 @@ out of it. A special token typed by a user ("[SEP]") stays text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from filbert.errors import ModelError
+from filbert.foreign import read_json
 from filbert.records import Encoding, IntArray
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: no words
 
 
 class Tokenizer:
@@ -68,26 +71,26 @@ class Tokenizer:
     def from_folder(cls, folder: Path) -> Tokenizer:
         """Read `tokenizer.json`, else `vocab.txt` with the rules of `tokenizer_config.json`.
 
-        Raises ModelError where neither is there, or where the file is not a BERT tokenizer.
+        Where neither says whether to lower-case, the vocabulary must prove it (`uncased`). Raises ModelError where it
+        does not, where no vocabulary is there, or where the file is not a BERT tokenizer.
         """
-        settings = _settings(folder / "tokenizer_config.json")
+        rules = folder / "tokenizer_config.json"
+        told = read_json(rules) if rules.is_file() else {}
         if (folder / "tokenizer.json").is_file():
             return cls(*_backend(folder / "tokenizer.json"))
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
-        # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at
-        try:
-            tokens = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except UnicodeDecodeError as e:
-            raise ModelError(f"{folder}/vocab.txt is no UTF-8 ({e}) — restore the file") from None
-        lowercase = settings.get("do_lower_case", True)
+        tokens = _lines(folder / "vocab.txt")
+        settings = {key: value for key, value in told.items() if isinstance(value, bool)}  # null is as good as nothing
+        lowercase = settings.get("do_lower_case", uncased(tokens))
+        if lowercase is None:
+            raise ModelError(
+                f"{folder}/vocab.txt — does not tell by its capitals whether the model is uncased — write "
+                '{"do_lower_case": true} (uncased) or {"do_lower_case": false} (cased) into tokenizer_config.json '
+                "beside it, or tell `filbert convert` by --uncased or --cased"
+            )
         accents, han = settings.get("strip_accents"), settings.get("tokenize_chinese_chars", True)
-        return cls.from_vocab(
-            [token.rstrip("\r") for token in tokens],
-            lowercase=bool(lowercase),
-            strip_accents=accents if isinstance(accents, bool) else None,
-            han=bool(han),
-        )
+        return cls.from_vocab(tokens, lowercase=lowercase, strip_accents=accents, han=han)
 
     def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
         """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
@@ -121,6 +124,36 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
+def uncased(tokens: Sequence[str]) -> bool | None:
+    """Read off a vocabulary whether its model lower-cases; None where the words do not tell.
+
+    Not one word with a capital says yes. The published cased vocabularies have such a word for every four others: one
+    for twenty says no. In between are words added to an uncased vocabulary, and scripts without capitals.
+
+    >>> uncased(["[CLS]", "nut", "##s"]), uncased(["nut", "Nut"]), uncased(["好", "坏"])
+    (True, False, None)
+    """
+    words = [token for token in tokens if not MARKER.fullmatch(token)]
+    upper = sum(word != word.lower() for word in words)  # "ℝ" is an upper-case letter with no lower case
+    lower = sum(word != word.upper() for word in words)
+    if lower and not upper:
+        return True
+    return False if upper and upper * 20 >= lower else None
+
+
+def _lines(vocab: Path) -> list[str]:
+    """Return the tokens of a vocab.txt, one a line."""
+    try:  # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at
+        lines = vocab.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as e:
+        raise ModelError(f"{vocab} is no UTF-8 ({e}) — restore the file") from None
+    tokens = [line.rstrip("\r") for line in lines]
+    different = len(set(tokens))
+    if different < len(tokens):  # ids are line numbers: saved again, all that follow a repeated line would shift
+        raise ModelError(f"{vocab} — has {len(tokens):,} lines but {different:,} different tokens — restore the file")
+    return tokens
+
+
 def _scalar(text: str) -> str:
     """Replace lone surrogates, which are no UTF-8, by U+FFFD: one code point for one, so offsets hold."""
     try:
@@ -128,19 +161,6 @@ def _scalar(text: str) -> str:
     except UnicodeEncodeError:
         return "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
     return text
-
-
-def _settings(path: Path) -> dict[str, object]:
-    found: dict[str, object] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
-    if path.is_file():
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as e:
-            raise ModelError(f"{path} is not valid JSON ({e}) — restore the file") from None
-        if not isinstance(told, dict):
-            raise ModelError(f"{path} holds a {type(told).__name__} — expected a JSON object")
-        found.update({key: told[key] for key in found if key in told})
-    return found
 
 
 def _backend(path: Path) -> tuple[Backend, dict[str, object]]:

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertTokenizerFast
 
 from filbert.bases import find_base
 from filbert.errors import ModelError
-from filbert.text.tokenizer import SPECIALS, Tokenizer
+from filbert.text.tokenizer import SPECIALS, Tokenizer, uncased
 
 NASTY = {
     "nothing": "",
@@ -191,6 +191,59 @@ def test_vocab_lines_end_at_newlines_only(tmp_path):
     assert [made.token(i) for i in range(len(made))] == [*SPECIALS, "a\u2028b", "film"]
 
 
+# -- casing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "proved"),
+    [
+        (["good", "bad", "ℝ", "<S>", "[MASK]"], True),
+        (["good", "Good", "##Bad"], False),
+        (["Ärger", "ärger"], False),
+        ([*(f"word{i}" for i in range(20)), "Word"], False),
+        ([*(f"word{i}" for i in range(20)), "DNA", "good"], None),
+        (["好", "坏", "한국"], None),
+    ],
+)
+def test_a_vocabulary_may_prove_its_casing(words, proved):
+    assert uncased([*SPECIALS, *words]) is proved
+
+
+@pytest.mark.parametrize(
+    ("name", "proved"), [("uncased", True), ("chinese", True), ("cased", False), ("multilingual-cased", False)]
+)
+def test_published_vocabularies_prove_their_casing(tmp_path, real_data, name, proved):
+    source = real_data("vocab") / f"bert-base-{name}.vocab.txt"
+    (tmp_path / "vocab.txt").write_bytes(source.read_bytes())
+    settings = Tokenizer.from_folder(tmp_path).settings
+    assert settings == {"do_lower_case": proved, "strip_accents": None, "tokenize_chinese_chars": True}
+
+
+@pytest.mark.parametrize("told", [None, {}, {"do_lower_case": None}, {"do_lower_case": "false"}])
+def test_a_cased_vocabulary_alone_is_read_as_cased(tmp_path, told):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "Film", "film"]))
+    if told is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(told))
+    assert ours(Tokenizer.from_folder(tmp_path), ["Film film"]) == [[5, 6]]
+
+
+def test_a_vocabulary_that_proves_nothing_asks_and_takes_the_answer(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "好", "坏"]), encoding="utf-8")
+    with pytest.raises(ModelError, match=r'does not tell .* write \{"do_lower_case": true\} .* tokenizer_config\.json'):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert Tokenizer.from_folder(tmp_path).settings["do_lower_case"] is False
+
+
+# -- what cannot be read ----------------------------------------------------------------------------------------------
+
+
+def test_M36_a_repeated_line_would_shift_the_ids(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "film", "a", "film", "b"]))
+    with pytest.raises(ModelError, match="9 lines but 8 different tokens"):
+        Tokenizer.from_folder(tmp_path)
+
+
 def test_nothing_to_read(tmp_path):
     with pytest.raises(ModelError, match=r"neither tokenizer\.json nor vocab\.txt"):
         Tokenizer.from_folder(tmp_path)
@@ -217,7 +270,7 @@ def test_M36_broken_tokenizer_json(tmp_path, content, said):
         Tokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", "7", "null", "[]", '"x"'])
+@pytest.mark.parametrize("content", ["{", "7", "null", "[]", '"x"', "[" * 100_000], ids=lambda text: text[:5])
 def test_M36_broken_tokenizer_config(tmp_path, content):
     tokenizer().save(tmp_path, 64)
     (tmp_path / "tokenizer_config.json").write_text(content)

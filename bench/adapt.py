@@ -1,0 +1,145 @@
+"""What it is worth to go on pre-training on a task's own texts before fine-tuning (Sun et al. 2019), same seeds.
+
+`minilm` is fine-tuned as it is, and after masked language modelling on the training texts (IMDb: and on the 50,000
+without a label); texts of the test part are never among them. The adapted model is made once and kept in bench/work/.
+Runs are appended to bench/results/adapt.jsonl as they end, and one that is there already is not made again.
+
+    python bench/adapt.py [imdb|ohsumed|unfair_tos …] [--seeds 3] [--tokens N] [--limit N]
+
+unfair_tos is made binary here, "unfair" where a sentence has any of the nine labels: folds 0–3 train, fold 4 tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from accuracy import DATA, HERE
+from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
+
+from filbert.checkpoint import read_json
+from filbert.config import PretrainConfig, TrainConfig
+from filbert.console import Screen
+from filbert.data.sources import open_source
+from filbert.data.splits import Splits, load_splits, make_splits
+from filbert.pretrain import Start, pretrain
+from filbert.records import Example
+from filbert.runs import unfinished
+
+RESULTS = HERE / "results" / "adapt.jsonl"
+BASE = "minilm"
+PASSES = 2.0  # over the texts, where --tokens does not say
+SETS = {"imdb": "accuracy", "ohsumed": "macro_f1", "unfair_tos": "macro_f1"}  # → the figure to look at
+
+Document = Sequence[str]  # its paragraphs
+
+
+def write_corpus(path: Path, documents: Iterable[Document]) -> None:
+    """Write plain text that `open_corpus` reads: a paragraph a line, a blank line between documents."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for document in documents:
+            lines = [line.strip() for paragraph in document for line in paragraph.splitlines() if line.strip()]
+            file.write("\n".join(lines) + "\n\n")
+
+
+def sentences() -> list[dict[str, Any]]:
+    """Read the sentences of unfair_tos."""
+    path = DATA / "unfair_tos" / "unfair_tos.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row["text"].strip()]
+
+
+def splits_of(name: str) -> Splits:
+    if name == "imdb":
+        return load_splits(DATA / "imdb" / "aclImdb_labeled.tar.xz")
+    if name == "ohsumed":
+        return load_splits(DATA / "ohsumed.tar.xz")
+    parts: dict[bool, list[Example]] = {False: [], True: []}
+    for row in sentences():
+        parts[row["fold"] == 4].append(Example(row["text"], "unfair" if row["labels"] else "fair"))
+    return make_splits(parts[False], test=parts[True])
+
+
+def documents_of(name: str, splits: Splits) -> Iterator[Document]:
+    """Yield what the encoder adapts to: training texts (a contract is one document), none that stands in test."""
+    tested = {example.text for example in splits.test}
+    if name == "unfair_tos":
+        contracts = defaultdict(list)
+        for row in sentences():
+            if row["fold"] != 4 and row["text"] not in tested:
+                contracts[row["contract"]].append(row["text"])
+        yield from contracts.values()
+        return
+    texts = [example.text for example in (*splits.train, *splits.validation)]
+    if name == "imdb":
+        unlabelled = open_source(DATA / "imdb" / "aclImdb_unsup.tar.xz", labelled=False)
+        texts += [example.text for example in unlabelled.examples()]
+    yield from ([text] for text in texts if text not in tested)
+
+
+def adapted(name: str, splits: Splits, tokens: int | None) -> Path:
+    """Return the adapted model, made where it is not there yet; an interrupted run goes on."""
+    out: Path = HERE / "work" / f"adapted-{name}-{tokens or 'passes'}"
+    if unfinished(out) or not (out / "filbert.json").is_file():
+        corpus = HERE / "work" / f"adapt-{name}.txt"
+        write_corpus(corpus, documents_of(name, splits))
+        config = PretrainConfig(next_sentence=False, tokens=tokens, epochs=None if tokens else PASSES)
+        with Screen() as screen:
+            pretrain([corpus], out, start=Start(base=BASE), config=config, command="bench/adapt.py", watch=screen)
+    return out
+
+
+def facts_of(folder: Path) -> Row:
+    """Return what an adaptation took and what it came to."""
+    report = read_json(folder / "report.json")
+    training = {k: report["training"][k] for k in ("tokens", "epochs", "seconds", "device")}
+    return {**training, "mlm_accuracy": report["scores"]["mlm_accuracy"]["value"]}
+
+
+def measure(name: str, seeds: int, tokens: int | None, limit: int | None) -> None:
+    splits, dropped = apart(splits_of(name))
+    if dropped:
+        print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
+    folder = adapted(name, splits, tokens)
+    splits, gains, metric = limited(splits, limit), [], SETS[name]
+    for seed in range(seeds):
+        pair = []
+        for base in (BASE, str(folder)):
+            after, config = base != BASE, TrainConfig(seed=seed)
+            key: Row = {"set": name, "base": BASE, "adapted": after, "seed": seed, "limit": limit}
+            key |= {"tokens": tokens if after else None, "settings": asdict(config), "weights": weights_of(base)}
+            row = made(RESULTS, key)
+            if row is None:
+                out = HERE / "work" / f"adapt-{name}-{'with' if after else 'without'}-seed{seed}"
+                found = fine_tune(splits, out, base, config)
+                facts = {"dropped": dropped, "metric": metric, "adaptation": facts_of(folder) if after else None}
+                row = append(RESULTS, {**key, **facts, **found})
+            say(row, metric)
+            pair.append(row[metric]["value"])
+        gains.append(pair[1] - pair[0])
+    print(f"{name}: {metric} {mean(gains):+.4f} with adaptation, mean of {seeds}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, help="to adapt on; two passes over the texts by default")
+    parser.add_argument("--limit", type=int, help="labelled texts to fine-tune on, at most; adaptation reads them all")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.sets if name not in SETS]
+    if unknown:
+        parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
+    for name in arguments.sets or SETS:
+        measure(name, arguments.seeds, arguments.tokens, arguments.limit)
+
+
+if __name__ == "__main__":
+    main()

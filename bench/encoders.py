@@ -1,0 +1,164 @@
+"""What pre-training is worth: filbert-mini, a random start of its shape and a linear model on the same labelled texts.
+
+Each is fitted with the default recipe, nothing tuned per set, by several seeds; a seed moves initialisation, order and
+dropout, never the texts. Training texts that stand in validation or test are left out of every set, and counted.
+Runs are appended to bench/results/encoders.jsonl as they end, and one that is there already is not made again.
+
+    python bench/encoders.py [SET…] [--seeds 3] [--bases filbert-mini mini tfidf] [--limit 20000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from accuracy import DATA, HERE, commit
+
+from filbert import metrics
+from filbert.bases import find_base
+from filbert.checkpoint import sha256
+from filbert.config import TrainConfig
+from filbert.console import Screen
+from filbert.data.splits import Splits, load_splits, make_splits
+from filbert.evaluate import baseline
+from filbert.fit import fit
+
+RESULTS = HERE / "results" / "encoders.jsonl"
+LINEAR = "tfidf"  # TF-IDF + logistic regression, which has no seed
+LIMIT = 20_000  # training texts: all of SST-2 and ChnSentiCorp, two fifths of TNEWS
+SAME = ("set", "base", "adapted", "seed", "limit", "tokens", "settings", "weights")  # what makes two runs the same one
+
+SETS = {  # name → path, test file: TNEWS' own test has no labels, so its development part is the test
+    "sst2": ("sst2", None),
+    "chnsenticorp": ("chnsenticorp", None),
+    "tnews": ("tnews/train.tsv", "tnews/dev.tsv"),
+}
+Row = dict[str, Any]
+
+
+def texts_of(name: str) -> Splits:
+    path, test = SETS[name]
+    return load_splits(DATA / path, test=DATA / test if test else None)
+
+
+def apart(splits: Splits) -> tuple[Splits, int]:
+    """Leave out the training texts that stand in validation or test → splits, how many there were."""
+    held = {example.text for example in (*splits.validation, *splits.test)}
+    kept = [example for example in splits.train if example.text not in held]
+    return make_splits(kept, 0, splits.validation, splits.test), len(splits.train) - len(kept)
+
+
+def limited(splits: Splits, limit: int | None) -> Splits:
+    """Keep that many training texts, drawn at random, always the same ones."""
+    if limit is None or len(splits.train) <= limit:
+        return splits
+    chosen = np.sort(np.random.default_rng(0).choice(len(splits.train), limit, replace=False))
+    return make_splits([splits.train[i] for i in chosen], 0, splits.validation, splits.test)
+
+
+def weights_of(base: str) -> str | None:
+    """Say which weights a name stands for today; None for a random start."""
+    folder = find_base(base).folder
+    return None if folder is None else sha256(folder / "model.safetensors")[:12]
+
+
+def made(results: Path, wanted: Row) -> Row | None:
+    """Return the record of the same run, whichever commit made it."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
+    wanted = json.loads(json.dumps(wanted))  # as it reads once written
+    rows = (json.loads(line) for line in lines)
+    return next((row for row in rows if all(row.get(key) == wanted.get(key) for key in SAME)), None)
+
+
+def append(results: Path, row: Row) -> Row:
+    """Add a record, with where and when it was made."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    row = {**row, "machine": machine, "commit": commit(), "date": time.strftime("%Y-%m-%d")}
+    results.parent.mkdir(exist_ok=True)
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def fine_tune(splits: Splits, out: Path, base: str, config: TrainConfig) -> Row:
+    """Fit and return the figures to keep."""
+    with Screen() as screen:
+        done = fit(splits, out, name=out.name, base=base, config=config, compare=False, overwrite=True, watch=screen)
+    scores, training = done.report["scores"], done.report["training"]
+    return {
+        "accuracy": scores["test"]["accuracy"],
+        "macro_f1": scores["test"]["macro_f1"],
+        "validation": scores["validation"]["accuracy"],
+        "counts": done.report["data"]["counts"],
+        "training": {k: training[k] for k in ("seconds", "epochs", "tokens_per_second", "precision", "device")},
+    }
+
+
+def linear(splits: Splits) -> Row:
+    texts = {"test": [example.text for example in splits.test]}
+    labels = [str(example.label) for example in splits.train]
+    found = baseline([example.text for example in splits.train], labels, texts, splits.labels)
+    true_N = [splits.labels.index(str(example.label)) for example in splits.test]
+    scores = metrics.score(true_N, found.probabilities["test"], splits.labels)
+    return {
+        "accuracy": scores["accuracy"],
+        "macro_f1": scores["macro_f1"],
+        "counts": {"train": len(splits.train), "test": len(splits.test)},
+        "training": {"seconds": round(found.seconds, 1)},
+    }
+
+
+def say(row: Mapping[str, Any], metric: str = "accuracy") -> None:
+    score = row[metric]
+    base = f"{row['base']}, adapted" if row.get("adapted") else row["base"]
+    interval = f"{score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]"
+    print(f"{row['set']}, {base}, seed {row['seed']}: {metric} {interval}", flush=True)
+
+
+def measure(name: str, bases: Sequence[str], seeds: int, limit: int) -> None:
+    splits, dropped = apart(texts_of(name))
+    if dropped:
+        print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
+    splits = limited(splits, limit)
+    for base in bases:
+        weights, rows = None if base == LINEAR else weights_of(base), []
+        for seed in range(1 if base == LINEAR else seeds):
+            config = TrainConfig(seed=seed)
+            settings = None if base == LINEAR else asdict(config)
+            key: Row = {"set": name, "base": base, "seed": seed, "limit": limit}
+            key |= {"settings": settings, "weights": weights}
+            row = made(RESULTS, key)
+            if row is None:
+                out = HERE / "work" / f"encoders-{name}-{base}-seed{seed}"
+                found = linear(splits) if base == LINEAR else fine_tune(splits, out, base, config)
+                row = append(RESULTS, {**key, "dropped": dropped, **found})
+            say(row)
+            rows.append(row)
+        print(f"{name}, {base}: mean {mean(row['accuracy']['value'] for row in rows):.4f} of {len(rows)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--bases", nargs="+", default=["filbert-mini", "mini", LINEAR])
+    parser.add_argument("--limit", type=int, default=LIMIT, help="training texts, at most")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.sets if name not in SETS]
+    if unknown:
+        parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
+    for name in arguments.sets or SETS:
+        measure(name, arguments.bases, arguments.seeds, arguments.limit)
+
+
+if __name__ == "__main__":
+    main()

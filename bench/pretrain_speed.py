@@ -1,0 +1,249 @@
+"""Pre-training speed beside a `transformers` loop, same masked texts, same starting weights, same process.
+
+The rival: BertForPreTraining as `run_mlm` trains it, fp32, sdpa, dropout 0.1, padded to the longest text of the batch,
+the vocabulary's logits for all positions with label -100 where nothing is masked, AdamW. Also a rival that is tuned:
+bf16 autocast, no dropout, fused AdamW. Ours: the training step of `filbert pretrain`, which has no dropout by default.
+
+All see the texts that our feed drew, paired and masked. Drawing and masking is in our time, but not in the rivals',
+whose padded batches lie ready; padding is in nobody's. Runs alternate, medians are compared, the losses are printed
+beside, and before anything is trained both models must have the same loss on the first batch.
+
+    python bench/pretrain_speed.py [--texts 64] [--rounds 3] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from accuracy import DATA, HERE, commit
+from adapt import write_corpus
+from torch import Tensor
+from train_speed import peak
+from transformers import BertForPreTraining
+
+from filbert.checkpoint import save_pretrained
+from filbert.config import EncoderConfig, PretrainConfig
+from filbert.crew import Crew
+from filbert.data.corpus import open_corpus
+from filbert.data.instances import Pool
+from filbert.data.shards import write_shards
+from filbert.model.encoder import Encoder
+from filbert.model.forward import native_bf16, tensors_of
+from filbert.plan import Plan
+from filbert.pretrain import CorpusFeed, PretrainJob
+from filbert.records import PackedBatch
+from filbert.tasks.pretrain import PreTrainer
+from filbert.text.sentences import split
+from filbert.text.tokenizer import Tokenizer
+from filbert.text.vocab import learn
+from filbert.train import Loop
+from filbert.watch import Silent
+
+RESULTS = HERE / "results" / "pretrain_speed.jsonl"
+SLICES = {"enwiki_text_AA.tar.xz": 4_000_000, "zhwiki_text_AA.tar.xz": 1_300_000}  # characters, about 4 MB each
+VOCABULARY, LENGTH, RATE = 16_000, 128, 1e-4
+STEPS = 3  # of a round
+DEFAULT, TUNED = "transformers, fp32, sdpa, defaults", "transformers, bf16, no dropout, fused AdamW"
+OURS_FP32, OURS = "filbert, fp32", "filbert, default"
+
+
+def documents() -> Iterator[tuple[str, ...]]:
+    """Articles of both languages, the first ones."""
+    for name, wanted in SLICES.items():
+        for document in open_corpus(DATA / "wiki" / name).documents():
+            yield document.paragraphs
+            wanted -= sum(map(len, document.paragraphs))
+            if wanted < 0:
+                break
+
+
+def feed_of(scratch: Path, texts: int) -> CorpusFeed:
+    """Pairs of at most 128 tokens, about `texts` of them a step."""
+    write_corpus(scratch / "wiki.txt", documents())
+    corpus = open_corpus(scratch / "wiki.txt")
+    tokenizer = learn([paragraph for each in corpus.documents() for paragraph in each.paragraphs], VOCABULARY)
+    pool = Pool([write_shards(corpus, scratch / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())])
+    config = PretrainConfig(length=LENGTH, long_share=0.0, warmup=0.0)
+    pairs = len(pool.plan(LENGTH, pairs=True, seed=config.seed, epoch=0))
+    mean = CorpusFeed(pool, config, tokenizer).tokens / pairs
+    return CorpusFeed(pool, replace(config, batch_tokens=max(512, round(texts * mean))), tokenizer)
+
+
+def fresh(tokenizer: Tokenizer) -> PreTrainer:
+    """The random start that all sides share."""
+    generator = torch.Generator().manual_seed(0)
+    shape = replace(EncoderConfig.of_size("mini", len(tokenizer)), dropout=PretrainConfig.dropout)
+    return PreTrainer(Encoder(shape, generator), generator)
+
+
+def padded(batches: list[PackedBatch], pad: int) -> dict[str, Tensor]:
+    """The texts of a step as one padded batch in the rival's terms."""
+    fields: dict[str, list[Tensor]] = {"input_ids": [], "token_type_ids": [], "attention_mask": [], "labels": []}
+    follows: list[int] = []
+    for batch in batches:
+        assert batch.masked_M is not None
+        assert batch.originals_M is not None
+        assert batch.targets_B is not None
+        labels_T = np.full(len(batch.ids_T), -100)
+        labels_T[batch.masked_M] = batch.originals_M
+        packed_T = (batch.ids_T, batch.segments_T, np.ones(len(batch.ids_T)), labels_T)
+        for column, values_T in zip(fields.values(), packed_T, strict=True):
+            column += torch.as_tensor(values_T, dtype=torch.int64).split(np.diff(batch.starts_B).tolist())
+        follows += np.where(batch.targets_B < 0, -100, batch.targets_B).tolist()
+    fill = {"input_ids": pad, "labels": -100}
+    told = {
+        name: torch.nn.utils.rnn.pad_sequence(column, batch_first=True, padding_value=fill.get(name, 0))
+        for name, column in fields.items()
+    }
+    return {**told, "next_sentence_label": torch.tensor(follows)}
+
+
+class Rival:
+    """The loop of `transformers`, as it comes or tuned."""
+
+    def __init__(self, folder: Path, feed: CorpusFeed, *, tuned: bool) -> None:
+        torch.manual_seed(0)
+        share = 0.0 if tuned else 0.1
+        self.feed, self.tuned, self.steps = feed, tuned, 0
+        self.model = BertForPreTraining.from_pretrained(
+            folder,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            hidden_dropout_prob=share,
+            attention_probs_dropout_prob=share,
+        )
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE, fused=tuned)
+
+    def run(self) -> tuple[float, float]:
+        """A round → real tokens/s, mean loss."""
+        steps = range(self.steps, self.steps + STEPS)
+        self.steps += STEPS
+        batches = [padded(self.feed.batches(step, 0.0), self.feed.tokenizer.pad) for step in steps]
+        self.model.train()
+        losses, began = [], time.perf_counter()
+        for batch in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.tuned):
+                loss = self.model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            losses.append(loss.item())
+        seconds = time.perf_counter() - began
+        return sum(int(batch["attention_mask"].sum()) for batch in batches) / seconds, float(np.mean(losses))
+
+
+class Ours:
+    """The training step of `filbert pretrain`."""
+
+    def __init__(self, folder: Path, feed: CorpusFeed, precision: str) -> None:
+        torch.manual_seed(0)
+        model = fresh(feed.tokenizer)
+        self.loop = Loop(
+            PretrainJob(model, [], True, "cpu", Crew()),
+            feed,
+            replace(feed.config, precision=precision),
+            Plan(1000.0, LENGTH),  # so long that the schedule stays at its peak
+            layers=model.encoder.config.layers,
+            rate=RATE,
+            folder=folder / "checkpoints",
+            identity={},
+        )
+
+    def run(self) -> tuple[float, float]:
+        """A round → real tokens/s, mean loss."""
+        before, began = self.loop.result.tokens, time.perf_counter()
+        losses = [sum(self.loop.step()[0]) for _ in range(STEPS)]
+        seconds = time.perf_counter() - began
+        return (self.loop.result.tokens - before) / seconds, float(np.mean(losses))
+
+
+@torch.inference_mode()
+def first_losses(rival: Rival, feed: CorpusFeed) -> tuple[float, float]:
+    """The loss of the first step, theirs and ours, before training and without dropout; the same but for rounding."""
+    batches, job = feed.batches(0, 0.0), PretrainJob(fresh(feed.tokenizer).eval(), [], True, "cpu", Crew())
+    sums = torch.stack([job.loss(batch, tensors_of(batch, "cpu")) for batch in batches]).sum(0)
+    units = torch.tensor([job.units(batch) for batch in batches]).sum(0)
+    theirs = float(rival.model.eval()(**padded(batches, feed.tokenizer.pad)).loss)
+    ours = float((sums / units).sum())
+    assert abs(theirs - ours) < 1e-3, f"the same texts and weights give a loss of {theirs} there and {ours} here"
+    return theirs, ours
+
+
+def alternate(sides: dict[str, Rival | Ours], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Run all sides in turn; the first round warms up and is not kept."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for n in range(rounds + 1):
+        for name, side in sides.items():
+            speed, loss = side.run()
+            print(f"round {n} {name}: {speed:,.0f} tokens/s, loss {loss:.4f}", flush=True)
+            if n:
+                measured[name].append((speed, loss))
+    return measured
+
+
+def ratios(measured: dict[str, list[tuple[float, float]]], rival: str) -> dict[str, float]:
+    """Medians of how many times the rival's speed of the same round each side has."""
+    return {
+        name: round(median(ours / theirs for (ours, _), (theirs, _) in zip(runs, measured[rival], strict=True)), 2)
+        for name, runs in measured.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=64, help="of a step")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="append to bench/results/pretrain_speed.jsonl")
+    arguments = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        feed = feed_of(scratch, arguments.texts)
+        save_pretrained(scratch / "start", fresh(feed.tokenizer), feed.tokenizer, {"max_length": 512})
+        sides: dict[str, Rival | Ours] = {
+            DEFAULT: (rival := Rival(scratch / "start", feed, tuned=False)),
+            TUNED: Rival(scratch / "start", feed, tuned=True),
+            OURS_FP32: Ours(scratch, feed, "fp32"),
+            OURS: Ours(scratch, feed, "auto"),
+        }
+        first = first_losses(rival, feed)
+        measured = alternate(sides, arguments.rounds)
+    row: dict[str, Any] = {
+        "speed": {name: round(median(s for s, _ in runs), 1) for name, runs in measured.items()},
+        "ratio": ratios(measured, DEFAULT),
+        "ratio_to_tuned": ratios(measured, TUNED),
+        "loss": {name: [round(loss, 4) for _, loss in runs] for name, runs in measured.items()},
+        "first_loss": {"transformers": first[0], "filbert": first[1]},
+        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
+        "texts": arguments.texts,
+        "step_tokens": feed.config.batch_tokens,
+        "vocabulary": len(feed.tokenizer),
+        "bf16": native_bf16(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    print(json.dumps(row, indent=2))
+    if arguments.write:
+        RESULTS.parent.mkdir(exist_ok=True)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
