@@ -66,10 +66,10 @@ def pretrain_speed() -> list[str]:
     head = [
         "## Pre-training speed beside `transformers`",
         "",
-        f"Mini (4 × 256), {last['vocabulary']:,} word pieces, sentence pairs of at most 128 tokens, English and Chinese",
-        f"Wikipedia, {last['texts']} a step. Same masked texts and starting weights, one process, alternating rounds;",
-        "medians, also of the ratios. The rival's default has dropout 0.1, ours has none; pairing and masking is in our",
-        "time alone. `python bench/pretrain_speed.py --write` makes a row.",
+        f"Mini (4 × 256), {last['vocabulary']:,} word pieces, sentence pairs of at most 128 tokens from English and",
+        f"Chinese Wikipedia, {last['texts']} a step. Same masked texts and starting weights, one process, alternating",
+        "rounds; medians, also of the ratios. The rival has dropout 0.1 by default, ours has none; pairing and masking",
+        "is in our time alone. `python bench/pretrain_speed.py --write` makes a row.",
     ]
     tuned = ", ".join(f"{name} {ratio:.2f} ×" for name, ratio in last["ratio_to_tuned"].items() if "filbert" in name)
     return [*head, *speeds(rows), f"Beside the tuned rival: {tuned}.", ""]
@@ -122,7 +122,7 @@ def adapt() -> list[str]:
         "## What domain adaptation is worth",
         "",
         "`minilm` fine-tuned as it is, and after masked language modelling on the task's own texts (Sun et al. 2019),",
-        "same seeds; mean ± standard deviation, the gain seed by seed. Sentences of `unfair_tos` are fair or unfair here.",
+        "same seeds; mean ± standard deviation, the gain seed by seed. In `unfair_tos` sentences are fair or unfair.",
         "",
         "| set | labelled | figure | without | with | gain (each seed) | adapted on | made |",
         "|---|---|---|---|---|---|---|---|",
@@ -137,7 +137,7 @@ def adapt() -> list[str]:
         gains = [b - a for a, b in zip(before, after, strict=True)]
         took, each = last["adaptation"], ", ".join(f"{100 * gain:+.2f}" for gain in gains)
         lines.append(
-            f"| {last['set']} | {last['counts']['train']:,} | {figure.replace('_', '-')} | {over_seeds(before)} "
+            f"| {last['set']} | {last['counts']['train']:,} | {figure.replace('_f', '-F')} | {over_seeds(before)} "
             f"| **{over_seeds(after)}** | {100 * mean(gains):+.2f} ({each}) "
             f"| {took['tokens'] / 1e6:.1f} M tokens, {took['seconds'] / 60:.0f} min "
             f"| {last['commit']}, {last['date']} |"

@@ -78,7 +78,7 @@ class Base:
 
 
 class _Unavailable(ModelError):
-    """A model that is not to be had here and now; `why` is the short form. An automatic choice may then choose again."""
+    """A model not to be had here and now; `why` is the short form. An automatic choice may then choose again."""
 
     def __init__(self, name: str, why: str, todo: str) -> None:
         self.why = why
@@ -151,7 +151,7 @@ def is_googles(folder: Path) -> bool:
 
 
 def _choose(texts: Sequence[str], device: str) -> Base:
-    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. Not to be had: the next best, and why."""
+    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. Not to be had: the next best."""
     chinese, gpu = _han_share(texts) >= HAN, device.startswith("cuda")
     if not chinese and not gpu:
         return _small_english("no Chinese in the texts, and small enough for a CPU")

@@ -67,7 +67,7 @@ def fill(known: Pretrained, text: str, top: int = 5) -> list[Filled]:
     found = []
     for n, logits_V in enumerate(logits_MV):
         best = decode(logits_V, tokenizer, top)
-        word = best[0][0].removeprefix("##") if best[0][0].startswith("##") else best[0][0]
+        word = best[0][0].removeprefix("##")
         before, after = MASK.join(pieces[: n + 1]), MASK.join(pieces[n + 1 :])
         found.append(Filled(tuple(best), f"{before}{word}{after}"))
     return found

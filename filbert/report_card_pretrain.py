@@ -78,7 +78,9 @@ def _curve(report: Report, log: Log) -> str:
     for step in chosen:
         part = [loss for at, loss in losses if before < at <= step]
         mean = f"{sum(part) / len(part):.3f}" if part else "—"
-        rows.append((f"{step * across:,.4g}", mean, f"{held_out[step]:.3f}" if step in held_out else "—"))
+        rows.append(
+            (f"{step * across:,.{2 * (across < 1)}f}", mean, f"{held_out[step]:.3f}" if step in held_out else "—")
+        )
         before = step
     note = "Loss in nats; the training loss is the mean since the line above. Curves: `report.html` in this folder."
     return "\n".join(["## How the loss fell", "", *_table(rows, range(3)), "", note])

@@ -180,7 +180,10 @@ def _svg(width: int, height: int, label: str, drawn: Sequence[Html]) -> Html:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.6g}".replace("e-0", "e-")
+    if 0 < value < 0.001:  # a learning rate: beside the axis is no room for 0.00025
+        power = math.floor(math.log10(value))
+        return f"{value / 10**power:.3g}e{power}"
+    return f"{value:,.6g}"
 
 
 def _rules(up: Scale, values: Sequence[float], width: int) -> list[Html]:

@@ -184,7 +184,7 @@ def measured_on(report: Report) -> str:
         (scores.get(key) or {}).get(n) for key, n in (("nsp_accuracy", "n"), ("pseudo_perplexity", "texts"))
     )
     more = [f"NSP on {pairs:,} pairs"] if pairs else []
-    more += [f"pseudo-perplexity on {texts:,} short texts"] if texts else []
+    more += [f"pseudo-perplexity on {texts:,} short text{'s' * (texts > 1)}"] if texts else []
     return "; ".join([said, *more]) + "."
 
 
@@ -207,7 +207,7 @@ def _curves(report: Report, log: Log) -> Html | None:
     keys = (("model", "training, mean of the steps around"), ("second", "held out"), dashed)
     lines = [("faint", losses), ("model", smooth(losses)), ("second", held_out)]
     return panels(
-        f"Over {unit}. Loss in nats, {pairs}.",
+        f"From left to right: {unit}. Loss in nats, {pairs}.",
         ("Loss", curves(lines, said, mark=mark), legend_of(*keys)),
         ("MLM accuracy, held out", curves([("model", mlm)], in_words("MLM accuracy", mlm), mark=mark), None),
         (

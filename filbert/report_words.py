@@ -18,7 +18,7 @@ PRETRAINING_METRICS = (
     ("pseudo_perplexity", "pseudo-perplexity", False),
 )
 EXPLAINED = {
-    "mlm_accuracy": "Of the tokens masked in held-out text, the share whose word it names exactly.",
+    "mlm_accuracy": "Of the tokens masked in held-out text, the share it names exactly.",
     "mlm_perplexity": "How many equally likely tokens it wavers between at a masked place; lower is better.",
     "nsp_accuracy": "Of pairs of passages, the share where it tells whether the second follows the first.",
     "pseudo_perplexity": "The same where one token at a time is masked in short texts, all others in sight. "

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file
@@ -29,6 +29,7 @@ from filbert.checkpoint import read_json, sha256, write_json, write_tensors
 from filbert.config import RunConfig
 from filbert.crew import Crew
 from filbert.errors import ConfigError, ModelError, TrainingError
+from filbert.journal import LOG, cut, written
 from filbert.model.forward import Tensors, tensors_of, working_dtype
 from filbert.optimise import Masters, Optimizer, parameter_groups, schedule
 from filbert.plan import PROBE_SECONDS, RESERVE, Plan
@@ -138,10 +139,10 @@ class Loop:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._resume():
             if self.crew.leads:
-                (self.folder.parent / "train.jsonl").unlink(missing_ok=True)
+                (self.folder.parent / LOG).unlink(missing_ok=True)
             torch.manual_seed(self.config.seed + 1_000_003 * self.crew.rank)
         began, before = time.monotonic(), self.result.seconds
-        with self._log() as log, self._signals():
+        with written(self.folder.parent / LOG, self.track, quiet=not self.crew.leads) as log, self._signals():
             saved = time.monotonic()
             while not self._finished():
                 due = math.floor(self._progress() * self.validations) + 1
@@ -322,22 +323,9 @@ class Loop:
         result = {**state["result"], "best_score": tuple(state["result"]["best_score"])}
         self.result = Trained(**result)
         if self.crew.leads:
-            _cut_log(self.folder.parent / "train.jsonl", self.result.steps)
+            cut(self.folder.parent / LOG, self.result.steps)
         self.watch.say(f"resumed at step {self.result.steps:,} of {self.steps:,} from {path.name}")
         return True
-
-    @contextmanager
-    def _log(self) -> Iterator[Callable[[dict[str, Any]], None]]:
-        if not self.crew.leads:
-            yield lambda row: None
-            return
-        writer = _tensorboard(self.track)
-        try:
-            with (self.folder.parent / "train.jsonl").open("a", encoding="utf-8") as file:
-                yield lambda row: _write_row(file, writer, row)
-        finally:
-            if writer is not None:
-                writer.close()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -409,36 +397,3 @@ def refuse_changes(before: dict[str, Any], now: dict[str, Any], folder: Path) ->
             f"{folder.parent} holds an unfinished run with other settings ({'; '.join(changed)}) — repeat the first "
             "command to resume it, choose another folder with -o, or start over with --overwrite"
         )
-
-
-def _write_row(file: IO[str], writer: Any, row: dict[str, Any]) -> None:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    file.flush()
-    if writer is not None:
-        figures = row.get("validation", {k: v for k, v in row.items() if k not in ("step", "epoch", "seconds")})
-        for name, value in figures.items():
-            writer.add_scalar(f"{'validation' if 'validation' in row else 'train'}/{name}", value, row["step"])
-
-
-def _cut_log(path: Path, steps: int) -> None:
-    """Forget the log lines of steps that a resumed run does again, and one that a kill cut short."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["step"] <= steps:
-                kept.append(line + "\n")
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text("".join(kept), encoding="utf-8")
-    scratch.replace(path)
-
-
-def _tensorboard(folder: Path | None) -> Any:
-    if folder is None:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("TensorBoard is not installed — pip install 'filbert[track]', or leave it out") from None
-    return SummaryWriter(str(folder))

@@ -21,13 +21,14 @@ LAYERS = {  # module or folder → layer; an import goes to a lower layer, or st
     **dict.fromkeys(("tensorflow", "unpickled"), 1),
     **dict.fromkeys(("model", "bases"), 2),
     "tasks": 3,
-    **dict.fromkeys(("checkpoint", "optimise"), 4),
+    **dict.fromkeys(("checkpoint", "optimise", "journal"), 4),
     **dict.fromkeys(("train", "engine", "cloze", "convert"), 5),
     **dict.fromkeys(("evaluate", "report", "explain", "export", "scored"), 6),
     "pretrain": 7,
     "fit": 8,
     **dict.fromkeys(("estimator", "console"), 9),
     "cli": 10,
+    "__main__": 11,
 }
 FAMILIES = {**dict.fromkeys(("errors", "records", "config", "foreign"), "ground"), "evaluate": "report"}
 

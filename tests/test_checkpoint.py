@@ -20,7 +20,16 @@ from transformers import (
     BertModel,
 )
 
-from filbert.checkpoint import WHOLE, load_base, load_model, load_pretrained, read_weights, save_model, sha256, write_json
+from filbert.checkpoint import (
+    WHOLE,
+    load_base,
+    load_model,
+    load_pretrained,
+    read_weights,
+    save_model,
+    sha256,
+    write_json,
+)
 from filbert.convert import convert
 from filbert.engine import load
 from filbert.errors import ModelError
@@ -186,7 +195,7 @@ def test_M36_googles_folder_that_does_not_fit(googles, file, fields, said):
 def test_M36_googles_weights_with_a_flipped_bit(googles):
     file = googles / "bert_model.ckpt.data-00000-of-00001"
     data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[0] ^= 1
     file.write_bytes(data)
     with pytest.raises(ModelError, match="fails its checksum"):
         load_base(googles)
@@ -195,7 +204,7 @@ def test_M36_googles_weights_with_a_flipped_bit(googles):
 def test_googles_vocabulary_of_unknown_casing_asks(googles):
     specials = (googles / "vocab.txt").read_text().splitlines()[:5]
     (googles / "vocab.txt").write_text("\n".join([*specials, *"好坏电影这部很看不"]) + "\n", encoding="utf-8")
-    with pytest.raises(ModelError, match="write .*do_lower_case.* into tokenizer_config"):
+    with pytest.raises(ModelError, match=r"write .*do_lower_case.* into tokenizer_config"):
         load_base(googles)
     (googles / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     assert load_base(googles)[1].settings["do_lower_case"]
@@ -265,7 +274,7 @@ def test_M36_max_length_that_is_no_length(folder, max_length):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", "[" * 100_000, " " * (17 << 20), "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")],
+    ["", "{", "[]", "null", "[" * 100_000, " " * (17 << 20), "\xed\xa0\x80"],  # the last: a surrogate in UTF-8
     ids=["empty", "cut", "list", "null", "deep", "large", "surrogate"],
 )
 @pytest.mark.parametrize("name", ["config.json", "filbert.json"])

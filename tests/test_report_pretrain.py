@@ -145,7 +145,7 @@ def test_the_card_tells_how_to_use_it_and_how_the_loss_fell(tmp_path: Path) -> N
     part = markdown.split("## How the loss fell")[1].split("## Use")[0]
     curve = [line.split("|")[1:4] for line in part.splitlines() if re.match(r"\| [\d.]", line)]
     assert len(curve) == 10
-    assert [cell.strip() for cell in curve[-1]][0] == "6.554"  # million tokens: 400 steps × 16,384
+    assert curve[-1][0].strip() == "6.55"  # million tokens: 400 steps × 16,384
     lines = {line["step"]: line for line in log_lines() if "loss" in line}
     first = sum(lines[step]["loss"] for step in range(1, 21)) / 20
     assert curve[0][1].strip() == f"{first:.3f}"

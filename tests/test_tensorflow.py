@@ -299,10 +299,10 @@ def test_M36_a_hostile_index_is_refused_in_two_seconds(tmp_path: Path) -> None:
     assert 900_000 < len(data) <= 1 << 20
     for content in (data, data + bytes(1 << 20), bytes(1 << 20), b"\xff" * 500):
         (tmp_path / "m.ckpt.index").write_bytes(content)
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(ModelError):
             read_checkpoint(prefix)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
 
 
 # ---- folders ----

@@ -200,7 +200,7 @@ def test_vocab_lines_end_at_newlines_only(tmp_path):
         (["good", "bad", "ℝ", "<S>", "[MASK]"], True),
         (["good", "Good", "##Bad"], False),
         (["Ärger", "ärger"], False),
-        ([*(f"word{i}" for i in range(20)), "Word"], False),
+        ([*(f"word{i}" for i in range(19)), "Word"], False),
         ([*(f"word{i}" for i in range(20)), "DNA", "good"], None),
         (["好", "坏", "한국"], None),
     ],
