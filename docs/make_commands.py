@@ -73,7 +73,8 @@ care when you open texts of strangers in one.
 Every figure has a 95 % interval. Labels the model does not know are listed before anything is scored.
 """,
     "report": """\
-The page and the model card, of a classifier or a pre-trained model, are made from `report.json`, `filbert.json` and `train.jsonl` alone; nothing is scored.
+The page and the model card, of a classifier or of a pre-trained model, are made from `report.json`, `filbert.json` and
+`train.jsonl` alone; nothing is scored.
 """,
     "vocab": """\
 Texts are read as a stream, twice; what grows is one count for each different word. Each Han character is a token of its

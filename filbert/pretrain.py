@@ -31,7 +31,7 @@ from filbert.data.corpus import open_corpus
 from filbert.data.instances import Long, Pool
 from filbert.data.shards import Shards, open_shards, write_shards
 from filbert.engine import best_device
-from filbert.errors import ConfigError, TrainingError
+from filbert.errors import ConfigError
 from filbert.model.encoder import Dropout, Encoder
 from filbert.model.forward import Tensors, tensors_of, working_dtype
 from filbert.optimise import pretraining_rate
@@ -223,8 +223,8 @@ def pretrain(
 ) -> Pretrained:
     """Pre-train on corpora and leave a run folder at `out` that `fit --base`, and `transformers`, can start from.
 
-    `weights` say how often an epoch reads each corpus; `licence` is that of the texts, for the model card. An unfinished
-    run of the same settings in `out` is resumed. Raises DataError, ConfigError, ModelError or TrainingError; nothing
+    `weights` say how often an epoch reads each corpus; `licence` is that of the texts, for the model card. A run that
+    was stopped is taken up again by the same call. Raises DataError, ConfigError, ModelError or TrainingError; nothing
     finished is replaced without `overwrite`.
     """
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
@@ -389,8 +389,9 @@ class _Run:
         longest = model.encoder.config.max_positions
         config = replace(config, length=min(config.length, longest), long_length=min(config.long_length, longest))
         feed = CorpusFeed(Pool(shards, weights), config, tokenizer, crew)
-        if not feed.tokens:
-            raise ConfigError("the corpora hold no text to train on — give more text: at least a few documents")
+        if not feed.tokens or not feed.pool.tokens(held_out=True):
+            todo = "give at least two: a blank line, or a file of its own, ends a document"
+            raise ConfigError(f"the corpora hold one document, and one is held out to measure on — {todo}")
         return cls(model, tokenizer, feed, shards, weights, start, config, device, crew, watch)
 
     def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
@@ -456,8 +457,6 @@ class _Run:
             right.append(right_M)
             texts.append(text_T[batch.masked_M])
             follows.append(right_P if self.config.next_sentence else right_P[:0])
-        if not losses:
-            raise TrainingError("no text was held out to measure on — give more text")
         scores = task.score(*(np.concatenate(parts) for parts in (losses, right, texts, follows)))
         scores["pseudo_perplexity"] = pseudo_perplexity(saved, self.tokenizer, self._sample(), self.device)
         shape = self.model.encoder.config

@@ -23,9 +23,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.console import Console
+from small import VOCAB, encoder, needs_minilm
 
 from filbert import console, fit
+from filbert.checkpoint import _hugging_face_config, to_hugging_face
 from filbert.cli import COMMANDS, app
 from filbert.cli.options import Json, merges, reading
 from filbert.cli.parts import name_of
@@ -506,15 +509,46 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+def write_corpus(path: Path) -> None:
+    words = ["river", "house", "stone", "green", "night", "bread", "music", "winter", "paper", "glass"]
+    documents = ["".join(f"the {words[(n + k) % 10]} and {words[n % 7]}.\n" for k in range(8)) for n in range(40)]
+    documents[0] += f"{path.stem} is not the same.\n"  # as the others
+    path.write_text("\n".join(documents), encoding="utf-8")
+
+
+def write_old_checkpoint(folder: Path) -> None:
+    """A BERT as it was shared in 2019: weights pickled, the vocabulary as a list."""
+    folder.mkdir()
+    net = encoder()
+    tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(net.state_dict()).items()}
+    torch.save(tensors, folder / "pytorch_model.bin")  # noqa: TID251
+    (folder / "config.json").write_text(json.dumps(_hugging_face_config(net.config, "BertModel")), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
+
+
+BRIEF = {  # what keeps a command of the README short
+    "pretrain": ["--size", "tiny", "--tokens", "4000", "--batch-tokens", "512"],
+    "adapt": ["--tokens", "600", "--batch-tokens", "512"],
+    "vocab": ["--size", "200"],
+}
+
+
+@needs_minilm
 def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
-    write_texts(tmp_path / "reviews.csv")
-    write_texts(tmp_path / "new.csv", 4)
-    write_texts(tmp_path / "labelled.csv", 10)
+    for name, texts in (("reviews.csv", 40), ("new.csv", 4), ("labelled.csv", 10)):
+        write_texts(tmp_path / name, texts)
+    (tmp_path / "notes").mkdir()
+    for path in (tmp_path / name for name in ("wiki.txt", "notes/one.txt", "notes/two.txt")):
+        write_corpus(path)
+    write_old_checkpoint(tmp_path / "uncased_L-12_H-768_A-12")
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("filbert ")]
-    assert len(lines) >= 4
+    assert len(lines) >= 12
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
-        ran = run(*words, *(TRAIN if words[0] == "fit" else []))
+        brief = [*TRAIN, "--overwrite"] if words[0] == "fit" else BRIEF.get(words[0], [])
+        if "--base" in words and words[0] == "fit":
+            brief = [*brief, *words[words.index("--base") :]]  # of two, the last counts
+        ran = run(*words, *brief)
         assert ran.code == 0, f"{line}\n{ran.err}"
 
 

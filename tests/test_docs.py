@@ -24,4 +24,3 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert len(ran.stdout.splitlines()) >= len(blocks)
-

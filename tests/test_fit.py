@@ -154,9 +154,9 @@ def test_what_training_saw_is_what_the_engine_sees(tmp_path, monkeypatch):
     seen = {}
     inner = fit_module.Loop
 
-    def spy(job, features, *rest, **more):
-        seen["train"] = features
-        return inner(job, features, *rest, **more)
+    def spy(job, feed, *rest, **more):
+        seen["train"] = feed.features
+        return inner(job, feed, *rest, **more)
 
     monkeypatch.setattr(fit_module, "Loop", spy)
     long = [Example(f"{example.text} " * 12, example.label) for example in examples(60, 0)]

@@ -194,6 +194,8 @@ def test_the_end_of_the_run_reads_longer_texts(tmp_path):
 def test_corpora_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no corpus"):
         pretrain([], tmp_path / "out")
+    with pytest.raises(ConfigError, match="one document"):
+        run(tmp_path, corpus(tmp_path, documents=1))
     with pytest.raises(ConfigError, match="2 weights for 1"):
         pretrain([corpus(tmp_path)], tmp_path / "out", weights=[1.0, 2.0])
 
@@ -202,7 +204,7 @@ TWO = """
 import sys, json
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_pretrain import CONFIG, corpus, run
+from test_pretraining import CONFIG, corpus, run
 import torch
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
