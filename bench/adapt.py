@@ -23,11 +23,11 @@ from typing import Any
 from accuracy import DATA, HERE
 from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
 
-from filbert.checkpoint import read_json
 from filbert.config import PretrainConfig, TrainConfig
 from filbert.console import Screen
 from filbert.data.sources import open_source
 from filbert.data.splits import Splits, load_splits, make_splits
+from filbert.foreign import read_json
 from filbert.pretrain import Start, pretrain
 from filbert.records import Example
 from filbert.runs import unfinished

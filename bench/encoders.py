@@ -25,7 +25,7 @@ from accuracy import DATA, HERE, commit
 
 from filbert import metrics
 from filbert.bases import find_base
-from filbert.checkpoint import sha256
+from filbert.checksum import sha256
 from filbert.config import TrainConfig
 from filbert.console import Screen
 from filbert.data.splits import Splits, load_splits, make_splits

@@ -43,7 +43,7 @@ from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder
 from filbert.model.forward import native_bf16, tensors_of
 from filbert.plan import Plan
-from filbert.pretrain import CorpusFeed, PretrainJob
+from filbert.pretrain_job import CorpusFeed, PretrainJob
 from filbert.records import PackedBatch
 from filbert.tasks.pretrain import PreTrainer
 from filbert.text.sentences import split

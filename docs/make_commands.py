@@ -38,7 +38,7 @@ a line at most every ten seconds. `filbert --version` prints the version.
 | 0 | done |
 | 1 | could not go on: disk full, loss not a number, folder in use |
 | 2 | the input, a model folder or an option is wrong; the message says what and what to do |
-| 130, 143 | stopped by Ctrl-C or SIGTERM; `fit` has saved a checkpoint and says how to go on |
+| 130, 143 | stopped by Ctrl-C or SIGTERM; what trains has saved a checkpoint and says how to go on |
 
 `FILBERT_DEBUG=1` shows the Python traceback of an error.
 """

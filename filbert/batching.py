@@ -89,8 +89,8 @@ class TextFeed:
         """Tokens of an epoch, on average over the run."""
         return sum(len(row) for half in (self.early or self.features, self.features) for row in half) / 2
 
-    def rows(self, step: int) -> IntArray:
-        """Return the texts of a step of the run, as numbers of `features`."""
+    def rows(self, step: int, progress: float) -> IntArray:
+        """Return the texts of a step of the run, as numbers of `features`; the progress changes only their crop."""
         epoch, i = divmod(step, self.steps)
         if self._order[0] != epoch:
             self._order = epoch, shuffled(len(self.features), self.seed, epoch)
@@ -98,7 +98,7 @@ class TextFeed:
 
     def batches(self, step: int, progress: float) -> list[PackedBatch]:
         """Return the packed parts of a step, each within the token budget."""
-        order = self.rows(step)
+        order = self.rows(step, progress)
         features = self.features if self.early is None or progress >= 0.5 else self.early
         parts = split_by_budget(order, [len(features[i]) for i in order], self.budget)
         return [pack(features, part) for part in parts]

@@ -156,7 +156,7 @@ class PretrainConfig(RunConfig):
     """How a model is pre-trained: masked language modelling, and next sentence prediction beside it."""
 
     tokens: int | None = None
-    """Tokens to train on, instead of `epochs`; 100_000_000 is two passes over a quarter of the English Wikipedia."""
+    """Tokens to train on, instead of `epochs`."""
     batch_tokens: int = 16_384
     """Tokens per optimizer step, over all processes."""
     length: int = 128

@@ -9,7 +9,8 @@ torch's DistributedDataParallel is not used: it would sum the bf16 gradients of 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,17 +69,24 @@ class Crew:
         return "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
 
 
-def join(device: str) -> Crew:
-    """Join the other processes that `torchrun` started; alone without it."""
+def own_device(device: str) -> str:
+    """Return this process's own GPU where several processes share a machine; the device as given without `torchrun`."""
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Crew]:
+    """Work with the other processes that `torchrun` started; alone without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
-        return Crew()
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-    return Crew(dist.get_rank(), size)
-
-
-def leave() -> None:
-    """Part from the other processes."""
-    if dist.is_initialized():
+    if size == 1 or "RANK" not in os.environ or dist.is_initialized():
+        yield Crew()
+        return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    try:
+        yield Crew(dist.get_rank(), size)
+    finally:
         dist.destroy_process_group()

@@ -5,7 +5,7 @@
     lengths   how long the texts are, and where they are cut
     summary   model and baseline beside each other, for a terminal
 
-The numbers are metrics.py's, the page is report.py's. No torch here, and no BERT: the baseline needs none.
+The numbers are metrics.py's, the page is the report package's. No torch here, and no BERT: the baseline needs none.
 
 Shapes: N texts, C classes.
 """
@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from filbert.errors import ConfigError
 from filbert.records import Example, FloatArray
-from filbert.report_words import METRICS, against_baseline, main_split, with_interval
+from filbert.report.words import METRICS, against_baseline, main_split, with_interval
 
 MOST_TEXTS = 200_000  # trained on at most; more than that moves a linear model by less than its interval
 MOST_CHARACTERS = 100_000_000  # in all training texts: three times IMDb, about 1 GB of counts

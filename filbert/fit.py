@@ -24,12 +24,13 @@ import filbert
 from filbert import metrics
 from filbert.bases import Base, find_base
 from filbert.batching import TextFeed
-from filbert.checkpoint import load_base, read_json, save_model, write_json
+from filbert.checkpoint import load_base, save_model, write_json
 from filbert.config import EncoderConfig, PretrainConfig, TrainConfig
 from filbert.data.splits import Splits
 from filbert.engine import best_device, load
 from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
+from filbert.foreign import read_json
 from filbert.model.encoder import Encoder
 from filbert.model.forward import Tensors, outputs, working_dtype
 from filbert.optimise import default_learning_rate
@@ -41,7 +42,7 @@ from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
-from filbert.train import Loop, Trained, measure_speed, newest_checkpoint
+from filbert.train import Loop, Trained, measure_speed, newest_checkpoint, refuse_changes
 from filbert.watch import Silent, Watcher
 
 VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
@@ -115,8 +116,8 @@ def fit(
 
     An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
     `adapt` the base first reads the training texts, and the unlabelled ones of the given sources, as masked language
-    modelling (Sun et al. 2019); validation and test texts never. Raises DataError, ConfigError, ModelError or
-    TrainingError; what was in `out` is never replaced without `overwrite`.
+    modelling (Sun et al. 2019); the validation and test splits are left out, the sources are read as they are. Raises
+    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
@@ -127,7 +128,9 @@ def fit(
         watch.say(f"base {chosen.name} — {chosen.reason}")
         adaptation = None
         if adapt is not None:
-            chosen, adaptation = _adapted(chosen, splits, adapt, out / "checkpoints", config=config, watch=watch)
+            chosen, adaptation = _adapted(
+                chosen, splits, adapt, out / "checkpoints", config=config, device=device, watch=watch
+            )
             if config.minutes is not None:
                 config = replace(config, minutes=config.minutes * (1 - ADAPTING))
         run = _prepare(splits, chosen, config, device, watch)
@@ -172,12 +175,28 @@ class _Run:
 
 
 def _adapted(
-    base: Base, splits: Splits, unlabelled: Sequence[str | Path], work: Path, *, config: TrainConfig, watch: Watcher
+    base: Base,
+    splits: Splits,
+    unlabelled: Sequence[str | Path],
+    work: Path,
+    *,
+    config: TrainConfig,
+    device: str,
+    watch: Watcher,
 ) -> tuple[Base, dict[str, Any]]:
     """Let the base read the task's own texts; a finished adaptation in `work` is taken as it is."""
-    folder, texts = work / "adapted", work / "texts.jsonl"
-    if not (folder / "filbert.json").is_file():
+    folder, texts, begun = work / "adapted", work / "texts.jsonl", work / "adapted.json"
+    identity = {
+        "data": splits.fingerprint,
+        "base": base.name,
+        "unlabelled": [str(path) for path in unlabelled],
+        **asdict(config),
+    }
+    if begun.is_file():
+        refuse_changes(read_json(begun), identity, work)
+    if not (folder / "report.json").is_file():  # the last thing that pre-training writes
         work.mkdir(parents=True, exist_ok=True)
+        write_json(begun, identity)
         lines = (json.dumps({"text": example.text}, ensure_ascii=False) for example in splits.train)
         texts.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
         start = Start(base=None if base.folder is None else str(base.folder), size=base.size or "mini")
@@ -185,7 +204,7 @@ def _adapted(
         if config.minutes is not None:
             settings = replace(settings, minutes=config.minutes * ADAPTING)
         watch.say("adapting the base to the texts")
-        pretrain([texts, *unlabelled], folder, start=start, config=settings, watch=watch)
+        pretrain([texts, *unlabelled], folder, start=start, config=settings, device=device, watch=watch)
     told = read_json(folder / "report.json")
     facts = {key: told["training"][key] for key in ("seconds", "tokens", "epochs")}
     facts |= {"scores": told["scores"], "corpora": told["data"]["corpora"]}

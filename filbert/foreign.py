@@ -1,7 +1,7 @@
 """Folders made by others, met with care: JSON of bounded size and depth, no code by name, no links that lead out.
 
 What is asked of every model folder before anything in it is believed. What the files mean is for those who read them
-(bases.py, checkpoint.py, convert.py, text/tokenizer.py); weights are not looked at here.
+(folders.py, hugging_face.py, convert.py, text/tokenizer.py); weights are not looked at here.
 """
 
 from __future__ import annotations

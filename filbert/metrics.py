@@ -5,7 +5,7 @@
 Every interval is a 95 % percentile bootstrap over texts (Efron 1979), with one exception: where all texts agree (none
 right, or none wrong) every resample agrees too and the bootstrap would claim certainty, so Wilson's (1927) score
 interval stands in; with n of n right its lower end is n / (n + 3.84), near the "rule of three". Reading, printing and
-plotting are elsewhere (report_words.py, report.py). No torch here.
+plotting are elsewhere (report/). No torch here.
 
 Shapes: N texts, C classes, K confusion cells that are not empty, R resamples, B calibration bins.
 """

@@ -31,11 +31,25 @@ class Masters:
                 part.to(dtype)
         self.working = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
-    def take_gradients(self, scale: float) -> None:
-        """Move the model's gradients to the masters, times `scale`."""
+    def forget_gradients(self) -> None:
+        """Begin a step: no gradients yet."""
+        for weight in self.weights.values():
+            weight.grad = None
+
+    def collect(self) -> None:
+        """Add the model's gradients to the masters' in fp32: many small ones would vanish in a bf16 sum."""
         for name, p in self.working.items():
             grad, p.grad = p.grad, None
-            self.weights[name].grad = None if grad is None else grad.float().mul_(scale)
+            if grad is None:
+                continue
+            weight = self.weights[name]
+            weight.grad = grad.float() if weight.grad is None else weight.grad.add_(grad)
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply all gradients by a number."""
+        for weight in self.weights.values():
+            if weight.grad is not None:
+                weight.grad.mul_(factor)
 
     def gradients(self) -> list[Tensor]:
         """Return the masters' gradients, zeros where a weight has none, in a fixed order."""

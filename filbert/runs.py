@@ -17,7 +17,7 @@ LOCK, OWNER = ".lock", ".owner"  # the lock itself, held by the system as long a
 CHECKPOINT = re.compile(
     r"(step|best)-\d+\.(json|safetensors)(\.part)?"
     r"|corpus-\d+|tokenizer(\.part)?|ready\.json(\.part)?"  # of pre-training
-    r"|adapted|texts\.jsonl"  # of `fit --adapt`
+    r"|adapted|adapted\.json(\.part)?|texts\.jsonl|run\.json(\.part)?"  # of `fit --adapt`
 )
 
 

@@ -25,10 +25,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from filbert.checkpoint import read_json, sha256, write_json, write_tensors
+from filbert.checkpoint import write_json, write_tensors
+from filbert.checksum import sha256
 from filbert.config import RunConfig
 from filbert.crew import Crew
 from filbert.errors import ConfigError, ModelError, TrainingError
+from filbert.foreign import read_json
 from filbert.journal import LOG, cut, written
 from filbert.model.forward import Tensors, tensors_of, working_dtype
 from filbert.optimise import Masters, Optimizer, parameter_groups, schedule
@@ -38,6 +40,7 @@ from filbert.watch import Silent, Watcher
 
 CHECKPOINT_SECONDS = 120.0  # a kill loses at most this much work
 FEWEST_VALIDATIONS = 4  # of a run, evenly spread; one an epoch where there are more epochs
+MOST_VALIDATIONS = 20
 
 
 class Feed(Protocol):
@@ -51,8 +54,8 @@ class Feed(Protocol):
     def tokens(self) -> float:
         """Tokens in an epoch, over all processes."""
 
-    def rows(self, step: int) -> IntArray:
-        """Return which texts a step trains on, for messages."""
+    def rows(self, step: int, progress: float) -> IntArray:
+        """Return which texts a step trains on."""
 
     def batches(self, step: int, progress: float) -> list[PackedBatch]:
         """Return this process's parts of a step; `progress` is the share of the run that is done."""
@@ -128,9 +131,10 @@ class Loop:
         self.optimizer = Optimizer(parameter_groups(self.masters, self.layers, self.config, self.rate), self.rate)
         self.steps = max(1, math.ceil(self.feed.steps * self.plan.epochs))
         self.planned_tokens = self.plan.epochs * self.feed.tokens
-        self.validations = max(self.validations, math.ceil(self.plan.epochs))
+        self.validations = max(self.validations, min(MOST_VALIDATIONS, math.ceil(self.plan.epochs)))
         self.validation_seconds = 0.0  # of the last one
-        self.stop_signal: int | None = None
+        self.stop_signal: int | None = None  # as this process heard it
+        self.stopping = 0  # as all have agreed: they save and end together
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
@@ -155,13 +159,13 @@ class Loop:
                     self.validation_seconds = before + time.monotonic() - began - self.result.seconds
                     self.result.seconds += self.validation_seconds
                     self._agree(False)
-                if overdue or self.stop_signal:
+                if overdue or self.stopping:
                     self.save()
                     saved = time.monotonic()
-                if self.stop_signal:
-                    raise Interrupted(self.stop_signal)
+                if self.stopping:
+                    raise Interrupted(self.stopping)
             self.save()  # what comes after training may take longer than training
-            if self.result.best_step != self.result.steps:
+            if self.result.best_step != self.result.steps and self.crew.leads:
                 self.masters.load(load_file(str(self._best())))
         self.masters.to_fp32()
         return self.result
@@ -169,12 +173,13 @@ class Loop:
     def _agree(self, overdue: bool) -> bool:
         """Let all processes go by the first one's clock, and stop together where one was told to stop."""
         if self.crew.size == 1:
+            self.stopping = self.stop_signal or 0
             return overdue
         mine = [self.result.seconds, self.validation_seconds, float(overdue)] if self.crew.leads else [0.0] * 3
-        told = self.crew.total([*mine, float(self.stop_signal or 0)])
+        told = self.crew.total([*mine, float(bool(self.stop_signal))])
         self.result.seconds, self.validation_seconds = told[:2]
-        if told[3] and not self.stop_signal:
-            self.stop_signal = int(signal.SIGTERM)
+        if told[3]:
+            self.stopping = self.stop_signal or int(signal.SIGTERM)
         return bool(told[2])
 
     def _progress(self) -> float:
@@ -203,19 +208,21 @@ class Loop:
         # the gradient of the first loss is divided by its units after it was summed up, the others' share before
         shares = torch.tensor([units[0] / max(count, 1) for count in units], device=self.device)
         self.job.model.train()
+        self.masters.forget_gradients()
         sums = torch.zeros(len(units), device=self.device)
         for batch in batches:
             losses = self.job.loss(batch, tensors_of(batch, self.device)).reshape(-1)
             (losses[0] if len(units) == 1 else (losses * shares).sum()).backward()  # type: ignore[no-untyped-call]
+            self.masters.collect()
             sums += losses.detach()
         self.result.tokens += int(tokens)
-        self.masters.take_gradients(1 / max(units[0], 1))
+        self.masters.scale_gradients(1 / max(units[0], 1))
         if self.crew.size > 1:
             self.crew.add([*self.masters.gradients(), sums])
         means = [float(value) / max(count, 1) for value, count in zip(sums.tolist(), units, strict=True)]
         norm = float(torch.nn.utils.clip_grad_norm_(list(self.masters.weights.values()), self.config.clip))
         if not (math.isfinite(sum(means)) and math.isfinite(norm)):
-            rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps)[:8])
+            rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps, self._progress())[:8])
             raise TrainingError(
                 f"step {self.result.steps + 1}: loss {sum(means)}, gradient norm {norm} on training rows {rows} … — "
                 "the update was not applied; lower --learning-rate, or use --precision fp32"

@@ -1,4 +1,4 @@
-"""What the tests share: where the real data is."""
+"""What the tests share: where the real data is, and a function that runs a command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["command"]
 
 
 @pytest.fixture

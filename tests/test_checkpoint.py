@@ -25,14 +25,14 @@ from filbert.checkpoint import (
     load_base,
     load_model,
     load_pretrained,
-    read_weights,
     save_model,
-    sha256,
     write_json,
 )
+from filbert.checksum import sha256
 from filbert.convert import convert
 from filbert.engine import load
 from filbert.errors import ModelError
+from filbert.hugging_face import read_weights
 
 TEXTS = ["good", "a badly film", "not a good film not bad", "", "xyz good", "bad " * 40]
 INFO = {"max_length": 64, "name": "films"}

@@ -16,65 +16,28 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from command import Run
 from rich.console import Console
 from small import VOCAB, encoder, needs_minilm
 
 from filbert import console, fit
-from filbert.checkpoint import _hugging_face_config, to_hugging_face
 from filbert.cli import COMMANDS, app
 from filbert.cli.options import Json, merges, reading
 from filbert.cli.parts import name_of
 from filbert.console import Screen, bars, cells, fitted, safe, table
 from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError
+from filbert.hugging_face import hugging_face_config, to_hugging_face
 from filbert.train import Interrupted
 
 ROOT = Path(__file__).parent.parent
 TRAIN = ["--base", "tiny", "--epochs", "1", "--device", "cpu", "--precision", "fp32"]
 WORDS = {"neg": ("bad", "dull", "poor"), "pos": ("good", "fine", "great")}
-
-
-@dataclass
-class Ran:
-    """What one command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one object on stdout."""
-        assert len(self.out.splitlines()) == 1, self.out
-        value: dict[str, Any] = json.loads(self.out)
-        return value
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Return a function that runs a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def go(*words: object, stdin: bytes = b"") -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            app([str(word) for word in words])
-        said = capsys.readouterr()
-        return Ran(int(end.value.code or 0), said.out, said.err)
-
-    return go
 
 
 def write_texts(path: Path, count: int = 60, *, header: str = "text,label", encoding: str = "utf-8") -> Path:
@@ -522,7 +485,7 @@ def write_old_checkpoint(folder: Path) -> None:
     net = encoder()
     tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(net.state_dict()).items()}
     torch.save(tensors, folder / "pytorch_model.bin")  # noqa: TID251
-    (folder / "config.json").write_text(json.dumps(_hugging_face_config(net.config, "BertModel")), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(hugging_face_config(net.config, "BertModel")), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
 
 

@@ -17,10 +17,10 @@ from small import VOCAB
 from torch import Tensor
 
 import filbert
-from filbert.bases import check_folder
 from filbert.checkpoint import WHOLE, load_base
 from filbert.convert import convert
 from filbert.errors import ConfigError, ModelError
+from filbert.folders import check_folder
 from filbert.tensorflow import read_folder
 from filbert.text.tokenizer import Tokenizer
 

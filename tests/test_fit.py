@@ -429,3 +429,20 @@ def test_T18_an_adapted_run_is_taken_up_in_either_stage(tmp_path, stage):
     again = run(tmp_path / "again", adapt=[])
     weights = [load_file(done.folder / "model.safetensors") for done in (whole, again)]
     assert same_weights(*weights)
+
+
+def test_T21_an_adaptation_to_other_texts_is_not_taken_up(tmp_path):
+    class Stop(Silent):
+        def say(self, text: str) -> None:
+            if text.startswith("measuring on held-out"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", adapt=[], watch=Stop())
+    more = tmp_path / "more.txt"
+    more.write_text("a film\n\nand a story\n")
+    with pytest.raises(ConfigError, match="unlabelled"):
+        run(tmp_path / "run", adapt=[more])
+    with pytest.raises(ConfigError, match="seed: 0 → 1"):
+        run(tmp_path / "run", adapt=[], config=CONFIG.with_options(seed=1))
+    assert run(tmp_path / "run", adapt=[]).report["adaptation"]["tokens"] > 0

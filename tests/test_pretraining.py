@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from safetensors.torch import load_file
 from small import same_weights
 
 from filbert import train
-from filbert.bases import check_folder
 from filbert.checkpoint import load_base, load_pretrained
 from filbert.cloze import fill, follows
 from filbert.config import PretrainConfig
 from filbert.data.corpus import open_corpus
 from filbert.errors import ConfigError
-from filbert.pretrain import CorpusFeed, Start, pretrain
+from filbert.folders import check_folder
+from filbert.pretrain import Start, pretrain
+from filbert.pretrain_job import CorpusFeed
 from filbert.train import Interrupted
 
 CONFIG = PretrainConfig(
@@ -110,6 +112,46 @@ class Stop:
             self.after -= 1
             if self.after == 0:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Break(Stop):
+    """A watcher that breaks off when a line is said."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(0)
+        self.line = line
+
+    def say(self, text: str) -> None:
+        if text.startswith(self.line):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("line", ["learning a vocabulary", "wiki.txt: ", "model saved", "measuring on held-out"])
+def test_T18_broken_off_outside_of_training(whole, tmp_path, line):
+    source = corpus(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, source, watch=Break(line))
+    run(tmp_path, source)
+    assert same_weights(weights(tmp_path), weights(whole))
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_deadline_ends_the_run_and_does_not_multiply_the_validations(tmp_path):
+    config = CONFIG.with_options(minutes=1 / 20)
+    report = run(tmp_path, corpus(tmp_path), replace(config, epochs=None)).report
+    assert 2 < report["training"]["seconds"] < 8
+    assert "deadline" in report["training"]["stopped"]
+    assert report["training"]["config"]["epochs"] is None
+    assert 15 < len([row for row in logged(tmp_path) if "validation" in row]) <= 21
+
+
+@pytest.mark.parametrize("changes", [{"vocabulary_size": 130}, {"position": "sinusoidal"}, {"size": "mini"}])
+def test_T21_another_start_is_refused(tmp_path, changes):
+    source = corpus(tmp_path)
+    with pytest.raises(Interrupted):
+        run(tmp_path, source, watch=Stop(3))
+    with pytest.raises(ConfigError, match="start: "):
+        pretrain([source], tmp_path / "out", start=replace(START, **changes), config=CONFIG)
 
 
 @pytest.mark.parametrize("step", [1, 7, 12])
@@ -231,6 +273,8 @@ def test_two_processes_follow_the_curve_of_one(whole, tmp_path):
     assert ran.returncode == 0, ran.stderr[-2000:]
     one, two = ([row for row in logged(folder) if "mlm_loss" in row] for folder in (whole, tmp_path))
     assert len(one) == len(two)
+    assert two[0]["gradient_norm"] == pytest.approx(one[0]["gradient_norm"], rel=1e-3)  # summed, not averaged twice
+    assert two[0]["mlm_loss"] == pytest.approx(one[0]["mlm_loss"], abs=1e-4)
     for a, b in zip(one, two, strict=True):
         assert b["mlm_loss"] == pytest.approx(a["mlm_loss"], abs=0.02)
         assert b["nsp_loss"] == pytest.approx(a["nsp_loss"], abs=0.02)

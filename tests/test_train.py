@@ -226,7 +226,8 @@ def test_masters_keep_heads_in_fp32_and_take_gradients():
     assert {p.dtype for p in (*job.model.pooler.parameters(), *job.model.classifier.parameters())} == {torch.float32}
     for p in job.model.parameters():
         p.grad = torch.ones_like(p)
-    masters.take_gradients(0.25)
+    masters.collect()
+    masters.scale_gradients(0.25)
     assert all(
         (weight.grad == 0.25).all() and weight.grad.dtype == torch.float32 for weight in masters.weights.values()
     )

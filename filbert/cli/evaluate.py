@@ -108,7 +108,7 @@ def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[st
 def _show_scores(screen: Screen, measured: Mapping[str, Any], split: str) -> None:
     """Print the overall scores and one line per class."""
     from filbert.evaluate import summary_rows
-    from filbert.report_words import value_of, with_interval
+    from filbert.report.words import value_of, with_interval
 
     rows = summary_rows({"scores": {"test": measured}})
     rows[0] = (f"{split}{',' * (split != 'all')} {measured['n']:,} texts", "")
@@ -124,7 +124,8 @@ def _show_scores(screen: Screen, measured: Mapping[str, Any], split: str) -> Non
 
 
 def report(
-    model: Annotated[Path, typer.Argument(help="Run folder that `filbert fit` wrote.")], as_json: Json = False
+    model: Annotated[Path, typer.Argument(help="Run folder that `filbert fit` or `pretrain` wrote.")],
+    as_json: Json = False,
 ) -> None:
     """Write report.html and README.md of a finished run again."""
     from filbert.report import write_report

@@ -21,7 +21,8 @@ def fit(
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the model [runs/NAME].")] = None,
     base: Annotated[
-        str | None, typer.Option(help="Model to start from: minilm, a folder, a hub id, or tiny … large (random).")
+        str | None,
+        typer.Option(help="Model to start from: minilm, filbert-mini, a folder, a hub id, or tiny … large (random)."),
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Let the base read the training texts first.")] = False,
     unlabelled: Annotated[
@@ -130,7 +131,7 @@ def _fit(
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     """Print the scores beside the baseline's, what was cut, and what can be done next."""
     from filbert.evaluate import summary_lines
-    from filbert.report_words import CHOSEN_ON, difference_of, main_split, truncation_line, verdict
+    from filbert.report.words import CHOSEN_ON, difference_of, main_split, truncation_line, verdict
 
     split = main_split(report)
     difference = difference_of(report, split)
@@ -159,7 +160,7 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
 
 def _fit_facts(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what --json prints of a run; all of it is in report.json."""
-    from filbert.report_words import difference_of, main_split
+    from filbert.report.words import difference_of, main_split
 
     split = main_split(report)
     known = ("accuracy", "macro_f1", "mcc", "auc", "ece", "n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,13 +74,8 @@ def read_options(
     )
 
 
-OPTIONS = inspect.signature(read_options, eval_str=True).parameters  # once, as it takes 0.3 ms of every start
-
-
 def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the options of `read_options` in place of its parameter `read`.
-
-    Typer and docs/make_commands.py see the options, the command sees one ReadOptions.
 
     >>> @reading(labelled=False)
     ... def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
@@ -90,22 +85,36 @@ def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     >>> count("texts.csv", delimiter="comma")
     ,
     """
-    added = {name: option for name, option in OPTIONS.items() if labelled or name not in LABELLED}
+    return spliced("read", read_options, without=() if labelled else LABELLED)
+
+
+def spliced(name: str, maker: Callable[..., Any], *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Return a decorator that puts the options of `maker` in place of a command's parameter `name`.
+
+    Typer and docs/make_commands.py see the options, the command sees the one value that `maker` makes of them.
+    """
+    added = {key: option for key, option in _parameters(maker).items() if key not in without}
 
     def dressed(command: Command) -> Command:
         @functools.wraps(command)
         def run(*args: Any, **options: Any) -> None:
-            read = read_options(**{name: options.pop(name) for name in added if name in options})
-            command(*args, read=read, **options)
+            made = maker(**{key: options.pop(key) for key in added if key in options})
+            command(*args, **{name: made}, **options)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
-            parameters += added.values() if parameter.name == "read" else [parameter]
+            parameters += added.values() if parameter.name == name else [parameter]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer and the docs read it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return dressed
+
+
+@functools.cache
+def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function; once for each, as it takes 0.3 ms of every start."""
+    return inspect.signature(maker, eval_str=True).parameters
 
 
 def merges(given: Iterable[str]) -> dict[str, str]:

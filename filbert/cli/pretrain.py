@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.options import Device, Json, Overwrite, Precision
+from filbert.cli.options import Device, Json, Overwrite, Precision, spliced
 from filbert.cli.parts import command_line, pasted, print_json
 from filbert.config import PretrainConfig
 from filbert.console import Screen, fitted, span_of_time, table
@@ -20,6 +20,7 @@ from filbert.errors import ConfigError, shown
 if TYPE_CHECKING:
     from filbert.pretrain import Start
 
+VOCABULARY = {"vocab.txt", "tokenizer.json", "tokenizer_config.json"}
 SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9}
 
 Corpora = Annotated[
@@ -29,22 +30,54 @@ Corpora = Annotated[
     ),
 ]
 Cased = Annotated[bool, typer.Option("--cased", help="Keep capitals and accents apart [lower-cased].")]
-Epochs = Annotated[float | None, typer.Option(help="Passes over the corpora [1; more where they are small].")]
-Tokens = Annotated[str | None, typer.Option(help="Tokens to train on, instead: 500k, 100M, 1.5B.")]
-Minutes = Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")]
-Weights = Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate [by the model's width].")]
-Optimizer = Annotated[str | None, typer.Option(help="adamw or muon [adamw].")]
-BatchTokens = Annotated[int | None, typer.Option(help="Tokens per step [16384].")]
-Length = Annotated[int | None, typer.Option(help="Longest text in tokens; the last tenth of the run reads 512 [128].")]
-MaskRate = Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")]
-WholeWords = Annotated[
-    bool, typer.Option("--whole-words", help="Mask all pieces of a word together; Chinese by jieba.")
-]
-NoNext = Annotated[bool, typer.Option("--no-next", help="Leave out next sentence prediction.")]
-Seed = Annotated[int | None, typer.Option(help="Fixes initialisation, order and masks [0].")]
+
+
+def training_options(
+    *,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the corpora [1; more where they are small].")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option(help="Tokens to train on, instead: 500k, 100M, 1.5B.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
+    weights: Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [adamw].")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Tokens per step [16384].")] = None,
+    length: Annotated[int | None, typer.Option(help="Longest text in tokens; the last tenth reads 512 [128].")] = None,
+    mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")] = None,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Mask all pieces of a word together; Chinese by jieba.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Fixes initialisation, order and masks [0].")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Write the model in bf16: half the size.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Licence of the texts, for the model card.")] = None,
+    precision: Precision = "auto",
+) -> dict[str, Any]:
+    """Return the options of training that were given, by name.
+
+    >>> training_options(tokens="1M", precision="fp32")
+    {'tokens': '1M', 'precision': 'fp32'}
+    """
+    told = {
+        "epochs": epochs,
+        "tokens": tokens,
+        "minutes": minutes,
+        "weights": weights,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "batch_tokens": batch_tokens,
+        "length": length,
+        "mask_rate": mask_rate,
+        "whole_words": whole_words or None,
+        "seed": seed,
+        "half": half or None,
+        "licence": licence,
+        "precision": None if precision == "auto" else precision,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in the folder, or refuse.")]
-Licence = Annotated[str | None, typer.Option(help="Licence of the texts, for the model card.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")]
 
 
@@ -60,7 +93,10 @@ def vocab(
     """Learn a WordPiece vocabulary from raw text."""
     if size < 100:
         raise ConfigError(f"--size is {size} — give at least 100; 16,000 suits a corpus in two languages")
-    if (out / "tokenizer.json").exists() and not overwrite:
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if out.exists() and (not out.is_dir() or there - VOCABULARY):
+        raise ConfigError(f"{out} holds other files than a vocabulary — give another folder with -o")
+    if there and not overwrite:
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
         from filbert.pretrain import Paragraphs
@@ -89,6 +125,7 @@ def vocab(
         print_json(facts)
 
 
+@spliced("training", training_options)
 def pretrain(
     corpora: Annotated[
         list[str] | None, typer.Argument(help="Text files, folders or archives.", metavar="CORPUS")
@@ -100,21 +137,9 @@ def pretrain(
     vocab_size: Annotated[int | None, typer.Option(help="Word pieces to learn [16000].")] = None,
     cased: Cased = False,
     position: Annotated[str | None, typer.Option(help="learned or sinusoidal [learned].")] = None,
-    epochs: Epochs = None,
-    tokens: Tokens = None,
-    minutes: Minutes = None,
-    weights: Weights = None,
-    learning_rate: Rate = None,
-    optimizer: Optimizer = None,
-    batch_tokens: BatchTokens = None,
-    length: Length = None,
-    mask_rate: MaskRate = None,
-    whole_words: WholeWords = False,
-    no_next: NoNext = False,
-    seed: Seed = None,
-    licence: Licence = None,
+    training: dict[str, Any],
+    no_next: Annotated[bool, typer.Option("--no-next", help="Leave out next sentence prediction.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; those given here win.")] = None,
-    precision: Precision = "auto",
     device: Device = None,
     resume: Resume = False,
     tensorboard: Board = False,
@@ -122,7 +147,7 @@ def pretrain(
     as_json: Json = False,
 ) -> None:
     """Pre-train a BERT from nothing: masked language modelling and next sentence prediction."""
-    told: dict[str, Any] = {
+    shape = {
         "corpora": corpora,
         "out": out and str(out),
         "size": size,
@@ -130,22 +155,9 @@ def pretrain(
         "vocab_size": vocab_size,
         "cased": cased or None,
         "position": position,
-        "epochs": epochs,
-        "tokens": tokens,
-        "minutes": minutes,
-        "weights": weights,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "batch_tokens": batch_tokens,
-        "length": length,
-        "mask_rate": mask_rate,
-        "whole_words": whole_words or None,
         "next_sentence": False if no_next else None,
-        "seed": seed,
-        "licence": licence,
-        "precision": None if precision == "auto" else precision,
     }
-    settings = {**_recipe(recipe), **{key: value for key, value in told.items() if value is not None}}
+    settings = {**_recipe(recipe), **{key: value for key, value in shape.items() if value is not None}, **training}
     from filbert.pretrain import Start
 
     start = Start(
@@ -158,25 +170,14 @@ def pretrain(
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
 
 
+@spliced("training", training_options)
 def adapt(
-    base: Annotated[str, typer.Argument(help="Base model to go on from: minilm, a folder or a hub id.")],
+    base: Annotated[str, typer.Argument(help="Base model to go on from: minilm, filbert-mini, a folder or a hub id.")],
     corpora: Corpora,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapted base model.")],
-    epochs: Epochs = None,
-    tokens: Tokens = None,
-    minutes: Minutes = None,
-    weights: Weights = None,
-    learning_rate: Rate = None,
-    optimizer: Optimizer = None,
-    batch_tokens: BatchTokens = None,
-    length: Length = None,
-    mask_rate: MaskRate = None,
-    whole_words: WholeWords = False,
+    training: dict[str, Any],
     next_sentence: Annotated[bool, typer.Option("--next", help="Next sentence prediction, too.")] = False,
-    seed: Seed = None,
-    licence: Licence = None,
-    precision: Precision = "auto",
     device: Device = None,
     resume: Resume = False,
     tensorboard: Board = False,
@@ -184,28 +185,24 @@ def adapt(
     as_json: Json = False,
 ) -> None:
     """Let a base model read the texts of a field (medical, legal, your own) before it is fine-tuned."""
-    settings: dict[str, Any] = {
-        "corpora": corpora,
-        "out": str(out),
-        "epochs": epochs,
-        "tokens": tokens,
-        "minutes": minutes,
-        "weights": weights,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "batch_tokens": batch_tokens,
-        "length": length,
-        "mask_rate": mask_rate,
-        "whole_words": whole_words,
-        "next_sentence": next_sentence,
-        "seed": seed,
-        "licence": licence,
-        "precision": precision,
-    }
+    settings = {"corpora": corpora, "out": str(out), "next_sentence": next_sentence, **training}
     from filbert.pretrain import Start
 
     start = Start(base=base)
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
+
+
+RECIPE: dict[str, tuple[type, ...]] = {  # what a recipe may say, and how
+    **dict.fromkeys(("size", "out", "vocab", "position", "optimizer", "precision", "licence"), (str,)),
+    **dict.fromkeys(("vocab_size", "batch_tokens", "tokens_per_batch", "length", "long_length", "seed"), (int,)),
+    **dict.fromkeys(("epochs", "minutes", "learning_rate", "mask_rate", "long_share", "dropout"), (int, float)),
+    **dict.fromkeys(("warmup", "decay", "layer_decay", "weight_decay", "clip", "patience"), (int, float)),
+    **dict.fromkeys(("cased", "whole_words", "next_sentence", "half"), (bool,)),
+    "corpora": (list, str),
+    "weights": (list, str),
+    "tokens": (str, int, float),
+}
+WORDS = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
 def _recipe(path: Path | None) -> dict[str, Any]:
@@ -220,11 +217,15 @@ def _recipe(path: Path | None) -> dict[str, Any]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
-    known = {field.name for field in fields(PretrainConfig)}
-    known |= {"corpora", "out", "size", "vocab", "vocab_size", "cased", "position", "weights", "licence"}
-    if unknown := sorted(set(told) - known):
-        raise ConfigError(f"{path} {unknown[0]} — is no option — known are {', '.join(sorted(known))}")
-    return told
+    for key, value in told.items():
+        if key not in RECIPE:
+            raise ConfigError(f"{path} {key} — is no option — known are {', '.join(sorted(RECIPE))}")
+        kinds = RECIPE[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join(WORDS[kind] for kind in kinds)
+            raise ConfigError(f"{path} {key} — is {shown(value)} — write {wanted}")
+    corpora = told.get("corpora")
+    return {**told, "corpora": [corpora]} if isinstance(corpora, str) else told
 
 
 def _run(
@@ -244,6 +245,8 @@ def _run(
     if not settings.get("corpora"):
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")
     out = Path(settings.get("out") or f"runs/{start.size}")
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with a stopped run, --overwrite forgets it — choose one")
     if resume and not unfinished(out):
         raise ConfigError(f"{out} holds no stopped run to go on with — leave out --resume to begin one")
     known = {field.name for field in fields(PretrainConfig)}
@@ -262,6 +265,7 @@ def _run(
                 overwrite=overwrite,
                 track=track,
                 licence=settings.get("licence"),
+                half=settings.get("half", False),
                 command=command_line(),
                 watch=screen,
             )
@@ -305,14 +309,14 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     screen.show("", *table(rows))
 
 
-def _count(text: str | int | None) -> int | None:
+def _count(text: str | float | None) -> int | None:
     """Read a number of tokens as people write it.
 
     >>> _count("100M"), _count("1.5b"), _count(500)
     (100000000, 1500000000, 500)
     """
-    if text is None or isinstance(text, int):
-        return text
+    if text is None or not isinstance(text, str):
+        return None if text is None else int(text)
     digits, factor = text.strip().replace(",", "").replace("_", ""), 1
     if digits and digits[-1].lower() in SUFFIXES:
         digits, factor = digits[:-1], SUFFIXES[digits[-1].lower()]

@@ -12,6 +12,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 SHORT = 0.1  # share of texts made shorter than need be, so that the model meets all lengths
 OTHER = 0.5  # share of second parts that come from another document
+BLOCK = 100_000  # texts planned before they become an array: a tuple takes eight times as much
 HELD_OUT_TOKENS = 200_000  # of a corpus at most, and a hundredth of it
 
 
@@ -40,10 +43,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """One source of the pool: where its sentences stand, which documents are kept apart, how often it is read."""
+    """One source of the pool: where its sentences and documents stand, which are kept apart, how often it is read."""
 
     sentences_S: Long
     documents_D: Long
+    known_D: Mask  # documents that an earlier corpus of the pool holds, too: left out
     held_out_D: Mask
     weight: float
 
@@ -55,10 +59,15 @@ class Pool:
         self._shards = shards
         sizes = [len(each.ids_T) for each in shards]
         self.offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-        self._corpora = [
-            Corpus(np.asarray(each.sentences_S) + offset, np.asarray(each.documents_D), _held_out(each), weight)
-            for each, offset, weight in zip(shards, self.offsets[:-1], weights or [1.0] * len(shards), strict=True)
-        ]
+        self._corpora = []
+        for each, known_D, weight in zip(shards, _known(shards), weights or [1.0] * len(shards), strict=True):
+            held_D = _held_out(each, ~known_D)
+            self._corpora.append(Corpus(each.sentences_S, each.documents_D, known_D, held_D, weight))
+
+    @property
+    def repeated(self) -> int:
+        """Documents left out because an earlier corpus holds them, too."""
+        return sum(int(each.known_D.sum()) for each in self._corpora)
 
     def take(self, places_N: Long) -> tuple[IntArray, Mask]:
         """Return the ids at places of the pool, and whether each begins a word."""
@@ -77,51 +86,79 @@ class Pool:
         """Tokens of a pass over the corpora, by their weights; or those held out."""
         total = 0.0
         for each in self._corpora:
-            lengths_D = np.diff(each.sentences_S[each.documents_D])
-            total += float(lengths_D[each.held_out_D == held_out].sum()) * (1.0 if held_out else each.weight)
+            used_D = (each.held_out_D == held_out) & ~each.known_D
+            total += float(_lengths(each)[used_D].sum()) * (1.0 if held_out else each.weight)
         return int(total)
 
     def plan(self, length: int, *, pairs: bool, seed: int, epoch: int, held_out: bool = False) -> Long:
         """Return the texts of an epoch, (N, 5), shuffled: the fields of Row. `length` counts [CLS] and [SEP]."""
-        rows: list[Row] = []
+        tables = [np.empty((0, 5), np.int64)]
         for number, corpus in enumerate(self._corpora):
             draw = random.Random(f"{seed} {epoch} {number} {length}")
             for documents in _passes(corpus, draw, held_out=held_out):
                 make = _pairs(corpus, documents, length - 3, draw) if pairs else _spans(corpus, documents, length - 2)
-                rows.extend(make)
-        table_N5 = np.array(rows, dtype=np.int64).reshape(-1, 5)
-        return table_N5[np.random.default_rng((seed, epoch, length)).permutation(len(table_N5))]
+                while some := list(islice(make, BLOCK)):
+                    table_N5 = np.array(some, dtype=np.int64)
+                    table_N5[:, :2] += self.offsets[number]
+                    table_N5[table_N5[:, 3] > 0, 2:4] += self.offsets[number]
+                    tables.append(table_N5)
+        whole_N5 = np.concatenate(tables)
+        return whole_N5[np.random.default_rng((seed, epoch, length)).permutation(len(whole_N5))]
 
 
-def _held_out(shards: Shards) -> Mask:
-    """Choose documents that are never trained on: a hundredth of the tokens, 200,000 at most, of two or more one."""
-    lengths_D = np.diff(np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)])
+def _lengths(of: Corpus | Shards) -> Long:
+    """Return the tokens of each document."""
+    return np.diff(np.asarray(of.sentences_S)[np.asarray(of.documents_D)])
+
+
+def _known(shards: Sequence[Shards]) -> Iterator[Mask]:
+    """Tell of each corpus' documents which an earlier corpus holds, too, by a 64-bit hash of their ids."""
+    seen = np.empty(0, np.uint64)
+    for each in shards:
+        count = len(each.documents_D) - 1
+        if len(shards) == 1:
+            yield np.zeros(count, np.bool_)
+            return
+        bounds = np.asarray(each.sentences_S)[np.asarray(each.documents_D)].tolist()
+        keys = (blake2b(each.ids_T[a:b].astype("<i4").tobytes(), digest_size=8).digest() for a, b in pairwise(bounds))
+        keys_D = np.frombuffer(b"".join(keys), "<u8")
+        yield np.isin(keys_D, seen)
+        seen = np.union1d(seen, keys_D)
+
+
+def _held_out(shards: Shards, usable_D: Mask) -> Mask:
+    """Choose documents that are never trained on: a hundredth of the tokens, 200,000 at most, the same every time.
+
+    Where every document is larger than that, the shortest one; a lone document is trained on.
+    """
+    lengths_D = _lengths(shards)
     order_D = np.random.default_rng(0).permutation(len(lengths_D))
-    limit = min(HELD_OUT_TOKENS, lengths_D.sum() / 100)
+    order_D = order_D[usable_D[order_D]]
     held_D = np.zeros(len(lengths_D), np.bool_)
-    held_D[order_D[np.cumsum(lengths_D[order_D]) <= limit]] = True
-    if len(held_D) > 1:
-        held_D[order_D[0]] = True  # a small corpus still needs something to measure on
+    limit = min(HELD_OUT_TOKENS, lengths_D[order_D].sum() / 100)
+    fitting_D = order_D[lengths_D[order_D] <= limit]
+    held_D[fitting_D[np.cumsum(lengths_D[fitting_D]) <= limit]] = True
+    if not held_D.any() and len(order_D) > 1:
+        held_D[order_D[lengths_D[order_D].argmin()]] = True
     return held_D
 
 
-def _passes(corpus: Corpus, draw: random.Random, *, held_out: bool) -> Iterator[list[int]]:
+def _passes(corpus: Corpus, draw: random.Random, *, held_out: bool) -> Iterator[IntArray]:
     """Yield the documents of each pass an epoch makes: weight 2.5 is two passes and a half of the documents."""
-    kept: list[int] = np.flatnonzero(corpus.held_out_D == held_out).tolist()
+    kept_D = np.flatnonzero((corpus.held_out_D == held_out) & ~corpus.known_D).astype(np.int32)
     weight = 1.0 if held_out else corpus.weight
     for _ in range(int(weight)):
-        yield kept
+        yield kept_D
     if rest := weight - int(weight):
-        yield sorted(draw.sample(kept, round(rest * len(kept))))
+        yield kept_D[sorted(draw.sample(range(len(kept_D)), round(rest * len(kept_D))))]
 
 
-def _spans(corpus: Corpus, documents: list[int], room: int) -> Iterator[Row]:
+def _spans(corpus: Corpus, documents: IntArray, room: int) -> Iterator[Row]:
     """Neighbouring sentences of one document, as many as fit; a sentence that does not fit is cut."""
-    starts, bounds = corpus.sentences_S.tolist(), corpus.documents_D.tolist()
     for document in documents:
-        begin = end = starts[bounds[document]]
-        for sentence in range(bounds[document], bounds[document + 1]):
-            after = starts[sentence + 1]
+        starts = _starts(corpus, document)
+        begin = end = starts[0]
+        for after in starts[1:]:
             if after - begin > room and end > begin:
                 yield Row(begin, end, 0, 0, 0)
                 begin = end
@@ -133,11 +170,18 @@ def _spans(corpus: Corpus, documents: list[int], room: int) -> Iterator[Row]:
             yield Row(begin, end, 0, 0, 0)
 
 
-def _pairs(corpus: Corpus, documents: list[int], room: int, draw: random.Random) -> Iterator[Row]:
+def _starts(corpus: Corpus, document: int | np.int32) -> list[int]:
+    """Return where each sentence of a document begins, and where the last one ends."""
+    bounds: list[int] = corpus.documents_D[document : document + 2].tolist()
+    starts: list[int] = corpus.sentences_S[bounds[0] : bounds[1] + 1].tolist()
+    return starts
+
+
+def _pairs(corpus: Corpus, documents: IntArray, room: int, draw: random.Random) -> Iterator[Row]:
     """Two spans each: neighbours in a document or, half of the time, the second one from another document."""
-    starts, bounds = corpus.sentences_S.tolist(), corpus.documents_D.tolist()
-    for document in documents:
-        first, end = bounds[document], bounds[document + 1]
+    for number, document in enumerate(documents):
+        starts, first = _starts(corpus, document), 0
+        end = len(starts) - 1
         while first < end:
             target = draw.randint(2, room) if draw.random() < SHORT else room
             last = first + 1
@@ -146,11 +190,10 @@ def _pairs(corpus: Corpus, documents: list[int], room: int, draw: random.Random)
             middle = draw.randint(first + 1, max(first + 1, last - 1))
             a, follows = (starts[first], starts[middle]), middle < last
             if len(documents) > 1 and (not follows or draw.random() < OTHER):
-                wanted = max(1, target - (a[1] - a[0]))
-                other = document
-                while other == document:
-                    other = documents[int(draw.random() * len(documents))]
-                b = _some(starts, bounds[other], bounds[other + 1], wanted, draw)
+                other = number
+                while other == number:
+                    other = int(draw.random() * len(documents))
+                b = _some(_starts(corpus, documents[other]), max(1, target - (a[1] - a[0])), draw)
                 yield Row(*_fitted(a, b, room, draw), 1)
                 first = middle  # what the other document's sentences replaced is used again
             elif follows:
@@ -161,9 +204,10 @@ def _pairs(corpus: Corpus, documents: list[int], room: int, draw: random.Random)
                 first = last
 
 
-def _some(starts: list[int], first: int, last: int, wanted: int, draw: random.Random) -> tuple[int, int]:
-    """Return `wanted` tokens or a little more, from a random one of the sentences first … last - 1 on."""
-    sentence = draw.randint(first, last - 1)
+def _some(starts: list[int], wanted: int, draw: random.Random) -> tuple[int, int]:
+    """Return `wanted` tokens or a little more of a document, from a random sentence on."""
+    last = len(starts) - 1
+    sentence = draw.randint(0, last - 1)
     begin, sentence = starts[sentence], sentence + 1
     while sentence < last and starts[sentence] - begin < wanted:
         sentence += 1

@@ -1,7 +1,7 @@
 """BERT, top to bottom (Devlin et al. 2018): embeddings, L × (self-attention, feed-forward), post-norm.
 
 The encoder sees packed tokens only — texts end to end, no padding — and `Spans` keeps attention inside each text.
-What is not here: heads (tasks/), how attention is made fast (attention.py), Hugging Face names (checkpoint.py).
+What is not here: heads (tasks/), how attention is made fast (attention.py), Hugging Face names (hugging_face.py).
 
 Shapes: T tokens in the batch, B texts, D hidden width, F feed-forward width.
 """

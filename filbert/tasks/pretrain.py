@@ -191,7 +191,8 @@ def vocabulary_loss(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_
     return _VocabularyLoss.apply(token_MD, table_VD, bias_V, targets_M)  # type: ignore[no-any-return, no-untyped-call]
 
 
-ROWS = 256  # masked tokens at a time: with 16,000 tokens their logits take 8 MB in bf16
+ROWS = 256  # masked tokens at a time: with 16,000 tokens their logits take 8 MB in bf16, a part of the cache
+ROWS_CUDA = 8192  # enough to keep a GPU busy; 500 MB of logits in fp32
 
 
 class _VocabularyLoss(torch.autograd.Function):
@@ -202,8 +203,9 @@ class _VocabularyLoss(torch.autograd.Function):
         grad_token_MD = torch.empty_like(token_MD)
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32)
         grad_bias_V = torch.zeros_like(bias_V, dtype=torch.float32)
-        for begin in range(0, len(token_MD), ROWS):
-            rows = slice(begin, begin + ROWS)
+        size = ROWS_CUDA if token_MD.is_cuda else ROWS
+        for begin in range(0, len(token_MD), size):
+            rows = slice(begin, begin + size)
             logits_RV = F.linear(token_MD[rows], table_VD, bias_V)
             log_p_RV = F.log_softmax(logits_RV, dim=-1, dtype=torch.float32)
             target_R1 = targets_M[rows, None]

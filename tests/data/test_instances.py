@@ -110,3 +110,27 @@ def test_a_sentence_longer_than_the_text_is_cut_and_nothing_lost():
 def test_a_lone_document_makes_texts_without_a_second_part_where_none_follows():
     rows = Pool([shards([[7]])]).plan(32, pairs=True, seed=0, epoch=0)
     assert rows.tolist() == [[0, 7, 0, 0, 0]]
+
+
+def test_a_document_of_two_corpora_is_read_in_the_first_only():
+    one = corpus(seed=1)
+    both = shards([[5, 5]] * 2)
+    both.ids_T[:] = np.arange(1000, 1020)  # two documents no other has
+    again = SimpleNamespace(
+        ids_T=np.concatenate((one.ids_T, both.ids_T)),
+        begins_T=np.ones(len(one.ids_T) + 20),
+        sentences_S=np.concatenate((one.sentences_S, one.sentences_S[-1] + both.sentences_S[1:])),
+        documents_D=np.concatenate((one.documents_D, one.documents_D[-1] + both.documents_D[1:])),
+    )
+    pool = Pool([one, again])
+    assert pool.repeated == 300
+    whole = np.concatenate([pool.plan(64, pairs=False, seed=0, epoch=0, held_out=held) for held in (False, True)])
+    assert (whole[:, 1] - whole[:, 0]).sum() == len(one.ids_T) + 20
+    ids = [tuple(pool.take(np.arange(row[0], row[1]))[0]) for row in whole]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_of_few_large_documents_the_shortest_is_held_out(count):
+    source = shards([[30] * (40 - n) for n in range(count)])
+    assert held(source) == {count - 1}

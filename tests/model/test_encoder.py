@@ -10,9 +10,9 @@ from small import encoder, padded, rows, shape, spread
 from transformers import BertConfig, BertModel
 
 from filbert.batching import pack
-from filbert.checkpoint import from_hugging_face, to_hugging_face
 from filbert.config import EncoderConfig
-from filbert.errors import ConfigError, ModelError
+from filbert.errors import ConfigError
+from filbert.hugging_face import from_hugging_face
 from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, sinusoids
 from filbert.model.forward import tensors_of
@@ -76,32 +76,6 @@ def test_segments_count():
     with torch.no_grad():
         expected = theirs(ids[None].long(), token_type_ids=segments[None].long()).last_hidden_state[0]
         assert (ours(ids, positions, segments, spans) - expected).abs().max() <= 1e-5
-
-
-def test_names_go_there_and_back():
-    ours = encoder()
-    theirs = to_hugging_face(ours.state_dict())
-    assert theirs.keys() == their_bert(shape()).state_dict().keys()
-    back = from_hugging_face(theirs, shape())
-    assert all(torch.equal(back[name], tensor) for name, tensor in ours.state_dict().items())
-
-
-def test_old_names_and_prefixes_are_understood():
-    theirs = to_hugging_face(encoder().state_dict())
-    old = {
-        "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
-        for name, t in theirs.items()
-    }
-    assert all(torch.equal(t, encoder().state_dict()[name]) for name, t in from_hugging_face(old, shape()).items())
-
-
-def test_missing_and_misshapen_tensors_are_named():
-    theirs = to_hugging_face(encoder().state_dict())
-    with pytest.raises(ModelError, match=r"embeddings\.token\.weight.*\(11, 8\).*\(12, 8\)"):
-        from_hugging_face(theirs, EncoderConfig(12, layers=2, hidden=8, heads=2, intermediate=32, max_positions=64))
-    del theirs["encoder.layer.1.attention.self.key.bias"]
-    with pytest.raises(ModelError, match=r"encoder\.layer\.1\.attention\.self\.key\.bias"):
-        from_hugging_face(theirs, shape())
 
 
 @torch.no_grad()

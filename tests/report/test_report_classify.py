@@ -1,4 +1,4 @@
-"""The page and the model card: complete, inert whatever the labels and texts hold, and free of the network."""
+"""The report of a classifier: whole, inert whatever the labels and texts hold, and free of the network."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsed import EVIL, Page
 
 from filbert.errors import ModelError
 from filbert.evaluate import length_profile
 from filbert.metrics import paired_difference, reliability, score, softmax
 from filbert.report import read_log, write_report
-from filbert.report_charts import ticks
 
 SECTIONS = [
     "summary",
@@ -31,32 +30,6 @@ SECTIONS = [
     "training",
     "reproduce",
 ]
-EVIL = "<script>alert(1)</script>"
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, text, and whether all elements are closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def ids(self, tag: str) -> list[str]:
-        return [found["id"] or "" for name, found in self.elements if name == tag and "id" in found]
 
 
 def full_report(labels: list[str], n: int = 200) -> dict[str, Any]:
@@ -224,10 +197,3 @@ def test_a_folder_without_a_report_is_refused(tmp_path: Path, text: str | None) 
     with pytest.raises(ModelError, match=r"report\.json .* — "):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.85, 0.94), (3, 3), (0, 1e-4), (-2, 7), (12, 25_000)])
-def test_ticks_cover_the_range_with_few_round_numbers(low: float, high: float) -> None:
-    found = ticks(low, high)
-    assert found[0] <= low <= high <= found[-1]
-    assert 2 <= len(found) <= 8

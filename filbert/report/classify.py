@@ -2,7 +2,7 @@
 
     header · summary · confusion · classes · mistakes · calibration · lengths · curves · data · training · reproduce
 
-The frame is report_page.py's; the run behind the scores is in report_facts.py. No numbers are computed here.
+The frame is page.py's; the run behind the scores is in facts.py. No numbers are computed here.
 
 Shapes: C classes.
 """
@@ -13,11 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_charts import interval_bar, whiskers
-from filbert.report_facts import FACT_SECTIONS
-from filbert.report_html import Html, table, tag
-from filbert.report_page import Log, Report, Section, header
-from filbert.report_words import (
+from filbert.report.charts import interval_bar, whiskers
+from filbert.report.facts import FACT_SECTIONS
+from filbert.report.html import Html, table, tag
+from filbert.report.page import Log, Report, Section, header
+from filbert.report.words import (
     CHOSEN_ON,
     METRICS,
     MORE_METRICS,

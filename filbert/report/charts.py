@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_html import Html, tag
+from filbert.report.html import Html, tag
 
 WIDTH, HEIGHT, WIDE = 460, 200, 720
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 28  # room for the axis labels

@@ -1,7 +1,7 @@
 """The frame of a report's page: one HTML file that reads top to bottom, from the answer to how to make it again.
 
 A section whose part of report.json is missing is left out, and the links at the top list what is there. What the
-sections say is in report_classify.py and report_pretrain.py. No scripts, no network: the content-security policy
+sections say is in classify.py and pretrain.py. No scripts, no network: the content-security policy
 allows the one style sheet by its hash and nothing else.
 """
 
@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from filbert.report_html import Html, plain, tag
+from filbert.report.html import Html, plain, tag
 
 Report = Mapping[str, Any]
 Log = Sequence[Mapping[str, Any]]
 Section = tuple[str, str, Callable[[Report, Log], Html | None]]  # id, heading, what builds it
 
 
-def page(report: Report, log: Log, top: Html, sections: Sequence[Section]) -> str:
+def whole_page(report: Report, log: Log, top: Html, sections: Sequence[Section]) -> str:
     """Return the whole page for a report and its training log: the top, then each section that has something to say.
 
-    >>> page({}, [], header("pre-training", {}, []), [])[:15]
+    >>> whole_page({}, [], header("pre-training", {}, []), [])[:15]
     '<!doctype html>'
     """
-    sheet = files("filbert").joinpath("report.css").read_text("utf-8")
+    sheet = files("filbert.report").joinpath("report.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = f"{report.get('name') or 'model'} — Filbert report"

@@ -122,14 +122,23 @@ def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
     return value if value == "—" else f"{value} ({interval_of(found, percent)})"
 
 
-def by_chance(key: str, vocabulary: int) -> str:
+def chance_of_pairs(report: Mapping[str, Any]) -> float:
+    """Return what always giving one answer would score in next sentence prediction: a half, or more.
+
+    >>> chance_of_pairs({"scores": {"nsp_accuracy": {"value": 0.9, "chance": 0.62}}})
+    0.62
+    """
+    return float((report["scores"].get("nsp_accuracy") or {}).get("chance") or 0.5)
+
+
+def by_chance(key: str, vocabulary: int, pairs: float = 0.5) -> str:
     """Return what a pre-training metric is without any learning, for a vocabulary of so many tokens.
 
-    >>> by_chance("nsp_accuracy", 16_000), by_chance("mlm_perplexity", 16_000)
-    ('50 %', '16,000')
+    >>> by_chance("nsp_accuracy", 16_000, 0.54), by_chance("mlm_perplexity", 16_000)
+    ('54 %', '16,000')
     """
     if key == "nsp_accuracy":
-        return "50 %"
+        return f"{100 * pairs:.0f} %"
     if key == "mlm_accuracy":
         return f"{100 / vocabulary:.2g} %, a few percent for always the most frequent token" if vocabulary else "—"
     return f"{vocabulary:,}" if vocabulary else "—"

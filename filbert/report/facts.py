@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_charts import curves, length_bars, reliability_bars, smooth
-from filbert.report_html import Html, table, tag
-from filbert.report_page import Log, Report, Section
-from filbert.report_words import duration, share_of, truncation_line
+from filbert.report.charts import curves, length_bars, reliability_bars, smooth
+from filbert.report.html import Html, table, tag
+from filbert.report.page import Log, Report, Section
+from filbert.report.words import duration, share_of, truncation_line
 
 
 def _calibration(report: Report, log: Log) -> Html | None:

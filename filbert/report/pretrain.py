@@ -2,7 +2,7 @@
 
     header · summary · scores · curves · data · training · reproduce · next
 
-The frame is report_page.py's; settings and how to repeat the run are report_facts.py's. Curves go over the tokens seen,
+The frame is page.py's; settings and how to repeat the run are facts.py's. Curves go over the tokens seen,
 which a step holds about equally many of. No numbers are computed here.
 """
 
@@ -12,16 +12,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_charts import curves, interval_bar, smooth
-from filbert.report_facts import fact_list, in_words, legend_of, model_and_training, panels, repeat_it, series
-from filbert.report_facts import validations as held_out_lines
-from filbert.report_html import Html, plain, table, tag
-from filbert.report_page import Log, Report, Section, header
-from filbert.report_words import (
+from filbert.report.charts import curves, interval_bar, smooth
+from filbert.report.facts import fact_list, in_words, legend_of, model_and_training, panels, repeat_it, series
+from filbert.report.facts import validations as held_out_lines
+from filbert.report.html import Html, plain, table, tag
+from filbert.report.page import Log, Report, Section, header
+from filbert.report.words import (
     EXPLAINED,
     PRETRAINING_METRICS,
     amount,
     by_chance,
+    chance_of_pairs,
     duration,
     interval_of,
     share_of,
@@ -134,15 +135,17 @@ def what_it_is(report: Report) -> str:
 
 
 def warning(report: Report) -> str:
-    """Say so where next sentence prediction is not measurably better than a coin, else nothing.
+    """Say so where next sentence prediction is not measurably better than always one answer, else nothing.
 
     >>> warning({"scores": {"nsp_accuracy": {"value": 0.505, "low": 0.49, "high": 0.52}}})
     'Next sentence prediction has not been learned: 50.5 % (49.0–52.0), and chance is 50 %.'
     """
     found = report["scores"].get("nsp_accuracy")
-    if not found or found.get("value") is None or found["low"] > 0.5:
+    chance = chance_of_pairs(report)
+    if not found or found.get("value") is None or found["low"] > chance:
         return ""
-    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is 50 %."
+    by_luck = by_chance("nsp_accuracy", 0, chance)
+    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is {by_luck}."
 
 
 def _big(name: str, value: str, below: str) -> Html:
@@ -151,10 +154,11 @@ def _big(name: str, value: str, below: str) -> Html:
 
 def _scores(report: Report, log: Log) -> Html:
     scores, vocabulary = report["scores"], (report.get("model") or {}).get("vocabulary") or 0
+    pairs = chance_of_pairs(report)
     cards = []
     for key, name, percent in PRETRAINING_METRICS:
         if scores.get(key):
-            chance = {"mlm_accuracy": 1 / vocabulary if vocabulary else None, "nsp_accuracy": 0.5}.get(key)
+            chance = {"mlm_accuracy": 1 / vocabulary if vocabulary else None, "nsp_accuracy": pairs}.get(key)
             cards.append(
                 tag(
                     "div",
@@ -163,7 +167,7 @@ def _scores(report: Report, log: Log) -> Html:
                     tag("p", interval_of(scores[key], percent), class_="interval"),
                     interval_bar(scores[key], 0, chance) if percent else None,
                     tag("p", EXPLAINED[key], class_="beside"),
-                    tag("p", f"By chance: {by_chance(key, vocabulary)}.", class_="beside"),
+                    tag("p", f"By chance: {by_chance(key, vocabulary, pairs)}.", class_="beside"),
                     class_="card",
                 )
             )
@@ -200,7 +204,8 @@ def _curves(report: Report, log: Log) -> Html | None:
 
     losses, held_out, rate = line(log, "loss"), line(checks, "loss"), line(log, "learning_rate")
     mlm, nsp = line(checks, "mlm_accuracy"), line(checks, "nsp_accuracy")
-    chance = [(nsp[0][0], 0.5), (nsp[-1][0], 0.5)] if nsp else []
+    luck = chance_of_pairs(report)
+    chance = [(nsp[0][0], luck), (nsp[-1][0], luck)] if nsp else []
     dashed = ("mark", f"lowest held-out loss, step {best:,}: kept" if best else "")
     pairs = "masked tokens and sentence pairs together" if nsp else "of masked tokens"
     said = f"{in_words('Training loss', losses)}; {in_words('held-out loss', held_out)}"
@@ -213,7 +218,7 @@ def _curves(report: Report, log: Log) -> Html | None:
         (
             "NSP accuracy, held out",
             curves([("chance", chance), ("model", nsp)], in_words("NSP accuracy", nsp), mark=mark) if nsp else None,
-            legend_of(("chance", "chance, 50 %")),
+            legend_of(("chance", f"chance, {by_chance('nsp_accuracy', 0, luck)}")),
         ),
         ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
     )

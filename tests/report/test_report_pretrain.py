@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import EVIL, Page
+from browsed import EVIL, Page
 
 from filbert.errors import ModelError
 from filbert.report import read_report, write_report

@@ -2,7 +2,7 @@
 
 `tag` builds elements and escapes every child that is not already Html; only `tag` and `join` make Html. Characters that
 a reader cannot see, or that change what is seen (control, bidirectional, zero-width, lone surrogates), are shown as
-their code point. No templates, no layout (report_page.py), no scripts at all.
+their code point. No templates, no layout (page.py), no scripts at all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A run folder in, its report out: report.html and README.md, and nothing else changed.
 
 A pure function of report.json, filbert.json and train.jsonl: run it again, or on a moved folder, and the same bytes
-come out. The task in report.json says which page and card: report_classify.py and report_card.py, or report_pretrain.py
-and report_card_pretrain.py. No numbers are computed here (metrics.py, evaluate.py).
+come out. The task in report.json says which page and card: classify.py and card_classify.py, or pretrain.py and
+card_pretrain.py. No numbers are computed here (metrics.py, evaluate.py), and nothing heavy is imported: words.py serves
+the command line as well.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filbert import report_card, report_card_pretrain, report_classify, report_pretrain
 from filbert.errors import ModelError
-from filbert.report_html import Html
-from filbert.report_page import Log, Report, Section, page
+from filbert.report import card_classify, card_pretrain, classify, pretrain
+from filbert.report.html import Html
+from filbert.report.page import Log, Report, Section, whole_page
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,8 @@ class Kind:
 
 
 KINDS = {  # by task
-    "classify": Kind(
-        report_classify.lacks,
-        report_classify.heading,
-        report_classify.SECTIONS,
-        lambda report, log: report_card.card(report),
-    ),
-    "pretrain": Kind(
-        report_pretrain.lacks, report_pretrain.heading, report_pretrain.SECTIONS, report_card_pretrain.card
-    ),
+    "classify": Kind(classify.lacks, classify.heading, classify.SECTIONS, card_classify.card),
+    "pretrain": Kind(pretrain.lacks, pretrain.heading, pretrain.SECTIONS, card_pretrain.card),
 }
 
 
@@ -54,7 +48,7 @@ def write_report(folder: Path) -> None:
     report = read_report(folder)
     log = read_log(folder / "train.jsonl")
     kind = KINDS[report["task"]]
-    _replace(folder / "report.html", page(report, log, kind.heading(report), kind.sections))
+    _replace(folder / "report.html", whole_page(report, log, kind.heading(report), kind.sections))
     _replace(folder / "README.md", kind.card(report, log))
 
 

@@ -10,11 +10,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_card import code, escaped, front, made
-from filbert.report_facts import series, validations
-from filbert.report_page import Log, Report
-from filbert.report_pretrain import corpus_rows, measured_on, next_commands, tokens_of_a_step, warning, what_it_is
-from filbert.report_words import EXPLAINED, PRETRAINING_METRICS, amount, by_chance, duration, with_interval
+from filbert.report.card import code, escaped, front, made, table
+from filbert.report.facts import series, validations
+from filbert.report.page import Log, Report
+from filbert.report.pretrain import corpus_rows, measured_on, next_commands, tokens_of_a_step, warning, what_it_is
+from filbert.report.words import (
+    EXPLAINED,
+    PRETRAINING_METRICS,
+    amount,
+    by_chance,
+    chance_of_pairs,
+    duration,
+    with_interval,
+)
 
 CURVE_ROWS = 10
 
@@ -50,18 +58,18 @@ def _scores(report: Report) -> str:
     for key, name, percent in PRETRAINING_METRICS:
         if report["scores"].get(key):
             shown = with_interval(report["scores"][key], percent)
-            rows.append((name, shown, by_chance(key, vocabulary), EXPLAINED[key]))
+            rows.append((name, shown, by_chance(key, vocabulary, chance_of_pairs(report)), EXPLAINED[key]))
     notes = f"In brackets: 95 % intervals. {measured_on(report)} {warning(report)}".rstrip()
-    return "\n".join(["## Scores", "", *_table(rows, (1,)), "", notes])
+    return "\n".join(["## Scores", "", *table(rows, (1,)), "", notes])
 
 
 def _data(report: Report) -> str:
     data = report.get("data") or {}
     rows = [[escaped(cell) for cell in row] for row in corpus_rows(report)]
-    table = [*_table(rows, range(1, 7)), ""] if rows else []
+    counted = [*table(rows, range(1, 7)), ""] if rows else []
     asked = "**to be filled in before the model is shared: name each corpus and its terms**"
     licence = escaped(data["licence"]) if data.get("licence") else asked
-    return "\n".join(["## Data", "", *table, f"Licence of the data: {licence}"])
+    return "\n".join(["## Data", "", *counted, f"Licence of the data: {licence}"])
 
 
 def _curve(report: Report, log: Log) -> str:
@@ -83,15 +91,7 @@ def _curve(report: Report, log: Log) -> str:
         )
         before = step
     note = "Loss in nats; the training loss is the mean since the line above. Curves: `report.html` in this folder."
-    return "\n".join(["## How the loss fell", "", *_table(rows, range(3)), "", note])
-
-
-def _table(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
-    """Return Markdown's lines for a table, the header first, the columns in `right` set to the right."""
-    if not rows:
-        return []
-    rule = ["---:" if i in right else "---" for i in range(len(rows[0]))]
-    return ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
+    return "\n".join(["## How the loss fell", "", *table(rows, range(3)), "", note])
 
 
 def _use(report: Report, name: str) -> str:

@@ -1,38 +1,34 @@
 """The model card of a text classifier: README.md beside the weights, as the Hugging Face hub shows it.
 
-What the model is, how it was made, how good it is beside the baseline, what it was trained on, what it does not read,
-how to use it, and what it is not for. The front matter, the escaping and how it was made serve the card of a
-pre-trained model, too (report_card_pretrain.py). Text from the data (labels, names) is escaped: Markdown may hold HTML.
+What the model is, how good it is beside the baseline, what it was trained on, what it does not read, how to use it, and
+what it is not for. Escaping, front matter and how it was made are card.py's. No numbers are computed here.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report_html import plain
-from filbert.report_words import (
+from filbert.report.card import code, escaped, front, made, table
+from filbert.report.page import Log, Report
+from filbert.report.words import (
     CHOSEN_ON,
     MORE_METRICS,
     against_baseline,
-    duration,
     main_split,
     truncation_line,
     with_interval,
 )
 
-Report = Mapping[str, Any]
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 LABELS_SHOWN = 50
 
 
-def card(report: Report) -> str:
+def card(report: Report, log: Log) -> str:
     """Return the model card in Markdown.
 
-    >>> card({"task": "classify", "name": "mood", "labels": ["a"], "scores": {"test": {"n": 1}}}).splitlines()[6]
+    >>> card({"task": "classify", "name": "mood", "labels": ["a"], "scores": {"test": {"n": 1}}}, []).splitlines()[6]
     '# mood'
     """
     name = report.get("name") or "model"
@@ -48,36 +44,13 @@ def card(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def escaped(text: object) -> str:
-    r"""Return text that Markdown shows as it is: no markup, no HTML, no table cell or line of its own.
-
-    >>> print(escaped("<script>|*x*"))
-    &lt;script&gt;\|\*x\*
-    """
-    marked = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", plain(str(text)))
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def front(report: Report, kind: str) -> str:
-    """Return the YAML that the hub reads: `kind` is its name for what the model does.
-
-    >>> front({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
-    'base_model: "google-bert/bert-base-chinese"'
-    """
-    base = (report.get("model") or {}).get("base") or ""
-    lines = ["library_name: transformers", f"pipeline_tag: {kind}", "tags: [filbert, bert]"]
-    if HUB_ID.fullmatch(base):
-        lines.append(f"base_model: {json.dumps(base)}")
-    return "\n".join(["---", *lines, "---"])
-
-
 def _what(report: Report) -> str:
     model, labels, split = report.get("model") or {}, report["labels"], main_split(report)
-    made = f", fine-tuned from {escaped(model['base'])}" if model.get("base") else ""
+    start = f", fine-tuned from {escaped(model['base'])}" if model.get("base") else ""
     shown = ", ".join(escaped(label) for label in labels[:LABELS_SHOWN])
     more = f" and {len(labels) - LABELS_SHOWN:,} more" if len(labels) > LABELS_SHOWN else ""
     accuracy = report["scores"][split].get("accuracy")
-    lines = [f"A BERT text classifier with {len(labels):,} classes{made}, made with Filbert."]
+    lines = [f"A BERT text classifier with {len(labels):,} classes{start}, made with Filbert."]
     if accuracy:
         lines.append(
             f"On {report['scores'][split]['n']:,} {split} texts it is right on {with_interval(accuracy, True)}."
@@ -94,18 +67,18 @@ def _scores(report: Report) -> str:
         for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
             if scores.get(split):
                 columns.append((f"{split}, {who}", scores[split]))
-    rows = [["", *(name for name, _ in columns)], ["---", *("---:" for _ in columns)]]
+    rows: list[Sequence[str]] = [("", *(name for name, _ in columns))]
     for key, name, percent in MORE_METRICS:
         if any(key in each for _, each in columns):
-            rows.append([name, *(with_interval(each.get(key), percent) for _, each in columns)])
-    rows.append(["texts", *(f"{each['n']:,}" for _, each in columns)])
+            rows.append((name, *(with_interval(each.get(key), percent) for _, each in columns)))
+    rows.append(("texts", *(f"{each['n']:,}" for _, each in columns)))
     notes = ["In brackets: 95 % intervals over texts."]
     if report["scores"].get("validation"):
         notes.append(CHOSEN_ON)
     baseline_name = (report.get("baseline") or {}).get("name")
     if baseline_name:
         notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same texts.")
-    lines = ["## Scores", "", *("| " + " | ".join(row) + " |" for row in rows), "", " ".join(notes)]
+    lines = ["## Scores", "", *table(rows, range(1, len(rows[0]))), "", " ".join(notes)]
     return "\n".join([*lines, "", "Class by class, confusions and mistakes: `report.html` in this folder."])
 
 
@@ -184,33 +157,3 @@ def _limits(report: Report) -> str:
         "- It repeats what is in its training labels, their mistakes and prejudices included.",
     ]
     return "\n".join(["## Limits", "", *lines])
-
-
-def made(report: Report) -> str:
-    """Return the section on how the model was made: command, seed, steps, time, versions; nothing without any.
-
-    >>> made({"training": {"steps": 1200}}).splitlines()[-1]
-    '1,200 steps.'
-    """
-    training, versions = report.get("training") or {}, report.get("versions") or {}
-    lines: Sequence[str] = []
-    if training.get("command"):
-        lines = ["```sh", code(training["command"]), "```", ""]
-    seed = training.get("seed", (training.get("config") or {}).get("seed"))
-    facts = [f"seed {seed}"] if seed is not None else []
-    facts += [f"{training['steps']:,} steps"] if training.get("steps") else []
-    facts += [duration(training["seconds"])] if training.get("seconds") is not None else []
-    facts += [f"on {escaped(training['device'])}"] if training.get("device") else []
-    facts += [f"{escaped(name)} {escaped(version)}" for name, version in versions.items()]
-    if not lines and not facts:
-        return ""
-    return "\n".join(["## How it was made", "", *lines, ", ".join(facts) + "." if facts else ""]).rstrip()
-
-
-def code(text: object) -> str:
-    """Return text that cannot leave a code block: one line, no backticks.
-
-    >>> code("a```b")
-    "a'''b"
-    """
-    return plain(str(text)).replace("`", "'")
