@@ -126,7 +126,7 @@ def pretrain(
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
     device = own_device(best_device(device))
     weights = list(weights or [1.0] * len(corpora))
-    _check(corpora, weights, config, track=track)
+    _check(corpora, weights, start, config, track=track)
     with joined(device) as crew:
         token = crew.total([random.random() if crew.leads else 0.0])[0]  # tells this start from an earlier one
         settings = _Settings(start, config, weights, device, crew)
@@ -196,7 +196,9 @@ def _same_run(work: Path, settings: _Settings) -> None:
     write_json(work / RUN, settings.identity())
 
 
-def _check(corpora: Sequence[str | Path], weights: Sequence[float], config: PretrainConfig, *, track: bool) -> None:
+def _check(
+    corpora: Sequence[str | Path], weights: Sequence[float], start: Start, config: PretrainConfig, *, track: bool
+) -> None:
     """Refuse what could only fail after the corpora were read."""
     if not corpora:
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")
@@ -205,6 +207,8 @@ def _check(corpora: Sequence[str | Path], weights: Sequence[float], config: Pret
     for weight in weights:
         if not 0 < weight < 1000:
             raise ConfigError(f"a weight is {weight} — give a number above 0: how often an epoch reads the corpus")
+    if start.base is not None and find_base(start.base).folder is None:
+        raise ConfigError(f"{start.base} is a random start — name a base model, or use `filbert pretrain`")
     if config.whole_words:
         word_starts("词")  # raises where jieba is not installed
     if track and find_spec("tensorboard") is None:
@@ -237,10 +241,9 @@ def _tokenizer(corpora: Sequence[str | Path], start: Start, work: Path, watch: W
     if start.vocabulary is not None:
         tokenizer = Tokenizer.from_folder(start.vocabulary)
     elif start.base is not None:
-        base = find_base(start.base)
-        if base.folder is None:
-            raise ConfigError(f"{start.base} is a random start — name a base model, or use `filbert pretrain`")
-        tokenizer = Tokenizer.from_folder(base.folder)
+        folder = find_base(start.base).folder
+        assert folder is not None  # checked at the start
+        tokenizer = Tokenizer.from_folder(folder)
     else:
         watch.say(f"learning a vocabulary of {start.vocabulary_size:,} word pieces")
         tokenizer = learn(Paragraphs(corpora), start.vocabulary_size, lowercase=start.lowercase, watch=watch)
