@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -253,7 +254,10 @@ run(folder, folder / "wiki.txt", CONFIG)
 """
 
 
-def two_processes(script: Path, folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+def two_processes(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    with socket.socket() as probe:  # a port that is free now
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
     return subprocess.run(
         [*command, "--master-port", str(port), str(script), str(folder)],
@@ -268,7 +272,7 @@ def test_two_processes_follow_the_curve_of_one(whole, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO.format(tests=str(Path(__file__).parent)))
     corpus(tmp_path)
-    ran = two_processes(script, tmp_path, 29517)
+    ran = two_processes(script, tmp_path)
     assert ran.returncode == 0, ran.stderr[-2000:]
     one, two = ([row for row in logged(folder) if "mlm_loss" in row] for folder in (whole, tmp_path))
     assert len(one) == len(two)
@@ -301,10 +305,10 @@ def test_T23_a_process_that_dies_ends_the_run_and_the_run_goes_on_later(whole, t
     corpus(tmp_path)
     script.write_text(DIES.format(tests=str(Path(__file__).parent)))
     began = time.monotonic()
-    assert two_processes(script, tmp_path, 29518).returncode != 0
+    assert two_processes(script, tmp_path).returncode != 0
     assert time.monotonic() - began < 60
     script.write_text(TWO.format(tests=str(Path(__file__).parent)))
-    ran = two_processes(script, tmp_path, 29519)
+    ran = two_processes(script, tmp_path)
     assert ran.returncode == 0, ran.stderr[-2000:]
     first, second = weights(whole), weights(tmp_path)
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 0.05
