@@ -439,13 +439,7 @@ def _model_facts(run: _Run, used: Plan) -> dict[str, Any]:
 def _training_facts(run: _Run, trained: Trained, used: Plan, *, config: TrainConfig, command: str) -> dict[str, Any]:
     device = run.device
     return {
-        "seconds": round(trained.seconds, 1),
-        "steps": trained.steps,
-        "epochs": round(trained.epochs, 3),
-        "tokens": trained.tokens,
-        "tokens_per_second": round(trained.tokens_per_second, 1),
-        "best_step": trained.best_step,
-        "stopped": trained.stopped,
+        **trained.facts(),
         "precision": "bf16" if working_dtype(config.precision, device) == torch.bfloat16 else "fp32",
         "device": device,
         "seed": config.seed,

@@ -329,6 +329,8 @@ class _Run:
         if not feed.tokens or not feed.pool.tokens(held_out=True):
             todo = "give at least two: a blank line, or a file of its own, ends a document"
             raise ConfigError(f"the corpora hold one document, and one is held out to measure on — {todo}")
+        if feed.pool.repeated:
+            watch.say(f"{feed.pool.repeated:,} documents stand in an earlier corpus, too: read there only")
         return cls(model, tokenizer, feed, shards, settings, config, watch)
 
     def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
@@ -396,6 +398,7 @@ class _Run:
                     for shards, weight in zip(self.shards, self.settings.weights, strict=True)
                 ],
                 "held_out_tokens": self.feed.pool.tokens(held_out=True),
+                "repeated_documents": self.feed.pool.repeated,
             },
             "model": {
                 "base": start.base or start.size,
@@ -408,13 +411,7 @@ class _Run:
                 "parameters": sum(p.numel() for p in self.model.parameters()),
             },
             "training": {
-                "seconds": round(trained.seconds, 1),
-                "steps": trained.steps,
-                "epochs": round(trained.epochs, 3),
-                "tokens": trained.tokens,
-                "tokens_per_second": round(trained.tokens_per_second, 1),
-                "best_step": trained.best_step,
-                "stopped": trained.stopped,
+                **trained.facts(),
                 "precision": "bf16" if working_dtype(self.config.precision, device) == torch.bfloat16 else "fp32",
                 "device": device,
                 "processes": self.settings.crew.size,

@@ -104,6 +104,18 @@ class Trained:
         """Real tokens trained on per second, validation included in the time."""
         return self.tokens / max(self.seconds, 1e-9)
 
+    def facts(self) -> dict[str, Any]:
+        """Return what report.json says of the run."""
+        return {
+            "seconds": round(self.seconds, 1),
+            "steps": self.steps,
+            "epochs": round(self.epochs, 3),
+            "tokens": self.tokens,
+            "tokens_per_second": round(self.tokens_per_second, 1),
+            "best_step": self.best_step,
+            "stopped": self.stopped,
+        }
+
 
 @dataclass
 class Loop:
