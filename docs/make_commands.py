@@ -55,7 +55,8 @@ Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves
 A stopped run is taken up again by the same command (without `--overwrite`).
 
 With `--adapt` the base reads the training texts first, as masked language modelling, and those of every `--unlabelled`
-source: the largest published gain for a small set (Sun et al. 2019). Of `--minutes` two fifths go there.
+source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test splits are left
+out wherever they stand. Of `--minutes` two fifths go there.
 """,
     "predict": """\
 A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class,

@@ -116,8 +116,8 @@ def fit(
 
     An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
     `adapt` the base first reads the training texts, and the unlabelled ones of the given sources, as masked language
-    modelling (Sun et al. 2019); the validation and test splits are left out, the sources are read as they are. Raises
-    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    modelling (Sun et al. 2019); texts of the validation and test splits are left out of all of them. Raises DataError,
+    ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
@@ -204,7 +204,16 @@ def _adapted(
         if config.minutes is not None:
             settings = replace(settings, minutes=config.minutes * ADAPTING)
         watch.say("adapting the base to the texts")
-        pretrain([texts, *unlabelled], folder, start=start, config=settings, device=device, watch=watch)
+        held_out = [example.text for example in (*splits.validation, *splits.test)]
+        pretrain(
+            [texts, *unlabelled],
+            folder,
+            start=start,
+            config=settings,
+            leave_out=held_out,
+            device=device,
+            watch=watch,
+        )
     told = read_json(folder / "report.json")
     facts = {key: told["training"][key] for key in ("seconds", "tokens", "epochs")}
     facts |= {"scores": told["scores"], "corpora": told["data"]["corpora"]}

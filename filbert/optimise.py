@@ -33,7 +33,7 @@ class Masters:
 
     def forget_gradients(self) -> None:
         """Begin a step: no gradients yet."""
-        for weight in self.weights.values():
+        for weight in (*self.weights.values(), *self.working.values()):
             weight.grad = None
 
     def collect(self) -> None:

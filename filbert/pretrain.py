@@ -27,7 +27,7 @@ from filbert.checkpoint import load_pretrained, save_pretrained, write_json
 from filbert.cloze import pseudo_perplexity
 from filbert.config import EncoderConfig, PretrainConfig
 from filbert.crew import Crew, joined, own_device
-from filbert.data.corpus import open_corpus
+from filbert.data.corpus import UNWANTED, Corpus, open_corpus
 from filbert.data.instances import Pool
 from filbert.data.shards import Shards, open_shards, write_shards
 from filbert.engine import best_device
@@ -109,6 +109,7 @@ def pretrain(
     start: Start | None = None,
     config: PretrainConfig | None = None,
     weights: Sequence[float] | None = None,
+    leave_out: Sequence[str] = (),
     device: str | None = None,
     overwrite: bool = False,
     track: bool = False,
@@ -119,8 +120,9 @@ def pretrain(
 ) -> Pretrained:
     """Pre-train on corpora and leave a run folder at `out` that `fit --base`, and `transformers`, can start from.
 
-    `weights` say how often an epoch reads each corpus; `half` writes the model in bf16; `licence` is that of the texts,
-    for the model card. A run that was stopped is taken up again by the same call. Raises DataError, ConfigError,
+    `weights` say how often an epoch reads each corpus; `leave_out` are texts not to be read wherever they stand, since
+    a model will be tested on them; `half` writes the model in bf16; `licence` is that of the texts, for the model card.
+    A run that was stopped is taken up again by the same call. Raises DataError, ConfigError,
     ModelError or TrainingError; nothing finished is replaced without `overwrite`.
     """
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
@@ -137,8 +139,9 @@ def pretrain(
             claim(out, overwrite=overwrite)
             work = out / "checkpoints"
             _same_run(work, settings)
-            tokenizer = _tokenizer(corpora, start, work, watch)
-            shards = _shards(corpora, tokenizer, config, work, watch)
+            sources = [open_corpus(path, leave_out=leave_out) for path in corpora]
+            tokenizer = _tokenizer(sources, start, work, watch)
+            shards = _shards(sources, tokenizer, config, work, watch)
             write_json(work / READY, {"corpora": len(corpora), "token": token})
             run = _Run.prepare(tokenizer, shards, settings, watch)
             trained, plan = run.train(out, track=track)
@@ -233,7 +236,7 @@ def _corpus_folder(work: Path, number: int) -> Path:
     return work / f"corpus-{number:03d}"
 
 
-def _tokenizer(corpora: Sequence[str | Path], start: Start, work: Path, watch: Watcher) -> Tokenizer:
+def _tokenizer(corpora: Sequence[Corpus], start: Start, work: Path, watch: Watcher) -> Tokenizer:
     """Return the vocabulary of the run, kept beside the shards so that every process and every resumption has it."""
     kept = work / "tokenizer"
     if (kept / "tokenizer.json").is_file():
@@ -258,8 +261,8 @@ def _tokenizer(corpora: Sequence[str | Path], start: Start, work: Path, watch: W
 class Paragraphs:
     """Everything the corpora hold, streamed, paragraph by paragraph, and again each time it is asked for."""
 
-    def __init__(self, corpora: Sequence[str | Path]) -> None:
-        self.corpora = [open_corpus(path) for path in corpora]
+    def __init__(self, corpora: Sequence[Corpus]) -> None:
+        self.corpora = corpora
 
     def __iter__(self) -> Iterator[str]:
         for corpus in self.corpora:
@@ -268,11 +271,10 @@ class Paragraphs:
 
 
 def _shards(
-    corpora: Sequence[str | Path], tokenizer: Tokenizer, config: PretrainConfig, work: Path, watch: Watcher
+    corpora: Sequence[Corpus], tokenizer: Tokenizer, config: PretrainConfig, work: Path, watch: Watcher
 ) -> list[Shards]:
     found = []
-    for number, path in enumerate(corpora):
-        corpus = open_corpus(path)
+    for number, corpus in enumerate(corpora):
         for line in corpus.found:
             watch.say(line)
         shards = write_shards(
@@ -288,6 +290,8 @@ def _shards(
             f"{corpus.name}: {facts['documents']:,} documents, {facts['sentences']:,} sentences, "
             f"{facts['tokens']:,} tokens; {facts['duplicates']:,} duplicates left out"
         )
+        if left_out := corpus.notes[UNWANTED]:
+            watch.say(f"{corpus.name}: {left_out:,} {UNWANTED}, which the model will be tested on")
         found.append(shards)
     return found
 

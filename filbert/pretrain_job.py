@@ -31,10 +31,12 @@ class CorpusFeed:
     config: PretrainConfig
     tokenizer: Tokenizer
     crew: Crew = field(default_factory=Crew)
+    budget: int = field(init=False)
     _plans: dict[tuple[int, int], tuple[Long, Long]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.masking = task.Masking.of(self.tokenizer, self.config.mask_rate, self.config.whole_words)
+        self.budget = self.config.tokens_per_batch
         _, ends_N = self._plan(self.config.length, 0)
         self.tokens = float(ends_N[-1]) if len(ends_N) else 0.0
         self.steps = max(1, round(self.tokens / self.config.batch_tokens))
@@ -73,7 +75,7 @@ class CorpusFeed:
             task.features(
                 self.pool, rows_N5[part], part.astype(np.int64), tokenizer=self.tokenizer, masking=self.masking, key=key
             )
-            for part in split_by_budget(numbers, lengths.tolist(), self.config.tokens_per_batch)
+            for part in split_by_budget(numbers, lengths.tolist(), self.budget)
         ]
 
     def _plan(self, length: int, epoch: int) -> tuple[Long, Long]:

@@ -46,6 +46,9 @@ MOST_VALIDATIONS = 20
 class Feed(Protocol):
     """Where the batches come from; a step's batches depend on its number alone, so that a resumed run sees the same."""
 
+    budget: int
+    """Tokens of a batch, at most; a longer text stands alone."""
+
     @property
     def steps(self) -> int:
         """Optimizer steps in an epoch."""
@@ -213,20 +216,18 @@ class Loop:
 
     def step(self) -> tuple[list[float], float]:
         """One optimizer step: the mean of each loss, and the norm of the gradient before it was clipped."""
-        batches = self.feed.batches(self.result.steps, self._progress())
+        progress = self._progress()
+        batches = self.feed.batches(self.result.steps, progress)
         counted = [self.job.units(batch) for batch in batches]
         mine = [float(sum(column)) for column in zip(*counted, strict=True)] or [0.0] * len(self.job.losses)
         *units, tokens = self.crew.total([*mine, float(sum(len(batch.ids_T) for batch in batches))])
         # the gradient of the first loss is divided by its units after it was summed up, the others' share before
         shares = torch.tensor([units[0] / max(count, 1) for count in units], device=self.device)
         self.job.model.train()
-        self.masters.forget_gradients()
-        sums = torch.zeros(len(units), device=self.device)
-        for batch in batches:
-            losses = self.job.loss(batch, tensors_of(batch, self.device)).reshape(-1)
-            (losses[0] if len(units) == 1 else (losses * shares).sum()).backward()  # type: ignore[no-untyped-call]
-            self.masters.collect()
-            sums += losses.detach()
+        while (sums := self._backward(batches, shares)) is None:
+            self.feed.budget //= 2
+            self.watch.say(f"out of memory: batches of {self.feed.budget:,} tokens from now on, the same step")
+            batches = self.feed.batches(self.result.steps, progress)
         self.result.tokens += int(tokens)
         self.masters.scale_gradients(1 / max(units[0], 1))
         if self.crew.size > 1:
@@ -234,7 +235,7 @@ class Loop:
         means = [float(value) / max(count, 1) for value, count in zip(sums.tolist(), units, strict=True)]
         norm = float(torch.nn.utils.clip_grad_norm_(list(self.masters.weights.values()), self.config.clip))
         if not (math.isfinite(sum(means)) and math.isfinite(norm)):
-            rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps, self._progress())[:8])
+            rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps, progress)[:8])
             raise TrainingError(
                 f"step {self.result.steps + 1}: loss {sum(means)}, gradient norm {norm} on training rows {rows} … — "
                 "the update was not applied; lower --learning-rate, or use --precision fp32"
@@ -245,6 +246,21 @@ class Loop:
         self.result.steps += 1
         self.result.epochs = self.result.steps / self.feed.steps
         return means, norm
+
+    def _backward(self, batches: Sequence[PackedBatch], shares: Tensor) -> Tensor | None:
+        """Sum up the losses, and their gradients in the masters; None where memory ran out and smaller batches help."""
+        self.masters.forget_gradients()
+        sums = torch.zeros_like(shares)
+        for batch in batches:
+            try:
+                losses = self.job.loss(batch, tensors_of(batch, self.device)).reshape(-1)
+                (losses[0] if len(shares) == 1 else (losses * shares).sum()).backward()  # type: ignore[no-untyped-call]
+            except (MemoryError, RuntimeError) as error:
+                _refuse_hopeless(error, batch, f"step {self.result.steps + 1}")
+                return None
+            self.masters.collect()
+            sums += losses.detach()
+        return sums
 
     def _figures(self, losses: Sequence[float], norm: float) -> dict[str, float]:
         speed = self.result.tokens_per_second
@@ -384,15 +400,35 @@ def measure_speed(job: Job, feed: Feed, config: RunConfig, device: str) -> float
     tokens, began, ended = 0, 0.0, time.monotonic() + PROBE_SECONDS
     for n in range(10_000):
         for batch in feed.batches(n * feed.steps, 1.0):  # the first batch of an epoch: drawn from all texts
-            job.loss(batch, tensors_of(batch, device)).sum().backward()  # type: ignore[no-untyped-call]
+            try:
+                job.loss(batch, tensors_of(batch, device)).sum().backward()  # type: ignore[no-untyped-call]
+            except (MemoryError, RuntimeError) as error:
+                _refuse_hopeless(error, batch, "measuring the speed")
+                feed.budget //= 2
+                break
             tokens += len(batch.ids_T) if began else 0
-        began = began or time.monotonic()  # the first batch warms up
-        if n and time.monotonic() > ended:
-            break
+        else:
+            if began and time.monotonic() > ended:
+                break
+            began = began or time.monotonic()  # the first batch warms up
     model.zero_grad()
     masters.to_fp32()
     torch.set_rng_state(state)
     return tokens / (time.monotonic() - began)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out, of the GPU or of the machine."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _refuse_hopeless(error: Exception, batch: PackedBatch, where: str) -> None:
+    """Raise what is no lack of memory, or one that smaller batches would not end."""
+    if not out_of_memory(error):
+        raise error
+    if len(batch.order_B) == 1:
+        what = f"{where}: out of memory on a single text of {len(batch.ids_T):,} tokens"
+        raise TrainingError(f"{what} — cut texts shorter, or choose a smaller model") from error
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:

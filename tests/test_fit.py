@@ -22,6 +22,7 @@ from filbert import fit as fit_module
 from filbert import plan as plan_module
 from filbert import train
 from filbert.config import TrainConfig
+from filbert.data.corpus import open_corpus
 from filbert.data.splits import Splits, make_splits
 from filbert.engine import load
 from filbert.errors import ConfigError, TrainingError
@@ -389,18 +390,20 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
     inner = fit_module.pretrain
 
     def spy(corpora, folder, **options):
-        read.extend(document for path in corpora for document in Path(path).read_text("utf-8").split("\n"))
+        sources = [open_corpus(path, leave_out=options["leave_out"]) for path in corpora]
+        read.extend(text for corpus in sources for document in corpus.documents() for text in document.paragraphs)
         return inner(corpora, folder, **options)
 
     monkeypatch.setattr(fit_module, "pretrain", spy)
     more = tmp_path / "more.txt"
-    more.write_text("\n\n".join(f"a film with the story number {n} and actor" for n in range(40)))
     parts = splits()
+    held_out = [example.text for example in (*parts.validation, *parts.test)]
+    more.write_text("\n\n".join([*(f"a film with the story number {n} and actor" for n in range(40)), *held_out]))
     done = run(tmp_path / "run", splits=parts, adapt=[more])
     everything = "\n".join(read)
     assert all(example.text in everything for example in parts.train)
     assert "story number 39" in everything
-    assert not any(example.text in everything for example in (*parts.validation, *parts.test))
+    assert not any(text in read for text in held_out)
     told = done.report["adaptation"]
     assert told["tokens"] > 0
     assert {each["corpus"] for each in told["corpora"]} == {"texts.jsonl", "more.txt"}

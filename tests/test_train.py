@@ -365,6 +365,54 @@ def test_T19_a_gradient_that_is_no_number_stops_the_run(tmp_path):
     assert same_weights(weights(run), before)
 
 
+class Cramped(Job):
+    """A machine with memory for so many tokens; gradients of half a batch are there when it runs out."""
+
+    room = 40
+
+    def loss(self, batch, tensors) -> Tensor:
+        loss = super().loss(batch, tensors)
+        if len(batch.ids_T) > self.room:
+            self.model.classifier.weight.grad = torch.ones_like(self.model.classifier.weight)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss
+
+
+def test_T20_out_of_memory_makes_smaller_batches_of_the_same_step(tmp_path):
+    config = CONFIG.with_options(batch_size=TEXTS, epochs=1, clip=1e9)
+    runs = [loop(tmp_path / "roomy", Job(dropout=0.0), config), loop(tmp_path / "tight", Cramped(dropout=0.0), config)]
+    for run in runs:
+        run.run()
+    assert runs[1].feed.budget <= Cramped.room < runs[0].feed.budget
+    assert runs[1].result.tokens == runs[0].result.tokens
+    for name, whole in runs[0].masters.weights.items():
+        torch.testing.assert_close(runs[1].masters.weights[name].grad, whole.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_T20_a_text_too_long_for_the_memory_is_an_error(tmp_path):
+    job = Cramped()
+    job.room = 6
+    with pytest.raises(TrainingError, match="step 1: out of memory on a single text of 7 tokens"):
+        loop(tmp_path, job).run()
+
+
+def test_T20_other_errors_are_no_lack_of_memory(tmp_path):
+    def hook(job: Job, loss: Tensor) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        loop(tmp_path, Job(hook)).run()
+    assert train.out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    assert train.out_of_memory(MemoryError())
+
+
+def test_T20_the_probe_of_speed_finds_the_batches_that_fit(monkeypatch):
+    monkeypatch.setattr(train, "PROBE_SECONDS", 0.05)
+    texts = TextFeed(FEATURES, None, TEXTS, 1000, 0)
+    assert measure_speed(Cramped(), texts, CONFIG, "cpu") > 0
+    assert texts.budget <= Cramped.room
+
+
 def scripted(scores: list[float]) -> Job:
     """A job whose validations give these scores, whatever the weights."""
     job = Job()

@@ -99,10 +99,11 @@ def vocab(
     if there and not overwrite:
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
+        from filbert.data.corpus import open_corpus
         from filbert.pretrain import Paragraphs
         from filbert.text.vocab import learn
 
-        texts = Paragraphs(corpora)
+        texts = Paragraphs([open_corpus(path) for path in corpora])
         for corpus in texts.corpora:
             for line in corpus.found:
                 screen.say(line, indent=2)

@@ -21,7 +21,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -48,6 +48,7 @@ RUN = 100  # lines of a document where nothing says where one ends
 SMALL = 1 << 20  # bytes of a text in a folder that is one document
 HELD = 1 << 26  # bytes of a member held in memory; a longer one is streamed, which scans the archive anew
 SAMPLE = 1 << 18  # bytes looked at
+UNWANTED = "documents with texts to leave out"
 
 PACKED: dict[str, Callable[[BinaryIO], object]] = {
     "gzip": gzip.open,
@@ -73,6 +74,20 @@ class Document:
     paragraphs: tuple[str, ...]
     place: Place
 
+    @property
+    def key(self) -> bytes:
+        """Return the 8 bytes that tell documents apart, however they are cut into lines."""
+        return text_key(" ".join(self.paragraphs))
+
+
+def text_key(text: str) -> bytes:
+    r"""Return a hash of a text of 8 bytes, in which all white space is alike.
+
+    >>> text_key("a  film\n") == text_key("a film")
+    True
+    """
+    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "replace"), digest_size=8).digest()
+
 
 Reader = Callable[[Ledger], Iterator[Document]]
 
@@ -85,8 +100,9 @@ class Corpus:
     'Gunpowder, also known as black powder, is a chemical explosive.'
     """
 
-    def __init__(self, path: Path, name: str, encoding: str | None) -> None:
+    def __init__(self, path: Path, name: str, encoding: str | None, leave_out: Iterable[str]) -> None:
         self.path, self.name, self._encoding = path, name, encoding
+        self._unwanted = frozenset(map(text_key, leave_out))
         self.read = 0  # documents of the last pass
         self.notes: Counter[str] = Counter()  # files and texts left out in it, by reason
         self.found: list[str] = []  # what the first file that holds text is
@@ -109,16 +125,17 @@ class Corpus:
                 self.notes["empty files"] += 1
                 continue
             for document in reader(ledger):
+                wanted = self._wanted(document) if self._unwanted else document
                 if not document.paragraphs:
                     self.notes["documents without text"] += 1
-                elif not ledger.quarantined:
+                elif wanted.paragraphs and not ledger.quarantined:
                     self.read += 1
-                    yield document
+                    yield wanted
         ledger.finish()
 
     def fingerprint(self) -> str:
         """Return a hash of the files' names, sizes, first and last 4 kB: quick, and the same wherever they lie."""
-        digest = hashlib.blake2b(repr(self._encoding).encode(), digest_size=16)
+        digest = hashlib.blake2b(repr(self._encoding).encode() + b"".join(sorted(self._unwanted)), digest_size=16)
         files: Iterable[tuple[str, Callable[[], BinaryIO]]] = [("", lambda: self.path.open("rb"))]
         for name, opener in folder_tree(self.path).walk() if self.path.is_dir() else files:
             with guarded(str(self.path / name)), opener() as stream:
@@ -128,6 +145,13 @@ class Corpus:
                     stream.seek(start)
                     digest.update(stream.read(4096))
         return digest.hexdigest()
+
+    def _wanted(self, document: Document) -> Document:
+        """Leave out the unwanted texts: the whole document, or those of its paragraphs."""
+        kept = tuple(text for text in document.paragraphs if text_key(text) not in self._unwanted)
+        kept = () if document.key in self._unwanted else kept
+        self.notes[UNWANTED] += kept != document.paragraphs
+        return replace(document, paragraphs=kept)
 
     def _blobs(self) -> Iterator[Blob]:
         return _blobs(self._tree, self.notes) if self._tree else iter([file_blob(self.path)])
@@ -156,9 +180,10 @@ class Corpus:
         return partial(_plain, LineTable(blob, encoding), longest)
 
 
-def open_corpus(path: str | Path, encoding: str | None = None) -> Corpus:
+def open_corpus(path: str | Path, encoding: str | None = None, *, leave_out: Iterable[str] = ()) -> Corpus:
     """Open a file, folder, archive or hub data set (`owner/name`) of texts and find out what it is.
 
+    `leave_out` are texts that are not to be read, as documents or paragraphs: those that a model will be tested on.
     Raises DataError where it cannot be read or holds no text, ConfigError where there is no such encoding.
     """
     ReadOptions(encoding=encoding)
@@ -169,7 +194,7 @@ def open_corpus(path: str | Path, encoding: str | None = None) -> Corpus:
         local, _ = download(str(path))
     elif not there:
         raise fatal(str(path), "file", "does not exist", "check the path")
-    return Corpus(local, str(path) if not there else local.resolve().name, encoding)
+    return Corpus(local, str(path) if not there else local.resolve().name, encoding, leave_out)
 
 
 def _tree(path: Path) -> Tree | None:

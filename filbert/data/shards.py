@@ -305,9 +305,8 @@ class _Writer:
         seen, chain = _Seen(), blake2b(digest_size=16)
         done, batch, size, duplicates = self._facts["read"], [], 0, 0
         for read, document in enumerate(corpus.documents(), 1):
-            key = blake2b(" ".join(" ".join(document.paragraphs).split()).encode("utf-8", "replace"), digest_size=8)
-            chain.update(key.digest())
-            new = seen.add(int.from_bytes(key.digest(), "little"))
+            chain.update(document.key)
+            new = seen.add(int.from_bytes(document.key, "little"))
             if read <= done:
                 self._again(read, done, chain.hexdigest())
                 continue

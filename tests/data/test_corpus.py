@@ -87,6 +87,15 @@ def test_blank_lines_between_documents(tmp_path):
     assert [document.paragraphs for document in opened.documents()] == PARTS  # and again
 
 
+def test_texts_to_leave_out(tmp_path):
+    path = write(tmp_path / "texts.txt", "Kept.\nTested on.\n\nTested  on,\nas a whole.\n\nKept, too.\n")
+    found = open_corpus(path, leave_out=["Tested on.", "Tested on, as a whole."])
+    assert [document.paragraphs for document in found.documents()] == [("Kept.",), ("Kept, too.",)]
+    assert found.read == 2
+    assert found.notes[corpus.UNWANTED] == 2
+    assert found.fingerprint() != open_corpus(path).fingerprint()
+
+
 def test_no_blank_line_several_sentences_a_line(tmp_path):
     path = write(tmp_path / "a.txt", "Dull. Long.\n好看。很好看。\nA title\n")
     assert parts(path) == [("Dull. Long.",), ("好看。很好看。",), ("A title",)]
