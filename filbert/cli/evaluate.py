@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.options import Device, Json, Model, Overwrite, Precision, reading
+from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, reading
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json
 from filbert.console import Screen, fitted, table
 from filbert.data.options import ReadOptions
@@ -30,7 +30,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="train, validation or test [test, or all there is].")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write the scores to, as JSON.")] = None,
     read: ReadOptions,
-    precision: Precision = "fp32",
+    precision: ScoringPrecision = "fp32",
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -19,6 +19,9 @@ from filbert.errors import ConfigError, shown
 
 Model = Annotated[Path, typer.Argument(help="Run folder that `filbert fit` wrote, or any BERT classifier folder.")]
 Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02) or auto.")]
+ScoringPrecision = Annotated[
+    str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02), int8 (fastest, within 0.05) or auto.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filbert.config import TrainConfig
+from filbert.config import SCORING
 from filbert.console import safe
 from filbert.data.options import ReadOptions
-from filbert.errors import DataError
+from filbert.errors import ConfigError, DataError, shown
 
 if TYPE_CHECKING:
     from filbert.engine import Engine
@@ -68,11 +68,12 @@ def _stamp(path: Path) -> int | None:
 
 
 def check_precision(precision: str) -> None:
-    """Raise a ConfigError for a precision there is not, before anything is read or loaded.
+    """Raise a ConfigError for a precision there is not to score in, before anything is read or loaded.
 
-    >>> check_precision("bf16")
+    >>> check_precision("int8")
     """
-    TrainConfig(precision=precision)
+    if precision not in SCORING:
+        raise ConfigError(f"precision is {shown(precision)} — choose one of {', '.join(SCORING)}")
 
 
 def engine_of(model: Path, device: str | None, precision: str) -> Engine:

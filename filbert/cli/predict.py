@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.options import Device, Json, Model, Overwrite, Precision, reading
+from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, reading
 from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, print_json
 from filbert.console import Screen, bars, cells, fitted, table
 from filbert.data.options import ReadOptions
@@ -34,7 +34,7 @@ def predict(
         str | None, typer.Option("--out", "-o", help=".csv, .tsv, .jsonl, .parquet or - [NAME.predictions.csv].")
     ] = None,
     read: ReadOptions,
-    precision: Precision = "fp32",
+    precision: ScoringPrecision = "fp32",
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -7,7 +7,7 @@ Shapes: B texts, D hidden width, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,19 @@ class Classifier(nn.Module):
         """[CLS] vectors → logits_BC: tanh pooler, dropout, one linear layer."""
         pooled_BD = torch.tanh(self.pooler(first_BD.float()))
         return self.classifier(self.dropout(pooled_BD))  # type: ignore[no-any-return]
+
+
+class Scorer(nn.Module):
+    """A classifier for inference, put together of an encoder of any kind and a head: `Classifier.head`."""
+
+    def __init__(self, encoder: nn.Module, head: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
+        """Packed ids → logits_BC in fp32."""
+        return self.head(self.encoder(ids_T, positions_T, segments_T, spans, first_only=True))
 
 
 def loss(logits_BC: Tensor, targets_B: Tensor) -> Tensor:

@@ -1,0 +1,279 @@
+"""Scoring speed beside the fastest int8 runtimes, same classifier, same texts, same process; accuracy beside speed.
+
+Rivals get what suits them: texts sorted by length, 16 to a batch, padded to the longest one of it, two threads.
+OpenVINO is quantised by NNCF with 300 training texts, ONNX Runtime dynamically and per channel, torchao per token.
+Ours is `filbert predict --precision int8`. Runs alternate; medians of real tokens/s; then one text alone at 8 and 128
+tokens. What a probability moved by, and the share of changed labels, is against the same weights in fp32.
+
+    bench/.venv/bin/python bench/predict_speed.py [imdb|sst2 …] [--texts 512] [--runs 5] [--only NAME…] [--write]
+
+The classifier is the one that `python bench/accuracy.py SET` left in bench/work/; where there is none it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accuracy import DATA, HERE, commit, measure
+from train_speed import peak
+
+from filbert import metrics
+from filbert.checkpoint import load_model
+from filbert.config import TrainConfig
+from filbert.data.splits import load_splits
+from filbert.engine import Engine, load
+from filbert.records import Example, Features, FloatArray
+
+RESULTS = HERE / "results" / "predict_speed.jsonl"
+SETS = {"imdb": "imdb/aclImdb_labeled.tar.xz", "sst2": "sst2"}
+BATCH, THREADS, CALIBRATION = 16, 2, 300
+ALONE = (8, 128)  # tokens of a text that is scored by itself
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+
+Arrays = dict[str, npt.NDArray[np.int64]]
+Run = Callable[[Arrays], FloatArray]  # a padded batch → logits
+
+
+def padded(rows: Sequence[Features]) -> Arrays:
+    longest = max(map(len, rows))
+    ids, mask = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row.ids, 1
+    return dict(zip(NAMES, (ids, mask, np.zeros_like(ids)), strict=True))
+
+
+class Rival:
+    """A runtime that takes padded batches; sorted by length before, put back in order after."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __call__(self, rows: Sequence[Features]) -> FloatArray:
+        """Return the logits of each text."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        parts = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+        logits = np.concatenate([self.run(padded([rows[i] for i in part])) for part in parts])
+        return logits[np.argsort(order)]
+
+
+class Ours:
+    """What `filbert predict` runs, after reading and tokenising."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __call__(self, rows: Sequence[Features]) -> FloatArray:
+        """Return the logits of each text, but for a number that all classes share."""
+        return np.log(self.engine._probabilities(rows))
+
+
+class Bare(torch.nn.Module):
+    """A model that takes tensors in the order of NAMES and gives logits, as exporters like it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the logits."""
+        return self.model(  # type: ignore[no-any-return]
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).logits
+
+
+def hugging_face(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()  # type: ignore[no-any-return]
+
+
+def eager(model: torch.nn.Module) -> Run:
+    @torch.inference_mode()
+    def run(batch: Arrays) -> FloatArray:
+        return model(**{name: torch.from_numpy(x) for name, x in batch.items()}).logits.double().numpy()  # type: ignore[no-any-return]
+
+    return run
+
+
+def torchao(folder: Path) -> Run:
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    model = hugging_face(folder, torch.float32)
+    quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    return eager(model)
+
+
+def openvino(folder: Path, calibration: Sequence[Features], *, int8: bool) -> Run:
+    import nncf
+    import openvino as ov
+
+    example = {name: torch.from_numpy(x) for name, x in padded(calibration[:2]).items()}
+    model = ov.convert_model(Bare(hugging_face(folder, torch.float32)), example_input=example)
+    if int8:
+        data = nncf.Dataset([padded([row]) for row in calibration])
+        model = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration))
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(THREADS)}
+    settings |= {} if int8 else {"INFERENCE_PRECISION_HINT": "bf16"}
+    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return lambda batch: np.array(request.infer(batch)[0], dtype=np.float64)
+
+
+def onnx_runtime(folder: Path, calibration: Sequence[Features], work: Path) -> Run:
+    import onnxruntime
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    plain, prepared, small = (work / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
+    axes = {name: {0: "texts", 1: "tokens"} for name in NAMES}
+    example = tuple(torch.from_numpy(x) for x in padded(calibration[:2]).values())
+    bare = Bare(hugging_face(folder, torch.float32))
+    torch.onnx.export(
+        bare, example, str(plain), input_names=list(NAMES), output_names=["logits"], dynamic_axes=axes, dynamo=False
+    )
+    quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+    quantize_dynamic(str(prepared), str(small), weight_type=QuantType.QInt8, per_channel=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(str(small), options, providers=["CPUExecutionProvider"])
+    wanted = {each.name for each in session.get_inputs()}
+    return lambda batch: session.run(None, {k: v for k, v in batch.items() if k in wanted})[0].astype(np.float64)  # type: ignore[no-any-return]
+
+
+def sides(folder: Path, calibration: Sequence[Features], work: Path) -> dict[str, Callable[[], Any]]:
+    """Return how each side is made; making one can take a minute."""
+    return {
+        "transformers, fp32": lambda: Rival(eager(hugging_face(folder, torch.float32))),
+        "transformers, bf16": lambda: Rival(eager(hugging_face(folder, torch.bfloat16))),
+        "onnxruntime, int8": lambda: Rival(onnx_runtime(folder, calibration, work)),
+        "torchao, int8": lambda: Rival(torchao(folder)),
+        "openvino, bf16": lambda: Rival(openvino(folder, calibration, int8=False)),
+        "openvino, int8": lambda: Rival(openvino(folder, calibration, int8=True)),
+        "filbert, fp32": lambda: Ours(load(folder, device="cpu")),
+        "filbert, bf16": lambda: Ours(load(folder, device="cpu", precision="bf16")),
+        "filbert, int8": lambda: Ours(load(folder, device="cpu", precision="int8")),
+    }
+
+
+def timed(side: Callable[[Sequence[Features]], FloatArray], rows: Sequence[Features], times: int = 1) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        side(rows)
+    return (time.perf_counter() - began) / times
+
+
+def agreement(logits: FloatArray, exact: FloatArray, true_N: npt.NDArray[np.int32]) -> dict[str, float]:
+    ours, theirs = metrics.softmax(logits), metrics.softmax(exact)
+    moved_N, label_N = np.abs(ours - theirs).max(axis=1), ours.argmax(axis=1)
+    return {
+        "accuracy": round(float((label_N == true_N).mean()), 5),
+        "moved_99": round(float(np.quantile(moved_N, 0.99)), 4),
+        "moved_most": round(float(moved_N.max()), 4),
+        "changed": round(float((label_N != theirs.argmax(axis=1)).mean()), 5),
+    }
+
+
+def drawn(examples: Sequence[Example], count: int) -> list[Example]:
+    """Draw that many at random, always the same ones."""
+    chosen = np.random.default_rng(0).permutation(len(examples))[:count]
+    return [examples[i] for i in chosen]
+
+
+def model_of(name: str) -> Path:
+    """Return the folder of a set's classifier, fitted now where it is not there."""
+    folder = HERE / "work" / f"{name}-minilm-seed0"
+    if not (folder / "report.json").is_file():
+        measure(name, TrainConfig(), "minilm")
+    return folder
+
+
+def compared(name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str, Any]:
+    """Run every side on the texts of one set → the record."""
+    folder, splits = model_of(name), load_splits(DATA / SETS[name])
+    engine = load(folder, device="cpu")
+    examples = drawn(splits.test, texts)
+    rows = engine.features([example.text for example in examples])
+    calibration = engine.features([example.text for example in drawn(splits.train, CALIBRATION)])
+    true_N = np.array([engine.labels.index(str(example.label)) for example in examples], dtype=np.int32)
+    tokens = sum(map(len, rows))
+    with tempfile.TemporaryDirectory() as work:
+        made = {
+            side: make()
+            for side, make in sides(folder, calibration, Path(work)).items()
+            if side.startswith(tuple(only))
+        }
+    exact = Ours(engine)(rows)
+    quality = {side: agreement(run(rows), exact, true_N) for side, run in made.items()}  # warms up, too
+    seconds: dict[str, list[float]] = {side: [] for side in made}
+    for n in range(runs):
+        for side, run in made.items():
+            seconds[side].append(timed(run, rows))
+            print(f"{name}, round {n + 1}, {side}: {tokens / seconds[side][-1]:,.0f} tokens/s", flush=True)
+    alone: dict[str, dict[str, float]] = {side: {} for side in made}
+    for length in ALONE:
+        short = [Features(rows[0].ids[np.arange(length) % len(rows[0])], np.zeros(length, np.int32))]
+        for side, run in made.items():
+            times = [timed(run, short, 5) for _ in range(runs * 4 + 2)][2:]
+            alone[side][str(length)] = round(median(times) * 1000, 3)
+    config = load_model(folder).model.encoder.config
+    return {
+        "set": name,
+        "texts": len(rows),
+        "tokens": tokens,
+        "shape": [config.layers, config.hidden, config.heads],
+        "speed": {side: round(tokens / median(found), 1) for side, found in seconds.items()},
+        "milliseconds": alone,
+        "quality": quality,
+        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions(),
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--texts", type=int, default=512)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=[""], help="of the sides, by the start of their names")
+    parser.add_argument("--write", action="store_true", help="append to bench/results/predict_speed.jsonl")
+    arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    for name in arguments.sets or SETS:
+        row = compared(name, arguments.texts, arguments.runs, arguments.only)
+        print(json.dumps(row, indent=2))
+        if arguments.write:
+            RESULTS.parent.mkdir(exist_ok=True)
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "transformers", "onnxruntime", "openvino", "nncf", "torchao"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+if __name__ == "__main__":
+    main()

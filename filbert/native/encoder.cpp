@@ -1,0 +1,728 @@
+// BERT's encoder for inference on processors with AVX-512 (VNNI and bf16): what `filbert/model/quantized.py` calls.
+//
+//   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden
+//
+// A layer multiplies in int8, with one scale for each token and each column of a weight, or in bf16. A token's numbers
+// never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives the
+// same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU, layer
+// norm and rounding are done on a block of rows while it lies in the cache. Attention is in bf16, one text and head at a
+// time. `encode_readable` in quantized.py is the twin that says the same in a page of Python; a test holds both together.
+//
+// Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
+// `filbert_supported` says 0.
+//
+// Shapes: T tokens, B texts, D hidden width, F feed-forward width, E width of a head, K × N a weight's inputs × outputs.
+
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using bf16 = uint16_t;
+typedef int Ints __attribute__((vector_size(64)));  // of __m512i, gcc 12 would write the sums to memory each time
+
+constexpr int ROWS = 6;    // of a tile of a product: 6 × 4 accumulators, 4 columns of weights and one token fill 29 registers
+constexpr int PANEL = 64;  // columns of a tile
+constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
+
+int up_to(int n, int step) { return (n + step - 1) / step * step; }
+
+// Memory on a cache line, which grows and is never cleared.
+template <class T>
+class Buffer {
+ public:
+  T* get(size_t n) {
+    if (n > size_) {
+      data_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
+      if (!data_) throw std::bad_alloc();
+      size_ = n;
+    }
+    return data_.get();
+  }
+  T* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t size_ = 0;
+};
+
+// ---- threads --------------------------------------------------------------------------------------------------------
+
+// A few threads that share numbered tasks. They wait spinning for a moment, since the next phase comes at once, and then
+// asleep, so that they never hold back another program.
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; ++i) threads_.emplace_back([this, i] { serve(i); });
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (auto& thread : threads_) thread.join();
+  }
+
+  int threads() const { return static_cast<int>(threads_.size()) + 1; }
+
+  // Call task(number, thread) for every number below `count`, and return when all are done.
+  void run(int count, const std::function<void(int, int)>& task) {
+    if (threads_.empty() || count < 2) {
+      for (int i = 0; i < count; ++i) task(i, 0);
+      return;
+    }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      task_ = &task;
+      count_ = count;
+      next_ = 0;
+      busy_ = static_cast<int>(threads_.size());
+      round_.fetch_add(1);
+    }
+    wake_.notify_all();
+    work(0);
+    for (int spins = 0; busy_.load() > 0; ++spins) spins < 20000 ? _mm_pause() : std::this_thread::yield();
+  }
+
+ private:
+  void work(int thread) {
+    for (int i; (i = next_.fetch_add(1)) < count_;) (*task_)(i, thread);
+  }
+
+  void serve(int thread) {
+    for (unsigned seen = 0;;) {
+      for (int spins = 0; round_.load() == seen && spins < 20000; ++spins) _mm_pause();
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return stop_ || round_.load() != seen; });
+        if (stop_) return;
+        seen = round_.load();
+      }
+      work(thread);
+      busy_.fetch_sub(1);
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  const std::function<void(int, int)>* task_ = nullptr;
+  int count_ = 0;
+  bool stop_ = false;
+  std::atomic<int> next_{0}, busy_{0};
+  std::atomic<unsigned> round_{0};
+};
+
+// ---- 16 numbers at a time -------------------------------------------------------------------------------------------
+
+// 2^x for x ≥ -126, to 2e-7: the whole part goes into the exponent, a polynomial does the rest.
+inline __m512 exp2_of(__m512 x) {
+  x = _mm512_max_ps(x, _mm512_set1_ps(-126.0f));
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_sub_ps(x, whole);
+  __m512 y = _mm512_set1_ps(1.5403530e-4f);
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.3333558e-3f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.6181291e-3f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(5.5504109e-2f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4022651e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9314718e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(y, whole);
+}
+
+constexpr float LOG2_E = 1.44269504f;
+
+// GELU(x) = x (1 + erf(x / √2)) / 2 to 2e-6: erf(x / √2) / x as a polynomial of u = 2 (x / 5)² - 1, fitted at Chebyshev's
+// points; beyond 5 the error function is 1 to 6e-7.
+inline __m512 gelu(__m512 x) {
+  constexpr float coefficients[] = {
+      1.47075278e-03f, -3.35346196e-03f, 2.74919230e-03f, -5.05383346e-03f, 1.35330550e-02f,
+      -2.26142498e-02f, 3.24721796e-02f, -4.64262566e-02f, 6.29535173e-02f, -8.09025648e-02f,
+      1.03035859e-01f, -1.40591818e-01f, 2.82727637e-01f};
+  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-5.0f)), _mm512_set1_ps(5.0f));
+  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), _mm512_set1_ps(0.08f), _mm512_set1_ps(1.0f));
+  __m512 y = _mm512_set1_ps(coefficients[0]);
+  #pragma GCC unroll 12
+  for (int i = 1; i < 13; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
+  const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
+  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
+}
+
+inline void store_bf16(bf16* to, __m512 x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+// Four bytes, 16 times over: a token's next four inputs of int8, or two of bf16.
+inline __m512i four_bytes(const void* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// ---- products -------------------------------------------------------------------------------------------------------
+
+// Rows on their way into a product. Of int8: row i is scale[i] · q[i] + low[i], q from 0 to 255. Exact: bf16 numbers.
+struct Rows {
+  uint8_t* bytes;
+  int width;
+  float *scale, *low;
+
+  uint8_t* int8(int row) const { return bytes + static_cast<size_t>(row) * width; }
+  bf16* exact(int row) const { return reinterpret_cast<bf16*>(bytes) + static_cast<size_t>(row) * width; }
+};
+
+void round_row(const float* x, const Rows& to, int row, bool exact) {
+  if (exact) {
+    for (int i = 0; i < to.width; i += 16) store_bf16(to.exact(row) + i, _mm512_loadu_ps(x + i));
+    return;
+  }
+  __m512 most = _mm512_loadu_ps(x), least = most;
+  for (int i = 16; i < to.width; i += 16) {
+    const __m512 v = _mm512_loadu_ps(x + i);
+    most = _mm512_max_ps(most, v);
+    least = _mm512_min_ps(least, v);
+  }
+  const float low = _mm512_reduce_min_ps(least), range = _mm512_reduce_max_ps(most) - low;
+  const __m512 inverse = _mm512_set1_ps(range > 0 ? 255.0f / range : 0.0f), from = _mm512_set1_ps(low);
+  for (int i = 0; i < to.width; i += 16) {
+    const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), from), inverse);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.int8(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
+  to.scale[row] = range / 255.0f;
+  to.low[row] = low;
+}
+
+// A weight of N × K in panels of 64 columns, in which four inputs (int8) or two (bf16) of a column lie together, as the
+// instructions want it. Of int8: column n is scale[n] · q[n], q from -127 to 127, and total[n] the sum over its inputs.
+struct Linear {
+  int in = 0, out = 0;
+  bool exact = false;
+  Buffer<uint8_t> weight;
+  Buffer<float> scale, total, bias;
+
+  void set(const float* weight_NK, const float* bias_N, int n, int k, bool in_bf16) {
+    in = k;
+    out = n;
+    exact = in_bf16;
+    weight.get(static_cast<size_t>(n) * k * (exact ? 2 : 1));
+    std::memcpy(bias.get(n), bias_N, sizeof(float) * n);
+    scale.get(n);
+    total.get(n);
+    for (int column = 0; column < n; ++column) {
+      const float* row = weight_NK + static_cast<size_t>(column) * k;
+      exact ? set_exact(row, column) : set_int8(row, column);
+    }
+  }
+
+  const uint8_t* panel(int number) const { return weight.data() + static_cast<size_t>(number) * PANEL * in * (exact ? 2 : 1); }
+
+ private:
+  void set_int8(const float* row, int column) {
+    float largest = 0;
+    for (int i = 0; i < in; ++i) largest = std::max(largest, std::fabs(row[i]));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    int8_t* to = reinterpret_cast<int8_t*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in + column % PANEL * 4;
+    int sum = 0;
+    for (int i = 0; i < in; ++i) {
+      const int q = static_cast<int>(std::nearbyint(row[i] * inverse));
+      to[i / 4 * PANEL * 4 + i % 4] = static_cast<int8_t>(q);
+      sum += q;
+    }
+    scale.data()[column] = largest / 127.0f;
+    total.data()[column] = largest / 127.0f * static_cast<float>(sum);
+  }
+
+  void set_exact(const float* row, int column) {
+    bf16* to = reinterpret_cast<bf16*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in + column % PANEL * 2;
+    for (int i = 0; i < in; ++i) {
+      alignas(32) bf16 rounded[16];
+      store_bf16(rounded, _mm512_set1_ps(row[i]));
+      to[i / 2 * PANEL * 2 + i % 2] = rounded[0];
+    }
+  }
+};
+
+// One tile of a product: R tokens × 64 columns. `store(row, column, 16 numbers)` takes them.
+template <int R, class Store>
+inline void tile_int8(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+  Ints sum[R][4];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    #pragma GCC unroll 8
+    for (int c = 0; c < 4; ++c) sum[r][c] = Ints{};
+  const uint8_t *weight = w.panel(panel), *token = x.int8(first);
+  for (int k = 0; k < w.in; k += 4, weight += PANEL * 4) {
+    __m512i column[4];
+    #pragma GCC unroll 8
+    for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i input = four_bytes(token + static_cast<size_t>(r) * x.width + k);
+      #pragma GCC unroll 8
+      for (int c = 0; c < 4; ++c) sum[r][c] = (Ints)_mm512_dpbusd_epi32((__m512i)sum[r][c], input, column[c]);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int c = 0; c < 4; ++c) {
+    const int n = panel * PANEL + 16 * c;
+    const __m512 scale = _mm512_load_ps(w.scale.data() + n), total = _mm512_load_ps(w.total.data() + n);
+    const __m512 bias = _mm512_load_ps(w.bias.data() + n);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[first + r]));
+      const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[first + r]), bias);
+      store(first + r, n, _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum[r][c]), both, rest));
+    }
+  }
+}
+
+template <int R, class Store>
+inline void tile_exact(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+  __m512 sum[R][4];
+  #pragma GCC unroll 8
+  for (int c = 0; c < 4; ++c) {
+    const __m512 bias = _mm512_load_ps(w.bias.data() + panel * PANEL + 16 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) sum[r][c] = bias;
+  }
+  const uint8_t* weight = w.panel(panel);
+  const bf16* token = x.exact(first);
+  for (int k = 0; k < w.in; k += 2, weight += PANEL * 4) {
+    __m512i column[4];
+    #pragma GCC unroll 8
+    for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i input = four_bytes(token + static_cast<size_t>(r) * x.width + k);
+      #pragma GCC unroll 8
+      for (int c = 0; c < 4; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)column[c], (__m512bh)input);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int c = 0; c < 4; ++c)
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) store(first + r, panel * PANEL + 16 * c, sum[r][c]);
+}
+
+template <int R, class Store>
+inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+  w.exact ? tile_exact<R>(w, panel, x, first, store) : tile_int8<R>(w, panel, x, first, store);
+}
+
+// Rows [0, rows) of x times the panels [from, to) of w.
+template <class Store>
+void product(const Linear& w, int from, int to, const Rows& x, int rows, const Store& store) {
+  for (int panel = from; panel < to; ++panel) {
+    int first = 0;
+    for (; first + ROWS <= rows; first += ROWS) tile<ROWS>(w, panel, x, first, store);
+    switch (rows - first) {
+      case 5: tile<5>(w, panel, x, first, store); break;
+      case 4: tile<4>(w, panel, x, first, store); break;
+      case 3: tile<3>(w, panel, x, first, store); break;
+      case 2: tile<2>(w, panel, x, first, store); break;
+      case 1: tile<1>(w, panel, x, first, store); break;
+      default: break;
+    }
+  }
+}
+
+struct Norm {
+  Buffer<float> weight, bias;
+  void set(const float* w, const float* b, int n) {
+    std::memcpy(weight.get(n), w, sizeof(float) * n);
+    std::memcpy(bias.get(n), b, sizeof(float) * n);
+  }
+};
+
+// y = norm(x + residual), over one row; y may be x.
+void normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(residual + i));
+    sum = _mm512_add_ps(sum, v);
+    _mm512_storeu_ps(y + i, v);
+  }
+  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / width);
+  __m512 squares = _mm512_setzero_ps();
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(y + i), mean);
+    squares = _mm512_fmadd_ps(v, v, squares);
+  }
+  const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / width + eps));
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(y + i), mean), scale);
+    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, _mm512_load_ps(norm.weight.data() + i), _mm512_load_ps(norm.bias.data() + i)));
+  }
+}
+
+// ---- attention ------------------------------------------------------------------------------------------------------
+
+// What a thread needs to attend: keys and values of a text in the order of the instruction, scores of six queries.
+struct Attention {
+  Buffer<bf16> keys, values, weights;
+  Buffer<float> scores;
+};
+
+// R queries × 16 · C keys: products of bf16 pairs, summed up in fp32.
+template <int R, int C>
+inline void score_tile(const bf16* q, int stride, const bf16* keys, int slots, int width, float* scores) {
+  __m512 sum[R][C];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    #pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
+  for (int e = 0; e < width; e += 2, keys += 2 * slots) {
+    __m512i key[C];
+    #pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 32 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i query = four_bytes(q + static_cast<size_t>(r) * stride + e);
+      #pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)key[c], (__m512bh)query);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    #pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, sum[r][c]);
+}
+
+// Scores of one query → bf16 weights that are not yet divided by their sum, which is returned.
+inline float softmax_row(const float* scores, int length, int slots, float scale, bf16* weights) {
+  __m512 most = _mm512_set1_ps(-INFINITY);
+  const __mmask16 rest = static_cast<__mmask16>(0xffff >> (slots - length));
+  for (int i = 0; i < slots; i += 16) {
+    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : rest;
+    most = _mm512_mask_max_ps(most, real, most, _mm512_loadu_ps(scores + i));
+  }
+  const __m512 factor = _mm512_set1_ps(scale), largest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+  __m512 sum = _mm512_setzero_ps();
+  for (int i = 0; i < slots; i += 16) {
+    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : rest;
+    const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor);
+    const __m512 weight = _mm512_maskz_mov_ps(real, exp2_of(x));
+    sum = _mm512_add_ps(sum, weight);
+    store_bf16(weights + i, weight);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+// R queries' weights × 32 columns of the values.
+template <int R>
+inline void context_tile(const bf16* weights, int slots, const bf16* values, int width, const float* sums, float* out,
+                         int stride) {
+  __m512 sum[R][2];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+  for (int j = 0; j < slots; j += 2, values += 2 * width) {
+    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 32)};
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * slots + j);
+      #pragma GCC unroll 8
+      for (int c = 0; c < 2; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)value[c], (__m512bh)weight);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const __m512 share = _mm512_set1_ps(1.0f / sums[r]);
+    #pragma GCC unroll 8
+    for (int c = 0; c < 2; ++c) _mm512_storeu_ps(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
+  }
+}
+
+// Lay out keys as [E / 2][slots][2] and values as [slots / 2][E][2]; slots beyond the text are 0.
+void lay_out(const bf16* k, const bf16* v, int stride, int length, int slots, int width, bf16* keys, bf16* values) {
+  for (int j = 0; j < slots; ++j) {
+    for (int e = 0; e < width; e += 2) {
+      uint32_t pair = 0;
+      if (j < length) std::memcpy(&pair, k + static_cast<size_t>(j) * stride + e, 4);
+      std::memcpy(keys + static_cast<size_t>(e) * slots + 2 * j, &pair, 4);
+    }
+  }
+  alignas(64) static const uint16_t order[64] = {
+      0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47,
+      16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63};
+  const __m512i low = _mm512_load_si512(order), high = _mm512_load_si512(order + 32);
+  for (int j = 0; j < slots; j += 2) {
+    for (int e = 0; e < width; e += 32) {
+      const __m512i a = j < length ? _mm512_loadu_si512(v + static_cast<size_t>(j) * stride + e) : _mm512_setzero_si512();
+      const __m512i b =
+          j + 1 < length ? _mm512_loadu_si512(v + static_cast<size_t>(j + 1) * stride + e) : _mm512_setzero_si512();
+      bf16* to = values + (static_cast<size_t>(j) * width + 2 * e);
+      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, low, b));
+      _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(a, high, b));
+    }
+  }
+}
+
+template <int R>
+inline void attend_rows(const bf16* q, int stride, int length, int slots, int width, Attention& at, float* out, int out_stride) {
+  float* scores = at.scores.data();
+  int j = 0;
+  for (; j + 64 <= slots; j += 64) score_tile<R, 4>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j);
+  switch ((slots - j) / 16) {
+    case 3: score_tile<R, 3>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
+    case 2: score_tile<R, 2>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
+    case 1: score_tile<R, 1>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
+    default: break;
+  }
+  const float scale = LOG2_E / std::sqrt(static_cast<float>(width));
+  float sums[R];
+  bf16* weights = at.weights.data();
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    sums[r] = softmax_row(scores + static_cast<size_t>(r) * slots, length, slots, scale, weights + static_cast<size_t>(r) * slots);
+  for (int e = 0; e < width; e += 32) context_tile<R>(weights, slots, at.values.data() + 2 * e, width, sums, out + e, out_stride);
+}
+
+// The context of `queries` first tokens of a text of `length` tokens, for one head.
+void attend(const bf16* q, const bf16* k, const bf16* v, int stride, int queries, int length, int width, Attention& at,
+            float* out, int out_stride) {
+  const int slots = up_to(length, 16);
+  at.scores.get(static_cast<size_t>(ROWS) * slots);
+  at.weights.get(static_cast<size_t>(ROWS) * slots);
+  lay_out(k, v, stride, length, slots, width, at.keys.get(static_cast<size_t>(slots) * width),
+          at.values.get(static_cast<size_t>(slots) * width));
+  int i = 0;
+  for (; i + ROWS <= queries; i += ROWS)
+    attend_rows<ROWS>(q + static_cast<size_t>(i) * stride, stride, length, slots, width, at, out + static_cast<size_t>(i) * out_stride, out_stride);
+  q += static_cast<size_t>(i) * stride;
+  out += static_cast<size_t>(i) * out_stride;
+  switch (queries - i) {
+    case 5: attend_rows<5>(q, stride, length, slots, width, at, out, out_stride); break;
+    case 4: attend_rows<4>(q, stride, length, slots, width, at, out, out_stride); break;
+    case 3: attend_rows<3>(q, stride, length, slots, width, at, out, out_stride); break;
+    case 2: attend_rows<2>(q, stride, length, slots, width, at, out, out_stride); break;
+    case 1: attend_rows<1>(q, stride, length, slots, width, at, out, out_stride); break;
+    default: break;
+  }
+}
+
+// ---- the encoder ----------------------------------------------------------------------------------------------------
+
+struct Layer {
+  bool exact = false;  // products in bf16
+  Linear qkv, out, up, down;
+  Norm attention_norm, norm;
+};
+
+// What one thread works in: rows of a block, rounded and not.
+struct Desk {
+  Attention attention;
+  Buffer<float> wide, narrow, middle, scale, low;
+  Buffer<uint8_t> bytes, bytes_wide;
+};
+
+struct Batch {
+  const int32_t *ids, *positions, *segments, *starts;
+  int texts, tokens;
+  bool first_only;
+};
+
+class Encoder {
+ public:
+  Encoder(int layers, int hidden, int heads, int intermediate, float eps, int threads)
+      : layers_(layers), hidden_(hidden), heads_(heads), intermediate_(intermediate), eps_(eps), pool_(threads), desks_(threads) {}
+
+  std::vector<Layer>& layers() { return layers_; }
+
+  void embeddings(const float* token, const float* position, const float* segment, const float* weight, const float* bias) {
+    token_ = token;
+    position_ = position;
+    segment_ = segment;
+    embeddings_norm_.set(weight, bias, hidden_);
+  }
+
+  void run(const Batch& batch, float* out) {
+    const size_t tokens = batch.tokens;
+    state_.get(tokens * hidden_);
+    context_.get(tokens * hidden_);
+    qkv_.get(tokens * 3 * hidden_ + 32);
+    blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
+    const int last = static_cast<int>(layers_.size()) - 1;
+    for (int i = 0; i <= last; ++i) {
+      const bool few = batch.first_only && i == last;
+      if (few) first_queries(batch, layers_[i]);
+      pool_.run(batch.texts * heads_, [&](int task, int thread) {
+        attend_text(batch, task / heads_, task % heads_, few, desks_[thread].attention);
+      });
+      blocks(few ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
+        finish(batch, i, first, rows, few, i == last ? out : nullptr, desk);
+      });
+    }
+  }
+
+ private:
+  // Cut `count` rows into blocks, as many for each thread, and call work(first, rows, desk).
+  template <class Work>
+  void blocks(int count, const Work& work) {
+    const int parts = up_to(std::max(1, (count + BLOCK - 1) / BLOCK), pool_.threads());
+    const int size = up_to((count + parts - 1) / parts, ROWS);
+    pool_.run((count + size - 1) / size, [&](int task, int thread) {
+      work(task * size, std::min(size, count - task * size), desks_[thread]);
+    });
+  }
+
+  Rows inputs(Desk& desk, int rows) {
+    return {desk.bytes.get(static_cast<size_t>(rows) * hidden_ * 2), hidden_, desk.scale.get(rows), desk.low.get(rows)};
+  }
+
+  void embed(const Batch& batch, int first, int rows, Desk& desk) {
+    const Rows x = inputs(desk, rows);
+    float* sum = desk.narrow.get(hidden_);
+    for (int r = 0; r < rows; ++r) {
+      const int t = first + r;
+      const float* token = token_ + static_cast<size_t>(batch.ids[t]) * hidden_;
+      const float* segment = segment_ + static_cast<size_t>(batch.segments[t]) * hidden_;
+      const float* position = position_ + static_cast<size_t>(batch.positions[t]) * hidden_;
+      for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
+      float* y = state_.data() + static_cast<size_t>(t) * hidden_;
+      normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
+      round_row(y, x, r, layers_[0].exact);
+    }
+    queries(layers_[0], x, first, rows, batch.first_only && layers_.size() == 1);
+  }
+
+  // Query, key and value of a block of rows; keys and values alone where the queries come later.
+  void queries(const Layer& layer, const Rows& x, int first, int rows, bool keys_only) {
+    const int width = 3 * hidden_;
+    product(layer.qkv, keys_only ? hidden_ / PANEL : 0, width / PANEL, x, rows, [&](int row, int n, __m512 y) {
+      store_bf16(qkv_.data() + static_cast<size_t>(first + row) * width + n, y);
+    });
+  }
+
+  // The last layer's queries of each text's first token.
+  void first_queries(const Batch& batch, const Layer& layer) {
+    blocks(batch.texts, [&](int first, int rows, Desk& desk) {
+      const Rows x = inputs(desk, rows);
+      for (int r = 0; r < rows; ++r) round_row(state_.data() + static_cast<size_t>(batch.starts[first + r]) * hidden_, x, r, layer.exact);
+      product(layer.qkv, 0, hidden_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
+        store_bf16(qkv_.data() + static_cast<size_t>(batch.starts[first + row]) * 3 * hidden_ + n, y);
+      });
+    });
+  }
+
+  void attend_text(const Batch& batch, int text, int head, bool few, Attention& attention) {
+    const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
+    const bf16* q = qkv_.data() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
+    float* out = context_.data() + static_cast<size_t>(few ? text : first) * hidden_ + head * width;
+    attend(q, q + hidden_, q + 2 * hidden_, 3 * hidden_, few ? 1 : length, length, width, attention, out, hidden_);
+  }
+
+  // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last
+  // layer's rows.
+  void finish(const Batch& batch, int number, int first, int rows, bool few, float* out, Desk& desk) {
+    const Layer& layer = layers_[number];
+    const Rows x = inputs(desk, rows);
+    float* narrow = desk.narrow.get(static_cast<size_t>(rows) * hidden_);
+    float* middle = desk.middle.get(static_cast<size_t>(rows) * hidden_);
+    float* wide = desk.wide.get(static_cast<size_t>(rows) * intermediate_);
+    const auto to_narrow = [&](int row, int n, __m512 y) { _mm512_storeu_ps(narrow + static_cast<size_t>(row) * hidden_ + n, y); };
+    const auto state = [&](int r) {
+      return state_.data() + static_cast<size_t>(few ? batch.starts[first + r] : first + r) * hidden_;
+    };
+    for (int r = 0; r < rows; ++r) round_row(context_.data() + static_cast<size_t>(first + r) * hidden_, x, r, layer.exact);
+    product(layer.out, 0, hidden_ / PANEL, x, rows, to_narrow);
+    for (int r = 0; r < rows; ++r) {
+      float* y = middle + static_cast<size_t>(r) * hidden_;
+      normalise(narrow + static_cast<size_t>(r) * hidden_, state(r), layer.attention_norm, eps_, hidden_, y);
+      round_row(y, x, r, layer.exact);
+    }
+    product(layer.up, 0, intermediate_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
+      _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, gelu(y));
+    });
+    const Rows z = {desk.bytes_wide.get(static_cast<size_t>(rows) * intermediate_ * 2), intermediate_, x.scale, x.low};
+    for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.exact);
+    product(layer.down, 0, hidden_ / PANEL, z, rows, to_narrow);
+    for (int r = 0; r < rows; ++r) {
+      float* y = out ? out + static_cast<size_t>(first + r) * hidden_ : state(r);
+      normalise(narrow + static_cast<size_t>(r) * hidden_, middle + static_cast<size_t>(r) * hidden_, layer.norm, eps_, hidden_, y);
+      if (!out) round_row(y, x, r, layers_[number + 1].exact);
+    }
+    if (out) return;
+    const bool next_is_last = number + 2 == static_cast<int>(layers_.size());
+    queries(layers_[number + 1], x, first, rows, batch.first_only && next_is_last);
+  }
+
+  std::vector<Layer> layers_;
+  int hidden_, heads_, intermediate_;
+  float eps_;
+  const float *token_ = nullptr, *position_ = nullptr, *segment_ = nullptr;
+  Norm embeddings_norm_;
+  Buffer<float> state_, context_;
+  Buffer<bf16> qkv_;
+  Pool pool_;
+  std::vector<Desk> desks_;
+};
+
+}  // namespace
+
+extern "C" {
+
+int filbert_supported() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
+
+// Widths are multiples of 64, those of heads of 32.
+void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps, int threads) {
+  return new Encoder(layers, hidden, heads, intermediate, eps, threads);
+}
+
+void filbert_free(void* encoder) { delete static_cast<Encoder*>(encoder); }
+
+// The three tables are read where they lie, as long as the encoder lives; everything else is copied.
+void filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment, const float* weight,
+                        const float* bias) {
+  static_cast<Encoder*>(encoder)->embeddings(token, position, segment, weight, bias);
+}
+
+// `part`: 0 query, key and value, 1 out, 2 up, 3 down; `exact`: in bf16, the same for all parts of a layer.
+void filbert_linear(void* encoder, int layer, int part, const float* weight_NK, const float* bias_N, int n, int k, int exact) {
+  Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
+  Linear* parts[] = {&l.qkv, &l.out, &l.up, &l.down};
+  l.exact = exact != 0;
+  parts[part]->set(weight_NK, bias_N, n, k, l.exact);
+}
+
+// `part`: 0 after attention, 1 at the end of the layer.
+void filbert_norm(void* encoder, int layer, int part, const float* weight, const float* bias, int n) {
+  Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
+  (part ? l.norm : l.attention_norm).set(weight, bias, n);
+}
+
+// Packed texts → hidden_TD, or hidden_BD of the first tokens. One call at a time for each encoder.
+void filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments, const int32_t* starts,
+                 int texts, int first_only, float* out) {
+  static_cast<Encoder*>(encoder)->run({ids, positions, segments, starts, texts, starts[texts], first_only != 0}, out);
+}
+
+}  // extern "C"
+
+#else
+
+extern "C" int filbert_supported() { return 0; }
+
+#endif

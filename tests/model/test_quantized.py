@@ -1,0 +1,180 @@
+"""int8: rounding is what it says, C++ agrees with the twin, and no text feels another."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from small import encoder, needs_native
+from torch import Tensor
+
+from filbert.batching import pack
+from filbert.errors import ConfigError
+from filbert.model import quantized
+from filbert.model.attention import Spans
+from filbert.model.forward import tensors_of
+from filbert.model.quantized import (
+    NativeEncoder,
+    encode_readable,
+    linear_readable,
+    rounded_tokens,
+    rounded_weight,
+    why_not,
+)
+from filbert.records import Features
+
+WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
+LENGTHS = [2, 3, 15, 16, 17, 31, 33, 47, 64, 65, 96, 130, 199]  # around the edges of tiles
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def batch(lengths: list[int], seed: int = 0):
+    draw = np.random.default_rng(seed)
+    made = [Features(draw.integers(5, 11, n).astype(np.int32), (np.arange(n) > 4).astype(np.int32)) for n in lengths]
+    return tensors_of(pack(made), "cpu")
+
+
+def alone(tensors, text: int):
+    """The same text without its batch-mates."""
+    *rows, spans = tensors
+    first, last = spans.bounds[text]
+    return *(x[first:last] for x in rows), Spans(np.array([0, last - first]))
+
+
+def wide(seed: int = 0, **changes):
+    return encoder(seed, **{**WIDE, **changes})
+
+
+# -- the definition ---------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_rounded_to_half_a_step_of_their_rows_own_scale():
+    x = torch.randn(50, 64, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 50)[:, None]
+    q, scale, low = rounded_tokens(x)
+    assert q.amin(-1).tolist() == [0.0] * 50
+    assert q.amax(-1).tolist() == [255.0] * 50
+    assert torch.equal(q, q.round())
+    assert ((q * scale + low - x).abs() <= scale * 0.501).all()
+    q_NK, scale_N = rounded_weight(x)
+    assert q_NK.abs().amax(-1).tolist() == [127.0] * 50
+    assert ((q_NK * scale_N[:, None] - x).abs() <= scale_N[:, None] * 0.501).all()
+    assert rounded_tokens(torch.full((1, 4), 3.0))[0].tolist() == [[0, 0, 0, 0]]
+    assert rounded_weight(torch.zeros(1, 4))[0].tolist() == [[0, 0, 0, 0]]
+
+
+def test_a_product_is_near_the_exact_one():
+    draw = torch.Generator().manual_seed(1)
+    x, weight_NK, bias_N = (torch.randn(*shape, generator=draw) for shape in ((20, 96), (40, 96), (40,)))
+    exact = torch.nn.functional.linear(x, weight_NK, bias_N)
+    error = linear_readable(x, weight_NK, bias_N) - exact
+    assert 0 < error.abs().mean() < 0.01 * exact.abs().mean()
+
+
+def test_the_twin_is_near_the_encoder_in_fp32():
+    small, tensors = wide(), batch(LENGTHS)
+    exact, found = small(*tensors), encode_readable(small, *tensors)
+    assert found.shape == exact.shape
+    assert 0 < (found - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_one_scale_for_a_batch_would_let_texts_feel_each_other(monkeypatch):
+    def whole_batch(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scale = (x.max() - x.min()) / 255
+        return ((x - x.min()) / scale).round(), scale, x.min()
+
+    small, tensors = wide(), batch(LENGTHS)
+    together = encode_readable(small, *tensors)[: LENGTHS[0]]
+    torch.testing.assert_close(encode_readable(small, *alone(tensors, 0)), together, rtol=0, atol=1e-5)
+    monkeypatch.setattr(quantized, "rounded_tokens", whole_batch)
+    together = encode_readable(small, *tensors)[: LENGTHS[0]]
+    assert (encode_readable(small, *alone(tensors, 0)) - together).abs().max() > 0.01
+
+
+# -- C++ --------------------------------------------------------------------------------------------------------------
+
+
+@needs_native
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("exact", [0, 1])
+def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, exact):
+    small, tensors = wide(layers=1, heads=heads), batch(LENGTHS)
+    error = (NativeEncoder(small, exact, 2)(*tensors) - encode_readable(small, *tensors, exact=exact)).abs()
+    # a sum in another order moves a number by 1e-7, which now and then tips a rounding, by a 127th of the largest
+    assert error.median() < 1e-5
+    assert error.mean() < 1e-3
+    assert error.max() < 0.1
+
+
+@needs_native
+@pytest.mark.parametrize("size", [{}, {"layers": 3}, {"hidden": 128, "heads": 2, "intermediate": 512}])
+def test_a_deep_encoder_is_as_near_to_fp32_as_the_twin(size):
+    small, tensors = wide(**size), batch(LENGTHS)
+    wanted, errors = small(*tensors), []
+    for exact in range(len(small.layers) + 1):
+        twin, found = encode_readable(small, *tensors, exact=exact), NativeEncoder(small, exact, 2)(*tensors)
+        errors.append((found - wanted).abs().mean())
+        assert errors[-1] < 1.2 * (twin - wanted).abs().mean()
+    assert errors[-1] < 0.5 * errors[0]
+
+
+@needs_native
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("exact", [0, 1, 3])
+def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, exact):
+    small, tensors = wide(layers=3), batch(LENGTHS)
+    one, two = NativeEncoder(small, exact, 1), NativeEncoder(small, exact, 2)
+    whole = two(*tensors, first_only=first_only)
+    assert torch.equal(one(*tensors, first_only=first_only), whole)
+    for text, (first, last) in enumerate(tensors[3].bounds):
+        rows = slice(text, text + 1) if first_only else slice(first, last)
+        assert torch.equal(two(*alone(tensors, text), first_only=first_only), whole[rows])
+
+
+@needs_native
+def test_the_first_tokens_alone_are_those_of_all():
+    for layers in (1, 3):
+        coded, tensors = NativeEncoder(wide(layers=layers)), batch(LENGTHS)
+        assert torch.equal(coded(*tensors, first_only=True), coded(*tensors)[tensors[3].first_B])
+
+
+@needs_native
+def test_encoders_come_and_go():
+    tensors = batch([5, 9])
+    kept = NativeEncoder(wide(seed=1), threads=2)
+    before = kept(*tensors)
+    for seed in range(20):
+        other = NativeEncoder(wide(seed=seed), threads=1 + seed % 3)
+        assert torch.equal(other(*tensors), before) == (seed == 1)
+        del other
+    assert torch.equal(kept(*tensors), before)
+
+
+@needs_native
+def test_a_token_of_zeros_is_no_division_by_zero():
+    small = wide()
+    for p in itertools.chain(small.embeddings.parameters(), small.layers[0].parameters()):
+        p.zero_()
+    assert torch.isfinite(NativeEncoder(small)(*batch([4, 7]))).all()
+
+
+@needs_native
+@pytest.mark.parametrize("size", [{"hidden": 72}, {"heads": 4}, {"intermediate": 100}])
+def test_widths_that_do_not_fit_are_refused(size):
+    with pytest.raises(ConfigError, match=r"no multiples of 64 — use bf16 or fp32"):
+        NativeEncoder(wide(**size))
+
+
+def test_without_the_library_it_says_so(monkeypatch):
+    monkeypatch.setattr(quantized, "LIBRARY", "filbert._not_built")
+    with pytest.raises(ConfigError, match="without its C"):
+        NativeEncoder(wide())
+    monkeypatch.setattr(quantized, "LIBRARY", "filbert.errors")  # there is one …
+    monkeypatch.setattr(quantized, "library", lambda: None)  # … for another processor
+    assert "AVX-512" in (why_not(wide().config) or "")
