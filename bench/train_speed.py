@@ -27,11 +27,10 @@ from accuracy import DATA, HERE, commit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases import find_base
-from filbert.batching import TextFeed
 from filbert.checkpoint import load_base
+from filbert.classify_job import ClassifyJob, TextFeed
 from filbert.config import TrainConfig
 from filbert.data.sources import open_source
-from filbert.fit import ClassifyJob
 from filbert.model.forward import native_bf16
 from filbert.plan import Plan
 from filbert.tasks import classify

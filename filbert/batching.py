@@ -5,10 +5,7 @@ Nothing is padded. Inside a batch texts stand shortest first, so that attention 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -66,39 +63,3 @@ def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: 
 def shuffled(count: int, seed: int, epoch: int) -> IntArray:
     """Return the order of an epoch: a permutation fixed by the seed and the epoch's number."""
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
-
-
-@dataclass
-class TextFeed:
-    """The batches of a run over labelled texts: shuffled anew each epoch, the same ones for the same seed and step."""
-
-    features: Sequence[Features]
-    early: Sequence[Features] | None  # the same texts cut shorter, for the first half of the run
-    batch_size: int
-    budget: int
-    seed: int
-    _order: tuple[int, IntArray] = field(default=(-1, np.empty(0, dtype=np.int32)), repr=False)
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps in an epoch."""
-        return math.ceil(len(self.features) / self.batch_size)
-
-    @cached_property
-    def tokens(self) -> float:
-        """Tokens of an epoch, on average over the run."""
-        return sum(len(row) for half in (self.early or self.features, self.features) for row in half) / 2
-
-    def rows(self, step: int, progress: float) -> IntArray:
-        """Return the texts of a step of the run, as numbers of `features`; the progress changes only their crop."""
-        epoch, i = divmod(step, self.steps)
-        if self._order[0] != epoch:
-            self._order = epoch, shuffled(len(self.features), self.seed, epoch)
-        return self._order[1][i * self.batch_size : (i + 1) * self.batch_size]
-
-    def batches(self, step: int, progress: float) -> list[PackedBatch]:
-        """Return the packed parts of a step, each within the token budget."""
-        order = self.rows(step, progress)
-        features = self.features if self.early is None or progress >= 0.5 else self.early
-        parts = split_by_budget(order, [len(features[i]) for i in order], self.budget)
-        return [pack(features, part) for part in parts]

@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score, log_loss
 from torch import Tensor
 
 import filbert
 from filbert import metrics
 from filbert.bases import Base, find_base
-from filbert.batching import TextFeed
 from filbert.checkpoint import load_base, save_model, write_json
+from filbert.classify_job import ClassifyJob, TextFeed
 from filbert.config import EncoderConfig, PretrainConfig, TrainConfig
 from filbert.data.splits import Splits
 from filbert.engine import best_device, load
@@ -32,11 +31,11 @@ from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.foreign import read_json
 from filbert.model.encoder import Encoder
-from filbert.model.forward import Tensors, outputs, working_dtype
+from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
 from filbert.pretrain import Start, pretrain
-from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
+from filbert.records import Example, Features, FloatArray, IntArray
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
@@ -56,44 +55,6 @@ class Fitted:
 
     folder: Path
     report: dict[str, Any]
-
-
-class ClassifyJob:
-    """What the training loop needs to know of text classification."""
-
-    losses = ("loss",)
-    keep = ("pooler", "classifier")
-
-    def __init__(self, model: classify.Classifier, validation: Sequence[Features], device: str) -> None:
-        self.model = model
-        self.device = device
-        self._validation = validation
-        self.true_N = np.array([row.target for row in validation], dtype=np.int32)
-
-    def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
-        """Return the summed cross-entropy of a packed batch."""
-        assert batch.targets_B is not None
-        targets_B = torch.as_tensor(batch.targets_B, dtype=torch.int64, device=self.device)
-        return classify.loss(self.model(*tensors), targets_B)
-
-    def units(self, batch: PackedBatch) -> tuple[int, ...]:
-        """Return the number of texts."""
-        return (len(batch.order_B),)
-
-    def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Return (macro-F1, -loss) to maximise, and the figures for the log."""
-        probabilities_NC = metrics.softmax(self.logits())
-        predicted_N = probabilities_NC.argmax(axis=1)
-        macro_f1 = float(f1_score(self.true_N, predicted_N, average="macro", zero_division=0))
-        if not np.isfinite(probabilities_NC).all():
-            raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
-        loss = float(log_loss(self.true_N, probabilities_NC, labels=range(probabilities_NC.shape[1])))
-        accuracy = float((predicted_N == self.true_N).mean())
-        return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
-
-    def logits(self) -> FloatArray:
-        """Return logits_NC of the validation texts."""
-        return outputs(self.model, self._validation, self.device)
 
 
 def fit(

@@ -22,7 +22,7 @@ LAYERS = {  # module or folder → layer; an import goes to a lower layer, or st
     **dict.fromkeys(("model", "folders"), 2),
     **dict.fromkeys(("tasks", "hub", "hugging_face"), 3),
     **dict.fromkeys(("checkpoint", "optimise", "journal", "bases"), 4),
-    **dict.fromkeys(("train", "engine", "cloze", "convert", "pretrain_job"), 5),
+    **dict.fromkeys(("train", "engine", "cloze", "convert", "classify_job", "pretrain_job"), 5),
     **dict.fromkeys(("evaluate", "report", "explain", "export", "scored"), 6),
     "pretrain": 7,
     "fit": 8,

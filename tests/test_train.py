@@ -19,7 +19,8 @@ from small import classifier, rows, same_weights
 from torch import Tensor, nn
 
 from filbert import train
-from filbert.batching import TextFeed, shuffled
+from filbert.batching import shuffled
+from filbert.classify_job import TextFeed
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, TrainingError
 from filbert.model.encoder import sinusoids

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import threading
 import weakref
 from functools import cache
 from typing import Any
@@ -25,19 +26,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, ModelError
 from filbert.model.attention import Spans, split_heads
 from filbert.model.encoder import Encoder, Layer
 
 LIBRARY = "filbert._native"  # built at installation where there is a compiler for it
-STEP = 64  # widths are multiples of it, those of heads of half of it
+INTERFACE = 1  # what `filbert_supported` says: a library of another version is left alone
 
 
 def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Round each row to whole numbers from 0 to 255 → q (same shape), scale, low (rows, 1): x ≈ scale · q + low.
 
     >>> q, scale, low = rounded_tokens(torch.tensor([[0.5, -1.0, 1.55]]))
-    >>> q.tolist(), scale.item(), (scale * q + low).tolist()
+    >>> q.tolist(), round(scale.item(), 4), low.item()
+    ([[150.0, 0.0, 255.0]], 0.01, -1.0)
     """
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     inverse = torch.where(high > low, 255 / (high - low), 0)
@@ -60,8 +62,8 @@ def linear_readable(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
     """Multiply whole numbers, exactly, and give the result its scales back → rows × N in fp32."""
     q_x, scale_x, low_x = rounded_tokens(x)
     q_NK, scale_N = rounded_weight(weight_NK)
-    exact = (q_x.double() @ q_NK.double().T).float()
-    return exact * (scale_N * scale_x) + low_x * (scale_N * q_NK.sum(-1)) + bias_N
+    whole = (q_x.double() @ q_NK.double().T).float()
+    return whole * (scale_N * scale_x) + low_x * (scale_N * q_NK.sum(-1)) + bias_N
 
 
 def linear_bf16(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
@@ -70,13 +72,13 @@ def linear_bf16(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
 
 
 def encode_readable(
-    encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, exact: int = 0
+    encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, *, bf16_layers: int = 0
 ) -> Tensor:
-    """Encode packed tokens → hidden_TD: BERT's layers, the first `exact` with products in bf16, the others in int8."""
+    """Encode packed tokens → hidden_TD: products in bf16 in the first `bf16_layers`, in int8 in the others."""
     hidden_TD = encoder.embeddings(ids_T, positions_T, segments_T)
     for number, layer in enumerate(encoder.layers):
         assert isinstance(layer, Layer)
-        linear = linear_bf16 if number < exact else linear_readable
+        linear = linear_bf16 if number < bf16_layers else linear_readable
         qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
         context_TD = _attend(split_heads(qkv_TN.float(), 3), spans, layer.heads)
         out_TD = linear(context_TD, layer.out.weight, layer.out.bias)
@@ -104,8 +106,11 @@ def library() -> ctypes.CDLL | None:
     found = importlib.util.find_spec(LIBRARY)
     if found is None or found.origin is None:
         return None
-    native = ctypes.CDLL(found.origin)
-    if not native.filbert_supported():
+    try:
+        native = ctypes.CDLL(found.origin)
+    except OSError:  # another system's C++ runtime
+        return None
+    if native.filbert_supported() != INTERFACE:
         return None
     native.filbert_new.restype = ctypes.c_void_p
     return native
@@ -114,77 +119,90 @@ def library() -> ctypes.CDLL | None:
 def why_not(config: EncoderConfig) -> str | None:
     """Say why a model cannot run in int8 here; None where it can."""
     if importlib.util.find_spec(LIBRARY) is None:
-        return "Filbert was installed without its C++ part (no compiler was there)"
+        return "the C++ part of Filbert was not built at installation (it takes gcc 10 or clang 9, on x86-64)"
     if library() is None:
         return "this processor has no AVX-512 with VNNI and bf16"
-    if config.hidden % STEP or config.intermediate % STEP or config.hidden // config.heads % (STEP // 2):
-        return f"its widths ({config.hidden}, {config.intermediate}) are no multiples of {STEP}"
+    head = config.hidden // config.heads
+    if config.hidden % 64 or config.intermediate % 64 or head % 32:
+        return (
+            f"layers must be multiples of 64 wide and heads of 32, and they are {config.hidden}, "
+            f"{config.intermediate} and {head}"
+        )
     return None
 
 
 class NativeEncoder(nn.Module):
-    """An encoder in C++, its first `exact` layers in bf16, the others in int8; on a CPU, and it never trains.
+    """An encoder in C++, its first `bf16_layers` in bf16, the others in int8; on a CPU, and it never trains.
 
-    It takes what `Encoder` takes. Weights are copied and rounded when it is made. Raises ConfigError where `why_not`
-    says that it cannot be.
+    It takes what `Encoder` takes, from one thread at a time: others wait. Layers are copied and rounded when it is
+    made, the embeddings are read where they lie. Raises ConfigError where `why_not` says that it cannot be, ModelError
+    for weights that are no numbers.
 
     >>> NativeEncoder(encoder)(ids_T, positions_T, segments_T, spans).shape  # doctest: +SKIP
     torch.Size([7, 384])
     """
 
-    def __init__(self, encoder: Encoder, exact: int = 0, threads: int | None = None) -> None:
+    def __init__(self, encoder: Encoder, bf16_layers: int = 0, threads: int | None = None) -> None:
         super().__init__()
         self.config = encoder.config
         if reason := why_not(self.config):
             raise ConfigError(f"int8 is not to be had: {reason} — use bf16 or fp32")
-        self._native = library()
-        assert self._native is not None
-        self._handle = ctypes.c_void_p(
-            self._native.filbert_new(
-                self.config.layers,
-                self.config.hidden,
-                self.config.heads,
-                self.config.intermediate,
-                ctypes.c_float(self.config.norm_eps),
-                threads or torch.get_num_threads(),
-            )
-        )
-        weakref.finalize(self, self._native.filbert_free, self._handle)
+        native = library()
+        assert native is not None
+        self._native, self._turn = native, threading.Lock()
+        shape = (self.config.layers, self.config.hidden, self.config.heads, self.config.intermediate)
+        epsilon = ctypes.c_float(self.config.norm_eps)
+        self._handle = ctypes.c_void_p(native.filbert_new(*shape, epsilon, threads or torch.get_num_threads()))
+        _held(bool(self._handle))
+        # not at the end of the process: a thread may still be in it
+        weakref.finalize(self, native.filbert_free, self._handle).atexit = False
         parts = encoder.embeddings
-        tables = (parts.token, parts.position, parts.segment)
-        self._tables = [_floats(table.weight) for table in tables]  # read where they lie
+        self._tables = [_floats(each.weight) for each in (parts.token, parts.position, parts.segment)]
         norm = [_floats(parts.norm.weight), _floats(parts.norm.bias)]
-        self._native.filbert_embeddings(self._handle, *map(_address, (*self._tables, *norm)))
+        _held(native.filbert_embeddings(self._handle, *map(_address, (*self._tables, *norm))))
         for number, layer in enumerate(encoder.layers):
             assert isinstance(layer, Layer)
-            self._take(number, layer, exact=number < exact)
+            self._take(number, layer, in_bf16=number < bf16_layers)
 
-    def _take(self, number: int, layer: Layer, *, exact: bool) -> None:
-        assert self._native is not None
+    def _take(self, number: int, layer: Layer, *, in_bf16: bool) -> None:
+        place = (self._handle, number)
         for part, linear in enumerate((layer.qkv, layer.out, layer.up, layer.down)):
             weight_NK, bias_N = _floats(linear.weight), _floats(linear.bias)
-            addresses = _address(weight_NK), _address(bias_N)
-            self._native.filbert_linear(self._handle, number, part, *addresses, *weight_NK.shape, int(exact))
+            shape = (*weight_NK.shape, int(in_bf16))
+            _held(self._native.filbert_linear(*place, part, _address(weight_NK), _address(bias_N), *shape))
         for part, norm in enumerate((layer.attention_norm, layer.norm)):
             weight_D, bias_D = _floats(norm.weight), _floats(norm.bias)
-            self._native.filbert_norm(self._handle, number, part, _address(weight_D), _address(bias_D), len(weight_D))
+            _held(self._native.filbert_norm(*place, part, _address(weight_D), _address(bias_D), len(weight_D)))
 
     def forward(
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, *, first_only: bool = False
     ) -> Tensor:
         """Return hidden_TD in fp32, or hidden_BD, the [CLS] vectors alone."""
-        assert self._native is not None
-        rows = len(spans) if first_only else spans.tokens
-        out = torch.empty(rows, self.config.hidden)
         packed = [_ints(x[: spans.tokens].numpy()) for x in (ids_T, positions_T, segments_T)]
+        for array, table in zip(packed, self._tables, strict=True):
+            if len(array) != spans.tokens or (len(array) and not 0 <= array.min() <= array.max() < len(table)):
+                raise IndexError(f"an id, position or segment is outside its table of {len(table):,} rows")
+        if (np.diff(spans.starts) < 1).any():
+            raise ValueError("a text has no tokens")
         packed.append(_ints(spans.starts))
         addresses = [array.ctypes.data_as(ctypes.c_void_p) for array in packed]
-        self._native.filbert_run(self._handle, *addresses, len(spans), int(first_only), _address(out))
+        rows = len(spans) if first_only else spans.tokens
+        out = torch.empty(rows, self.config.hidden, dtype=torch.float32, device="cpu")
+        with self._turn:
+            _held(self._native.filbert_run(self._handle, *addresses, len(spans), int(first_only), _address(out)))
         return out
 
 
+def _held(done: bool | int) -> None:
+    if not done:
+        raise MemoryError("no memory for the encoder")
+
+
 def _floats(x: Tensor) -> Tensor:
-    return x.detach().float().contiguous()
+    found = x.detach().float().cpu().contiguous()
+    if not torch.isfinite(found).all():
+        raise ModelError("the model has NaN or infinite weights — they are damaged; fit it again")
+    return found
 
 
 def _ints(x: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

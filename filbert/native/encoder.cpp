@@ -18,6 +18,7 @@
 #if defined(__x86_64__) && defined(__AVX512VNNI__) && defined(__AVX512BF16__)
 
 #include <immintrin.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -28,26 +29,30 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 namespace {
 
 using bf16 = uint16_t;
-typedef int Ints __attribute__((vector_size(64)));  // of __m512i, gcc 12 would write the sums to memory each time
+typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
 
-constexpr int ROWS = 6;    // of a tile of a product: 6 × 4 accumulators, 4 columns of weights and one token fill 29 registers
+constexpr int ROWS = 6;    // of a tile of a product: 6 × 4 sums, 4 columns of weights and one token fill 29 registers
 constexpr int PANEL = 64;  // columns of a tile
+constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, or two of bf16
 constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
 
 int up_to(int n, int step) { return (n + step - 1) / step * step; }
 
-// Memory on a cache line, which grows and is never cleared.
+// Memory on a cache line. It grows, which discards what was in it, and is never cleared.
 template <class T>
 class Buffer {
  public:
   T* get(size_t n) {
     if (n > size_) {
+      size_ = 0;
       data_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
       if (!data_) throw std::bad_alloc();
       size_ = n;
@@ -66,12 +71,15 @@ class Buffer {
 
 // ---- threads --------------------------------------------------------------------------------------------------------
 
-// A few threads that share numbered tasks. They wait spinning for a moment, since the next phase comes at once, and then
-// asleep, so that they never hold back another program.
+// A few threads that share numbered tasks. They wait spinning for a moment, since the next phase comes at once, and
+// then asleep. Of a process that was forked only the caller is left: it does all tasks itself.
 class Pool {
  public:
   explicit Pool(int threads) {
-    for (int i = 1; i < threads; ++i) threads_.emplace_back([this, i] { serve(i); });
+    try {
+      for (int i = 1; i < threads; ++i) threads_.emplace_back([this, i] { serve(i); });
+    } catch (const std::system_error&) {  // no more threads are to be had: fewer give the same bits
+    }
   }
 
   ~Pool() {
@@ -84,10 +92,11 @@ class Pool {
   }
 
   int threads() const { return static_cast<int>(threads_.size()) + 1; }
+  bool forked() const { return getpid() != owner_; }
 
   // Call task(number, thread) for every number below `count`, and return when all are done.
   void run(int count, const std::function<void(int, int)>& task) {
-    if (threads_.empty() || count < 2) {
+    if (threads_.empty() || count < 2 || forked()) {
       for (int i = 0; i < count; ++i) task(i, 0);
       return;
     }
@@ -123,6 +132,7 @@ class Pool {
     }
   }
 
+  const pid_t owner_ = getpid();
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -135,9 +145,9 @@ class Pool {
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
-// 2^x for x ≥ -126, to 2e-7: the whole part goes into the exponent, a polynomial does the rest.
+// 2^x to 2e-7: the whole part goes into the exponent, a polynomial does the rest. Below -126 it stays 2^-126.
 inline __m512 exp2_of(__m512 x) {
-  x = _mm512_max_ps(x, _mm512_set1_ps(-126.0f));
+  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);  // in this order, so that NaN stays NaN
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 rest = _mm512_sub_ps(x, whole);
   __m512 y = _mm512_set1_ps(1.5403530e-4f);
@@ -152,8 +162,8 @@ inline __m512 exp2_of(__m512 x) {
 
 constexpr float LOG2_E = 1.44269504f;
 
-// GELU(x) = x (1 + erf(x / √2)) / 2 to 2e-6: erf(x / √2) / x as a polynomial of u = 2 (x / 5)² - 1, fitted at Chebyshev's
-// points; beyond 5 the error function is 1 to 6e-7.
+// GELU(x) = x (1 + erf(x / √2)) / 2 to 3e-6 within ±6: erf(x / √2) / x as a polynomial of u = 2 (x / 5)² - 1, fitted at
+// Chebyshev's points; beyond 5 the error function is 1 to 6e-7.
 inline __m512 gelu(__m512 x) {
   constexpr float coefficients[] = {
       1.47075278e-03f, -3.35346196e-03f, 2.74919230e-03f, -5.05383346e-03f, 1.35330550e-02f,
@@ -181,19 +191,19 @@ inline __m512i four_bytes(const void* p) {
 
 // ---- products -------------------------------------------------------------------------------------------------------
 
-// Rows on their way into a product. Of int8: row i is scale[i] · q[i] + low[i], q from 0 to 255. Exact: bf16 numbers.
+// Rows on their way into a product: bf16 numbers, or q from 0 to 255, and row i is scale[i] · q[i] + low[i].
 struct Rows {
   uint8_t* bytes;
   int width;
   float *scale, *low;
 
-  uint8_t* int8(int row) const { return bytes + static_cast<size_t>(row) * width; }
-  bf16* exact(int row) const { return reinterpret_cast<bf16*>(bytes) + static_cast<size_t>(row) * width; }
+  uint8_t* int8_at(int row) const { return bytes + static_cast<size_t>(row) * width; }
+  bf16* bf16_at(int row) const { return reinterpret_cast<bf16*>(bytes) + static_cast<size_t>(row) * width; }
 };
 
-void round_row(const float* x, const Rows& to, int row, bool exact) {
-  if (exact) {
-    for (int i = 0; i < to.width; i += 16) store_bf16(to.exact(row) + i, _mm512_loadu_ps(x + i));
+void round_row(const float* x, const Rows& to, int row, bool in_bf16) {
+  if (in_bf16) {
+    for (int i = 0; i < to.width; i += 16) store_bf16(to.bf16_at(row) + i, _mm512_loadu_ps(x + i));
     return;
   }
   __m512 most = _mm512_loadu_ps(x), least = most;
@@ -206,42 +216,48 @@ void round_row(const float* x, const Rows& to, int row, bool exact) {
   const __m512 inverse = _mm512_set1_ps(range > 0 ? 255.0f / range : 0.0f), from = _mm512_set1_ps(low);
   for (int i = 0; i < to.width; i += 16) {
     const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), from), inverse);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.int8(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.int8_at(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
   }
   to.scale[row] = range / 255.0f;
   to.low[row] = low;
 }
 
-// A weight of N × K in panels of 64 columns, in which four inputs (int8) or two (bf16) of a column lie together, as the
-// instructions want it. Of int8: column n is scale[n] · q[n], q from -127 to 127, and total[n] the sum over its inputs.
+// A weight of N × K, whose rows become the columns of the product, in panels of 64. In a panel four inputs (int8) or two
+// (bf16) of a column lie together, as the instructions want it. Of int8: column n is scale[n] · q[n], q from -127 to 127,
+// and total[n] the sum over its inputs.
 struct Linear {
   int in = 0, out = 0;
-  bool exact = false;
+  bool in_bf16 = false;
   Buffer<uint8_t> weight;
   Buffer<float> scale, total, bias;
 
-  void set(const float* weight_NK, const float* bias_N, int n, int k, bool in_bf16) {
+  void set(const float* weight_NK, const float* bias_N, int n, int k, bool bf16_wanted) {
     in = k;
     out = n;
-    exact = in_bf16;
-    weight.get(static_cast<size_t>(n) * k * (exact ? 2 : 1));
+    in_bf16 = bf16_wanted;
+    weight.get(static_cast<size_t>(n) * k * (in_bf16 ? 2 : 1));
     std::memcpy(bias.get(n), bias_N, sizeof(float) * n);
-    scale.get(n);
-    total.get(n);
+    if (!in_bf16) {
+      scale.get(n);
+      total.get(n);
+    }
     for (int column = 0; column < n; ++column) {
       const float* row = weight_NK + static_cast<size_t>(column) * k;
-      exact ? set_exact(row, column) : set_int8(row, column);
+      in_bf16 ? set_bf16(row, column) : set_int8(row, column);
     }
   }
 
-  const uint8_t* panel(int number) const { return weight.data() + static_cast<size_t>(number) * PANEL * in * (exact ? 2 : 1); }
+  const uint8_t* panel(int number) const {
+    return weight.data() + static_cast<size_t>(number) * PANEL * in * (in_bf16 ? 2 : 1);
+  }
 
  private:
   void set_int8(const float* row, int column) {
     float largest = 0;
     for (int i = 0; i < in; ++i) largest = std::max(largest, std::fabs(row[i]));
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    int8_t* to = reinterpret_cast<int8_t*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in + column % PANEL * 4;
+    int8_t* to = reinterpret_cast<int8_t*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
+    to += column % PANEL * 4;
     int sum = 0;
     for (int i = 0; i < in; ++i) {
       const int q = static_cast<int>(std::nearbyint(row[i] * inverse));
@@ -252,12 +268,13 @@ struct Linear {
     total.data()[column] = largest / 127.0f * static_cast<float>(sum);
   }
 
-  void set_exact(const float* row, int column) {
-    bf16* to = reinterpret_cast<bf16*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in + column % PANEL * 2;
+  void set_bf16(const float* row, int column) {
+    bf16* to = reinterpret_cast<bf16*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
+    to += column % PANEL * 2;
+    bf16 rounded[16];
     for (int i = 0; i < in; ++i) {
-      alignas(32) bf16 rounded[16];
-      store_bf16(rounded, _mm512_set1_ps(row[i]));
-      to[i / 2 * PANEL * 2 + i % 2] = rounded[0];
+      if (i % 16 == 0) store_bf16(rounded, _mm512_loadu_ps(row + i));
+      to[i / 2 * PANEL * 2 + i % 2] = rounded[i % 16];
     }
   }
 };
@@ -270,8 +287,8 @@ inline void tile_int8(const Linear& w, int panel, const Rows& x, int first, cons
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) sum[r][c] = Ints{};
-  const uint8_t *weight = w.panel(panel), *token = x.int8(first);
-  for (int k = 0; k < w.in; k += 4, weight += PANEL * 4) {
+  const uint8_t *weight = w.panel(panel), *token = x.int8_at(first);
+  for (int k = 0; k < w.in; k += 4, weight += STEP) {
     __m512i column[4];
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
@@ -297,7 +314,7 @@ inline void tile_int8(const Linear& w, int panel, const Rows& x, int first, cons
 }
 
 template <int R, class Store>
-inline void tile_exact(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+inline void tile_bf16(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
   __m512 sum[R][4];
   #pragma GCC unroll 8
   for (int c = 0; c < 4; ++c) {
@@ -306,8 +323,8 @@ inline void tile_exact(const Linear& w, int panel, const Rows& x, int first, con
     for (int r = 0; r < R; ++r) sum[r][c] = bias;
   }
   const uint8_t* weight = w.panel(panel);
-  const bf16* token = x.exact(first);
-  for (int k = 0; k < w.in; k += 2, weight += PANEL * 4) {
+  const bf16* token = x.bf16_at(first);
+  for (int k = 0; k < w.in; k += 2, weight += STEP) {
     __m512i column[4];
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
@@ -326,7 +343,7 @@ inline void tile_exact(const Linear& w, int panel, const Rows& x, int first, con
 
 template <int R, class Store>
 inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
-  w.exact ? tile_exact<R>(w, panel, x, first, store) : tile_int8<R>(w, panel, x, first, store);
+  w.in_bf16 ? tile_bf16<R>(w, panel, x, first, store) : tile_int8<R>(w, panel, x, first, store);
 }
 
 // Rows [0, rows) of x times the panels [from, to) of w.
@@ -354,7 +371,7 @@ struct Norm {
   }
 };
 
-// y = norm(x + residual), over one row; y may be x.
+// y = norm(x + residual), over one row.
 void normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) {
@@ -371,7 +388,8 @@ void normalise(const float* x, const float* residual, const Norm& norm, float ep
   const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / width + eps));
   for (int i = 0; i < width; i += 16) {
     const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(y + i), mean), scale);
-    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, _mm512_load_ps(norm.weight.data() + i), _mm512_load_ps(norm.bias.data() + i)));
+    const __m512 weight = _mm512_load_ps(norm.weight.data() + i), bias = _mm512_load_ps(norm.bias.data() + i);
+    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, weight, bias));
   }
 }
 
@@ -411,15 +429,15 @@ inline void score_tile(const bf16* q, int stride, const bf16* keys, int slots, i
 // Scores of one query → bf16 weights that are not yet divided by their sum, which is returned.
 inline float softmax_row(const float* scores, int length, int slots, float scale, bf16* weights) {
   __m512 most = _mm512_set1_ps(-INFINITY);
-  const __mmask16 rest = static_cast<__mmask16>(0xffff >> (slots - length));
+  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
   for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : rest;
+    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
     most = _mm512_mask_max_ps(most, real, most, _mm512_loadu_ps(scores + i));
   }
   const __m512 factor = _mm512_set1_ps(scale), largest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : rest;
+    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
     const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor);
     const __m512 weight = _mm512_maskz_mov_ps(real, exp2_of(x));
     sum = _mm512_add_ps(sum, weight);
@@ -448,74 +466,88 @@ inline void context_tile(const bf16* weights, int slots, const bf16* values, int
   for (int r = 0; r < R; ++r) {
     const __m512 share = _mm512_set1_ps(1.0f / sums[r]);
     #pragma GCC unroll 8
-    for (int c = 0; c < 2; ++c) _mm512_storeu_ps(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
+    for (int c = 0; c < 2; ++c) {
+      _mm512_storeu_ps(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
+    }
   }
 }
+
+// What attention reads: queries, keys and values of one head, `stride` numbers from token to token, and where it writes.
+struct Head {
+  const bf16 *q, *k, *v;
+  int stride, length, slots, width;  // slots: the length rounded up to 16
+  float* out;
+  int out_stride;
+};
 
 // Lay out keys as [E / 2][slots][2] and values as [slots / 2][E][2]; slots beyond the text are 0.
-void lay_out(const bf16* k, const bf16* v, int stride, int length, int slots, int width, bf16* keys, bf16* values) {
-  for (int j = 0; j < slots; ++j) {
-    for (int e = 0; e < width; e += 2) {
+void lay_out(const Head& head, bf16* keys, bf16* values) {
+  for (int j = 0; j < head.slots; ++j) {
+    for (int e = 0; e < head.width; e += 2) {
       uint32_t pair = 0;
-      if (j < length) std::memcpy(&pair, k + static_cast<size_t>(j) * stride + e, 4);
-      std::memcpy(keys + static_cast<size_t>(e) * slots + 2 * j, &pair, 4);
+      if (j < head.length) std::memcpy(&pair, head.k + static_cast<size_t>(j) * head.stride + e, 4);
+      std::memcpy(keys + static_cast<size_t>(e) * head.slots + 2 * j, &pair, 4);
     }
   }
-  alignas(64) static const uint16_t order[64] = {
-      0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47,
-      16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63};
+  alignas(64) static const uint16_t order[64] = {  // 32 numbers of one token and 32 of the next → pairs of both
+      0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45,
+      14, 46, 15, 47, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59,
+      28, 60, 29, 61, 30, 62, 31, 63};
   const __m512i low = _mm512_load_si512(order), high = _mm512_load_si512(order + 32);
-  for (int j = 0; j < slots; j += 2) {
-    for (int e = 0; e < width; e += 32) {
-      const __m512i a = j < length ? _mm512_loadu_si512(v + static_cast<size_t>(j) * stride + e) : _mm512_setzero_si512();
-      const __m512i b =
-          j + 1 < length ? _mm512_loadu_si512(v + static_cast<size_t>(j + 1) * stride + e) : _mm512_setzero_si512();
-      bf16* to = values + (static_cast<size_t>(j) * width + 2 * e);
-      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, low, b));
-      _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(a, high, b));
+  const auto value = [&](int j, int e) {
+    return j < head.length ? _mm512_loadu_si512(head.v + static_cast<size_t>(j) * head.stride + e)
+                           : _mm512_setzero_si512();
+  };
+  for (int j = 0; j < head.slots; j += 2) {
+    for (int e = 0; e < head.width; e += 32) {
+      bf16* to = values + (static_cast<size_t>(j) * head.width + 2 * e);
+      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(value(j, e), low, value(j + 1, e)));
+      _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(value(j, e), high, value(j + 1, e)));
     }
   }
 }
 
+// The context of R queries from number `first` on.
 template <int R>
-inline void attend_rows(const bf16* q, int stride, int length, int slots, int width, Attention& at, float* out, int out_stride) {
+void attend_rows(const Head& head, int first, Attention& at) {
+  const int slots = head.slots;
+  const bf16 *q = head.q + static_cast<size_t>(first) * head.stride, *keys = at.keys.data();
   float* scores = at.scores.data();
   int j = 0;
-  for (; j + 64 <= slots; j += 64) score_tile<R, 4>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j);
+  for (; j + 64 <= slots; j += 64) score_tile<R, 4>(q, head.stride, keys + 2 * j, slots, head.width, scores + j);
   switch ((slots - j) / 16) {
-    case 3: score_tile<R, 3>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
-    case 2: score_tile<R, 2>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
-    case 1: score_tile<R, 1>(q, stride, at.keys.data() + 2 * j, slots, width, scores + j); break;
+    case 3: score_tile<R, 3>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
+    case 2: score_tile<R, 2>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
+    case 1: score_tile<R, 1>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
     default: break;
   }
-  const float scale = LOG2_E / std::sqrt(static_cast<float>(width));
+  const float scale = LOG2_E / std::sqrt(static_cast<float>(head.width));
   float sums[R];
   bf16* weights = at.weights.data();
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-    sums[r] = softmax_row(scores + static_cast<size_t>(r) * slots, length, slots, scale, weights + static_cast<size_t>(r) * slots);
-  for (int e = 0; e < width; e += 32) context_tile<R>(weights, slots, at.values.data() + 2 * e, width, sums, out + e, out_stride);
+  for (int r = 0; r < R; ++r) {
+    const size_t row = static_cast<size_t>(r) * slots;
+    sums[r] = softmax_row(scores + row, head.length, slots, scale, weights + row);
+  }
+  float* out = head.out + static_cast<size_t>(first) * head.out_stride;
+  for (int e = 0; e < head.width; e += 32) {
+    context_tile<R>(weights, slots, at.values.data() + 2 * e, head.width, sums, out + e, head.out_stride);
+  }
 }
 
-// The context of `queries` first tokens of a text of `length` tokens, for one head.
-void attend(const bf16* q, const bf16* k, const bf16* v, int stride, int queries, int length, int width, Attention& at,
-            float* out, int out_stride) {
-  const int slots = up_to(length, 16);
-  at.scores.get(static_cast<size_t>(ROWS) * slots);
-  at.weights.get(static_cast<size_t>(ROWS) * slots);
-  lay_out(k, v, stride, length, slots, width, at.keys.get(static_cast<size_t>(slots) * width),
-          at.values.get(static_cast<size_t>(slots) * width));
-  int i = 0;
-  for (; i + ROWS <= queries; i += ROWS)
-    attend_rows<ROWS>(q + static_cast<size_t>(i) * stride, stride, length, slots, width, at, out + static_cast<size_t>(i) * out_stride, out_stride);
-  q += static_cast<size_t>(i) * stride;
-  out += static_cast<size_t>(i) * out_stride;
-  switch (queries - i) {
-    case 5: attend_rows<5>(q, stride, length, slots, width, at, out, out_stride); break;
-    case 4: attend_rows<4>(q, stride, length, slots, width, at, out, out_stride); break;
-    case 3: attend_rows<3>(q, stride, length, slots, width, at, out, out_stride); break;
-    case 2: attend_rows<2>(q, stride, length, slots, width, at, out, out_stride); break;
-    case 1: attend_rows<1>(q, stride, length, slots, width, at, out, out_stride); break;
+// The context of the first `queries` tokens of a text, for one head.
+void attend(const Head& head, int queries, Attention& at) {
+  const size_t numbers = static_cast<size_t>(head.slots) * head.width;
+  at.scores.get(static_cast<size_t>(ROWS) * head.slots);
+  at.weights.get(static_cast<size_t>(ROWS) * head.slots);
+  lay_out(head, at.keys.get(numbers), at.values.get(numbers));
+  int first = 0;
+  for (; first + ROWS <= queries; first += ROWS) attend_rows<ROWS>(head, first, at);
+  switch (queries - first) {
+    case 5: attend_rows<5>(head, first, at); break;
+    case 4: attend_rows<4>(head, first, at); break;
+    case 3: attend_rows<3>(head, first, at); break;
+    case 2: attend_rows<2>(head, first, at); break;
+    case 1: attend_rows<1>(head, first, at); break;
     default: break;
   }
 }
@@ -523,16 +555,29 @@ void attend(const bf16* q, const bf16* k, const bf16* v, int stride, int queries
 // ---- the encoder ----------------------------------------------------------------------------------------------------
 
 struct Layer {
-  bool exact = false;  // products in bf16
   Linear qkv, out, up, down;
   Norm attention_norm, norm;
 };
 
-// What one thread works in: rows of a block, rounded and not.
+// What one thread works in: the rows of a block. `narrow` is D wide, what a product gives; `middle`, the state between
+// the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product.
 struct Desk {
   Attention attention;
-  Buffer<float> wide, narrow, middle, scale, low;
+  Buffer<float> narrow, middle, wide, scale, low;
   Buffer<uint8_t> bytes, bytes_wide;
+
+  void grow(int head, int hidden, int intermediate, int longest) {
+    const size_t slots = up_to(longest, 16);
+    attention.keys.get(slots * head);
+    attention.values.get(slots * head);
+    attention.weights.get(slots * ROWS);
+    attention.scores.get(slots * ROWS);
+    for (Buffer<float>* each : {&narrow, &middle}) each->get(static_cast<size_t>(BLOCK) * hidden);
+    wide.get(static_cast<size_t>(BLOCK) * intermediate);
+    for (Buffer<float>* each : {&scale, &low}) each->get(BLOCK);
+    bytes.get(static_cast<size_t>(BLOCK) * hidden * 2);
+    bytes_wide.get(static_cast<size_t>(BLOCK) * intermediate * 2);
+  }
 };
 
 struct Batch {
@@ -544,11 +589,19 @@ struct Batch {
 class Encoder {
  public:
   Encoder(int layers, int hidden, int heads, int intermediate, float eps, int threads)
-      : layers_(layers), hidden_(hidden), heads_(heads), intermediate_(intermediate), eps_(eps), pool_(threads), desks_(threads) {}
+      : layers_(layers),
+        hidden_(hidden),
+        heads_(heads),
+        intermediate_(intermediate),
+        eps_(eps),
+        pool_(threads),
+        desks_(pool_.threads()) {}
 
   std::vector<Layer>& layers() { return layers_; }
+  bool forked() const { return pool_.forked(); }
 
-  void embeddings(const float* token, const float* position, const float* segment, const float* weight, const float* bias) {
+  void embeddings(const float* token, const float* position, const float* segment, const float* weight,
+                  const float* bias) {
     token_ = token;
     position_ = position;
     segment_ = segment;
@@ -559,17 +612,22 @@ class Encoder {
     const size_t tokens = batch.tokens;
     state_.get(tokens * hidden_);
     context_.get(tokens * hidden_);
-    qkv_.get(tokens * 3 * hidden_ + 32);
+    qkv_.get(tokens * 3 * hidden_);
+    int longest = 0;
+    for (int text = 0; text < batch.texts; ++text) {
+      longest = std::max(longest, batch.starts[text + 1] - batch.starts[text]);
+    }
+    for (Desk& desk : desks_) desk.grow(hidden_ / heads_, hidden_, intermediate_, longest);  // no thread may run out
     blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
     const int last = static_cast<int>(layers_.size()) - 1;
     for (int i = 0; i <= last; ++i) {
-      const bool few = batch.first_only && i == last;
-      if (few) first_queries(batch, layers_[i]);
+      const bool first_only = batch.first_only && i == last;
+      if (first_only) first_queries(batch, layers_[i]);
       pool_.run(batch.texts * heads_, [&](int task, int thread) {
-        attend_text(batch, task / heads_, task % heads_, few, desks_[thread].attention);
+        attend_text(batch, task / heads_, task % heads_, first_only, desks_[thread].attention);
       });
-      blocks(few ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
-        finish(batch, i, first, rows, few, i == last ? out : nullptr, desk);
+      blocks(first_only ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
+        finish(batch, i, first, rows, first_only, i == last ? out : nullptr, desk);
       });
     }
   }
@@ -578,6 +636,7 @@ class Encoder {
   // Cut `count` rows into blocks, as many for each thread, and call work(first, rows, desk).
   template <class Work>
   void blocks(int count, const Work& work) {
+    if (!count) return;
     const int parts = up_to(std::max(1, (count + BLOCK - 1) / BLOCK), pool_.threads());
     const int size = up_to((count + parts - 1) / parts, ROWS);
     pool_.run((count + size - 1) / size, [&](int task, int thread) {
@@ -585,13 +644,11 @@ class Encoder {
     });
   }
 
-  Rows inputs(Desk& desk, int rows) {
-    return {desk.bytes.get(static_cast<size_t>(rows) * hidden_ * 2), hidden_, desk.scale.get(rows), desk.low.get(rows)};
-  }
+  Rows inputs(Desk& desk) const { return {desk.bytes.data(), hidden_, desk.scale.data(), desk.low.data()}; }
 
   void embed(const Batch& batch, int first, int rows, Desk& desk) {
-    const Rows x = inputs(desk, rows);
-    float* sum = desk.narrow.get(hidden_);
+    const Rows x = inputs(desk);
+    float* sum = desk.narrow.data();
     for (int r = 0; r < rows; ++r) {
       const int t = first + r;
       const float* token = token_ + static_cast<size_t>(batch.ids[t]) * hidden_;
@@ -600,7 +657,7 @@ class Encoder {
       for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
       float* y = state_.data() + static_cast<size_t>(t) * hidden_;
       normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
-      round_row(y, x, r, layers_[0].exact);
+      round_row(y, x, r, layers_[0].qkv.in_bf16);
     }
     queries(layers_[0], x, first, rows, batch.first_only && layers_.size() == 1);
   }
@@ -616,50 +673,58 @@ class Encoder {
   // The last layer's queries of each text's first token.
   void first_queries(const Batch& batch, const Layer& layer) {
     blocks(batch.texts, [&](int first, int rows, Desk& desk) {
-      const Rows x = inputs(desk, rows);
-      for (int r = 0; r < rows; ++r) round_row(state_.data() + static_cast<size_t>(batch.starts[first + r]) * hidden_, x, r, layer.exact);
+      const Rows x = inputs(desk);
+      const auto token = [&](int row) { return static_cast<size_t>(batch.starts[first + row]); };
+      for (int r = 0; r < rows; ++r) round_row(state_.data() + token(r) * hidden_, x, r, layer.qkv.in_bf16);
       product(layer.qkv, 0, hidden_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
-        store_bf16(qkv_.data() + static_cast<size_t>(batch.starts[first + row]) * 3 * hidden_ + n, y);
+        store_bf16(qkv_.data() + token(row) * 3 * hidden_ + n, y);
       });
     });
   }
 
-  void attend_text(const Batch& batch, int text, int head, bool few, Attention& attention) {
+  void attend_text(const Batch& batch, int text, int head, bool first_only, Attention& attention) {
     const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
     const bf16* q = qkv_.data() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
-    float* out = context_.data() + static_cast<size_t>(few ? text : first) * hidden_ + head * width;
-    attend(q, q + hidden_, q + 2 * hidden_, 3 * hidden_, few ? 1 : length, length, width, attention, out, hidden_);
+    float* out = context_.data() + static_cast<size_t>(first_only ? text : first) * hidden_ + head * width;
+    const int slots = up_to(length, 16);
+    attend({q, q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots, width, out, hidden_}, first_only ? 1 : length,
+           attention);
   }
 
   // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last
   // layer's rows.
-  void finish(const Batch& batch, int number, int first, int rows, bool few, float* out, Desk& desk) {
+  void finish(const Batch& batch, int number, int first, int rows, bool first_only, float* out, Desk& desk) {
     const Layer& layer = layers_[number];
-    const Rows x = inputs(desk, rows);
-    float* narrow = desk.narrow.get(static_cast<size_t>(rows) * hidden_);
-    float* middle = desk.middle.get(static_cast<size_t>(rows) * hidden_);
-    float* wide = desk.wide.get(static_cast<size_t>(rows) * intermediate_);
-    const auto to_narrow = [&](int row, int n, __m512 y) { _mm512_storeu_ps(narrow + static_cast<size_t>(row) * hidden_ + n, y); };
-    const auto state = [&](int r) {
-      return state_.data() + static_cast<size_t>(few ? batch.starts[first + r] : first + r) * hidden_;
+    const Rows x = inputs(desk);
+    float* narrow = desk.narrow.data();
+    float* middle = desk.middle.data();
+    float* wide = desk.wide.data();
+    const auto to_narrow = [&](int row, int n, __m512 y) {
+      _mm512_storeu_ps(narrow + static_cast<size_t>(row) * hidden_ + n, y);
     };
-    for (int r = 0; r < rows; ++r) round_row(context_.data() + static_cast<size_t>(first + r) * hidden_, x, r, layer.exact);
+    const auto state = [&](int r) {
+      return state_.data() + static_cast<size_t>(first_only ? batch.starts[first + r] : first + r) * hidden_;
+    };
+    for (int r = 0; r < rows; ++r) {
+      round_row(context_.data() + static_cast<size_t>(first + r) * hidden_, x, r, layer.qkv.in_bf16);
+    }
     product(layer.out, 0, hidden_ / PANEL, x, rows, to_narrow);
     for (int r = 0; r < rows; ++r) {
       float* y = middle + static_cast<size_t>(r) * hidden_;
       normalise(narrow + static_cast<size_t>(r) * hidden_, state(r), layer.attention_norm, eps_, hidden_, y);
-      round_row(y, x, r, layer.exact);
+      round_row(y, x, r, layer.qkv.in_bf16);
     }
     product(layer.up, 0, intermediate_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
       _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, gelu(y));
     });
-    const Rows z = {desk.bytes_wide.get(static_cast<size_t>(rows) * intermediate_ * 2), intermediate_, x.scale, x.low};
-    for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.exact);
+    const Rows z = {desk.bytes_wide.data(), intermediate_, x.scale, x.low};
+    for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.qkv.in_bf16);
     product(layer.down, 0, hidden_ / PANEL, z, rows, to_narrow);
     for (int r = 0; r < rows; ++r) {
       float* y = out ? out + static_cast<size_t>(first + r) * hidden_ : state(r);
-      normalise(narrow + static_cast<size_t>(r) * hidden_, middle + static_cast<size_t>(r) * hidden_, layer.norm, eps_, hidden_, y);
-      if (!out) round_row(y, x, r, layers_[number + 1].exact);
+      const size_t row = static_cast<size_t>(r) * hidden_;
+      normalise(narrow + row, middle + row, layer.norm, eps_, hidden_, y);
+      if (!out) round_row(y, x, r, layers_[number + 1].qkv.in_bf16);
     }
     if (out) return;
     const bool next_is_last = number + 2 == static_cast<int>(layers_.size());
@@ -681,42 +746,68 @@ class Encoder {
 
 extern "C" {
 
+// 1 where the processor has the instructions; another number than quantized.py expects means a library of another version.
 int filbert_supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
+             ? 1
+             : 0;
 }
 
-// Widths are multiples of 64, those of heads of 32.
-void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps, int threads) {
+// Widths are multiples of 64, those of heads of 32. Null where memory runs out.
+void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps, int threads) try {
   return new Encoder(layers, hidden, heads, intermediate, eps, threads);
+} catch (const std::bad_alloc&) {
+  return nullptr;
 }
 
-void filbert_free(void* encoder) { delete static_cast<Encoder*>(encoder); }
+// A forked process leaves it to its end: threads that are not there cannot be joined.
+void filbert_free(void* encoder) {
+  Encoder* mine = static_cast<Encoder*>(encoder);
+  if (!mine->forked()) delete mine;
+}
+
+// What follows says 0 where memory runs out.
 
 // The three tables are read where they lie, as long as the encoder lives; everything else is copied.
-void filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment, const float* weight,
-                        const float* bias) {
+int filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment,
+                       const float* weight, const float* bias) try {
   static_cast<Encoder*>(encoder)->embeddings(token, position, segment, weight, bias);
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
 }
 
-// `part`: 0 query, key and value, 1 out, 2 up, 3 down; `exact`: in bf16, the same for all parts of a layer.
-void filbert_linear(void* encoder, int layer, int part, const float* weight_NK, const float* bias_N, int n, int k, int exact) {
+// `part`: 0 query, key and value, 1 out, 2 up, 3 down; `in_bf16` is the same for all parts of a layer.
+int filbert_linear(void* encoder, int layer, int part, const float* weight_NK, const float* bias_N, int n, int k,
+                   int in_bf16) try {
   Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
   Linear* parts[] = {&l.qkv, &l.out, &l.up, &l.down};
-  l.exact = exact != 0;
-  parts[part]->set(weight_NK, bias_N, n, k, l.exact);
+  parts[part]->set(weight_NK, bias_N, n, k, in_bf16 != 0);
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
 }
 
 // `part`: 0 after attention, 1 at the end of the layer.
-void filbert_norm(void* encoder, int layer, int part, const float* weight, const float* bias, int n) {
+int filbert_norm(void* encoder, int layer, int part, const float* weight, const float* bias, int n) try {
   Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
   (part ? l.norm : l.attention_norm).set(weight, bias, n);
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
 }
 
-// Packed texts → hidden_TD, or hidden_BD of the first tokens. One call at a time for each encoder.
-void filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments, const int32_t* starts,
-                 int texts, int first_only, float* out) {
-  static_cast<Encoder*>(encoder)->run({ids, positions, segments, starts, texts, starts[texts], first_only != 0}, out);
+// Packed texts → hidden_TD, or hidden_BD of the first tokens. One call at a time for each encoder, and ids, positions and
+// segments within the tables: the caller sees to both.
+int filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments,
+                const int32_t* starts, int texts, int first_only, float* out) try {
+  const Batch batch = {ids, positions, segments, starts, texts, starts[texts], first_only != 0};
+  static_cast<Encoder*>(encoder)->run(batch, out);
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
 }
 
 }  // extern "C"

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ from small import encoder, needs_native
 from torch import Tensor
 
 from filbert.batching import pack
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, ModelError
 from filbert.model import quantized
 from filbert.model.attention import Spans
 from filbert.model.forward import tensors_of
@@ -102,10 +107,12 @@ def test_one_scale_for_a_batch_would_let_texts_feel_each_other(monkeypatch):
 
 @needs_native
 @pytest.mark.parametrize("heads", [1, 2])
-@pytest.mark.parametrize("exact", [0, 1])
-def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, exact):
+@pytest.mark.parametrize("bf16_layers", [0, 1])
+def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, bf16_layers):
     small, tensors = wide(layers=1, heads=heads), batch(LENGTHS)
-    error = (NativeEncoder(small, exact, 2)(*tensors) - encode_readable(small, *tensors, exact=exact)).abs()
+    error = (
+        NativeEncoder(small, bf16_layers, 2)(*tensors) - encode_readable(small, *tensors, bf16_layers=bf16_layers)
+    ).abs()
     # a sum in another order moves a number by 1e-7, which now and then tips a rounding, by a 127th of the largest
     assert error.median() < 1e-5
     assert error.mean() < 1e-3
@@ -117,8 +124,11 @@ def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, exact):
 def test_a_deep_encoder_is_as_near_to_fp32_as_the_twin(size):
     small, tensors = wide(**size), batch(LENGTHS)
     wanted, errors = small(*tensors), []
-    for exact in range(len(small.layers) + 1):
-        twin, found = encode_readable(small, *tensors, exact=exact), NativeEncoder(small, exact, 2)(*tensors)
+    for bf16_layers in range(len(small.layers) + 1):
+        twin, found = (
+            encode_readable(small, *tensors, bf16_layers=bf16_layers),
+            NativeEncoder(small, bf16_layers, 2)(*tensors),
+        )
         errors.append((found - wanted).abs().mean())
         assert errors[-1] < 1.2 * (twin - wanted).abs().mean()
     assert errors[-1] < 0.5 * errors[0]
@@ -126,10 +136,10 @@ def test_a_deep_encoder_is_as_near_to_fp32_as_the_twin(size):
 
 @needs_native
 @pytest.mark.parametrize("first_only", [False, True])
-@pytest.mark.parametrize("exact", [0, 1, 3])
-def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, exact):
+@pytest.mark.parametrize("bf16_layers", [0, 1, 3])
+def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, bf16_layers):
     small, tensors = wide(layers=3), batch(LENGTHS)
-    one, two = NativeEncoder(small, exact, 1), NativeEncoder(small, exact, 2)
+    one, two = NativeEncoder(small, bf16_layers, 1), NativeEncoder(small, bf16_layers, 2)
     whole = two(*tensors, first_only=first_only)
     assert torch.equal(one(*tensors, first_only=first_only), whole)
     for text, (first, last) in enumerate(tensors[3].bounds):
@@ -165,15 +175,85 @@ def test_a_token_of_zeros_is_no_division_by_zero():
 
 
 @needs_native
+def test_threads_take_turns():
+    coded = NativeEncoder(wide(), threads=2)
+    batches = [batch([3 + n, 40 - n], seed=n) for n in range(8)]
+    wanted = [coded(*each) for each in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: torch.equal(coded(*batches[n % 8]), wanted[n % 8]), range(200)))
+    assert all(found)
+
+
+@needs_native
+def test_a_forked_process_goes_on_without_the_threads():
+    code = """
+import os, torch, sys
+sys.path.insert(0, "tests")
+from model.test_quantized import LENGTHS, NativeEncoder, batch, wide
+coded, tensors = NativeEncoder(wide(), threads=3), batch(LENGTHS)
+with torch.inference_mode():
+    wanted = coded(*tensors)
+    child = os.fork()
+    same = torch.equal(coded(*tensors), wanted)
+del coded
+if child == 0:
+    os._exit(0 if same else 1)
+assert same and os.waitpid(child, 0)[1] == 0
+"""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=root)
+
+
+@needs_native
+def test_what_torch_would_refuse_is_refused():
+    coded = NativeEncoder(wide())
+    ids_T, positions_T, segments_T, spans = batch([4, 9])
+    for wrong in ((ids_T + 6, positions_T, segments_T), (ids_T, positions_T + 192, segments_T), (ids_T - 20,) * 3):
+        with pytest.raises(IndexError, match="outside its table"):
+            coded(*wrong, spans)
+    with pytest.raises(ValueError, match="no tokens"):
+        coded(ids_T, positions_T, segments_T, Spans(np.array([0, 4, 4, 13])), first_only=True)
+    nothing = torch.empty(0, dtype=torch.int32)
+    assert coded(nothing, nothing, nothing, Spans(np.array([0]))).shape == (0, 64)
+
+
+@needs_native
+@pytest.mark.parametrize("part", ["layers.1.qkv.weight", "layers.0.up.bias", "embeddings.token.weight"])
+def test_weights_that_are_no_numbers_are_refused(part):
+    small = wide()
+    small.get_parameter(part).view(-1)[3] = float("nan")
+    with pytest.raises(ModelError, match="NaN"):
+        NativeEncoder(small)
+
+
+@needs_native
+def test_the_defaults_of_torch_do_not_matter():
+    coded, tensors = NativeEncoder(wide()), batch([4, 9])
+    wanted = coded(*tensors)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert torch.equal(coded(*tensors), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_part_is_there_where_it_can_be():
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "avx512_bf16" not in flags or not shutil.which("g++"):
+        pytest.skip("no compiler, or a processor without AVX-512 bf16")
+    assert quantized.library() is not None
+
+
+@needs_native
 @pytest.mark.parametrize("size", [{"hidden": 72}, {"heads": 4}, {"intermediate": 100}])
 def test_widths_that_do_not_fit_are_refused(size):
-    with pytest.raises(ConfigError, match=r"no multiples of 64 — use bf16 or fp32"):
+    with pytest.raises(ConfigError, match=r"multiples of 64 wide .* — use bf16 or fp32"):
         NativeEncoder(wide(**size))
 
 
 def test_without_the_library_it_says_so(monkeypatch):
     monkeypatch.setattr(quantized, "LIBRARY", "filbert._not_built")
-    with pytest.raises(ConfigError, match="without its C"):
+    with pytest.raises(ConfigError, match="was not built"):
         NativeEncoder(wide())
     monkeypatch.setattr(quantized, "LIBRARY", "filbert.errors")  # there is one …
     monkeypatch.setattr(quantized, "library", lambda: None)  # … for another processor

@@ -109,3 +109,15 @@ def test_of_equal_classes_the_first_wins(probabilities, label):
 def test_score_counts_right_answers():
     found = classify.score(np.array([0, 1, 2, 2], np.int32), np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.1 / 3, LABELS)
     assert found["accuracy"]["value"] == 0.75
+
+
+def test_a_scorer_gives_a_vector_the_same_bits_in_any_company():
+    model = classifier(classes=5, hidden=384, intermediate=64, heads=12).eval()
+    first_BD = torch.randn(70, 384, generator=torch.Generator().manual_seed(0))
+    scorer = classify.Scorer(lambda *_, first_only: first_BD[rows], model.head)  # type: ignore[arg-type]
+    rows = slice(0, 70)
+    whole = scorer(None, None, None, None)
+    torch.testing.assert_close(whole, model.head(first_BD), rtol=1e-4, atol=1e-4)
+    for first, last in ((0, 1), (3, 4), (31, 33), (40, 70)):
+        rows = slice(first, last)
+        assert torch.equal(scorer(None, None, None, None), whole[rows])
