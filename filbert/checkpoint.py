@@ -67,8 +67,7 @@ def load_base(folder: Path, *, checked: bool = False) -> tuple[Encoder, Tokenize
             f"{folder} — the vocabulary has {len(tokenizer):,} tokens, the embeddings {config.vocab_size:,} rows — "
             "vocabulary and weights are of different models"
         )
-    with torch.device("meta"):
-        encoder = Encoder(config)
+    encoder = Encoder(config, filled=False)
     encoder.load_state_dict(from_hugging_face(tensors, config), assign=True)
     encoder.embeddings.position.weight.requires_grad_(config.position == "learned")
     plain = {modern_name(name): tensor.float() for name, tensor in tensors.items()}

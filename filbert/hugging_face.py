@@ -81,8 +81,8 @@ def from_hugging_face(theirs: Mapping[str, Tensor], config: EncoderConfig) -> di
             )
         return plain[name].float()
 
-    with torch.device("meta"):
-        wanted = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
+    shapes = Encoder(config, filled=False).state_dict()
+    wanted = {name: tuple(tensor.shape) for name, tensor in shapes.items()}
     state: dict[str, Tensor] = {}
     for name, shape in wanted.items():
         if name.startswith("embeddings."):

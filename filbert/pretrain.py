@@ -218,6 +218,15 @@ def _check(
         raise ConfigError("TensorBoard is not installed — pip install 'filbert[track]', or leave it out")
 
 
+def _tokens_before(base: str | None) -> int:
+    """Return the tokens a base has seen, as far as its report says."""
+    folder = None if base is None else find_base(base).folder
+    if folder is None or not (folder / "report.json").is_file():
+        return 0
+    training = read_json(folder / "report.json").get("training") or {}
+    return int(training.get("tokens") or 0) + int(training.get("tokens_before") or 0)
+
+
 def _follow(out: Path, token: float, settings: _Settings) -> Pretrained:
     """Take part in a run that another process leads: wait for its shards, then train in step with it."""
     work = out / "checkpoints"
@@ -416,6 +425,7 @@ class _Run:
             },
             "training": {
                 **trained.facts(),
+                "tokens_before": _tokens_before(start.base),
                 "precision": "bf16" if working_dtype(self.config.precision, device) == torch.bfloat16 else "fp32",
                 "device": device,
                 "processes": self.settings.crew.size,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -202,3 +205,15 @@ def test_scoring_leaves_the_callers_randomness_alone(engine, random_seed):
     before = torch.get_rng_state()
     engine.predict(TEXTS)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_one_text_is_labelled_without_loading_what_only_training_needs(folder):
+    """Twice the time to the first answer went there: torch's compiler came in with its first values for a table."""
+    code = f"""
+import sys
+from filbert.engine import load
+print(load({str(folder)!r}, device="cpu").predict("good film")[0].label)
+assert not {{"torch._dynamo", "sympy", "pyarrow", "sklearn", "pandas"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in LABELS

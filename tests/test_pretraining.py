@@ -28,6 +28,7 @@ from filbert.errors import ConfigError
 from filbert.folders import check_folder
 from filbert.pretrain import Start, pretrain
 from filbert.pretrain_job import CorpusFeed
+from filbert.report.words import amount
 from filbert.train import Interrupted
 
 CONFIG = PretrainConfig(
@@ -208,6 +209,9 @@ def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
     assert report["scores"]["mlm_perplexity"]["value"] < 30
     vocabularies = [(folder / "vocab.txt").read_text() for folder in (whole / "out", tmp_path / "on")]
     assert vocabularies[0] == vocabularies[1]
+    first = json.loads((whole / "out" / "report.json").read_text())["training"]["tokens"]
+    assert report["training"]["tokens_before"] == first
+    assert f"after {amount(first)} that its base saw" in (tmp_path / "on" / "README.md").read_text("utf-8")
 
 
 def test_the_end_of_the_run_reads_longer_texts(tmp_path):

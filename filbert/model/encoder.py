@@ -27,6 +27,20 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return torch.stack((angle_PJ.sin(), angle_PJ.cos()), dim=-1).flatten(1)[:, :width].float()
 
 
+class Linear(nn.Linear):
+    """torch's linear layer, which leaves its first values to `initialise`: drawn once, in one place."""
+
+    def reset_parameters(self) -> None:
+        """Leave the values unset; torch's own draw, on its way, loads the compiler, a second at every start."""
+
+
+class Embedding(nn.Embedding):
+    """torch's table, which leaves its first values to `initialise`."""
+
+    def reset_parameters(self) -> None:
+        """Leave the values unset."""
+
+
 class Dropout(nn.Module):
     """Drop a share of the numbers in training and add the rest to `residual`.
 
@@ -54,9 +68,9 @@ class Embeddings(nn.Module):
 
     def __init__(self, c: EncoderConfig) -> None:
         super().__init__()
-        self.token = nn.Embedding(c.vocab_size, c.hidden)
-        self.position = nn.Embedding(c.max_positions, c.hidden)
-        self.segment = nn.Embedding(c.segments, c.hidden)
+        self.token = Embedding(c.vocab_size, c.hidden)
+        self.position = Embedding(c.max_positions, c.hidden)
+        self.segment = Embedding(c.segments, c.hidden)
         self.norm = nn.LayerNorm(c.hidden, c.norm_eps)
         self.dropout = Dropout(c.dropout)
 
@@ -72,11 +86,11 @@ class Layer(nn.Module):
     def __init__(self, c: EncoderConfig) -> None:
         super().__init__()
         self.heads = c.heads
-        self.qkv = nn.Linear(c.hidden, 3 * c.hidden)  # query, key and value in one product
-        self.out = nn.Linear(c.hidden, c.hidden)
+        self.qkv = Linear(c.hidden, 3 * c.hidden)  # query, key and value in one product
+        self.out = Linear(c.hidden, c.hidden)
         self.attention_norm = nn.LayerNorm(c.hidden, c.norm_eps)
-        self.up = nn.Linear(c.hidden, c.intermediate)
-        self.down = nn.Linear(c.intermediate, c.hidden)
+        self.up = Linear(c.hidden, c.intermediate)
+        self.down = Linear(c.intermediate, c.hidden)
         self.norm = nn.LayerNorm(c.hidden, c.norm_eps)
         self.dropout = Dropout(c.dropout)
 
@@ -101,17 +115,21 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """BERT without a head: packed token ids in, a contextual vector for each token out.
 
+    With `filled` false the weights are not set, for those who load them.
+
     >>> encoder = Encoder(EncoderConfig(vocab_size=11, layers=2, hidden=8, heads=2, intermediate=32)).eval()
     >>> ids_T, positions_T = torch.tensor([2, 5, 3, 2, 6, 7, 3]), torch.tensor([0, 1, 2, 0, 1, 2, 3])
     >>> encoder(ids_T, positions_T, torch.zeros_like(ids_T), Spans([0, 3, 7])).shape
     torch.Size([7, 8])
     """
 
-    def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None, *, filled: bool = True) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        if not filled:
+            return
         initialise(self, generator)
         if config.position == "sinusoidal":
             self.embeddings.position.weight.data.copy_(sinusoids(config.max_positions, config.hidden))

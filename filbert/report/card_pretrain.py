@@ -48,7 +48,9 @@ def _what(report: Report) -> str:
         lines.append(f"It has {shape}{words}.")
     if training.get("tokens") and training.get("seconds") is not None:
         epochs = f", {training['epochs']:.3g} passes over the text," if training.get("epochs") else ""
-        lines.append(f"It has seen {amount(training['tokens'])} tokens{epochs} in {duration(training['seconds'])}.")
+        seen = f"It has seen {amount(training['tokens'])} tokens{epochs} in {duration(training['seconds'])}"
+        earlier = training.get("tokens_before")
+        lines.append(f"{seen}, after {amount(earlier)} that its base saw." if earlier else f"{seen}.")
     return " ".join([*lines, "Made with Filbert."])
 
 

@@ -187,6 +187,7 @@ def model_and_training(report: Report, log: Log) -> Html | None:
         ("training time", duration(time) if time is not None else None),
         ("speed", f"{training['tokens_per_second']:,.0f} tokens/s" if training.get("tokens_per_second") else None),
         ("tokens seen", training.get("tokens")),
+        ("tokens its base saw", training.get("tokens_before") or None),
         ("steps", training.get("steps")),
         ("epochs", training.get("epochs")),
         ("best step", training.get("best_step")),

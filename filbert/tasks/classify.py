@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from filbert import metrics
 from filbert.model.attention import Spans
-from filbert.model.encoder import Dropout, Encoder, initialise
+from filbert.model.encoder import Dropout, Encoder, Linear, initialise
 from filbert.records import Encoding, Features, FloatArray, IntArray, Prediction
 from filbert.text.tokenizer import Tokenizer
 
@@ -46,9 +46,9 @@ class Classifier(nn.Module):
         super().__init__()
         width = encoder.config.hidden
         self.encoder = encoder
-        self.pooler = nn.Linear(width, width)
+        self.pooler = Linear(width, width)
         self.dropout = Dropout(encoder.config.dropout)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = Linear(width, classes)
         initialise(self.pooler, generator)
         initialise(self.classifier, generator)
 

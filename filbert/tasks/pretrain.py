@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from filbert import metrics
 from filbert.data.instances import Long, Mask, Pool
 from filbert.model.attention import Spans
-from filbert.model.encoder import Encoder, initialise
+from filbert.model.encoder import Encoder, Linear, initialise
 from filbert.records import IntArray, PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
@@ -150,11 +150,11 @@ class PreTrainer(nn.Module):
         super().__init__()
         width = encoder.config.hidden
         self.encoder = encoder
-        self.transform = nn.Linear(width, width)
+        self.transform = Linear(width, width)
         self.transform_norm = nn.LayerNorm(width, encoder.config.norm_eps)
         self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
-        self.pooler = nn.Linear(width, width)
-        self.next = nn.Linear(width, 2)
+        self.pooler = Linear(width, width)
+        self.next = Linear(width, 2)
         for part in (self.transform, self.transform_norm, self.pooler, self.next):
             initialise(part, generator)
         self.pooler.requires_grad_(pairs)
