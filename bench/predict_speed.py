@@ -15,9 +15,6 @@ The classifier is the one that `python bench/accuracy.py SET` left in bench/work
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,8 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from accuracy import DATA, HERE, commit, measure
-from train_speed import peak
+from accuracy import DATA, HERE, measure
+from speeds import by_length, circumstances, record
 
 from filbert import metrics
 from filbert.checkpoint import load_model
@@ -70,10 +67,9 @@ class Rival:
 
     def __call__(self, rows: Sequence[Features]) -> FloatArray:
         """Return the logits of each text."""
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        parts = [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
+        parts = by_length([len(row) for row in rows], self.batch)
         logits = np.concatenate(self.many([padded([rows[i] for i in part]) for part in parts]))
-        return logits[np.argsort(order)]
+        return logits[np.argsort(np.concatenate(parts))]
 
 
 class OpenVino(Rival):
@@ -320,11 +316,7 @@ def compared(name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str,
         "milliseconds": alone,
         "batch": {side: run.batch for side, run in runners.items() if isinstance(run, Rival)},
         "quality": quality,
-        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions(),
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
+        **circumstances("torch", "transformers", "onnxruntime", "openvino", "nncf", "torchao"),
     }
 
 
@@ -341,23 +333,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     for name in arguments.sets or SETS:
         row = compared(name, arguments.texts, arguments.runs, arguments.only)
-        print(json.dumps(row, indent=2))
-        if arguments.write:
-            RESULTS.parent.mkdir(exist_ok=True)
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-
-def versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("torch", "transformers", "onnxruntime", "openvino", "nncf", "torchao"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+        record(RESULTS, row, write=arguments.write)
 
 
 if __name__ == "__main__":

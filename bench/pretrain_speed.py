@@ -14,24 +14,19 @@ beside, and before anything is trained both models must have the same loss on th
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from accuracy import DATA, HERE, commit
+from accuracy import DATA, HERE
 from adapt import write_corpus
+from speeds import alternate, circumstances, compared, record
 from torch import Tensor
-from train_speed import peak
 from transformers import BertForPreTraining
 
 from filbert.checkpoint import save_pretrained
@@ -41,7 +36,7 @@ from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
 from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder
-from filbert.model.forward import native_bf16, tensors_of
+from filbert.model.forward import tensors_of
 from filbert.plan import Plan
 from filbert.pretrain_job import CorpusFeed, PretrainJob
 from filbert.records import PackedBatch
@@ -183,26 +178,6 @@ def first_losses(rival: Rival, feed: CorpusFeed) -> tuple[float, float]:
     return theirs, ours
 
 
-def alternate(sides: dict[str, Rival | Ours], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Run all sides in turn; the first round warms up and is not kept."""
-    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for n in range(rounds + 1):
-        for name, side in sides.items():
-            speed, loss = side.run()
-            print(f"round {n} {name}: {speed:,.0f} tokens/s, loss {loss:.4f}", flush=True)
-            if n:
-                measured[name].append((speed, loss))
-    return measured
-
-
-def ratios(measured: dict[str, list[tuple[float, float]]], rival: str) -> dict[str, float]:
-    """Medians of how many times the rival's speed of the same round each side has."""
-    return {
-        name: round(median(ours / theirs for (ours, _), (theirs, _) in zip(runs, measured[rival], strict=True)), 2)
-        for name, runs in measured.items()
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=64, help="of a step")
@@ -221,28 +196,14 @@ def main() -> None:
             OURS: Ours(scratch, feed, "auto"),
         }
         first = first_losses(rival, feed)
-        measured = alternate(sides, arguments.rounds)
-    row: dict[str, Any] = {
-        "speed": {name: round(median(s for s, _ in runs), 1) for name, runs in measured.items()},
-        "ratio": ratios(measured, DEFAULT),
-        "ratio_to_tuned": ratios(measured, TUNED),
-        "loss": {name: [round(loss, 4) for _, loss in runs] for name, runs in measured.items()},
+        told = compared(alternate(sides, arguments.rounds), DEFAULT, TUNED)
+    facts = {
         "first_loss": {"transformers": first[0], "filbert": first[1]},
-        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
         "texts": arguments.texts,
         "step_tokens": feed.config.batch_tokens,
         "vocabulary": len(feed.tokenizer),
-        "bf16": native_bf16(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
     }
-    print(json.dumps(row, indent=2))
-    if arguments.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+    record(RESULTS, {**told, **facts, **circumstances("torch", "transformers")}, write=arguments.write)
 
 
 if __name__ == "__main__":

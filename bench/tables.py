@@ -49,13 +49,14 @@ def accuracy() -> list[str]:
 
 
 def train_speed() -> list[str]:
+    rows = records("train_speed.jsonl")
     head = [
         "## Training speed beside `transformers`",
         "",
         "MiniLM-L6 (6 × 384), IMDb reviews cut at 512 tokens, batch 16, same texts and weights, one process,",
         "alternating runs; medians, also of the ratios. `python bench/train_speed.py --write` makes a row.",
     ]
-    return [*head, *speeds(records("train_speed.jsonl"))]
+    return [*head, *speeds(rows), *beside_tuned(rows)]
 
 
 def pretrain_speed() -> list[str]:
@@ -71,8 +72,15 @@ def pretrain_speed() -> list[str]:
         "rounds; medians, also of the ratios. The rival has dropout 0.1 by default, ours has none; pairing and masking",
         "is in our time alone. `python bench/pretrain_speed.py --write` makes a row.",
     ]
-    tuned = ", ".join(f"{name} {ratio:.2f} ×" for name, ratio in last["ratio_to_tuned"].items() if "filbert" in name)
-    return [*head, *speeds(rows), f"Beside the tuned rival: {tuned}.", ""]
+    return [*head, *speeds(rows), *beside_tuned(rows)]
+
+
+def beside_tuned(rows: Sequence[dict[str, Any]]) -> list[str]:
+    ratios = rows[-1].get("ratio_to_tuned") if rows else None
+    if not ratios:
+        return []
+    tuned = ", ".join(f"{name} {ratio:.2f} ×" for name, ratio in ratios.items() if "filbert" in name)
+    return [f"Beside the tuned rival: {tuned}.", ""]
 
 
 def speeds(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,101 @@
+"""What the speed benchmarks share: runs that alternate, ratios within a round, the processor's peak, the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+from accuracy import commit
+
+from filbert.model.forward import native_bf16
+
+Measured = dict[str, list[tuple[float, float]]]  # side → (real tokens/s, mean loss) of each round
+
+
+class Side(Protocol):
+    """A loop that is measured."""
+
+    def run(self) -> tuple[float, float]:
+        """Train for a round → real tokens/s, mean loss."""
+
+
+def alternate(sides: Mapping[str, Side], rounds: int) -> Measured:
+    """Run all sides in turn; the first round warms up and is not kept."""
+    measured: Measured = {name: [] for name in sides}
+    for n in range(rounds + 1):
+        for name, side in sides.items():
+            speed, loss = side.run()
+            print(f"round {n} {name}: {speed:,.0f} tokens/s, loss {loss:.4f}", flush=True)
+            if n:
+                measured[name].append((speed, loss))
+    return measured
+
+
+def ratios(measured: Measured, rival: str) -> dict[str, float]:
+    """Medians of how many times the rival's speed of the same round each side has."""
+    return {
+        name: round(median(ours / theirs for (ours, _), (theirs, _) in zip(runs, measured[rival], strict=True)), 2)
+        for name, runs in measured.items()
+    }
+
+
+def peak(dtype: torch.dtype) -> float:
+    """Matrix product peak in GFLOP/s: 4096 × 384 by 384 × 1536, median of 20."""
+    a, b = torch.randn(4096, 384).to(dtype), torch.randn(1536, 384).to(dtype)
+    seconds = []
+    for _ in range(25):
+        began = time.perf_counter()
+        torch.nn.functional.linear(a, b)
+        seconds.append(time.perf_counter() - began)
+    return 2 * 4096 * 384 * 1536 / median(seconds[5:]) / 1e9
+
+
+def compared(measured: Measured, default: str, tuned: str) -> dict[str, Any]:
+    """Return what a record of training speed says of its rounds, beside the default and the tuned rival."""
+    return {
+        "speed": {name: round(median(speed for speed, _ in runs), 1) for name, runs in measured.items()},
+        "ratio": ratios(measured, default),
+        "ratio_to_tuned": ratios(measured, tuned),
+        "loss": {name: [round(loss, 4) for _, loss in runs] for name, runs in measured.items()},
+    }
+
+
+def circumstances(*packages: str) -> dict[str, Any]:
+    """Return what a record says of the machine, the code and the day."""
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
+        "bf16": native_bf16(),
+        "versions": versions,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def record(results: Path, row: Mapping[str, Any], *, write: bool) -> None:
+    """Print a record and, where asked, append it."""
+    print(json.dumps(row, indent=2))
+    if write:
+        results.parent.mkdir(exist_ok=True)
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Put texts of like length together, shortest first: what `group_by_length` does, at its best."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    return [order[i : i + batch] for i in range(0, len(order), batch)]
