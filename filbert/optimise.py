@@ -151,8 +151,8 @@ class Optimizer:
 
 
 def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
-    """Peak learning rate by width: 3e-5 at 768, as published for BERT, 1e-4 at 384; higher from a random start."""
-    return 5e-4 if random_start else min(1e-4, 1e-4 * (384 / hidden) ** 1.75)
+    """Peak learning rate by width: 3e-5 at 768, as published for BERT, 1e-4 at 384, 4e-4 at 256; 5e-4 from nothing."""
+    return 5e-4 if random_start else min(5e-4, 1e-4 * (384 / hidden) ** (1.75 if hidden >= 384 else 3.42))
 
 
 def pretraining_rate(hidden: int, *, random_start: bool) -> float:
