@@ -134,7 +134,9 @@ def test_schedule_rises_and_falls_in_straight_lines():
 
 
 def test_default_learning_rate():
-    assert default_learning_rate(384) == default_learning_rate(128) == 1e-4
+    assert default_learning_rate(384) == 1e-4
+    assert default_learning_rate(256) == pytest.approx(4e-4, rel=0.02)
+    assert default_learning_rate(128) == 5e-4
     assert default_learning_rate(768) == pytest.approx(3e-5, rel=0.02)
     assert default_learning_rate(128, random_start=True) == 5e-4
 

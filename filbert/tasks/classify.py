@@ -79,7 +79,7 @@ class Scorer(nn.Module):
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
         """Packed ids → logits_BC in fp32."""
         first_BD = self.encoder(ids_T, positions_T, segments_T, spans, first_only=True)
-        blocks = F.pad(first_BD, (0, 0, 0, -len(first_BD) % self.rows)).split(self.rows)
+        blocks = torch.split(F.pad(first_BD, (0, 0, 0, -len(first_BD) % self.rows)), self.rows)
         return torch.cat([self.head(block) for block in blocks])[: len(first_BD)]
 
 
