@@ -33,6 +33,7 @@ from filbert.console import Screen, bars, cells, fitted, safe, table
 from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError
 from filbert.hugging_face import hugging_face_config, to_hugging_face
+from filbert.model.quantized import library
 from filbert.train import Interrupted
 
 ROOT = Path(__file__).parent.parent
@@ -508,6 +509,8 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
     assert len(lines) >= 12
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
+        if "int8" in words and library() is None:
+            continue
         brief = [*TRAIN, "--overwrite"] if words[0] == "fit" else BRIEF.get(words[0], [])
         if "--base" in words and words[0] == "fit":
             brief = [*brief, *words[words.index("--base") :]]  # of two, the last counts
