@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,10 @@ from torch import Tensor
 from filbert.errors import TrainingError
 
 PATIENCE = timedelta(seconds=60)  # for a process that does not answer
+
+# The last sum is kept to the end: else gloo's own thread may be the one that gives its tensors back, which takes the
+# interpreter, and where that is already shutting down the process aborts.
+_last: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Crew:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         try:
-            dist.all_reduce(flat)
+            work = dist.all_reduce(flat, async_op=True)
+            work.wait()
+            _last[:] = [work]
         except RuntimeError as error:
             raise TrainingError(
                 f"another process of this run ended or does not answer ({str(error)[:120]}) — the newest checkpoint is "
