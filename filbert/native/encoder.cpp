@@ -32,6 +32,7 @@
 #include <new>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -226,14 +227,13 @@ void round_row(const float* x, const Rows& to, int row, bool in_bf16) {
 // (bf16) of a column lie together, as the instructions want it. Of int8: column n is scale[n] · q[n], q from -127 to 127,
 // and total[n] the sum over its inputs.
 struct Linear {
-  int in = 0, out = 0;
+  int in = 0;
   bool in_bf16 = false;
   Buffer<uint8_t> weight;
   Buffer<float> scale, total, bias;
 
   void set(const float* weight_NK, const float* bias_N, int n, int k, bool bf16_wanted) {
     in = k;
-    out = n;
     in_bf16 = bf16_wanted;
     weight.get(static_cast<size_t>(n) * k * (in_bf16 ? 2 : 1));
     std::memcpy(bias.get(n), bias_N, sizeof(float) * n);
@@ -279,52 +279,46 @@ struct Linear {
   }
 };
 
+// How a tile multiplies in int8: four inputs at a step, sums of whole numbers, the scales at the end.
+struct Int8 {
+  using Sum = Ints;
+  static constexpr int inputs = 4;
+  static const uint8_t* row(const Rows& x, int row) { return x.int8_at(row); }
+  static Sum add(Sum sum, __m512i input, __m512i column) {
+    return (Sum)_mm512_dpbusd_epi32((__m512i)sum, input, column);
+  }
+  static __m512 result(Sum sum, const Linear& w, int n, const Rows& x, int row) {
+    const __m512 scale = _mm512_mul_ps(_mm512_load_ps(w.scale.data() + n), _mm512_set1_ps(x.scale[row]));
+    const __m512 total = _mm512_load_ps(w.total.data() + n), bias = _mm512_load_ps(w.bias.data() + n);
+    const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[row]), bias);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum), scale, rest);
+  }
+};
+
+// How it multiplies in bf16: two inputs at a step, sums in fp32.
+struct Bf16 {
+  using Sum = __m512;
+  static constexpr int inputs = 2;
+  static const bf16* row(const Rows& x, int row) { return x.bf16_at(row); }
+  static Sum add(Sum sum, __m512i input, __m512i column) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
+  }
+  static __m512 result(Sum sum, const Linear& w, int n, const Rows&, int) {
+    return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
+  }
+};
+
 // One tile of a product: R tokens × 64 columns. `store(row, column, 16 numbers)` takes them.
-template <int R, class Store>
-inline void tile_int8(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
-  Ints sum[R][4];
+template <class Kind, int R, class Store>
+inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+  typename Kind::Sum sum[R][4];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
-    for (int c = 0; c < 4; ++c) sum[r][c] = Ints{};
-  const uint8_t *weight = w.panel(panel), *token = x.int8_at(first);
-  for (int k = 0; k < w.in; k += 4, weight += STEP) {
-    __m512i column[4];
-    #pragma GCC unroll 8
-    for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i input = four_bytes(token + static_cast<size_t>(r) * x.width + k);
-      #pragma GCC unroll 8
-      for (int c = 0; c < 4; ++c) sum[r][c] = (Ints)_mm512_dpbusd_epi32((__m512i)sum[r][c], input, column[c]);
-    }
-  }
-  #pragma GCC unroll 8
-  for (int c = 0; c < 4; ++c) {
-    const int n = panel * PANEL + 16 * c;
-    const __m512 scale = _mm512_load_ps(w.scale.data() + n), total = _mm512_load_ps(w.total.data() + n);
-    const __m512 bias = _mm512_load_ps(w.bias.data() + n);
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[first + r]));
-      const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[first + r]), bias);
-      store(first + r, n, _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum[r][c]), both, rest));
-    }
-  }
-}
-
-template <int R, class Store>
-inline void tile_bf16(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
-  __m512 sum[R][4];
-  #pragma GCC unroll 8
-  for (int c = 0; c < 4; ++c) {
-    const __m512 bias = _mm512_load_ps(w.bias.data() + panel * PANEL + 16 * c);
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) sum[r][c] = bias;
-  }
+    for (int c = 0; c < 4; ++c) sum[r][c] = typename Kind::Sum{};
   const uint8_t* weight = w.panel(panel);
-  const bf16* token = x.bf16_at(first);
-  for (int k = 0; k < w.in; k += 2, weight += STEP) {
+  const auto* token = Kind::row(x, first);
+  for (int k = 0; k < w.in; k += Kind::inputs, weight += STEP) {
     __m512i column[4];
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
@@ -332,34 +326,44 @@ inline void tile_bf16(const Linear& w, int panel, const Rows& x, int first, cons
     for (int r = 0; r < R; ++r) {
       const __m512i input = four_bytes(token + static_cast<size_t>(r) * x.width + k);
       #pragma GCC unroll 8
-      for (int c = 0; c < 4; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)column[c], (__m512bh)input);
+      for (int c = 0; c < 4; ++c) sum[r][c] = Kind::add(sum[r][c], input, column[c]);
     }
   }
   #pragma GCC unroll 8
   for (int c = 0; c < 4; ++c)
     #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) store(first + r, panel * PANEL + 16 * c, sum[r][c]);
+    for (int r = 0; r < R; ++r) {
+      const int n = panel * PANEL + 16 * c;
+      store(first + r, n, Kind::result(sum[r][c], w, n, x, first + r));
+    }
 }
 
-template <int R, class Store>
-inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
-  w.in_bf16 ? tile_bf16<R>(w, panel, x, first, store) : tile_int8<R>(w, panel, x, first, store);
+template <int R>
+using Count = std::integral_constant<int, R>;
+
+// Cut `rows` into tiles: work(first row, Count<R>) for six at a time, and for those left over.
+template <class Work>
+inline void tiles(int rows, const Work& work) {
+  int first = 0;
+  for (; first + ROWS <= rows; first += ROWS) work(first, Count<ROWS>());
+  switch (rows - first) {
+    case 5: work(first, Count<5>()); break;
+    case 4: work(first, Count<4>()); break;
+    case 3: work(first, Count<3>()); break;
+    case 2: work(first, Count<2>()); break;
+    case 1: work(first, Count<1>()); break;
+    default: break;
+  }
 }
 
 // Rows [0, rows) of x times the panels [from, to) of w.
 template <class Store>
 void product(const Linear& w, int from, int to, const Rows& x, int rows, const Store& store) {
   for (int panel = from; panel < to; ++panel) {
-    int first = 0;
-    for (; first + ROWS <= rows; first += ROWS) tile<ROWS>(w, panel, x, first, store);
-    switch (rows - first) {
-      case 5: tile<5>(w, panel, x, first, store); break;
-      case 4: tile<4>(w, panel, x, first, store); break;
-      case 3: tile<3>(w, panel, x, first, store); break;
-      case 2: tile<2>(w, panel, x, first, store); break;
-      case 1: tile<1>(w, panel, x, first, store); break;
-      default: break;
-    }
+    tiles(rows, [&](int first, auto count) {
+      constexpr int R = decltype(count)::value;
+      w.in_bf16 ? tile<Bf16, R>(w, panel, x, first, store) : tile<Int8, R>(w, panel, x, first, store);
+    });
   }
 }
 
@@ -536,20 +540,8 @@ void attend_rows(const Head& head, int first, Attention& at) {
 
 // The context of the first `queries` tokens of a text, for one head.
 void attend(const Head& head, int queries, Attention& at) {
-  const size_t numbers = static_cast<size_t>(head.slots) * head.width;
-  at.scores.get(static_cast<size_t>(ROWS) * head.slots);
-  at.weights.get(static_cast<size_t>(ROWS) * head.slots);
-  lay_out(head, at.keys.get(numbers), at.values.get(numbers));
-  int first = 0;
-  for (; first + ROWS <= queries; first += ROWS) attend_rows<ROWS>(head, first, at);
-  switch (queries - first) {
-    case 5: attend_rows<5>(head, first, at); break;
-    case 4: attend_rows<4>(head, first, at); break;
-    case 3: attend_rows<3>(head, first, at); break;
-    case 2: attend_rows<2>(head, first, at); break;
-    case 1: attend_rows<1>(head, first, at); break;
-    default: break;
-  }
+  lay_out(head, at.keys.data(), at.values.data());
+  tiles(queries, [&](int first, auto count) { attend_rows<decltype(count)::value>(head, first, at); });
 }
 
 // ---- the encoder ----------------------------------------------------------------------------------------------------
