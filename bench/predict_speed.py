@@ -188,7 +188,12 @@ def onnx_runtime(folder: Path, calibration: Sequence[Features], work: Path) -> R
     print(f"onnxruntime fused {better.get_fused_operator_statistics()}", flush=True)
     better.save_model_to_file(fused)
     quantize_dynamic(
-        fused, small, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Attention"]
+        fused,
+        small,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=["MatMul", "Attention"],
+        extra_options={"DefaultTensorType": 1},  # fp32, which shape inference does not find behind fused nodes
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
