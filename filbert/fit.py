@@ -266,9 +266,10 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         run.features = {split: _features(run, splits, used.max_length, split) for split in _parts(splits)}
         job = ClassifyJob(run.model, run.features["validation"], run.device)
     _tell_cuts(_cuts(run.features["train"]), used.max_length, watch)
+    texts = feed(used.early_length)
     loop = Loop(
         job,
-        feed(used.early_length),
+        texts,
         config,
         used,
         layers=run.model.encoder.config.layers,
@@ -276,6 +277,7 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         folder=out / "checkpoints",
         identity=run.identity,
         device=run.device,
+        rows={"encoder.embeddings.token.weight": torch.from_numpy(texts.ids)},
         watch=watch,
         track=out / "tensorboard" if track else None,
     )

@@ -1,17 +1,19 @@
 """What an update is made of: fp32 weights behind a bf16 model, the optimizers, learning rates by depth, the schedule.
 
-The optimizers themselves are torch's: fused AdamW (Loshchilov & Hutter 2019) and, where asked for, Muon (Jordan 2024)
-for the matrices inside the layers; train.py drives them.
+AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its twin in adamw.py, which goes through memory once; Muon
+(Jordan 2024), where asked for, is torch's and takes the matrices inside the layers. train.py drives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from filbert.adamw import FusedAdamW, able
 from filbert.config import RunConfig
 
 
@@ -36,33 +38,29 @@ class Masters:
         for weight in (*self.weights.values(), *self.working.values()):
             weight.grad = None
 
-    def collect(self) -> None:
-        """Add the model's gradients to the masters' in fp32: many small ones would vanish in a bf16 sum."""
-        for name, p in self.working.items():
+    def collect(self, names: Iterable[str] | None = None) -> None:
+        """Add the model's gradients (all, or those named) to the masters' in fp32: small ones vanish in a bf16 sum."""
+        for name in self.weights if names is None else names:
+            p = self.working[name]
             grad, p.grad = p.grad, None
             if grad is None:
                 continue
             weight = self.weights[name]
             weight.grad = grad.float() if weight.grad is None else weight.grad.add_(grad)
 
-    def scale_gradients(self, factor: float) -> None:
-        """Multiply all gradients by a number."""
-        for weight in self.weights.values():
-            if weight.grad is not None:
-                weight.grad.mul_(factor)
-
     def gradients(self) -> list[Tensor]:
         """Return the masters' gradients, zeros where a weight has none, in a fixed order."""
+        self.collect()
         for weight in self.weights.values():
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
         return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
     @torch.no_grad()
-    def give_back(self) -> None:
-        """Copy the masters into the model."""
-        for name, p in self.working.items():
-            p.copy_(self.weights[name])
+    def give_back(self, names: Iterable[str] | None = None) -> None:
+        """Copy the masters, all or those named, into the model."""
+        for name in self.weights if names is None else names:
+            self.working[name].copy_(self.weights[name])
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
@@ -106,32 +104,68 @@ def parameter_groups(masters: Masters, layers: int, config: RunConfig, rate: flo
 class Optimizer:
     """AdamW for all weights, or Muon for the matrices inside the layers and AdamW for the rest, as one.
 
-    Muon's step is scaled to the size of an AdamW step (Liu et al. 2025), so that one learning rate serves both.
+    Muon's step is scaled to the size of an AdamW step (Liu et al. 2025), so that one learning rate serves both. `rows`
+    names, for a table of which only some rows can get a gradient, these rows: where AdamW is in C++, it leaves the
+    others alone. Without `fused` it is torch's, as it is where the C++ part cannot run.
     """
 
     STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what a weight's state can hold
 
-    def __init__(self, groups: Sequence[dict[str, Any]], rate: float) -> None:
+    def __init__(
+        self,
+        masters: Masters,
+        groups: Sequence[dict[str, Any]],
+        rate: float,
+        rows: Mapping[str, Tensor] | None = None,
+        *,
+        fused: bool = True,
+    ) -> None:
+        self._masters = masters
         self._parts: list[torch.optim.Optimizer] = []
+        self._fused: FusedAdamW | None = None
         adamw = [group for group in groups if not group["muon"]]
         muon = [group for group in groups if group["muon"]]
-        if adamw:
+        if adamw and fused and able((*masters.weights.values(), *masters.working.values())):
+            copies = {id(weight): masters.working[name] for name, weight in masters.weights.items()}
+            named = {id(masters.weights[name]): found for name, found in (rows or {}).items()}
+            self._fused = FusedAdamW(adamw, rate, copies, named)
+            self._parts.append(self._fused)
+        elif adamw:
             self._parts.append(torch.optim.AdamW(adamw, lr=rate, fused=True))
         if muon:
             self._parts.append(torch.optim.Muon(muon, lr=rate, adjust_lr_fn="match_rms_adamw"))
         self.groups = [group for part in self._parts for group in part.param_groups]
+        ours = {id(weight) for group in adamw for weight in group["params"]} if self._fused is not None else set()
+        self._plain = [name for name, weight in masters.weights.items() if id(weight) not in ours]  # torch's
 
     @property
     def rate(self) -> float:
         """The largest learning rate now."""
         return max(float(group["lr"]) for group in self.groups)
 
-    def step(self, factor: float) -> None:
-        """Change the weights by their gradients, at `factor` of the peak rates."""
+    def norm(self) -> float:
+        """Return the length of all gradients taken as one vector."""
+        if self._fused is not None:
+            return math.sqrt(self._fused.squares(self._masters.weights.values()))
+        self._masters.collect()
+        found = [weight.grad for weight in self._masters.weights.values() if weight.grad is not None]
+        return float(torch.nn.utils.get_total_norm(found))
+
+    @torch.no_grad()
+    def step(self, factor: float, scale: float) -> None:
+        """Change masters and model by the gradients multiplied by `scale`, at `factor` of the peak rates."""
         for group in self.groups:
             group["lr"] = group["peak"] * factor
+        if self._fused is not None:
+            self._fused.step(scale)
+        self._masters.collect(self._plain)
+        for name in self._plain:
+            if (gradient := self._masters.weights[name].grad) is not None:
+                gradient.mul_(scale)
         for part in self._parts:
-            part.step()
+            if part is not self._fused:
+                part.step()
+        self._masters.give_back(self._plain)
 
     def state(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the state of all weights as `KEY.NAME` → tensor."""

@@ -15,7 +15,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -134,6 +134,7 @@ class Loop:
     identity: dict[str, Any]  # what must be the same for a checkpoint to be taken up again
     device: str = "cpu"
     crew: Crew = field(default_factory=Crew)
+    rows: Mapping[str, Tensor] = field(default_factory=dict)  # of a table of which a run uses only some
     validations: int = FEWEST_VALIDATIONS
     watch: Watcher = field(default_factory=Silent)
     track: Path | None = None  # TensorBoard folder
@@ -143,7 +144,8 @@ class Loop:
         self.dtype = working_dtype(self.config.precision, self.device)
         self.job.model.to(self.device)
         self.masters = Masters(self.job.model, self.dtype, keep=self.job.keep)
-        self.optimizer = Optimizer(parameter_groups(self.masters, self.layers, self.config, self.rate), self.rate)
+        groups = parameter_groups(self.masters, self.layers, self.config, self.rate)
+        self.optimizer = Optimizer(self.masters, groups, self.rate, self.rows)
         self.steps = max(1, math.ceil(self.feed.steps * self.plan.epochs))
         self.planned_tokens = self.plan.epochs * self.feed.tokens
         self.validations = max(self.validations, min(MOST_VALIDATIONS, math.ceil(self.plan.epochs)))
@@ -229,11 +231,10 @@ class Loop:
             self.watch.say(f"out of memory: batches of {self.feed.budget:,} tokens from now on, the same step")
             batches = self.feed.batches(self.result.steps, progress)
         self.result.tokens += int(tokens)
-        self.masters.scale_gradients(1 / max(units[0], 1))
         if self.crew.size > 1:
             self.crew.add([*self.masters.gradients(), sums])
         means = [float(value) / max(count, 1) for value, count in zip(sums.tolist(), units, strict=True)]
-        norm = float(torch.nn.utils.clip_grad_norm_(list(self.masters.weights.values()), self.config.clip))
+        norm = self.optimizer.norm() / max(units[0], 1)
         if not (math.isfinite(sum(means)) and math.isfinite(norm)):
             rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps, progress)[:8])
             raise TrainingError(
@@ -241,8 +242,8 @@ class Loop:
                 "the update was not applied; lower --learning-rate, or use --precision fp32"
             )
         progress = self._progress() + 0.5 / self.steps
-        self.optimizer.step(schedule(progress, self.config.warmup, self.config.decay))
-        self.masters.give_back()
+        clipped = min(1.0, self.config.clip / (norm + 1e-6))
+        self.optimizer.step(schedule(progress, self.config.warmup, self.config.decay), clipped / max(units[0], 1))
         self.result.steps += 1
         self.result.epochs = self.result.steps / self.feed.steps
         return means, norm
@@ -258,7 +259,8 @@ class Loop:
             except (MemoryError, RuntimeError) as error:
                 _refuse_hopeless(error, batch, f"step {self.result.steps + 1}")
                 return None
-            self.masters.collect()
+            if len(batches) > 1 or self.crew.size > 1:
+                self.masters.collect()
             sums += losses.detach()
         return sums
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent / "filbert"
 LAYERS = {  # module or folder → layer; an import goes to a lower layer, or stays in its own family
     **dict.fromkeys(("errors", "records", "config", "foreign", "watch", "crc32c"), 0),
     **dict.fromkeys(("text", "data", "metrics", "batching", "plan", "runs", "crew"), 1),
-    **dict.fromkeys(("tensorflow", "unpickled", "checksum"), 1),
-    **dict.fromkeys(("model", "folders"), 2),
+    **dict.fromkeys(("tensorflow", "unpickled", "checksum", "native"), 1),
+    **dict.fromkeys(("model", "folders", "adamw"), 2),
     **dict.fromkeys(("tasks", "hub", "hugging_face"), 3),
     **dict.fromkeys(("checkpoint", "optimise", "journal", "bases"), 4),
     **dict.fromkeys(("train", "engine", "cloze", "convert", "classify_job", "pretrain_job"), 5),

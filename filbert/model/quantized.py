@@ -13,7 +13,6 @@ Shapes: T tokens in the batch, B texts, D hidden width, K inputs, N outputs of a
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import threading
 import weakref
 from functools import cache
@@ -25,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from filbert import native
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.model.attention import Spans, split_heads
 from filbert.model.encoder import Encoder, Layer
 
-LIBRARY = "filbert._native"  # built at installation where there is a compiler for it
-INTERFACE = 1  # what `filbert_supported` says: a library of another version is left alone
+PART, INTERFACE = "_native", 1  # the C++ part, and what its `filbert_supported` says
 
 
 def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,22 +102,15 @@ def _attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the C++ part, or None where it was not built or the processor lacks the instructions."""
-    found = importlib.util.find_spec(LIBRARY)
-    if found is None or found.origin is None:
-        return None
-    try:
-        native = ctypes.CDLL(found.origin)
-    except OSError:  # another system's C++ runtime
-        return None
-    if native.filbert_supported() != INTERFACE:
-        return None
-    native.filbert_new.restype = ctypes.c_void_p
-    return native
+    found = native.library(PART, "filbert_supported", INTERFACE)
+    if found is not None:
+        found.filbert_new.restype = ctypes.c_void_p
+    return found
 
 
 def why_not(config: EncoderConfig) -> str | None:
     """Say why a model cannot run in int8 here; None where it can."""
-    if importlib.util.find_spec(LIBRARY) is None:
+    if native.built(PART) is None:
         return "the C++ part of Filbert was not built at installation (it takes gcc 10 or clang 9, on x86-64)"
     if library() is None:
         return "this processor has no AVX-512 with VNNI and bf16"
@@ -147,9 +139,9 @@ class NativeEncoder(nn.Module):
         self.config = encoder.config
         if reason := why_not(self.config):
             raise ConfigError(f"int8 is not to be had: {reason} — use bf16 or fp32")
-        native = library()
-        assert native is not None
-        self._native, self._turn = native, threading.Lock()
+        found = library()
+        assert found is not None
+        self._native, self._turn = found, threading.Lock()
         shape = (self.config.layers, self.config.hidden, self.config.heads, self.config.intermediate)
         epsilon = ctypes.c_float(self.config.norm_eps)
         self._handle = ctypes.c_void_p(native.filbert_new(*shape, epsilon, threads or torch.get_num_threads()))

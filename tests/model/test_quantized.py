@@ -252,9 +252,9 @@ def test_widths_that_do_not_fit_are_refused(size):
 
 
 def test_without_the_library_it_says_so(monkeypatch):
-    monkeypatch.setattr(quantized, "LIBRARY", "filbert._not_built")
+    monkeypatch.setattr(quantized, "PART", "_not_built")
     with pytest.raises(ConfigError, match="was not built"):
         NativeEncoder(wide())
-    monkeypatch.setattr(quantized, "LIBRARY", "filbert.errors")  # there is one …
+    monkeypatch.setattr(quantized, "PART", "errors")  # there is one …
     monkeypatch.setattr(quantized, "library", lambda: None)  # … for another processor
     assert "AVX-512" in (why_not(wide().config) or "")
