@@ -8,7 +8,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench bench-predict pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all check format docs bench bench-quick bench-predict pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ bench: $(VENV)/.installed-dev  ## measure speed beside transformers, and the sta
 	$(BIN)/python bench/train_speed.py --write
 	$(BIN)/python bench/pretrain_speed.py --write
 	$(BIN)/python bench/tables.py
+
+bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)
+	bench/.venv/bin/python bench/quick.py
 
 bench-predict: bench/.venv/.installed  ## measure scoring speed beside the fastest int8 runtimes (20 minutes; IMDb fits first)
 	bench/.venv/bin/python bench/predict_speed.py sst2 imdb --write

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from filbert.bases import find_base
@@ -61,8 +62,8 @@ def _used() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def main() -> int:
-    """Measure and print; return 1 where a limit is broken."""
+def measure(runs: int, names: Sequence[str] = ()) -> dict[str, float]:
+    """Time the programs, or those named, and print → the median wall-clock seconds of each."""
     medians = {}
     with tempfile.TemporaryDirectory() as work:
         folder = find_base("minilm").folder
@@ -70,12 +71,20 @@ def main() -> int:
         encoder, tokenizer, _ = load_base(folder)
         save_model(Path(work) / "model", Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
         for name, code in commands(str(Path(work) / "model")).items():
-            runs = [seconds(code) for _ in range(RUNS)]
-            walls = sorted(wall for wall, _ in runs)
+            if names and name not in names:
+                continue
+            found = [seconds(code) for _ in range(runs)]
+            walls = sorted(wall for wall, _ in found)
             medians[name] = statistics.median(walls)
-            processor = statistics.median(used for _, used in runs)
-            spread = f"{walls[0]:.3f} to {walls[-1]:.3f}, {RUNS} runs"
+            processor = statistics.median(used for _, used in found)
+            spread = f"{walls[0]:.3f} to {walls[-1]:.3f}, {runs} runs"
             print(f"{name:21} median {medians[name]:.3f} s  ({spread})  processor {processor:.3f} s", flush=True)
+    return medians
+
+
+def main() -> int:
+    """Measure and print; return 1 where a limit is broken."""
+    medians = measure(RUNS)
     return int(any(medians[name] > limit for name, limit in LIMITS.items()))
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accuracy import DATA, HERE, measure
-from speeds import by_length, circumstances, record
+from speeds import by_length, circumstances, products, record
 
 from filbert import metrics
 from filbert.checkpoint import load_model
@@ -286,9 +286,9 @@ def model_of(name: str) -> Path:
     return folder
 
 
-def compared(name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str, Any]:
-    """Run every side on the texts of one set → the record."""
-    folder, splits = model_of(name), load_splits(DATA / SETS[name])
+def compared(folder: Path, name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str, Any]:
+    """Run every side, or those whose names begin so, with one classifier on the test texts of a set → the record."""
+    splits = load_splits(DATA / SETS[name])
     engine = load(folder, device="cpu")
     examples = drawn(splits.test, texts)
     rows = engine.features([example.text for example in examples])
@@ -321,6 +321,7 @@ def compared(name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str,
         "milliseconds": alone,
         "batch": {side: run.batch for side, run in runners.items() if isinstance(run, Rival)},
         "quality": quality,
+        "products": products(config, list(map(len, rows)))[1],
         **circumstances("torch", "transformers", "onnxruntime", "openvino", "nncf", "torchao"),
     }
 
@@ -337,7 +338,7 @@ def main() -> None:
         parser.error("a part of the sides is no record — leave out --only or --write")
     torch.set_num_threads(THREADS)
     for name in arguments.sets or SETS:
-        row = compared(name, arguments.texts, arguments.runs, arguments.only)
+        row = compared(model_of(name), name, arguments.texts, arguments.runs, arguments.only)
         record(RESULTS, row, write=arguments.write)
 
 

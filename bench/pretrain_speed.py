@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,16 +179,12 @@ def first_losses(rival: Rival, feed: CorpusFeed) -> tuple[float, float]:
     return theirs, ours
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=64, help="of a step")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="append to bench/results/pretrain_speed.jsonl")
-    arguments = parser.parse_args()
+def measure(texts: int, rounds: int) -> dict[str, Any]:
+    """Run all sides in turn → the record."""
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        feed = feed_of(scratch, arguments.texts)
+        feed = feed_of(scratch, texts)
         save_pretrained(scratch / "start", fresh(feed.tokenizer), feed.tokenizer, {"max_length": 512})
         sides: dict[str, Rival | Ours] = {
             DEFAULT: (rival := Rival(scratch / "start", feed, tuned=False)),
@@ -196,14 +193,23 @@ def main() -> None:
             OURS: Ours(scratch, feed, "auto"),
         }
         first = first_losses(rival, feed)
-        told = compared(alternate(sides, arguments.rounds), DEFAULT, TUNED)
+        told = compared(alternate(sides, rounds), DEFAULT, TUNED)
     facts = {
         "first_loss": {"transformers": first[0], "filbert": first[1]},
-        "texts": arguments.texts,
+        "texts": texts,
         "step_tokens": feed.config.batch_tokens,
         "vocabulary": len(feed.tokenizer),
     }
-    record(RESULTS, {**told, **facts, **circumstances("torch", "transformers")}, write=arguments.write)
+    return {**told, **facts, **circumstances("torch", "transformers")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=64, help="of a step")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="append to bench/results/pretrain_speed.jsonl")
+    told = parser.parse_args()
+    record(RESULTS, measure(told.texts, told.rounds), write=told.write)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -14,9 +14,12 @@ from typing import Any, Protocol
 
 import torch
 from accuracy import commit
+from torch import Tensor
 
+from filbert.config import EncoderConfig
 from filbert.model.forward import native_bf16
 
+PEAKS = (torch.float32, torch.bfloat16, torch.int8)
 Measured = dict[str, list[tuple[float, float]]]  # side → (real tokens/s, mean loss) of each round
 
 
@@ -48,14 +51,37 @@ def ratios(measured: Measured, rival: str) -> dict[str, float]:
 
 
 def peak(dtype: torch.dtype) -> float:
-    """Matrix product peak in GFLOP/s: 4096 × 384 by 384 × 1536, median of 20."""
-    a, b = torch.randn(4096, 384).to(dtype), torch.randn(1536, 384).to(dtype)
+    """Matrix product peak in GFLOP/s (int8: Gop/s): 4096 × 384 by 384 × 1536, median of 20."""
+    product = _product(torch.randn(4096, 384), torch.randn(1536, 384), dtype)
     seconds = []
     for _ in range(25):
         began = time.perf_counter()
-        torch.nn.functional.linear(a, b)
+        product()
         seconds.append(time.perf_counter() - began)
     return 2 * 4096 * 384 * 1536 / median(seconds[5:]) / 1e9
+
+
+def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Callable[[], Tensor]:
+    if dtype != torch.int8:
+        a, b = a.to(dtype), b.to(dtype)
+        return lambda: torch.nn.functional.linear(a, b)
+    unsigned, signed = (a.abs() * 50).to(torch.uint8), (b * 30).to(torch.int8)
+    packed, scale_N = torch.ops.onednn.qlinear_prepack(signed, list(a.shape)), torch.full((len(b),), 0.01)
+    zero_N, rest = torch.zeros(len(b), dtype=torch.int64), (None, 1.0, 0, torch.bfloat16, "none", [], "")
+    return lambda: torch.ops.onednn.qlinear_pointwise(unsigned, 0.01, 0, packed, scale_N, zero_N, *rest)  # type: ignore[no-any-return]
+
+
+def products(config: EncoderConfig, lengths: Sequence[int]) -> tuple[int, int]:
+    """Count the operations of the products of one forward pass: those of a plain BERT, and those a classifier needs.
+
+    Of its last layer a classifier needs keys and values of all tokens, and the rest of the first token alone.
+    """
+    width, inner, last = config.hidden, config.intermediate, config.layers - 1
+    tokens, pairs = sum(lengths), sum(length * length for length in lengths)
+    layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * pairs * width
+    first_only = 2 * tokens * 2 * width * width + 4 * tokens * width
+    first_only += 2 * len(lengths) * (2 * width * width + 2 * width * inner)
+    return config.layers * layer, last * layer + first_only
 
 
 def compared(measured: Measured, default: str, tuned: str) -> dict[str, Any]:
@@ -77,7 +103,7 @@ def circumstances(*packages: str) -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = "absent"
     return {
-        "peak_gflops": {str(d).removeprefix("torch."): round(peak(d)) for d in (torch.float32, torch.bfloat16)},
+        "peak_gflops": {str(dtype).removeprefix("torch."): round(peak(dtype)) for dtype in PEAKS},
         "bf16": native_bf16(),
         "versions": versions,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -1,11 +1,14 @@
 """Training speed beside `transformers`, same texts, same weights, same process: real tokens/s.
 
+Texts are long (IMDb), middle (sentences of contracts, 20 to 100 tokens) or short (SST-2); shapes are mini, minilm or
+base, of which only minilm has trained weights, and speed does not ask for them.
+
 The rival: BertForSequenceClassification, fp32, sdpa, dropout 0.1, padded to the longest text of the batch, AdamW, the
 loop its own documentation teaches. A second one as an expert tunes it: bf16 autocast, no attention dropout, fused
 AdamW, texts of like length together. Ours: the training step of `filbert fit`. Runs alternate, medians are compared,
 the losses are printed beside (same data, different dropout draws), and the processor's own product peak.
 
-    python bench/train_speed.py [--texts 64] [--runs 3] [--batch 16] [--write]
+    python bench/train_speed.py [--mix long] [--shape minilm] [--texts 64] [--runs 3] [--batch 16] [--write]
 """
 
 from __future__ import annotations
@@ -13,38 +16,62 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from accuracy import DATA, HERE
-from speeds import alternate, by_length, circumstances, compared, record
+from adapt import splits_of
+from speeds import alternate, by_length, circumstances, compared, products, record
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases import find_base
-from filbert.checkpoint import load_base
+from filbert.checkpoint import load_base, save_model
 from filbert.classify_job import ClassifyJob, TextFeed
-from filbert.config import TrainConfig
+from filbert.config import EncoderConfig, TrainConfig
 from filbert.data.sources import open_source
+from filbert.model.encoder import Encoder
 from filbert.plan import Plan
 from filbert.tasks import classify
+from filbert.text.tokenizer import Tokenizer
 from filbert.train import Loop
 
 RESULTS = HERE / "results" / "train_speed.jsonl"
 DEFAULT = "transformers, fp32, sdpa, defaults"
 TUNED = "transformers, bf16, no attention dropout, fused AdamW, by length"
+OURS = "filbert, default"
+MIXES = {"long": "imdb/aclImdb_labeled.tar.xz", "short": "sst2", "middle": None}
+MIDDLE = (20, 100)  # tokens
+SHAPES = ("mini", "minilm", "base")
 Texts = list[tuple[str, int]]
 
 
-def texts(count: int) -> Texts:
-    """Reviews of the IMDb training set, drawn at random, always the same ones."""
-    examples = list(open_source(DATA / "imdb" / "aclImdb_labeled.tar.xz").examples("train"))
-    rng = np.random.default_rng(0)
-    return [
-        (examples[i].text, int(examples[i].label == "pos")) for i in rng.choice(len(examples), count, replace=False)
-    ]
+def texts(mix: str, count: int, tokenizer: Tokenizer) -> Texts:
+    """Training texts of a length, drawn at random, always the same ones; of two classes."""
+    source = MIXES[mix]
+    examples = list(open_source(DATA / source).examples("train")) if source else list(splits_of("unfair_tos").train)
+    first = examples[0].label
+    order = np.random.default_rng(0).permutation(len(examples))
+    if mix == "middle":
+        lengths = [len(encoding.ids) + 2 for encoding in tokenizer.encode([example.text for example in examples])]
+        order = np.array([i for i in order if MIDDLE[0] <= lengths[i] <= MIDDLE[1]])
+    return [(examples[i].text, int(examples[i].label != first)) for i in order[:count]]
+
+
+def start(shape: str, scratch: Path) -> Path:
+    """Return the folder that both sides open: minilm, or a random start of a shape with its vocabulary."""
+    folder = find_base("minilm").folder
+    assert folder is not None
+    if shape == "minilm":
+        return folder
+    tokenizer = Tokenizer.from_folder(folder)
+    encoder = Encoder(EncoderConfig.of_size(shape, len(tokenizer)), torch.Generator().manual_seed(0))
+    save_model(scratch / shape, classify.Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
+    return scratch / shape
 
 
 class Rival:
@@ -97,7 +124,8 @@ class Ours:
             classify.features(encoding, tokenizer, 512, label)
             for encoding, (_, label) in zip(encodings, rows, strict=True)
         ]
-        self.real = sum(len(row) for row in features)
+        self.config, self.lengths = encoder.config, [len(row) for row in features]
+        self.real = sum(self.lengths)
         self.steps = -(-len(rows) // batch)
         config = replace(TrainConfig(), batch_size=batch, precision=precision, warmup=0.0)
         self.scratch = tempfile.TemporaryDirectory()
@@ -119,26 +147,42 @@ class Ours:
         return self.real / (time.perf_counter() - began), float(np.mean(losses))
 
 
+def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str, Any]:
+    """Run all sides in turn → the record."""
+    transformers.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = start(shape, Path(scratch))
+        rows = texts(mix, count, Tokenizer.from_folder(folder))
+        ours = Ours(folder, rows, batch)
+        sides: dict[str, Rival | Ours] = {
+            DEFAULT: Rival(folder, rows, batch),
+            TUNED: Rival(folder, rows, batch, tuned=True),
+            "filbert, fp32": Ours(folder, rows, batch, "fp32"),
+            OURS: ours,
+        }
+        told = compared(alternate(sides, runs), DEFAULT, TUNED)
+    facts = {"mix": mix, "shape": shape, "texts": count, "batch": batch, "tokens": ours.real}
+    told |= circumstances("torch", "transformers")
+    return {**told, **facts, "of_peak": of_peak(told, ours)}
+
+
+def of_peak(told: Mapping[str, Any], ours: Ours) -> dict[str, float]:
+    """Return our share of the bf16 product peak: by the products of a plain BERT, and by those that we make."""
+    seconds, peak = ours.real / told["speed"][OURS], told["peak_gflops"]["bfloat16"] * 1e9
+    plain, made = (3 * found / seconds / peak for found in products(ours.config, ours.lengths))
+    return {"plain": round(plain, 3), "made": round(made, 3)}  # forward, and twice as much backward
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mix", choices=tuple(MIXES), default="long")
+    parser.add_argument("--shape", choices=SHAPES, default="minilm")
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--write", action="store_true", help="append to bench/results/train_speed.jsonl")
-    arguments = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    folder = find_base("minilm").folder
-    assert folder is not None
-    rows = texts(arguments.texts)
-    sides: dict[str, Rival | Ours] = {
-        DEFAULT: (rival := Rival(folder, rows, arguments.batch)),
-        TUNED: Rival(folder, rows, arguments.batch, tuned=True),
-        "filbert, fp32": Ours(folder, rows, arguments.batch, "fp32"),
-        "filbert, default": Ours(folder, rows, arguments.batch),
-    }
-    told = compared(alternate(sides, arguments.runs), DEFAULT, TUNED)
-    facts = {"texts": arguments.texts, "batch": arguments.batch, "tokens": rival.real}
-    record(RESULTS, {**told, **facts, **circumstances("torch", "transformers")}, write=arguments.write)
+    told = parser.parse_args()
+    record(RESULTS, measure(told.mix, told.shape, told.texts, told.runs, told.batch), write=told.write)
 
 
 if __name__ == "__main__":

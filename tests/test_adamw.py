@@ -33,11 +33,11 @@ class Toy(nn.Module):
             p.data.normal_(0, 0.1, generator=generator)
 
 
-def trained(*, fused: bool, dtype: torch.dtype, rows=None, config: TrainConfig = TrainConfig(weight_decay=0.1)):
+def trained(*, fused: bool, dtype: torch.dtype, rows=None, config=None):
     """Take some steps with drawn gradients → the model, its masters, its optimizer and the norms."""
     model, generator = Toy(), torch.Generator().manual_seed(2)
     masters = Masters(model, dtype, keep=("head",))
-    groups = parameter_groups(masters, 2, config, 3e-3)
+    groups = parameter_groups(masters, 2, config or TrainConfig(weight_decay=0.1), 3e-3)
     optimizer = Optimizer(masters, groups, 3e-3, rows, fused=fused)
     norms = []
     for n in range(STEPS):

@@ -1,0 +1,93 @@
+"""Every bar that this machine can be measured by, in ten minutes: a table of what was asked, what was read, met or missed.
+
+    make bench-quick
+
+The parts are those of the long benchmarks with fewer texts and rounds, so a reading may be a tenth off; what counts as
+a record is in RESULTS.md. The classifier whose scoring is timed is fitted here, on 800 reviews of IMDb.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import cold_start
+import predict_speed
+import pretrain_speed
+import torch
+import train_speed
+from accuracy import DATA, HERE
+from encoders import limited
+
+from filbert.config import TrainConfig
+from filbert.console import Screen, table
+from filbert.data.splits import load_splits, make_splits
+from filbert.fit import fit
+
+Bar = tuple[str, float, float, str]  # what, what is asked, what was read, unit
+AT_MOST = (" s", " points")  # units of which less is better
+EAGER, INT8, OURS = "transformers, fp32", ("openvino, int8", "onnxruntime, int8", "torchao, int8"), "filbert, int8"
+
+
+def training() -> Iterator[Bar]:
+    told = train_speed.measure("long", "minilm", count=32, runs=2, batch=16)
+    yield "fine-tuning, beside transformers as it comes", 10, told["ratio"][train_speed.OURS], " ×"
+    yield "fine-tuning, beside transformers tuned", 1.7, told["ratio_to_tuned"][train_speed.OURS], " ×"
+    yield "fine-tuning, of the bf16 product peak, plain BERT", 60, 100 * told["of_peak"]["plain"], " %"
+    yield "fine-tuning, of the bf16 product peak, products made", 60, 100 * told["of_peak"]["made"], " %"
+
+
+def pretraining() -> Iterator[Bar]:
+    told = pretrain_speed.measure(texts=64, rounds=1)
+    yield "pre-training, beside run_mlm's loop", 4, told["ratio"][pretrain_speed.OURS], " ×"
+
+
+def scoring() -> Iterator[Bar]:
+    splits = load_splits(DATA / predict_speed.SETS["imdb"])
+    held_out = (predict_speed.drawn(part, 200) for part in (splits.validation, splits.test))
+    few = limited(make_splits(splits.train, 0, *held_out), 800)
+    folder = HERE / "work" / "quick"
+    with Screen() as screen:
+        fit(few, folder, base="minilm", config=TrainConfig(epochs=2), compare=False, overwrite=True, watch=screen)
+    sides = (EAGER, *INT8, OURS, "filbert, fp32")
+    told = predict_speed.compared(folder, "imdb", texts=192, runs=3, only=sides)
+    speed, quality, alone = told["speed"], told["quality"], told["milliseconds"]
+    best = max((speed[side], side) for side in speed if side.startswith(INT8))
+    yield f"scoring, beside {best[1]}", 1.5, speed[OURS] / best[0], " ×"
+    lost = quality["filbert, fp32"]["accuracy"] - quality[OURS]["accuracy"]
+    yield "scoring in int8, accuracy lost", 0.2, 100 * lost, " points"
+    made = told["products"] * speed[OURS] / told["tokens"] / told["peak_gflops"]["int8"] / 1e9
+    yield "scoring, of the int8 product peak, products made", 60, 100 * made, " %"
+    for length in map(str, predict_speed.ALONE):
+        yield f"one text of {length} tokens, beside {EAGER}", 3, alone[EAGER][length] / alone[OURS][length], " ×"
+
+
+def starting() -> Iterator[Bar]:
+    found = cold_start.measure(3, tuple(cold_start.LIMITS))
+    for name, limit in cold_start.LIMITS.items():
+        yield f"a new process: {name}", limit, found[name], " s"
+
+
+def met(bar: Bar) -> bool:
+    _, asked, read, unit = bar
+    return read <= asked if unit in AT_MOST else read >= asked
+
+
+def main() -> int:
+    """Measure and print the table; return how many bars are missed."""
+    began, bars = time.monotonic(), list[Bar]()
+    torch.set_num_threads(predict_speed.THREADS)
+    for part in (training, pretraining, scoring, starting):
+        bars += part()
+        print(f"{part.__name__}: done after {time.monotonic() - began:,.0f} s", flush=True)
+    rows: list[tuple[str, ...]] = [("bar", "asked", "read", "")]
+    for bar in bars:
+        what, asked, read, unit = bar
+        rows.append((what, f"{asked:g}{unit}", f"{read:.2f}{unit}", "met" if met(bar) else "MISSED"))
+    print("", *table(rows, right=(1, 2)), "", sep="\n")
+    return sum(not met(bar) for bar in bars)
+
+
+if __name__ == "__main__":
+    sys.exit(int(main() > 0))
