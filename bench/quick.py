@@ -1,4 +1,4 @@
-"""Every bar that this machine can be measured by, in ten minutes: a table of what was asked, what was read, met or missed.
+"""Every bar this machine can be measured by, in ten minutes: what was asked, what was read, met or missed.
 
     make bench-quick
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from filbert import tensorflow
+from filbert.cascade import Cascade
 from filbert.checksum import sha256
 from filbert.config import EncoderConfig
 from filbert.errors import ModelError
@@ -37,12 +39,14 @@ from filbert.hugging_face import (
     read_weights,
     to_hugging_face,
 )
+from filbert.linear import BUCKETS, Linear
 from filbert.model.encoder import Encoder
 from filbert.tasks.classify import Classifier
 from filbert.tasks.pretrain import PreTrainer
 from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
+FRONT = "front.safetensors"  # of a cascade, where there is one
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
@@ -84,6 +88,7 @@ class Saved:
     labels: tuple[str, ...]
     max_length: int
     info: dict[str, Any]  # filbert.json, or {} for a folder made by others
+    front: Cascade | None = None
 
 
 def save_model(
@@ -99,6 +104,34 @@ def save_model(
     _write_folder(
         folder, _theirs(model, CLASSIFIER), tokenizer, config, {"task": "classify", "labels": list(labels), **info}
     )
+
+
+def add_front(folder: Path, front: Cascade, facts: dict[str, Any]) -> None:
+    """Write the linear model of a cascade into the folder of its classifier; the manifest comes last."""
+    linear = front.linear
+    arrays = {"buckets": linear.buckets_F, "idf": linear.idf_F, "weights": linear.weights_FC, "bias": linear.bias_C}
+    write_tensors(folder / FRONT, {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()})
+    info = read_json(folder / "filbert.json")
+    files = {**info.pop("files"), FRONT: sha256(folder / FRONT)}
+    write_json(folder / "filbert.json", {**info, "cascade": facts, "files": files})
+
+
+def _front(folder: Path, info: dict[str, Any], classes: int) -> Cascade | None:
+    """Open the linear model of a cascade, where the folder has one."""
+    if FRONT not in info.get("files", ()):
+        return None
+    threshold = (info.get("cascade") or {}).get("threshold")
+    try:
+        found = load_file(str(folder / FRONT))
+        linear = Linear(*(found[name] for name in ("buckets", "idf", "weights", "bias")))
+    except (SafetensorError, KeyError) as e:
+        raise ModelError(f"{folder}/{FRONT} cannot be read ({str(e)[:120]}) — restore the file") from None
+    features = len(linear.buckets_F)
+    shapes = (linear.idf_F.shape, linear.weights_FC.shape, linear.bias_C.shape)
+    inside = features and linear.buckets_F.min() >= 0 and linear.buckets_F.max() < BUCKETS
+    if shapes != ((features,), (features, classes), (classes,)) or not inside or not isinstance(threshold, float):
+        raise ModelError(f"{folder}/{FRONT} — does not belong to a model of {classes} labels — restore the folder")
+    return Cascade(linear, threshold)
 
 
 def save_pretrained(
@@ -187,7 +220,8 @@ def load_model(folder: str | Path) -> Saved:
                 raise ModelError(f"{folder} — {len(labels)} labels but {shapes} — weights and labels differ")
         part.load_state_dict({kind: heads[f"{theirs}.{kind}"] for kind in part.state_dict()})
     longest = info.get("max_length", encoder.config.max_positions)
-    return Saved(model.eval(), tokenizer, labels, min(longest, encoder.config.max_positions), info)
+    front = _front(folder, info, len(labels))
+    return Saved(model.eval(), tokenizer, labels, min(longest, encoder.config.max_positions), info, front)
 
 
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
@@ -205,7 +239,7 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 
 def _check_files(folder: Path, info: dict[str, Any]) -> None:
-    if set(info.get("files", ())) != set(WHOLE):
+    if {*info.get("files", ())} - {FRONT} != set(WHOLE):
         raise ModelError(f"{folder}/filbert.json files — must list {', '.join(WHOLE)} — restore the file")
     for name, digest in info["files"].items():
         if not (folder / name).is_file():

@@ -23,6 +23,17 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
 
+def check_points(points: float) -> None:
+    """Raise a ConfigError for points of accuracy that cannot be promised.
+
+    >>> check_points(0.5)
+    """
+    if not 0 < points < 100:
+        raise ConfigError(
+            f"a front that costs at most {points:g} points cannot be — give more than 0, 0.5 for instance"
+        )
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
     """The shape of a BERT encoder (Devlin et al. 2018).

@@ -7,11 +7,13 @@ same answer alone or among a thousand: texts are packed, never padded, and none 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -21,7 +23,7 @@ from filbert.data.labels import visible
 from filbert.errors import ConfigError, ModelError, shown
 from filbert.model.forward import outputs, working_dtype
 from filbert.model.quantized import NativeEncoder, why_not
-from filbert.records import Example, Features, FloatArray, Prediction
+from filbert.records import Encoding, Example, Features, FloatArray, Prediction
 from filbert.tasks import classify
 
 DOUBT = 0.4  # in int8: where the first class leads the second by less, bf16 decides; a fifteenth of IMDb's reviews
@@ -37,8 +39,9 @@ class Engine:
     'positive'
     """
 
-    def __init__(self, saved: Saved, *, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, saved: Saved, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
         self.labels = saved.labels
+        self.front = saved.front if cascade else None  # answers the texts it is sure of, where the folder has one
         self.max_length = saved.max_length
         self.info: dict[str, Any] = saved.info
         self.device = device
@@ -59,9 +62,15 @@ class Engine:
         if self._model is not model:
             model.encoder.layers = nn.ModuleList()  # copied
 
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Turn texts into word pieces, uncut."""
+        return self._tokenizer.encode(texts)
+
     def features(self, texts: Sequence[str]) -> list[Features]:
         """Turn texts into what the model takes: the ids that training saw for the same texts."""
-        encodings = self._tokenizer.encode(texts)
+        return self._cut(self.encode(texts))
+
+    def _cut(self, encodings: Sequence[Encoding]) -> list[Features]:
         return [classify.features(encoding, self._tokenizer, self.max_length) for encoding in encodings]
 
     def predict_proba(self, texts: Sequence[str], *, done: Callable[[int], None] = lambda texts: None) -> FloatArray:
@@ -69,7 +78,23 @@ class Engine:
 
         An empty text gets the probabilities the model gives to no words at all; `predict` marks it instead.
         """
-        return self._probabilities(self.features(texts), done)
+        return self.answer(self.encode(texts), done)[0]
+
+    def answer(
+        self, encodings: Sequence[Encoding], done: Callable[[int], None] = lambda texts: None
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Return probabilities_NC of texts as word pieces, and which of them the front answered."""
+        if self.front is None:
+            return self.score(encodings, done), np.zeros(len(encodings), dtype=bool)
+        chances_NC, sure_N = self.front.answer([encoding.ids for encoding in encodings])
+        rest, answered = np.flatnonzero(~sure_N), int(sure_N.sum())
+        done(answered)
+        chances_NC[rest] = self.score([encodings[i] for i in rest], lambda texts: done(answered + texts))
+        return chances_NC, sure_N
+
+    def score(self, encodings: Sequence[Encoding], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
+        """Return probabilities_NC of texts as word pieces, by the model alone."""
+        return self._probabilities(self._cut(encodings), done)
 
     def _probabilities(self, rows: Sequence[Features], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
         if not rows:
@@ -90,10 +115,12 @@ class Engine:
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         scored = [i for i, text in enumerate(texts) if visible(text)]
-        rows = self.features([texts[i] for i in scored])
+        encodings = self.encode([texts[i] for i in scored])
         results = [Prediction(None, (), error=EMPTY)] * len(texts)
-        for i, row, probabilities_C in zip(scored, rows, self._probabilities(rows), strict=True):
-            results[i] = classify.decode(probabilities_C.tolist(), self.labels, truncated=row.cut > 0)
+        for i, encoding, chances_C, in_front in zip(scored, encodings, *self.answer(encodings), strict=True):
+            cut = not in_front and len(encoding.ids) + 2 > self.max_length  # the front reads all of a text
+            found = classify.decode(chances_C.tolist(), self.labels, truncated=cut)
+            results[i] = replace(found, in_front=bool(in_front))
         return results
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
@@ -122,11 +149,12 @@ def best_device(device: str | None = None) -> str:
     return device
 
 
-def load(path: str | Path, *, device: str | None = None, precision: str = "fp32") -> Engine:
+def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:
     """Open a run folder (or any BertForSequenceClassification folder) for scoring.
 
     `precision` "fp32" agrees with `transformers` to 1e-5; "bf16" is faster and within 0.02; "int8", on a CPU with
-    AVX-512 VNNI and bf16, is the fastest and within 0.05, and where it is in doubt bf16 decides. Raises ModelError, or
-    ConfigError where the precision is not to be had.
+    AVX-512 VNNI and bf16, is the fastest and within 0.05, and where it is in doubt bf16 decides. Without `cascade` a
+    linear model in front, where the folder has one, is left out. Raises ModelError, or ConfigError where the precision
+    is not to be had.
     """
-    return Engine(load_model(path), device=best_device(device), precision=precision)
+    return Engine(load_model(path), device=best_device(device), precision=precision, cascade=cascade)

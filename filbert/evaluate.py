@@ -13,19 +13,17 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn itself requires it
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from filbert.errors import ConfigError
+from filbert.linear import BUCKETS, Counts, fit_linear
+from filbert.metrics import softmax
 from filbert.records import Example, FloatArray
 from filbert.report.words import METRICS, against_baseline, main_split, with_interval
 
@@ -33,9 +31,6 @@ MOST_TEXTS = 200_000  # trained on at most; more than that moves a linear model 
 MOST_CHARACTERS = 100_000_000  # in all training texts: three times IMDb, about 1 GB of counts
 LONGEST_TEXT = 20_000  # characters read of one text
 AT_ONCE = 20_000  # texts predicted at once
-MOST_FEATURES = 500_000
-MOST_WEIGHTS = 5_000_000  # features × classes: 150 classes keep the 33,000 most common features
-BUCKETS = 2**22  # IMDb has 1.5 M different words and pairs
 HAN_SHARE = 0.3  # of the letters: above it a text has no spaces to split at
 MISTAKE_CHARACTERS = 2_000
 
@@ -210,38 +205,15 @@ def _fit_predict(
     classes: int,
 ) -> dict[str, FloatArray]:
     """Weigh the features, fit, and predict every split."""
-    seen = np.unique(true_N)
-    if len(seen) == 1:
-        sure_C = np.eye(classes)[seen[0]]
-        return {split: np.tile(sure_C, (len(asked), 1)) for split, asked in texts_by_split.items()}
-    counts_NF = hashing.transform(texts)
-    kept_F = _kept_features(counts_NF.indices, 2 if len(texts) > 2000 else 1, classes)
-    weigh = TfidfTransformer(sublinear_tf=True)
-    weighed_NF = weigh.fit_transform(counts_NF[:, kept_F])
-    # At scikit-learn's tol of 1e-4 ChnSentiCorp stops 1.2 points short. One BLAS thread: on a busy machine two that
-    # wait for each other made TREC 10 × slower.
-    model = LogisticRegression(C=10.0, tol=1e-5, max_iter=150)
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(weighed_NF, true_N)
-        found = {}
-        for split, asked in texts_by_split.items():
-            found[split] = np.zeros((len(asked), classes))
-            for start in range(0, len(asked), AT_ONCE):
-                cut = [text[:LONGEST_TEXT] for text in asked[start : start + AT_ONCE]]
-                chances_NS = model.predict_proba(weigh.transform(hashing.transform(cut)[:, kept_F]))
-                found[split][start : start + AT_ONCE, seen] = chances_NS
+    model = fit_linear(hashing.transform(texts), true_N, classes)
+    found = {}
+    for split, asked in texts_by_split.items():
+        found[split] = np.zeros((len(asked), classes))
+        for start in range(0, len(asked), AT_ONCE):
+            counts_NB = hashing.transform([text[:LONGEST_TEXT] for text in asked[start : start + AT_ONCE]])
+            counts = Counts(counts_NB.indptr, counts_NB.indices, counts_NB.data)
+            found[split][start : start + AT_ONCE] = softmax(model.logits(counts))
     return found
-
-
-def _kept_features(indices: npt.NDArray[np.int32], fewest: int, classes: int) -> npt.NDArray[np.int64]:
-    """Return the features found in enough texts, the most common ones where there are too many."""
-    texts_F = np.bincount(indices, minlength=BUCKETS)
-    kept_F = np.flatnonzero(texts_F >= fewest)
-    most = min(MOST_FEATURES, MOST_WEIGHTS // (1 if classes == 2 else classes))
-    if len(kept_F) > most:
-        kept_F = np.sort(kept_F[np.argsort(-texts_F[kept_F], kind="stable")[:most]])
-    return kept_F if len(kept_F) else np.arange(1)
 
 
 def _round_width(width: float) -> int:

@@ -24,12 +24,13 @@ from filbert import metrics
 from filbert.bases import Base, find_base
 from filbert.checkpoint import load_base, save_model, write_json
 from filbert.classify_job import ClassifyJob, TextFeed
-from filbert.config import EncoderConfig, PretrainConfig, TrainConfig
+from filbert.config import EncoderConfig, PretrainConfig, TrainConfig, check_points
 from filbert.data.splits import Splits
-from filbert.engine import best_device, load
+from filbert.engine import Engine, best_device, load
 from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.foreign import read_json
+from filbert.front import put_in_front
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
@@ -70,6 +71,7 @@ def fit(
     track: bool = False,
     compare: bool = True,
     adapt: Sequence[str | Path] | None = None,
+    cascade: float | None = None,
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
@@ -77,11 +79,14 @@ def fit(
 
     An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
     `adapt` the base first reads the training texts, and the unlabelled ones of the given sources, as masked language
-    modelling (Sun et al. 2019); texts of the validation and test splits are left out of all of them. Raises DataError,
-    ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    modelling (Sun et al. 2019); texts of the validation and test splits are left out of all of them. With `cascade` a
+    linear model in front answers the texts it is sure of, at the cost of so many points of accuracy at most. Raises
+    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
+    if cascade is not None:
+        check_points(cascade)
     refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
@@ -99,6 +104,8 @@ def fit(
         calibration = _calibrate(job)
         _save(run, job, out, splits, used=used, name=name, temperature=calibration["temperature"])
         watch.say(f"model saved in {out}")
+        engine, known = load(out, device=device), dict[str, FloatArray]()
+        scores = _scores(run, splits, engine, job, known=known, watch=watch, compare=compare)
         report = {
             "task": "classify",
             "name": name,
@@ -109,10 +116,12 @@ def fit(
             "adaptation": adaptation,
             "truncation": {split: _cuts(rows) for split, rows in run.features.items()},
             "calibration": calibration,
-            **_scores(run, splits, out, job, watch=watch, compare=compare),
+            **scores,
             "lengths": length_profile(run.lengths, used.max_length),
             "versions": versions(),
         }
+        if cascade is not None:
+            report["cascade"] = put_in_front(engine, out, splits, cascade, known=known, watch=watch)
         write_json(out / "report.json", report)
         write_report(out)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -326,28 +335,37 @@ def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, *, used: Plan,
     save_model(out, job.model, run.tokenizer, splits.labels, info)
 
 
-def _scores(run: _Run, splits: Splits, out: Path, job: ClassifyJob, *, watch: Watcher, compare: bool) -> dict[str, Any]:
-    """Open what was saved, check that it is what was trained, score every held-out split and the baseline on it."""
-    device = run.device
-    engine = load(out, device=device)
-    rows = run.features["validation"][:64]
+def _scores(
+    run: _Run,
+    splits: Splits,
+    engine: Engine,
+    job: ClassifyJob,
+    *,
+    known: dict[str, FloatArray],
+    watch: Watcher,
+    compare: bool,
+) -> dict[str, Any]:
+    """Check that what was saved is what was trained, score every held-out split and the baseline on it.
+
+    The model's probabilities of each split are put into `known`.
+    """
+    device, rows = run.device, run.features["validation"][:64]
     apart = float(np.abs(outputs(engine._model, rows, device) - outputs(job.model, rows, device)).max())
     if not apart <= AGREEMENT:
-        raise TrainingError(f"{out} opened again differs by {apart:.1e} from the model in memory — report this bug")
+        raise TrainingError(f"the saved model differs by {apart:.1e} from the one in memory — report this bug")
     held_out = [split for split in ("validation", "test") if _parts(splits).get(split)]
     found: dict[str, Any] = {"scores": {}, "mistakes": []}
     number = {label: i for i, label in enumerate(splits.labels)}
     true = {s: np.array([number[str(e.label)] for e in _parts(splits)[s]], dtype=np.int32) for s in held_out}
-    probabilities: dict[str, FloatArray] = {}
     for split in held_out:
         texts = [example.text for example in _parts(splits)[split]]
-        probabilities[split] = engine.predict_proba(texts, done=_teller(watch, f"scoring {split} texts", len(texts)))
-        found["scores"][split] = metrics.score(true[split], probabilities[split], splits.labels)
+        known[split] = engine.predict_proba(texts, done=_teller(watch, f"scoring {split} texts", len(texts)))
+        found["scores"][split] = metrics.score(true[split], known[split], splits.labels)
     last = held_out[-1]
-    found["mistakes"] = mistakes(_parts(splits)[last], true[last], probabilities[last], splits.labels)
+    found["mistakes"] = mistakes(_parts(splits)[last], true[last], known[last], splits.labels)
     if compare:
         watch.say("fitting the linear baseline on the same texts")
-        found["baseline"] = _compare(splits, held_out, true, probabilities)
+        found["baseline"] = _compare(splits, held_out, true, known)
     return found
 
 

@@ -71,9 +71,11 @@ class Prediction:
     """A label, the probability of each class in the model's order, and whether the text had to be cut to fit.
 
     `error` names why a row could not be scored ("empty_text"); then the label is None and there are no probabilities.
+    `in_front` says that the linear model of a cascade answered.
     """
 
     label: str | None
     probabilities: tuple[float, ...]
     truncated: bool = False
     error: str | None = None
+    in_front: bool = False

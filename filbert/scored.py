@@ -36,6 +36,8 @@ class Tally:
     read: int = 0
     scored: int = 0
     truncated: int = 0
+    in_front: int = 0
+    """Answered by the linear model of a cascade."""
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     left_out: set[str] = field(default_factory=set)
@@ -55,6 +57,7 @@ class Tally:
             return
         self.scored += 1
         self.truncated += prediction.truncated
+        self.in_front += prediction.in_front
         self.labels[str(prediction.label)] += 1
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, reading
+from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json
 from filbert.console import Screen, fitted, table
 from filbert.data.options import ReadOptions
@@ -31,6 +31,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write the scores to, as JSON.")] = None,
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
+    no_cascade: WithoutCascade = False,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -41,7 +42,7 @@ def evaluate(
         raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
         examples, split, counts = _labelled(screen, path, read, split)
-        engine = engine_of(model, device, precision)
+        engine = engine_of(model, device, precision, cascade=not no_cascade)
         _refuse_strangers(examples, engine.labels, model)
         measured = _measure(screen, engine, examples)
         _show_scores(screen, measured, split)

@@ -28,6 +28,10 @@ def fit(
     unlabelled: Annotated[
         list[str] | None, typer.Option("--unlabelled", help="More texts of the kind, without labels, to --adapt with.")
     ] = None,
+    cascade: Annotated[
+        float | None,
+        typer.Option(help="Put a linear model in front that costs at most so many points of accuracy: 0.5."),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the texts [by their number: 8 to 1].")] = None,
     read: ReadOptions,
@@ -70,6 +74,7 @@ def fit(
             track=tensorboard,
             compare=not no_baseline,
             adapt=(unlabelled or []) if adapt or unlabelled else None,
+            cascade=cascade,
         )
         _show_fitted(screen, folder, report)
     if as_json:
@@ -131,7 +136,7 @@ def _fit(
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     """Print the scores beside the baseline's, what was cut, and what can be done next."""
     from filbert.evaluate import summary_lines
-    from filbert.report.words import CHOSEN_ON, difference_of, main_split, truncation_line, verdict
+    from filbert.report.words import CHOSEN_ON, cascade_line, difference_of, main_split, truncation_line, verdict
 
     split = main_split(report)
     difference = difference_of(report, split)
@@ -145,6 +150,8 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
             "texts, more --epochs or another --base may change that.",
             prose=True,
         )
+    if report.get("cascade"):
+        screen.show("", cascade_line(report["cascade"]), prose=True)
     screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
     if split == "validation":
         screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
@@ -177,6 +184,7 @@ def _fit_facts(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": {key: beside[key] for key in known if key in beside} or None,
         "difference": difference_of(report, split),
         "truncation": report["truncation"][split],
+        "cascade": report.get("cascade"),
         "seconds": report["training"]["seconds"],
         "stopped": report["training"]["stopped"],
     }

@@ -22,6 +22,9 @@ Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16 (faster,
 ScoringPrecision = Annotated[
     str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02), int8 (fastest, within 0.05) or auto.")
 ]
+WithoutCascade = Annotated[
+    bool, typer.Option("--no-cascade", help="Let BERT answer all texts, also where a linear model stands in front.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]

@@ -76,7 +76,7 @@ def check_precision(precision: str) -> None:
         raise ConfigError(f"precision is {shown(precision)} — choose one of {', '.join(SCORING)}")
 
 
-def engine_of(model: Path, device: str | None, precision: str) -> Engine:
+def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool = True) -> Engine:
     """Open a model folder for predicting; ModelError where it is none.
 
     >>> engine_of(Path("runs/reviews"), None, "fp32").labels  # doctest: +SKIP
@@ -84,7 +84,7 @@ def engine_of(model: Path, device: str | None, precision: str) -> Engine:
     """
     from filbert.engine import load
 
-    return load(model, device=device, precision=precision)
+    return load(model, device=device, precision=precision, cascade=cascade)
 
 
 def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:

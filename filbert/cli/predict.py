@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, reading
+from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
 from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, print_json
 from filbert.console import Screen, bars, cells, fitted, table
 from filbert.data.options import ReadOptions
@@ -35,6 +35,7 @@ def predict(
     ] = None,
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
+    no_cascade: WithoutCascade = False,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -44,14 +45,14 @@ def predict(
     with Screen(results=not as_json and out != "-") as screen:
         if source != "-" and not os.path.exists(source):
             _refuse_missing(source)
-            _predict_text(screen, engine_of(model, device, precision), source, as_json=as_json)
+            engine = engine_of(model, device, precision, cascade=not no_cascade)
+            _predict_text(screen, engine, source, as_json=as_json)
             return
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
         target = _target(source, out, as_json=as_json)
-        facts = _predict_rows(
-            screen, model, source, target, read, device=device, precision=precision, overwrite=overwrite
-        )
+        how = {"device": device, "precision": precision, "cascade": not no_cascade}
+        facts = _predict_rows(screen, model, source, target, read, how=how, overwrite=overwrite)
     if as_json:
         print_json(facts)
 
@@ -97,8 +98,7 @@ def _predict_rows(
     target: Path | None,
     read: ReadOptions,
     *,
-    device: str | None,
-    precision: str,
+    how: Mapping[str, Any],
     overwrite: bool,
 ) -> dict[str, Any]:
     """Score a file or stdin, say what became of its rows, and return it."""
@@ -118,7 +118,7 @@ def _predict_rows(
             for line in opened.found:
                 screen.say(line, indent=2)
             examples, columns = opened.examples(), opened.columns
-        engine = engine_of(model, device, precision)
+        engine = engine_of(model, **how)
 
         def done(tally: Tally) -> None:
             if tally.read % 256 == 0:
@@ -136,6 +136,7 @@ def _predict_rows(
         "errors": dict(tally.errors),
         "quarantined": quarantined,
         "truncated": tally.truncated,
+        "in_front": tally.in_front,
         "labels": dict(tally.labels.most_common()),
         "seconds": round(tally.seconds, 3),
     }
@@ -145,7 +146,8 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
     tell: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
-    speed = f"{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
+    in_front = f"{tally.in_front:,} answered in front · " if tally.in_front else ""
+    speed = f"{in_front}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
     tell(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
     counted = tally.labels.most_common(CLASSES)
     for line in table(

@@ -17,6 +17,7 @@ from filbert.report.words import (
     CHOSEN_ON,
     MORE_METRICS,
     against_baseline,
+    cascade_line,
     main_split,
     truncation_line,
     with_interval,
@@ -115,6 +116,9 @@ def _reading(report: Report) -> str:
                 f" On those texts confidence misses accuracy by {after:.1f} points on average, {before:.1f} without it."
             )
         parts.append(f"## Calibration\n\n{said}")
+    if report.get("cascade") and report["cascade"]["share"]:
+        said = f"{cascade_line(report['cascade'])} `transformers` sees BERT alone, and so does `--no-cascade`."
+        parts.append(f"## In front\n\n{said}")
     return "\n\n".join(parts)
 
 

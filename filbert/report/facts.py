@@ -14,7 +14,7 @@ from typing import Any
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
-from filbert.report.words import duration, share_of, truncation_line
+from filbert.report.words import cascade_line, duration, points, share_of, truncation_line
 
 
 def _calibration(report: Report, log: Log) -> Html | None:
@@ -34,6 +34,39 @@ def _calibration(report: Report, log: Log) -> Html | None:
         legend = legend_of(("model", "accuracy"), ("claimed", "confidence the model claimed"))
         picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
     return tag("div", tag("p", " ".join(said)) if said else None, picture)
+
+
+def _cascade(report: Report, log: Log) -> Html | None:
+    found = report.get("cascade")
+    if not found:
+        return None
+    curve = found["curve"]
+    lost, bound = ([(100 * each["share"], 100 * each[key]) for each in curve] for key in ("lost", "bound"))
+    label = f"Points of accuracy lost by the share of texts answered in front, on {found['texts']:,} validation texts"
+    legend = legend_of(("model", "lost"), ("second", "at most, with 95 % confidence"), ("mark", "chosen"))
+    picture = curves([("model", lost), ("second", bound)], label, mark=100 * found["share"] or None)
+    names = ("answered in front", "sure from", "points lost", "at most", "speed")
+    head = tag("tr", [tag("th", name, scope="col") for name in names])
+    rows = []
+    for each in curve:
+        if each is not curve[-1] and round(40 * each["share"]) % 4 and each["share"] != found["share"]:
+            continue
+        cells = (
+            f"{100 * each['share']:.0f} %",
+            f"{each['threshold']:.3f}",
+            points(each["lost"]),
+            points(each["bound"]),
+            f"{each['speedup']:.1f} ×",
+        )
+        kind = "chosen" if found["share"] and each["share"] == found["share"] else None
+        rows.append(tag("tr", [tag("td", cell) for cell in cells], class_=kind))
+    caption = f"What it costs to let the linear model answer more; allowed were {found['points']:g} points."
+    return tag(
+        "div",
+        tag("p", cascade_line(found)),
+        _figure(picture, legend, f"{label} (in percent).") if picture else None,
+        table(caption, head, rows),
+    )
 
 
 def _lengths(report: Report, log: Log) -> Html | None:
@@ -258,6 +291,7 @@ def legend_of(*entries: tuple[str, str]) -> Html | None:
 
 FACT_SECTIONS: tuple[Section, ...] = (
     ("calibration", "Can its confidence be trusted?", _calibration),
+    ("cascade", "A linear model in front", _cascade),
     ("lengths", "How long the texts are", _lengths),
     ("curves", "Learning curves", _curves),
     ("data", "Data", _data),

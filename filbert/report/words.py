@@ -195,6 +195,34 @@ def truncation_line(split: str, found: Mapping[str, Any]) -> str:
     )
 
 
+def cascade_line(found: Mapping[str, Any]) -> str:
+    """Return the sentences on a linear model in front: what it answers, how fast, at what cost.
+
+    >>> cascade_line({"share": 0.6, "speedup": 2.4, "points": 0.5, "bound": 0.0041, "texts": 1000})
+    'In front of BERT a linear model answers the 60 % of texts it is sure of: 2.4 × as fast. With 95 % confidence \
+that costs at most 0.41 points of accuracy (1,000 validation texts).'
+    """
+    if not found["share"]:
+        return (
+            f"No linear model was put in front: {found['texts']:,} validation texts cannot show that it costs at most "
+            f"{found['points']:g} points. {100 * found['least']:.2f} points are the least they could; give more with "
+            "--validation, or allow more."
+        )
+    said = (
+        f"In front of BERT a linear model answers the {100 * found['share']:.0f} % of texts it is sure of: "
+        f"{found['speedup']:.1f} × as fast. With 95 % confidence that costs at most {100 * found['bound']:.2f} points "
+        f"of accuracy ({found['texts']:,} validation texts)."
+    )
+    test = found.get("test")
+    if test:
+        said += (
+            f" On the {test['n']:,} test texts it answered {100 * test['share']:.0f} %, and accuracy changed by "
+            f"{points(-test['lost']['value'])} points ({points(-test['lost']['high'])} to "
+            f"{points(-test['lost']['low'])})."
+        )
+    return said
+
+
 def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
     """Return value, low and high with as many digits as it takes not to round up to a perfect score."""
     numbers = [found[key] for key in ("value", "low", "high")]

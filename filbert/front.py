@@ -1,0 +1,116 @@
+"""Put a linear model in front of a finished classifier: fit it, promise what it may cost, measure it, save it.
+
+    model folder + its texts → front fitted (cascade.py) → front.safetensors and the threshold beside the model
+
+`filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filbert import metrics
+from filbert.cascade import NEVER, Cascade, choose, fit_front, seconds_each, upper_bound
+from filbert.checkpoint import add_front
+from filbert.config import check_points
+from filbert.data.splits import Splits
+from filbert.engine import Engine
+from filbert.records import Example, FloatArray, IntArray
+from filbert.watch import Silent, Watcher
+
+TIMED = 64  # texts
+
+
+def put_in_front(
+    engine: Engine,
+    folder: Path,
+    splits: Splits,
+    points: float,
+    *,
+    known: Mapping[str, FloatArray],
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Fit a front that costs at most `points` of accuracy, write it into the model's folder → what the report says.
+
+    `engine` is the model without a front, `known` its probabilities on the validation and test texts. The promise is
+    made on the validation texts, and measured on the test texts where there are any. Raises ConfigError.
+
+    >>> put_in_front(load("runs/reviews"), Path("runs/reviews"), splits, 0.5, known=known)["share"]  # doctest: +SKIP
+    0.6
+    """
+    check_points(points)
+    watch = watch or Silent()
+    watch.say("fitting a linear model to put in front")
+    ids = {split: _ids(engine, texts) for split, texts in _parts(splits).items()}
+    true = {split: _numbers(texts, splits.labels) for split, texts in _parts(splits).items()}
+    linear = fit_front(ids["train"], true["train"], ids["validation"], true["validation"], len(splits.labels))
+    front_NC, _ = Cascade(linear, NEVER).answer(ids["validation"])
+    threshold, curve = choose(front_NC, known["validation"], true["validation"], points / 100)
+    cascade = Cascade(linear, threshold)
+    seconds = _seconds(engine, cascade, [example.text for example in splits.validation[:TIMED]])
+    curve = [{**each, "speedup": _speedup(seconds, each["share"])} for each in curve]
+    facts: dict[str, Any] = {
+        "points": points,
+        "texts": len(splits.validation),
+        "least": upper_bound(np.zeros(len(splits.validation))),  # that so many texts can prove
+        "front": float((front_NC.argmax(axis=1) == true["validation"]).mean()),  # its own accuracy
+        "seconds": seconds,
+        "curve": curve,
+        "share": 0.0,
+    }
+    if threshold == NEVER:
+        return facts
+    facts |= next(each for each in curve if each["threshold"] == threshold)
+    if "test" in ids:
+        facts["test"] = _measured(cascade, ids["test"], true["test"], known["test"], seconds)
+    add_front(folder, cascade, {"points": points, "threshold": threshold})
+    return facts
+
+
+def _parts(splits: Splits) -> dict[str, Sequence[Example]]:
+    parts: dict[str, Sequence[Example]] = {"train": splits.train, "validation": splits.validation}
+    return {**parts, "test": splits.test} if splits.test else parts
+
+
+def _ids(engine: Engine, examples: Sequence[Example]) -> list[IntArray]:
+    return [encoding.ids for encoding in engine.encode([example.text for example in examples])]
+
+
+def _numbers(examples: Sequence[Example], labels: Sequence[str]) -> IntArray:
+    number = {label: i for i, label in enumerate(labels)}
+    return np.array([number[str(example.label)] for example in examples], dtype=np.int32)
+
+
+def _seconds(engine: Engine, cascade: Cascade, texts: Sequence[str]) -> dict[str, float]:
+    """Return what a text takes: its word pieces, the front, the model."""
+    encodings = engine.encode(texts)
+    return {
+        "pieces": seconds_each(lambda: engine.encode(texts), len(texts)),
+        "front": seconds_each(lambda: cascade.answer([encoding.ids for encoding in encodings]), len(texts)),
+        "model": seconds_each(lambda: engine.score(encodings), len(texts)),
+    }
+
+
+def _speedup(seconds: Mapping[str, float], share: float) -> float:
+    alone = seconds["pieces"] + seconds["model"]
+    return alone / (seconds["pieces"] + seconds["front"] + (1 - share) * seconds["model"])
+
+
+def _measured(
+    cascade: Cascade, ids: Sequence[IntArray], true_N: IntArray, model_NC: FloatArray, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what the two together do on test texts: the accuracy, what it lost, how many the front answered."""
+    front_NC, sure_N = cascade.answer(ids)
+    both_N = np.where(sure_N, front_NC.argmax(axis=1), model_NC.argmax(axis=1))
+    share = float(sure_N.mean())
+    return {
+        "n": len(true_N),
+        "share": share,
+        "accuracy": float((both_N == true_N).mean()),
+        "lost": metrics.paired_difference(true_N, model_NC.argmax(axis=1), both_N),
+        "speedup": _speedup(seconds, share),
+    }

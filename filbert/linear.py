@@ -1,0 +1,155 @@
+"""A linear text classifier: hashed features weighed by TF-IDF, logistic regression on them.
+
+Two use it: the baseline of every report, on words and their pairs (evaluate.py), and the front of a cascade, on word
+pieces in a row (cascade.py). Fitting is scikit-learn's; answering is a page of numpy, so that a model with a front
+opens without scikit-learn.
+
+Shapes: N texts, K features found in them (all texts end to end), F features kept, C classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.records import FloatArray, IntArray
+
+BUCKETS = 2**22  # IMDb has 1.5 M different words and pairs
+MOST_FEATURES = 500_000
+MOST_WEIGHTS = 5_000_000  # features × classes: 150 classes keep the 33,000 most common features
+LONGEST_RUN = 3  # word pieces in a row
+AT_ONCE = 2_000  # texts whose pieces are hashed at once
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each text has which feature: text n's are `buckets_K[starts[n]:starts[n + 1]]`, each once."""
+
+    starts: Ints
+    buckets_K: Ints
+    counts_K: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fitted model: which buckets it knows, their inverse document frequencies, a weight per class, a bias."""
+
+    buckets_F: Ints  # ascending
+    idf_F: npt.NDArray[np.float32]
+    weights_FC: npt.NDArray[np.float32]
+    bias_C: npt.NDArray[np.float32]
+
+    def logits(self, counts: Counts) -> FloatArray:
+        """Return logits_NC of texts; a text without a known feature gets the bias."""
+        place_K = self._places()[counts.buckets_K]
+        text_K = np.repeat(np.arange(len(counts)), np.diff(counts.starts))
+        known_K = place_K >= 0
+        place_K, text_K = place_K[known_K], text_K[known_K]
+        value_K = (1 + np.log(counts.counts_K[known_K])) * self.idf_F[place_K]
+        found_NC = np.zeros((len(counts), len(self.bias_C)))
+        if len(text_K):
+            first = np.flatnonzero(np.diff(text_K, prepend=-1))
+            texts = text_K[first]
+            length = np.sqrt(np.add.reduceat(value_K * value_K, first))
+            for c, weight_F in enumerate(self.weights_FC.T):
+                found_NC[texts, c] = np.add.reduceat(value_K * weight_F[place_K], first) / length
+        return found_NC + self.bias_C
+
+    def _places(self) -> npt.NDArray[np.int32]:
+        """Return the feature of each bucket, -1 where none was kept; made once."""
+        made = self.__dict__.get("_table")
+        if made is None:
+            made = np.full(BUCKETS, -1, dtype=np.int32)
+            made[self.buckets_F] = np.arange(len(self.buckets_F), dtype=np.int32)
+            object.__setattr__(self, "_table", made)
+        return made  # type: ignore[no-any-return]
+
+
+def count_pieces(texts: Sequence[IntArray]) -> Counts:
+    """Count word pieces, pairs and triples of them in texts given as ids.
+
+    >>> counts = count_pieces([np.array([7, 8, 7], np.int32), np.array([], np.int32)])
+    >>> counts.starts.tolist(), sorted(counts.counts_K.tolist())
+    ([0, 5, 5], [1, 1, 1, 1, 2])
+    """
+    starts, buckets, counts = [np.zeros(1, np.int64)], [], []
+    for begin in range(0, len(texts), AT_ONCE):
+        part = texts[begin : begin + AT_ONCE]
+        text_T = np.repeat(np.arange(len(part)), [len(ids) for ids in part])
+        key_K, count_K = np.unique(_keys(part, text_T), return_counts=True)
+        many_N = np.bincount(key_K // BUCKETS, minlength=len(part))
+        starts.append(starts[-1][-1] + np.cumsum(many_N))
+        buckets.append(key_K % BUCKETS)
+        counts.append(count_K)
+    whole = (np.concatenate(each) if each else np.empty(0, np.int64) for each in (buckets, counts))
+    return Counts(np.concatenate(starts), *whole)
+
+
+def _keys(texts: Sequence[IntArray], text_T: Ints) -> Ints:
+    """Return text · BUCKETS + bucket of every run of one to three pieces."""
+    ids_T = np.concatenate([*texts, np.empty(0, np.int32)]).astype(np.uint64)
+    run, keys = np.zeros(len(ids_T), np.uint64), []
+    for pieces in range(1, LONGEST_RUN + 1):
+        last = len(ids_T) - pieces + 1
+        if last <= 0:
+            break
+        run = _mixed(run[:last] ^ (ids_T[pieces - 1 :] + np.uint64(pieces << 32)))
+        inside = text_T[:last] == text_T[pieces - 1 :]
+        keys.append(text_T[:last][inside] * BUCKETS + (run[inside] >> np.uint64(42)).astype(np.int64))
+    return np.concatenate([*keys, np.empty(0, np.int64)])
+
+
+def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spread the bits of each number over all 64 (the finisher of splitmix64, Steele et al. 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def fit_linear(counts_NB: Any, true_N: npt.ArrayLike, classes: int) -> Linear:
+    """Fit TF-IDF + logistic regression to a sparse matrix of counts, texts × BUCKETS; a class unseen is never said."""
+    from sklearn.exceptions import ConvergenceWarning  # here, so that a saved model opens without it
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn itself requires it
+
+    truth_N = np.asarray(true_N)
+    seen = np.unique(truth_N)
+    kept_F = kept_features(counts_NB.indices, 2 if len(truth_N) > 2000 else 1, classes)
+    weigh = TfidfTransformer(sublinear_tf=True)
+    weighed_NF = weigh.fit_transform(counts_NB[:, kept_F])
+    weights_FC, bias_C = np.zeros((len(kept_F), classes), np.float32), np.full(classes, -np.inf, np.float32)
+    if len(seen) == 1:
+        bias_C[seen] = 0
+        return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+    # At scikit-learn's tol of 1e-4 ChnSentiCorp stops 1.2 points short. One BLAS thread: on a busy machine two that
+    # wait for each other made TREC 10 × slower.
+    model = LogisticRegression(C=10.0, tol=1e-5, max_iter=150)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(weighed_NF, truth_N)
+    if len(seen) == 2:  # one row, of the second class
+        weights_FC[:, seen[1]], bias_C[seen] = model.coef_[0], (0, model.intercept_[0])
+    else:
+        weights_FC[:, seen], bias_C[seen] = model.coef_.T, model.intercept_
+    return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+
+
+def kept_features(indices: npt.NDArray[np.int32], fewest: int, classes: int) -> Ints:
+    """Return the features found in enough texts, the most common ones where there are too many."""
+    texts_B = np.bincount(indices, minlength=BUCKETS)
+    kept_F = np.flatnonzero(texts_B >= fewest)
+    most = min(MOST_FEATURES, MOST_WEIGHTS // (1 if classes == 2 else classes))
+    if len(kept_F) > most:
+        kept_F = np.sort(kept_F[np.argsort(-texts_B[kept_F], kind="stable")[:most]])
+    return kept_F if len(kept_F) else np.arange(1)
