@@ -87,7 +87,7 @@ class Engine:
         if self.front is None:
             return self.score(encodings, done), np.zeros(len(encodings), dtype=bool)
         chances_NC, sure_N = self.front.answer([encoding.ids for encoding in encodings])
-        rest, answered = np.flatnonzero(~sure_N), int(sure_N.sum())
+        rest, answered = np.flatnonzero(~sure_N).tolist(), int(sure_N.sum())
         done(answered)
         chances_NC[rest] = self.score([encodings[i] for i in rest], lambda texts: done(answered + texts))
         return chances_NC, sure_N

@@ -72,7 +72,7 @@ class Linear:
             made = np.full(BUCKETS, -1, dtype=np.int32)
             made[self.buckets_F] = np.arange(len(self.buckets_F), dtype=np.int32)
             object.__setattr__(self, "_table", made)
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 def count_pieces(texts: Sequence[IntArray]) -> Counts:

@@ -194,7 +194,7 @@ def finished(tmp_path_factory):
 
 
 def test_fit_puts_a_front_before_the_model(finished):
-    done, splits = finished
+    done, _ = finished
     found = done.report["cascade"]
     assert found["share"] == 1.0  # the words tell it all, and the little BERT has hardly learned
     assert found["bound"] <= 0.3

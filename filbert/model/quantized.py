@@ -144,14 +144,14 @@ class NativeEncoder(nn.Module):
         self._native, self._turn = found, threading.Lock()
         shape = (self.config.layers, self.config.hidden, self.config.heads, self.config.intermediate)
         epsilon = ctypes.c_float(self.config.norm_eps)
-        self._handle = ctypes.c_void_p(native.filbert_new(*shape, epsilon, threads or torch.get_num_threads()))
+        self._handle = ctypes.c_void_p(found.filbert_new(*shape, epsilon, threads or torch.get_num_threads()))
         _held(bool(self._handle))
         # not at the end of the process: a thread may still be in it
-        weakref.finalize(self, native.filbert_free, self._handle).atexit = False
+        weakref.finalize(self, found.filbert_free, self._handle).atexit = False
         parts = encoder.embeddings
         self._tables = [_floats(each.weight) for each in (parts.token, parts.position, parts.segment)]
         norm = [_floats(parts.norm.weight), _floats(parts.norm.bias)]
-        _held(native.filbert_embeddings(self._handle, *map(_address, (*self._tables, *norm))))
+        _held(found.filbert_embeddings(self._handle, *map(_address, (*self._tables, *norm))))
         for number, layer in enumerate(encoder.layers):
             assert isinstance(layer, Layer)
             self._take(number, layer, in_bf16=number < bf16_layers)
