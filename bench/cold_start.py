@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filbert.bases import find_base
 from filbert.checkpoint import load_base, save_model
-from filbert.tasks.classify import Classifier
+from filbert.model.classifier import Classifier
 
 RUNS = 9
 TEXT = "Not a dull minute in it."

@@ -34,6 +34,7 @@ from filbert.checkpoint import load_base, save_model
 from filbert.classify_job import ClassifyJob, TextFeed
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.data.sources import open_source
+from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.plan import Plan
 from filbert.tasks import classify
@@ -70,7 +71,7 @@ def start(shape: str, scratch: Path) -> Path:
         return folder
     tokenizer = Tokenizer.from_folder(folder)
     encoder = Encoder(EncoderConfig.of_size(shape, len(tokenizer)), torch.Generator().manual_seed(0))
-    save_model(scratch / shape, classify.Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
+    save_model(scratch / shape, Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
     return scratch / shape
 
 
@@ -117,7 +118,7 @@ class Ours:
     def __init__(self, folder: Path, rows: Texts, batch: int, precision: str = "auto") -> None:
         torch.manual_seed(0)
         encoder, tokenizer, heads = load_base(folder)
-        model = classify.Classifier(encoder, 2)
+        model = Classifier(encoder, 2)
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
         encodings = tokenizer.encode([text for text, _ in rows])
         features = [

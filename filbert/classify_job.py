@@ -18,9 +18,9 @@ from torch import Tensor
 from filbert import metrics
 from filbert.batching import pack, shuffled, split_by_budget
 from filbert.errors import TrainingError
+from filbert.model.classifier import Classifier, cross_entropy
 from filbert.model.forward import Tensors, outputs
 from filbert.records import Features, FloatArray, IntArray, PackedBatch
-from filbert.tasks import classify
 
 
 @dataclass
@@ -70,7 +70,7 @@ class ClassifyJob:
     losses = ("loss",)
     keep = ("pooler", "classifier")
 
-    def __init__(self, model: classify.Classifier, validation: Sequence[Features], device: str) -> None:
+    def __init__(self, model: Classifier, validation: Sequence[Features], device: str) -> None:
         self.model = model
         self.device = device
         self._validation = validation
@@ -80,7 +80,7 @@ class ClassifyJob:
         """Return the summed cross-entropy of a packed batch."""
         assert batch.targets_B is not None
         targets_B = torch.as_tensor(batch.targets_B, dtype=torch.int64, device=self.device)
-        return classify.loss(self.model(*tensors), targets_B)
+        return cross_entropy(self.model(*tensors), targets_B)
 
     def units(self, batch: PackedBatch) -> tuple[int, ...]:
         """Return the number of texts."""

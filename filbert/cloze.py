@@ -16,10 +16,10 @@ from torch import Tensor
 
 from filbert import metrics
 from filbert.bases import find_base
-from filbert.batching import by_budget, pack
+from filbert.batching import TOKENS, by_budget, pack
 from filbert.checkpoint import Pretrained, load_pretrained
 from filbert.errors import ConfigError, ModelError
-from filbert.model.forward import TOKENS, tensors_of
+from filbert.model.forward import tensors_of
 from filbert.records import Features, IntArray
 from filbert.tasks.pretrain import PreTrainer, decode
 from filbert.text.tokenizer import Tokenizer

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from filbert import tensorflow
-from filbert.checkpoint import WHOLE, load_base, write_json, write_tensors
+from filbert.checkpoint import load_base, write_json, write_tensors
 from filbert.checksum import sha256
 from filbert.errors import ConfigError, ModelError
 from filbert.foreign import read_json, refuse_code, refuse_links
 from filbert.hugging_face import read_config
+from filbert.opened import WHOLE
 from filbert.text.tokenizer import Tokenizer
 from filbert.unpickled import read_torch_bin
 

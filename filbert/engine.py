@@ -6,29 +6,50 @@ same answer alone or among a thousand: texts are packed, never padded, and none 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from filbert import metrics
-from filbert.checkpoint import Saved, load_model
 from filbert.data.labels import visible
 from filbert.errors import ConfigError, ModelError, shown
-from filbert.model.forward import outputs, working_dtype
-from filbert.model.quantized import NativeEncoder, why_not
+from filbert.model.native_classifier import NativeClassifier
+from filbert.model.native_encoder import why_not
+from filbert.opened import ClassifierParts, open_classifier
 from filbert.records import Encoding, Example, Features, FloatArray, Prediction
 from filbert.tasks import classify
 
 DOUBT = 0.4  # in int8: where the first class leads the second by less, bf16 decides; a fifteenth of IMDb's reviews
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
 EMPTY = "empty_text"
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+class Scorer(Protocol):
+    """A classifier that gives logits, in whatever way."""
+
+    def logits(self, features: Sequence[Features], done: Callable[[int], None] = ...) -> FloatArray:
+        """Return one row of logits per text (N × C); `done` hears how many texts are ready."""
+
+
+def scorer(parts: ClassifierParts, device: str, precision: str) -> Scorer:
+    """Make a classifier for a device: on a CPU in C++ where that can be, else by torch, loaded only then."""
+    if precision == "int8" and device != "cpu":
+        raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
+    if precision == "int8" or (device == "cpu" and why_not(parts.config) is None):
+        how = "bf16" if precision == "auto" else precision
+        return NativeClassifier(parts.config, parts.weights, parts.head, how)
+    from filbert.checkpoint import classifier_of  # a second and a half
+    from filbert.model.torch_classifier import TorchClassifier
+
+    return TorchClassifier(classifier_of(parts), device, precision)
 
 
 class Engine:
@@ -39,28 +60,17 @@ class Engine:
     'positive'
     """
 
-    def __init__(self, saved: Saved, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
-        self.labels = saved.labels
-        self.front = saved.front if cascade else None  # answers the texts it is sure of, where the folder has one
-        self.max_length = saved.max_length
-        self.info: dict[str, Any] = saved.info
+    def __init__(
+        self, parts: ClassifierParts, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True
+    ) -> None:
+        self.labels = parts.labels
+        self.front = parts.front if cascade else None  # answers the texts it is sure of, where the folder has one
+        self.max_length = parts.max_length
+        self.info: dict[str, Any] = parts.info
         self.device = device
-        self._tokenizer = saved.tokenizer
-        if precision == "int8" and device != "cpu":
-            raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
-        model, layers = saved.model, saved.model.encoder.config.layers
-        dtype = None if precision == "int8" else working_dtype(precision, device)
-        self._model: nn.Module = model.to(device).eval()
-        self._careful: nn.Module | None = None  # asked where the first one is in doubt
-        if precision == "int8":
-            self._model = classify.Scorer(NativeEncoder(model.encoder), model.head)
-            self._careful = classify.Scorer(NativeEncoder(model.encoder, bf16_layers=layers), model.head)
-        elif dtype == torch.bfloat16 and device == "cpu" and why_not(model.encoder.config) is None:
-            self._model = classify.Scorer(NativeEncoder(model.encoder, bf16_layers=layers), model.head)
-        elif dtype is not None:
-            model.encoder.to(dtype)
-        if self._model is not model:
-            model.encoder.layers = nn.ModuleList()  # copied
+        self._tokenizer = parts.tokenizer
+        self._scorer = scorer(parts, device, precision)
+        self._careful = scorer(parts, device, "bf16") if precision == "int8" else None  # asked where int8 is in doubt
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Turn texts into word pieces, uncut."""
@@ -92,6 +102,10 @@ class Engine:
         chances_NC[rest] = self.score([encodings[i] for i in rest], lambda texts: done(answered + texts))
         return chances_NC, sure_N
 
+    def logits(self, features: Sequence[Features]) -> FloatArray:
+        """Return the model's logits_NC, as they are before int8's doubts."""
+        return self._scorer.logits(features)
+
     def score(self, encodings: Sequence[Encoding], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
         """Return probabilities_NC of texts as word pieces, by the model alone."""
         return self._probabilities(self._cut(encodings), done)
@@ -99,11 +113,11 @@ class Engine:
     def _probabilities(self, rows: Sequence[Features], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
         if not rows:
             return np.empty((0, len(self.labels)))
-        logits_NC = outputs(self._model, rows, self.device, done=done)
+        logits_NC = self._scorer.logits(rows, done)
         if self._careful is not None and len(self.labels) > 1:
             doubtful = np.flatnonzero(_lead(metrics.softmax(logits_NC)) < DOUBT).tolist()
             if doubtful:
-                logits_NC[doubtful] = outputs(self._careful, [rows[i] for i in doubtful], self.device)
+                logits_NC[doubtful] = self._careful.logits([rows[i] for i in doubtful])
         if not np.isfinite(logits_NC).all():
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return metrics.softmax(logits_NC)
@@ -139,14 +153,28 @@ def _lead(probabilities_NC: FloatArray) -> FloatArray:
 
 def best_device(device: str | None = None) -> str:
     """Return the device asked for, else `cuda` where there is one, else `cpu`; ConfigError where it is not there."""
+    if device is None and not _gpu_in_sight():
+        return "cpu"
     if device is None:
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise ConfigError(f"device {shown(device)} is unknown — choose cpu, cuda or cuda:0")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device} is not to be had: torch sees {torch.cuda.device_count()} GPUs — use cpu")
+    if kind == "cuda":
+        import torch
+
+        if int(number or 0) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device {device} is not to be had: torch sees {torch.cuda.device_count()} GPUs — use cpu"
+            )
     return device
+
+
+def _gpu_in_sight() -> bool:
+    """Say whether it is worth loading torch to ask for a GPU; on Linux a driver leaves a device file."""
+    return not sys.platform.startswith("linux") or any(map(os.path.exists, GPU_FILES))
 
 
 def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:
@@ -157,4 +185,4 @@ def load(path: str | Path, *, device: str | None = None, precision: str = "fp32"
     linear model in front, where the folder has one, is left out. Raises ModelError, or ConfigError where the precision
     is not to be had.
     """
-    return Engine(load_model(path), device=best_device(device), precision=precision, cascade=cascade)
+    return Engine(open_classifier(path), device=best_device(device), precision=precision, cascade=cascade)

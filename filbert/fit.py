@@ -31,6 +31,7 @@ from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.foreign import read_json
 from filbert.front import put_in_front
+from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
@@ -137,7 +138,7 @@ class _Run:
     device: str
     rate: float
     tokenizer: Tokenizer
-    model: classify.Classifier
+    model: Classifier
     encodings: dict[str, list[Any]]
     lengths: list[int]  # of the training texts, uncut, special tokens included
     identity: dict[str, Any]
@@ -223,10 +224,8 @@ def _encoder(base: Base, splits: Splits, generator: torch.Generator) -> tuple[En
     return Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator), tokenizer, {}
 
 
-def _with_pooling(
-    encoder: Encoder, classes: int, heads: dict[str, Tensor], generator: torch.Generator
-) -> classify.Classifier:
-    model = classify.Classifier(encoder, classes, generator)
+def _with_pooling(encoder: Encoder, classes: int, heads: dict[str, Tensor], generator: torch.Generator) -> Classifier:
+    model = Classifier(encoder, classes, generator)
     if "pooler.dense.weight" in heads:
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
     return model
@@ -350,7 +349,7 @@ def _scores(
     The model's probabilities of each split are put into `known`.
     """
     device, rows = run.device, run.features["validation"][:64]
-    apart = float(np.abs(outputs(engine._model, rows, device) - outputs(job.model, rows, device)).max())
+    apart = float(np.abs(engine.logits(rows) - outputs(job.model, rows, device)).max())
     if not apart <= AGREEMENT:
         raise TrainingError(f"the saved model differs by {apart:.1e} from the one in memory — report this bug")
     held_out = [split for split in ("validation", "test") if _parts(splits).get(split)]

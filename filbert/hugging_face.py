@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, deserialize, safe_open
 
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.foreign import read_json
-from filbert.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[np.float32]
 
 PLAIN_BERT = {  # what a config may say of these; anything else is another model under BERT's name
     "hidden_act": "gelu",
@@ -67,36 +71,54 @@ def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return theirs
 
 
-def from_hugging_face(theirs: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
-    """Rename BertModel's tensors to an `Encoder`'s; `bert.` prefixes and the old gamma/beta are understood.
+def shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of an `Encoder`'s weights.
+
+    >>> shapes(EncoderConfig(vocab_size=11, layers=1, hidden=8, heads=2, intermediate=32))["layers.0.qkv.weight"]
+    (24, 8)
+    """
+    width, inner = config.hidden, config.intermediate
+    tables = {"token": config.vocab_size, "position": config.max_positions, "segment": config.segments}
+    found: dict[str, tuple[int, ...]] = {f"embeddings.{name}.weight": (rows, width) for name, rows in tables.items()}
+    linear = {"qkv": (3 * width, width), "out": (width, width), "up": (inner, width), "down": (width, inner)}
+    norms = ["embeddings.norm"]
+    for i in range(config.layers):
+        for part, shape in linear.items():
+            found |= {f"layers.{i}.{part}.weight": shape, f"layers.{i}.{part}.bias": shape[:1]}
+        norms += [f"layers.{i}.attention_norm", f"layers.{i}.norm"]
+    return found | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
+
+
+def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[str, Array]:
+    """Rename BertModel's tensors to an `Encoder`'s, in fp32; `bert.` prefixes and the old gamma/beta are understood.
 
     Raises ModelError naming the first tensor that is missing or has another shape than `config` says.
     """
     plain = {modern_name(name): tensor for name, tensor in theirs.items()}
 
-    def get(name: str) -> Tensor:
+    def get(name: str) -> Array:
         if name not in plain:
             raise ModelError(
                 f"the weights have no tensor {name!r} — config.json and the weights are of different models"
             )
-        return plain[name].float()
+        return np.asarray(plain[name], dtype=np.float32)
 
-    shapes = Encoder(config, filled=False).state_dict()
-    wanted = {name: tuple(tensor.shape) for name, tensor in shapes.items()}
-    state: dict[str, Tensor] = {}
-    for name, shape in wanted.items():
+    state: dict[str, Array] = {}
+    for name, shape in shapes(config).items():
         if name.startswith("embeddings."):
             ours = next(ours for ours in _EMBEDDINGS if name.startswith(ours))
             state[name] = get(_EMBEDDINGS[ours] + name[len(ours) :])
         else:
             _, i, part, kind = name.split(".")
             if part == "qkv":
-                state[name] = torch.cat([get(f"encoder.layer.{i}.attention.self.{which}.{kind}") for which in _QKV])
+                state[name] = np.concatenate(
+                    [get(f"encoder.layer.{i}.attention.self.{which}.{kind}") for which in _QKV]
+                )
             else:
                 state[name] = get(f"encoder.layer.{i}.{_LAYER[part]}.{kind}")
-        if tuple(state[name].shape) != shape:
+        if state[name].shape != shape:
             raise ModelError(
-                f"tensor {name!r} has shape {tuple(state[name].shape)}, config.json asks for {shape} — "
+                f"tensor {name!r} has shape {state[name].shape}, config.json asks for {shape} — "
                 "config.json and the weights are of different models"
             )
     return state
@@ -179,22 +201,32 @@ def hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, A
     }
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of `model.safetensors`, or of the shards its index names."""
+def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read all tensors of `model.safetensors`, or of the shards its index names; bf16 becomes fp32, which holds it."""
     index = folder / "model.safetensors.index.json"
     files = ["model.safetensors"]
     if not (folder / files[0]).is_file() and index.is_file():
         files = sorted(set(read_json(index).get("weight_map", {}).values()))
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, npt.NDArray[Any]] = {}
     for name in files:
         try:
-            with safe_open(str(folder / name), framework="pt") as file:
-                tensors.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (no __iter__)
+            with safe_open(str(folder / name), framework="np") as file:
+                narrow = {key for key in file.keys() if file.get_slice(key).get_dtype() == "BF16"}  # noqa: SIM118
+                tensors.update({key: file.get_tensor(key) for key in file.keys() if key not in narrow})  # noqa: SIM118
+            if narrow:  # numpy has no bf16
+                told = deserialize((folder / name).read_bytes())  # type: ignore[no-untyped-call]
+                tensors.update({key: _widened(one) for key, one in told if key in narrow})
         except FileNotFoundError:
             raise ModelError(f"{folder / name} is missing — copy the whole model folder") from None
-        except SafetensorError as e:
+        except (SafetensorError, TypeError) as e:  # TypeError: of numbers that numpy has not
             raise ModelError(f"{folder / name} is damaged ({str(e)[:120]}) — restore the file") from None
     return tensors
+
+
+def _widened(told: Mapping[str, Any]) -> Array:
+    """Return a bf16 tensor as fp32: the same numbers with sixteen more bits."""
+    bits = np.frombuffer(told["data"], dtype="<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(told["shape"])
 
 
 def head_names(heads: Mapping[str, str], prefix: str = "") -> dict[str, str]:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
+from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs
-from filbert.model.quantized import library
+from filbert.model.native_encoder import library
 from filbert.records import Features
-from filbert.tasks.classify import Classifier
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 torch.set_num_threads(1)  # the machine is shared, and nothing here is large

@@ -226,7 +226,7 @@ def test_both_answer_together(finished):
     assert found[80].error == "empty_text"
     assert not any(each.in_front for each in alone.predict(texts))
     saved = load_model(done.folder)
-    some = Cascade(saved.front.linear, float(np.median(both.predict_proba(texts).max(1))))  # sure of half of them
+    some = Cascade(saved.parts.front.linear, float(np.median(both.predict_proba(texts).max(1))))  # sure of half of them
     both.front = some
     counted = []
     mixed = both.predict_proba(texts, done=counted.append)

@@ -33,7 +33,7 @@ from filbert.console import Screen, bars, cells, fitted, safe, table
 from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError
 from filbert.hugging_face import hugging_face_config, to_hugging_face
-from filbert.model.quantized import library
+from filbert.model.native_encoder import library
 from filbert.train import Interrupted
 
 ROOT = Path(__file__).parent.parent

@@ -15,6 +15,7 @@ from filbert import engine as engine_module
 from filbert.checkpoint import save_model
 from filbert.engine import EMPTY, Engine, load, visible
 from filbert.errors import ConfigError
+from filbert.model.torch_classifier import TorchClassifier
 from filbert.records import Example
 from filbert.tasks import classify
 
@@ -195,7 +196,7 @@ def test_D13_lone_surrogates_and_specials_are_scored(engine):
 
 def test_evaluation_mode_and_no_gradients(engine):
     engine.predict(TEXTS)
-    assert not engine._model.training
+    assert not engine._scorer.model.training
     assert np.array_equal(engine.predict_proba(TEXTS), engine.predict_proba(TEXTS))
 
 
@@ -217,3 +218,28 @@ assert not {{"torch._dynamo", "sympy", "pyarrow", "sklearn", "pandas"}} & set(sy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in LABELS
+
+
+@needs_native
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "auto"])
+def test_in_cpp_a_text_is_labelled_without_torch(wide, precision):
+    code = f"""
+import sys
+from filbert.cli import main
+sys.argv = ["filbert", "predict", {str(wide)!r}, "good film", "--precision", {precision!r}, "--device", "cpu"]
+try:
+    main()
+finally:
+    assert not {{"torch", "scipy", "sklearn", "pyarrow"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] in LABELS
+
+
+@needs_native
+def test_in_cpp_fp32_gives_torchs_probabilities(wide, monkeypatch):
+    ours = load(wide, device="cpu").predict_proba(TEXTS)
+    monkeypatch.setattr(engine_module, "why_not", lambda config: "not today")
+    theirs = load(wide, device="cpu")
+    assert isinstance(theirs._scorer, TorchClassifier)
+    assert np.abs(ours - theirs.predict_proba(TEXTS)).max() <= 1e-5

@@ -23,12 +23,12 @@ from filbert.batching import shuffled
 from filbert.classify_job import TextFeed
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, TrainingError
+from filbert.model.classifier import cross_entropy
 from filbert.model.encoder import sinusoids
 from filbert.model.forward import outputs
 from filbert.optimise import Masters, default_learning_rate, parameter_groups, schedule
 from filbert.plan import LENGTHS, PROBE_SECONDS, RESERVE, Plan, default_epochs, plan
 from filbert.records import Features
-from filbert.tasks import classify
 from filbert.train import Interrupted, Loop, measure_speed, newest_checkpoint
 
 TEXTS = 22  # in batches of 4: six steps an epoch, the last one of two texts
@@ -51,7 +51,7 @@ class Job:
 
     def loss(self, batch, tensors) -> Tensor:
         self.batches += 1
-        loss = classify.loss(self.model(*tensors), torch.as_tensor(batch.targets_B).long())
+        loss = cross_entropy(self.model(*tensors), torch.as_tensor(batch.targets_B).long())
         changed = self.hook(self, loss) if self.hook else None
         return loss if changed is None else changed
 
@@ -62,7 +62,7 @@ class Job:
         self.validations += 1
         logits_NC = torch.as_tensor(outputs(self.model, FEATURES, "cpu"))
         targets_N = torch.tensor([row.target for row in FEATURES])
-        loss = classify.loss(logits_NC, targets_N).item() / TEXTS
+        loss = cross_entropy(logits_NC, targets_N).item() / TEXTS
         return (-loss,), {"loss": loss}
 
 

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from filbert.batching import by_budget, pack
+from filbert.batching import TOKENS, by_budget, pack
 from filbert.model.attention import Spans
 from filbert.records import Features, FloatArray, PackedBatch
 
 Tensors = tuple[Tensor, Tensor, Tensor, Spans]
-TOKENS = 8192  # per batch: enough for full speed on two cores, and about 200 MB at MiniLM's width
 
 
 def native_bf16() -> bool:

@@ -2,11 +2,12 @@
 //
 //   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden
 //
-// A layer multiplies in int8, with one scale for each token and each column of a weight, or in bf16. A token's numbers
-// never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives the
-// same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU, layer
-// norm and rounding are done on a block of rows while it lies in the cache. Attention is in bf16, one text and head at a
-// time. `encode_readable` in quantized.py is the twin that says the same in a page of Python; a test holds both together.
+// A layer multiplies in int8, with one scale for each token and each column of a weight, in bf16, or in fp32. A token's
+// numbers never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives
+// the same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU,
+// layer norm and rounding are done on a block of rows while it lies in the cache. Attention goes through one text and head
+// at a time, in fp32 where all layers are, else in bf16. `encode_readable` in quantized.py is the twin that says the same
+// in a page of Python; a test holds both together.
 //
 // Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
 // `filbert_supported` says 0.
@@ -37,7 +38,7 @@ typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of
 
 constexpr int ROWS = 6;    // of a tile of a product: 6 × 4 sums, 4 columns of weights and one token fill 29 registers
 constexpr int PANEL = 64;  // columns of a tile
-constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, or two of bf16
+constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
 constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
 
 int up_to(int n, int step) { return (n + step - 1) / step * step; }
@@ -84,18 +85,18 @@ inline __m512 exp2_of(__m512 x) {
 
 constexpr float LOG2_E = 1.44269504f;
 
-// GELU(x) = x (1 + erf(x / √2)) / 2 to 3e-6 within ±6: erf(x / √2) / x as a polynomial of u = 2 (x / 5)² - 1, fitted at
-// Chebyshev's points; beyond 5 the error function is 1 to 6e-7.
+// GELU(x) = x (1 + erf(x / √2)) / 2 to 1e-6: erf(x / √2) / x as a polynomial of u = 2 (x / 5.5)² - 1, fitted at
+// Chebyshev's points; beyond 5.5 the error function is 1 to 4e-8.
 inline __m512 gelu(__m512 x) {
   constexpr float coefficients[] = {
-      1.47075278e-03f, -3.35346196e-03f, 2.74919230e-03f, -5.05383346e-03f, 1.35330550e-02f,
-      -2.26142498e-02f, 3.24721796e-02f, -4.64262566e-02f, 6.29535173e-02f, -8.09025648e-02f,
-      1.03035859e-01f, -1.40591818e-01f, 2.82727637e-01f};
-  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-5.0f)), _mm512_set1_ps(5.0f));
-  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), _mm512_set1_ps(0.08f), _mm512_set1_ps(1.0f));
+      1.31247329e-03f, -2.85608161e-03f, 1.27981301e-03f, -2.10354618e-03f, 9.44713924e-03f,
+      -1.57563876e-02f, 2.03284240e-02f, -2.91207172e-02f, 4.07696138e-02f, -5.22832124e-02f,
+      6.41344464e-02f, -7.75680591e-02f, 9.54755918e-02f, -1.28345152e-01f, 2.57103859e-01f};
+  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-5.5f)), _mm512_set1_ps(5.5f));
+  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), _mm512_set1_ps(8.0f / 121.0f), _mm512_set1_ps(1.0f));
   __m512 y = _mm512_set1_ps(coefficients[0]);
-  #pragma GCC unroll 12
-  for (int i = 1; i < 13; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
+  #pragma GCC unroll 14
+  for (int i = 1; i < 15; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
   const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
   return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
 }
@@ -104,7 +105,7 @@ inline void store_bf16(bf16* to, __m512 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
 }
 
-// Four bytes, 16 times over: a token's next four inputs of int8, or two of bf16.
+// Four bytes, 16 times over: a token's next four inputs of int8, two of bf16, or one of fp32.
 inline __m512i four_bytes(const void* p) {
   int32_t four;
   std::memcpy(&four, p, 4);
@@ -113,19 +114,30 @@ inline __m512i four_bytes(const void* p) {
 
 // ---- products -------------------------------------------------------------------------------------------------------
 
-// Rows on their way into a product: bf16 numbers, or q from 0 to 255, and row i is scale[i] · q[i] + low[i].
+// What a layer multiplies in; the values are those of quantized.py.
+enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
+
+int bytes_of(Precision precision) { return 1 << precision; }
+
+// Rows on their way into a product: fp32 or bf16 numbers, or q from 0 to 255, and row i is scale[i] · q[i] + low[i].
 struct Rows {
   uint8_t* bytes;
   int width;
   float *scale, *low;
 
-  uint8_t* int8_at(int row) const { return bytes + static_cast<size_t>(row) * width; }
-  bf16* bf16_at(int row) const { return reinterpret_cast<bf16*>(bytes) + static_cast<size_t>(row) * width; }
+  template <class Number>
+  Number* at(int row) const {
+    return reinterpret_cast<Number*>(bytes) + static_cast<size_t>(row) * width;
+  }
 };
 
-void round_row(const float* x, const Rows& to, int row, bool in_bf16) {
-  if (in_bf16) {
-    for (int i = 0; i < to.width; i += 16) store_bf16(to.bf16_at(row) + i, _mm512_loadu_ps(x + i));
+void round_row(const float* x, const Rows& to, int row, Precision precision) {
+  if (precision == FP32) {
+    std::memcpy(to.at<float>(row), x, sizeof(float) * to.width);
+    return;
+  }
+  if (precision == BF16) {
+    for (int i = 0; i < to.width; i += 16) store_bf16(to.at<bf16>(row) + i, _mm512_loadu_ps(x + i));
     return;
   }
   __m512 most = _mm512_loadu_ps(x), least = most;
@@ -138,7 +150,7 @@ void round_row(const float* x, const Rows& to, int row, bool in_bf16) {
   const __m512 inverse = _mm512_set1_ps(range > 0 ? 255.0f / range : 0.0f), from = _mm512_set1_ps(low);
   for (int i = 0; i < to.width; i += 16) {
     const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), from), inverse);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.int8_at(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at<uint8_t>(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
   }
   to.scale[row] = range / 255.0f;
   to.low[row] = low;
@@ -149,27 +161,29 @@ void round_row(const float* x, const Rows& to, int row, bool in_bf16) {
 // and total[n] the sum over its inputs.
 struct Linear {
   int in = 0;
-  bool in_bf16 = false;
+  Precision precision = INT8;
   Buffer<uint8_t> weight;
   Buffer<float> scale, total, bias;
 
-  void set(const float* weight_NK, const float* bias_N, int n, int k, bool bf16_wanted) {
+  void set(const float* weight_NK, const float* bias_N, int n, int k, Precision wanted) {
     in = k;
-    in_bf16 = bf16_wanted;
-    weight.get(static_cast<size_t>(n) * k * (in_bf16 ? 2 : 1));
+    precision = wanted;
+    weight.get(static_cast<size_t>(n) * k * bytes_of(precision));
     std::memcpy(bias.get(n), bias_N, sizeof(float) * n);
-    if (!in_bf16) {
+    if (precision == INT8) {
       scale.get(n);
       total.get(n);
     }
     for (int column = 0; column < n; ++column) {
       const float* row = weight_NK + static_cast<size_t>(column) * k;
-      in_bf16 ? set_bf16(row, column) : set_int8(row, column);
+      if (precision == INT8) set_int8(row, column);
+      if (precision == BF16) set_bf16(row, column);
+      if (precision == FP32) set_fp32(row, column);
     }
   }
 
   const uint8_t* panel(int number) const {
-    return weight.data() + static_cast<size_t>(number) * PANEL * in * (in_bf16 ? 2 : 1);
+    return weight.data() + static_cast<size_t>(number) * PANEL * in * bytes_of(precision);
   }
 
  private:
@@ -198,13 +212,17 @@ struct Linear {
       to[i / 2 * PANEL * 2 + i % 2] = rounded[i % 16];
     }
   }
+
+  void set_fp32(const float* row, int column) {
+    float* to = reinterpret_cast<float*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
+    for (int i = 0; i < in; ++i) to[i * PANEL + column % PANEL] = row[i];
+  }
 };
 
 // How a tile multiplies in int8: four inputs at a step, sums of whole numbers, the scales at the end.
 struct Int8 {
   using Sum = Ints;
-  static constexpr int inputs = 4;
-  static const uint8_t* row(const Rows& x, int row) { return x.int8_at(row); }
+  using Number = uint8_t;
   static Sum add(Sum sum, __m512i input, __m512i column) {
     return (Sum)_mm512_dpbusd_epi32((__m512i)sum, input, column);
   }
@@ -219,8 +237,7 @@ struct Int8 {
 // How it multiplies in bf16: two inputs at a step, sums in fp32.
 struct Bf16 {
   using Sum = __m512;
-  static constexpr int inputs = 2;
-  static const bf16* row(const Rows& x, int row) { return x.bf16_at(row); }
+  using Number = bf16;
   static Sum add(Sum sum, __m512i input, __m512i column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
   }
@@ -229,17 +246,33 @@ struct Bf16 {
   }
 };
 
-// One tile of a product: R tokens × 64 columns. `store(row, column, 16 numbers)` takes them.
+// How it multiplies in fp32.
+struct Fp32 {
+  using Sum = __m512;
+  using Number = float;
+  static Sum add(Sum sum, __m512i input, __m512i column) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(column), _mm512_castsi512_ps(input), sum);
+  }
+  static __m512 result(Sum sum, const Linear& w, int n, const Rows&, int) {
+    return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
+  }
+};
+
+inline void store(bf16* to, __m512 x) { store_bf16(to, x); }
+inline void store(float* to, __m512 x) { _mm512_storeu_ps(to, x); }
+
+// One tile of a product: R tokens × 64 columns. `take(row, column, 16 numbers)` gets them.
 template <class Kind, int R, class Store>
-inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& store) {
+inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& take) {
   typename Kind::Sum sum[R][4];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) sum[r][c] = typename Kind::Sum{};
   const uint8_t* weight = w.panel(panel);
-  const auto* token = Kind::row(x, first);
-  for (int k = 0; k < w.in; k += Kind::inputs, weight += STEP) {
+  const auto* token = x.at<typename Kind::Number>(first);
+  constexpr int inputs = 4 / sizeof(typename Kind::Number);
+  for (int k = 0; k < w.in; k += inputs, weight += STEP) {
     __m512i column[4];
     #pragma GCC unroll 8
     for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
@@ -255,7 +288,7 @@ inline void tile(const Linear& w, int panel, const Rows& x, int first, const Sto
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const int n = panel * PANEL + 16 * c;
-      store(first + r, n, Kind::result(sum[r][c], w, n, x, first + r));
+      take(first + r, n, Kind::result(sum[r][c], w, n, x, first + r));
     }
 }
 
@@ -279,11 +312,13 @@ inline void tiles(int rows, const Work& work) {
 
 // Rows [0, rows) of x times the panels [from, to) of w.
 template <class Store>
-void product(const Linear& w, int from, int to, const Rows& x, int rows, const Store& store) {
+void product(const Linear& w, int from, int to, const Rows& x, int rows, const Store& take) {
   for (int panel = from; panel < to; ++panel) {
     tiles(rows, [&](int first, auto count) {
       constexpr int R = decltype(count)::value;
-      w.in_bf16 ? tile<Bf16, R>(w, panel, x, first, store) : tile<Int8, R>(w, panel, x, first, store);
+      if (w.precision == INT8) tile<Int8, R>(w, panel, x, first, take);
+      if (w.precision == BF16) tile<Bf16, R>(w, panel, x, first, take);
+      if (w.precision == FP32) tile<Fp32, R>(w, panel, x, first, take);
     });
   }
 }
@@ -320,29 +355,35 @@ void normalise(const float* x, const float* residual, const Norm& norm, float ep
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
-// What a thread needs to attend: keys and values of a text in the order of the instruction, scores of six queries.
+// The code is the same for bf16 and fp32 (Kind): everything is laid out in words of four bytes, two numbers or one.
+template <class Kind>
+constexpr int PER_WORD = 4 / sizeof(typename Kind::Number);
+
+// What a thread needs to attend: keys and values of a text in the order of the instruction, weights of six queries, as
+// words; their scores.
 struct Attention {
-  Buffer<bf16> keys, values, weights;
+  Buffer<uint32_t> keys, values, weights;
   Buffer<float> scores;
 };
 
-// R queries × 16 · C keys: products of bf16 pairs, summed up in fp32.
-template <int R, int C>
-inline void score_tile(const bf16* q, int stride, const bf16* keys, int slots, int width, float* scores) {
+// R queries × 16 · C keys, summed up in fp32.
+template <class Kind, int R, int C>
+inline void score_tile(const typename Kind::Number* q, int stride, const uint32_t* keys, int slots, int width,
+                       float* scores) {
   __m512 sum[R][C];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
-  for (int e = 0; e < width; e += 2, keys += 2 * slots) {
+  for (int e = 0; e < width; e += PER_WORD<Kind>, keys += slots) {
     __m512i key[C];
     #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 32 * c);
+    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 16 * c);
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const __m512i query = four_bytes(q + static_cast<size_t>(r) * stride + e);
       #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)key[c], (__m512bh)query);
+      for (int c = 0; c < C; ++c) sum[r][c] = Kind::add(sum[r][c], query, key[c]);
     }
   }
   #pragma GCC unroll 8
@@ -351,8 +392,9 @@ inline void score_tile(const bf16* q, int stride, const bf16* keys, int slots, i
     for (int c = 0; c < C; ++c) _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, sum[r][c]);
 }
 
-// Scores of one query → bf16 weights that are not yet divided by their sum, which is returned.
-inline float softmax_row(const float* scores, int length, int slots, float scale, bf16* weights) {
+// Scores of one query → weights that are not yet divided by their sum, which is returned.
+template <class Number>
+inline float softmax_row(const float* scores, int length, int slots, float scale, Number* weights) {
   __m512 most = _mm512_set1_ps(-INFINITY);
   const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
   for (int i = 0; i < slots; i += 16) {
@@ -366,25 +408,25 @@ inline float softmax_row(const float* scores, int length, int slots, float scale
     const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor);
     const __m512 weight = _mm512_maskz_mov_ps(real, exp2_of(x));
     sum = _mm512_add_ps(sum, weight);
-    store_bf16(weights + i, weight);
+    store(weights + i, weight);
   }
   return _mm512_reduce_add_ps(sum);
 }
 
 // R queries' weights × 32 columns of the values.
-template <int R>
-inline void context_tile(const bf16* weights, int slots, const bf16* values, int width, const float* sums, float* out,
-                         int stride) {
+template <class Kind, int R>
+inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const float* sums,
+                         float* out, int stride) {
   __m512 sum[R][2];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  for (int j = 0; j < slots; j += 2, values += 2 * width) {
-    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 32)};
+  for (int j = 0; j < steps; ++j, values += width) {
+    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 16)};
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * slots + j);
+      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * steps + j);
       #pragma GCC unroll 8
-      for (int c = 0; c < 2; ++c) sum[r][c] = _mm512_dpbf16_ps(sum[r][c], (__m512bh)value[c], (__m512bh)weight);
+      for (int c = 0; c < 2; ++c) sum[r][c] = Kind::add(sum[r][c], weight, value[c]);
     }
   }
   #pragma GCC unroll 8
@@ -398,22 +440,37 @@ inline void context_tile(const bf16* weights, int slots, const bf16* values, int
 }
 
 // What attention reads: queries, keys and values of one head, `stride` numbers from token to token, and where it writes.
+template <class Kind>
 struct Head {
-  const bf16 *q, *k, *v;
+  const typename Kind::Number *q, *k, *v;
   int stride, length, slots, width;  // slots: the length rounded up to 16
   float* out;
   int out_stride;
 };
 
-// Lay out keys as [E / 2][slots][2] and values as [slots / 2][E][2]; slots beyond the text are 0.
-void lay_out(const Head& head, bf16* keys, bf16* values) {
+// Lay out keys as words [E / PER_WORD][slots]; slots beyond the text are 0.
+template <class Kind>
+void lay_out_keys(const Head<Kind>& head, uint32_t* keys) {
   for (int j = 0; j < head.slots; ++j) {
-    for (int e = 0; e < head.width; e += 2) {
-      uint32_t pair = 0;
-      if (j < head.length) std::memcpy(&pair, head.k + static_cast<size_t>(j) * head.stride + e, 4);
-      std::memcpy(keys + static_cast<size_t>(e) * head.slots + 2 * j, &pair, 4);
+    for (int e = 0; e < head.width; e += PER_WORD<Kind>) {
+      uint32_t word = 0;
+      if (j < head.length) std::memcpy(&word, head.k + static_cast<size_t>(j) * head.stride + e, 4);
+      keys[static_cast<size_t>(e / PER_WORD<Kind>) * head.slots + j] = word;
     }
   }
+}
+
+// Lay out values as words [slots][E].
+void lay_out_values(const Head<Fp32>& head, uint32_t* values) {
+  const size_t row = head.width * sizeof(float);
+  for (int j = 0; j < head.slots; ++j, values += head.width) {
+    j < head.length ? std::memcpy(values, head.v + static_cast<size_t>(j) * head.stride, row)
+                    : std::memset(values, 0, row);
+  }
+}
+
+// Lay out values as words [slots / 2][E], two tokens in a word.
+void lay_out_values(const Head<Bf16>& head, uint32_t* values) {
   alignas(64) static const uint16_t order[64] = {  // 32 numbers of one token and 32 of the next → pairs of both
       0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45,
       14, 46, 15, 47, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59,
@@ -425,44 +482,47 @@ void lay_out(const Head& head, bf16* keys, bf16* values) {
   };
   for (int j = 0; j < head.slots; j += 2) {
     for (int e = 0; e < head.width; e += 32) {
-      bf16* to = values + (static_cast<size_t>(j) * head.width + 2 * e);
+      uint32_t* to = values + static_cast<size_t>(j / 2) * head.width + e;
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(value(j, e), low, value(j + 1, e)));
-      _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(value(j, e), high, value(j + 1, e)));
+      _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi16(value(j, e), high, value(j + 1, e)));
     }
   }
 }
 
 // The context of R queries from number `first` on.
-template <int R>
-void attend_rows(const Head& head, int first, Attention& at) {
-  const int slots = head.slots;
-  const bf16 *q = head.q + static_cast<size_t>(first) * head.stride, *keys = at.keys.data();
+template <class Kind, int R>
+void attend_rows(const Head<Kind>& head, int first, Attention& at) {
+  const int slots = head.slots, steps = slots / PER_WORD<Kind>;
+  const auto* q = head.q + static_cast<size_t>(first) * head.stride;
+  const uint32_t* keys = at.keys.data();
   float* scores = at.scores.data();
   int j = 0;
-  for (; j + 64 <= slots; j += 64) score_tile<R, 4>(q, head.stride, keys + 2 * j, slots, head.width, scores + j);
+  for (; j + 64 <= slots; j += 64) score_tile<Kind, R, 4>(q, head.stride, keys + j, slots, head.width, scores + j);
   switch ((slots - j) / 16) {
-    case 3: score_tile<R, 3>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
-    case 2: score_tile<R, 2>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
-    case 1: score_tile<R, 1>(q, head.stride, keys + 2 * j, slots, head.width, scores + j); break;
+    case 3: score_tile<Kind, R, 3>(q, head.stride, keys + j, slots, head.width, scores + j); break;
+    case 2: score_tile<Kind, R, 2>(q, head.stride, keys + j, slots, head.width, scores + j); break;
+    case 1: score_tile<Kind, R, 1>(q, head.stride, keys + j, slots, head.width, scores + j); break;
     default: break;
   }
   const float scale = LOG2_E / std::sqrt(static_cast<float>(head.width));
   float sums[R];
-  bf16* weights = at.weights.data();
+  uint32_t* weights = at.weights.data();
   for (int r = 0; r < R; ++r) {
-    const size_t row = static_cast<size_t>(r) * slots;
-    sums[r] = softmax_row(scores + row, head.length, slots, scale, weights + row);
+    auto* row = reinterpret_cast<typename Kind::Number*>(weights + static_cast<size_t>(r) * steps);
+    sums[r] = softmax_row(scores + static_cast<size_t>(r) * slots, head.length, slots, scale, row);
   }
   float* out = head.out + static_cast<size_t>(first) * head.out_stride;
   for (int e = 0; e < head.width; e += 32) {
-    context_tile<R>(weights, slots, at.values.data() + 2 * e, head.width, sums, out + e, head.out_stride);
+    context_tile<Kind, R>(weights, steps, at.values.data() + e, head.width, sums, out + e, head.out_stride);
   }
 }
 
 // The context of the first `queries` tokens of a text, for one head.
-void attend(const Head& head, int queries, Attention& at) {
-  lay_out(head, at.keys.data(), at.values.data());
-  tiles(queries, [&](int first, auto count) { attend_rows<decltype(count)::value>(head, first, at); });
+template <class Kind>
+void attend(const Head<Kind>& head, int queries, Attention& at) {
+  lay_out_keys(head, at.keys.data());
+  lay_out_values(head, at.values.data());
+  tiles(queries, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
 }
 
 // ---- the encoder ----------------------------------------------------------------------------------------------------
@@ -488,8 +548,8 @@ struct Desk {
     for (Buffer<float>* each : {&narrow, &middle}) each->get(static_cast<size_t>(BLOCK) * hidden);
     wide.get(static_cast<size_t>(BLOCK) * intermediate);
     for (Buffer<float>* each : {&scale, &low}) each->get(BLOCK);
-    bytes.get(static_cast<size_t>(BLOCK) * hidden * 2);
-    bytes_wide.get(static_cast<size_t>(BLOCK) * intermediate * 2);
+    bytes.get(static_cast<size_t>(BLOCK) * hidden * 4);
+    bytes_wide.get(static_cast<size_t>(BLOCK) * intermediate * 4);
   }
 };
 
@@ -501,8 +561,9 @@ struct Batch {
 
 class Encoder {
  public:
-  Encoder(int layers, int hidden, int heads, int intermediate, float eps, int threads)
-      : layers_(layers),
+  Encoder(int layers, int hidden, int heads, int intermediate, float eps, bool in_fp32, int threads)
+      : in_fp32_(in_fp32),
+        layers_(layers),
         hidden_(hidden),
         heads_(heads),
         intermediate_(intermediate),
@@ -525,7 +586,7 @@ class Encoder {
     const size_t tokens = batch.tokens;
     state_.get(tokens * hidden_);
     context_.get(tokens * hidden_);
-    qkv_.get(tokens * 3 * hidden_);
+    qkv_.get(tokens * 3 * hidden_ * (in_fp32_ ? 4 : 2));
     int longest = 0;
     for (int text = 0; text < batch.texts; ++text) {
       longest = std::max(longest, batch.starts[text + 1] - batch.starts[text]);
@@ -537,7 +598,9 @@ class Encoder {
       const bool first_only = batch.first_only && i == last;
       if (first_only) first_queries(batch, layers_[i]);
       pool_.run(batch.texts * heads_, [&](int task, int thread) {
-        attend_text(batch, task / heads_, task % heads_, first_only, desks_[thread].attention);
+        Attention& attention = desks_[thread].attention;
+        in_fp32_ ? attend_text<Fp32>(batch, task / heads_, task % heads_, first_only, attention)
+                 : attend_text<Bf16>(batch, task / heads_, task % heads_, first_only, attention);
       });
       blocks(first_only ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
         finish(batch, i, first, rows, first_only, i == last ? out : nullptr, desk);
@@ -570,7 +633,7 @@ class Encoder {
       for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
       float* y = state_.data() + static_cast<size_t>(t) * hidden_;
       normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
-      round_row(y, x, r, layers_[0].qkv.in_bf16);
+      round_row(y, x, r, layers_[0].qkv.precision);
     }
     queries(layers_[0], x, first, rows, batch.first_only && layers_.size() == 1);
   }
@@ -579,8 +642,18 @@ class Encoder {
   void queries(const Layer& layer, const Rows& x, int first, int rows, bool keys_only) {
     const int width = 3 * hidden_;
     product(layer.qkv, keys_only ? hidden_ / PANEL : 0, width / PANEL, x, rows, [&](int row, int n, __m512 y) {
-      store_bf16(qkv_.data() + static_cast<size_t>(first + row) * width + n, y);
+      keep(static_cast<size_t>(first + row) * width + n, y);
     });
+  }
+
+  // Put 16 numbers among the queries, keys and values.
+  void keep(size_t place, __m512 y) {
+    in_fp32_ ? store(numbers<float>() + place, y) : store(numbers<bf16>() + place, y);
+  }
+
+  template <class Number>
+  Number* numbers() const {
+    return reinterpret_cast<Number*>(qkv_.data());
   }
 
   // The last layer's queries of each text's first token.
@@ -588,20 +661,20 @@ class Encoder {
     blocks(batch.texts, [&](int first, int rows, Desk& desk) {
       const Rows x = inputs(desk);
       const auto token = [&](int row) { return static_cast<size_t>(batch.starts[first + row]); };
-      for (int r = 0; r < rows; ++r) round_row(state_.data() + token(r) * hidden_, x, r, layer.qkv.in_bf16);
-      product(layer.qkv, 0, hidden_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
-        store_bf16(qkv_.data() + token(row) * 3 * hidden_ + n, y);
-      });
+      for (int r = 0; r < rows; ++r) round_row(state_.data() + token(r) * hidden_, x, r, layer.qkv.precision);
+      product(layer.qkv, 0, hidden_ / PANEL, x, rows,
+              [&](int row, int n, __m512 y) { keep(token(row) * 3 * hidden_ + n, y); });
     });
   }
 
+  template <class Kind>
   void attend_text(const Batch& batch, int text, int head, bool first_only, Attention& attention) {
     const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
-    const bf16* q = qkv_.data() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
+    const auto* q = numbers<typename Kind::Number>() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
     float* out = context_.data() + static_cast<size_t>(first_only ? text : first) * hidden_ + head * width;
     const int slots = up_to(length, 16);
-    attend({q, q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots, width, out, hidden_}, first_only ? 1 : length,
-           attention);
+    attend<Kind>({q, q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots, width, out, hidden_},
+                 first_only ? 1 : length, attention);
   }
 
   // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last
@@ -619,38 +692,39 @@ class Encoder {
       return state_.data() + static_cast<size_t>(first_only ? batch.starts[first + r] : first + r) * hidden_;
     };
     for (int r = 0; r < rows; ++r) {
-      round_row(context_.data() + static_cast<size_t>(first + r) * hidden_, x, r, layer.qkv.in_bf16);
+      round_row(context_.data() + static_cast<size_t>(first + r) * hidden_, x, r, layer.qkv.precision);
     }
     product(layer.out, 0, hidden_ / PANEL, x, rows, to_narrow);
     for (int r = 0; r < rows; ++r) {
       float* y = middle + static_cast<size_t>(r) * hidden_;
       normalise(narrow + static_cast<size_t>(r) * hidden_, state(r), layer.attention_norm, eps_, hidden_, y);
-      round_row(y, x, r, layer.qkv.in_bf16);
+      round_row(y, x, r, layer.qkv.precision);
     }
     product(layer.up, 0, intermediate_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
       _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, gelu(y));
     });
     const Rows z = {desk.bytes_wide.data(), intermediate_, x.scale, x.low};
-    for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.qkv.in_bf16);
+    for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.qkv.precision);
     product(layer.down, 0, hidden_ / PANEL, z, rows, to_narrow);
     for (int r = 0; r < rows; ++r) {
       float* y = out ? out + static_cast<size_t>(first + r) * hidden_ : state(r);
       const size_t row = static_cast<size_t>(r) * hidden_;
       normalise(narrow + row, middle + row, layer.norm, eps_, hidden_, y);
-      if (!out) round_row(y, x, r, layers_[number + 1].qkv.in_bf16);
+      if (!out) round_row(y, x, r, layers_[number + 1].qkv.precision);
     }
     if (out) return;
     const bool next_is_last = number + 2 == static_cast<int>(layers_.size());
     queries(layers_[number + 1], x, first, rows, batch.first_only && next_is_last);
   }
 
+  bool in_fp32_;  // all layers and attention
   std::vector<Layer> layers_;
   int hidden_, heads_, intermediate_;
   float eps_;
   const float *token_ = nullptr, *position_ = nullptr, *segment_ = nullptr;
   Norm embeddings_norm_;
   Buffer<float> state_, context_;
-  Buffer<bf16> qkv_;
+  Buffer<uint8_t> qkv_;
   Pool pool_;
   std::vector<Desk> desks_;
 };
@@ -659,18 +733,18 @@ class Encoder {
 
 extern "C" {
 
-// 1 where the processor has the instructions; another number than quantized.py expects means a library of another version.
+// 2 where the processor has the instructions; another number than quantized.py expects means a library of another version.
 int filbert_supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
-             ? 1
+             ? 2
              : 0;
 }
 
 // Widths are multiples of 64, those of heads of 32. Null where memory runs out.
-void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps, int threads) try {
-  return new Encoder(layers, hidden, heads, intermediate, eps, threads);
+void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps, int in_fp32, int threads) try {
+  return new Encoder(layers, hidden, heads, intermediate, eps, in_fp32 != 0, threads);
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
@@ -692,12 +766,12 @@ int filbert_embeddings(void* encoder, const float* token, const float* position,
   return 0;
 }
 
-// `part`: 0 query, key and value, 1 out, 2 up, 3 down; `in_bf16` is the same for all parts of a layer.
+// `part`: 0 query, key and value, 1 out, 2 up, 3 down. A layer's parts have one precision, and all layers fp32 or none.
 int filbert_linear(void* encoder, int layer, int part, const float* weight_NK, const float* bias_N, int n, int k,
-                   int in_bf16) try {
+                   int precision) try {
   Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
   Linear* parts[] = {&l.qkv, &l.out, &l.up, &l.down};
-  parts[part]->set(weight_NK, bias_N, n, k, in_bf16 != 0);
+  parts[part]->set(weight_NK, bias_N, n, k, static_cast<Precision>(precision));
   return 1;
 } catch (const std::bad_alloc&) {
   return 0;

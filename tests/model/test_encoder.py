@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 from filbert.batching import pack
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
-from filbert.hugging_face import from_hugging_face
+from filbert.hugging_face import from_hugging_face, shapes
 from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, sinusoids
 from filbert.model.forward import tensors_of
@@ -39,7 +39,8 @@ def their_bert(config: EncoderConfig, seed: int = 0) -> BertModel:
 
 def ours_from(theirs: BertModel, config: EncoderConfig) -> Encoder:
     ours = Encoder(config).eval()
-    ours.load_state_dict(from_hugging_face(theirs.state_dict(), config))
+    state = from_hugging_face(theirs.state_dict(), config)
+    ours.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     return ours
 
 
@@ -64,7 +65,13 @@ def test_gradients_equal_transformers():
     theirs(**padded([rows(LENGTHS)[i] for i in batch.order_B])).last_hidden_state[:, 0].square().sum().backward()
     expected = from_hugging_face({name: p.grad for name, p in theirs.named_parameters()}, config)
     for name, p in ours.named_parameters():
-        torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(p.grad, torch.from_numpy(expected[name]), rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_the_names_and_shapes_of_weights_are_told_without_torch():
+    config = shape(hidden=24, heads=3, layers=3, segments=3)
+    state = Encoder(config).state_dict()
+    assert shapes(config) == {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def test_segments_count():

@@ -11,10 +11,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from filbert.bases import find_base
 from filbert.batching import pack
 from filbert.checkpoint import load_base, load_model, save_model
+from filbert.model.classifier import Classifier
 from filbert.model.forward import native_bf16, outputs, tensors_of, working_dtype
 from filbert.records import Features
 from filbert.tasks import classify
-from filbert.tasks.classify import Classifier
 
 LENGTHS = [9, 3, 30, 3, 12, 64, 5]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import shutil
 import subprocess
@@ -17,17 +18,11 @@ from torch import Tensor
 
 from filbert.batching import pack
 from filbert.errors import ConfigError, ModelError
-from filbert.model import quantized
+from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
 from filbert.model.forward import tensors_of
-from filbert.model.quantized import (
-    NativeEncoder,
-    encode_readable,
-    linear_readable,
-    rounded_tokens,
-    rounded_weight,
-    why_not,
-)
+from filbert.model.native_encoder import NativeEncoder, why_not
+from filbert.model.quantized import encode_readable, linear_readable, rounded_tokens, rounded_weight
 from filbert.records import Features
 
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
@@ -55,6 +50,18 @@ def alone(tensors, text: int):
 
 def wide(seed: int = 0, **changes):
     return encoder(seed, **{**WIDE, **changes})
+
+
+def coded(model, precision: str = "int8", threads: int | None = None):
+    """The same encoder in C++, taking and giving what the one in torch does."""
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    made = NativeEncoder(model.config, weights, precision, threads)
+
+    def run(ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, *, first_only: bool = False):
+        packed = (x.numpy() for x in (ids_T, positions_T, segments_T))
+        return torch.from_numpy(made(*packed, np.asarray(spans.starts), first_only=first_only))
+
+    return run
 
 
 # -- the definition ---------------------------------------------------------------------------------------------------
@@ -107,12 +114,10 @@ def test_one_scale_for_a_batch_would_let_texts_feel_each_other(monkeypatch):
 
 @needs_native
 @pytest.mark.parametrize("heads", [1, 2])
-@pytest.mark.parametrize("bf16_layers", [0, 1])
-def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, bf16_layers):
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, precision):
     small, tensors = wide(layers=1, heads=heads), batch(LENGTHS)
-    error = (
-        NativeEncoder(small, bf16_layers, 2)(*tensors) - encode_readable(small, *tensors, bf16_layers=bf16_layers)
-    ).abs()
+    error = (coded(small, precision, 2)(*tensors) - encode_readable(small, *tensors, precision=precision)).abs()
     # a sum in another order moves a number by 1e-7, which now and then tips a rounding, by a 127th of the largest
     assert error.median() < 1e-5
     assert error.mean() < 1e-3
@@ -124,22 +129,33 @@ def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, bf16_layers):
 def test_a_deep_encoder_is_as_near_to_fp32_as_the_twin(size):
     small, tensors = wide(**size), batch(LENGTHS)
     wanted, errors = small(*tensors), []
-    for bf16_layers in range(len(small.layers) + 1):
+    for precision in ("int8", "bf16"):
         twin, found = (
-            encode_readable(small, *tensors, bf16_layers=bf16_layers),
-            NativeEncoder(small, bf16_layers, 2)(*tensors),
+            encode_readable(small, *tensors, precision=precision),
+            coded(small, precision, 2)(*tensors),
         )
         errors.append((found - wanted).abs().mean())
         assert errors[-1] < 1.2 * (twin - wanted).abs().mean()
-    assert errors[-1] < 0.5 * errors[0]
+    assert errors[1] < 0.5 * errors[0]
+
+
+@needs_native
+@pytest.mark.parametrize("size", [{}, {"layers": 3}, {"hidden": 128, "heads": 2, "intermediate": 512}, {"heads": 1}])
+@pytest.mark.parametrize("first_only", [False, True])
+def test_in_fp32_it_is_the_encoder_of_torch(size, first_only):
+    small, tensors = wide(**size), batch(LENGTHS)
+    theirs, ours = (run(*tensors, first_only=first_only) for run in (small, coded(small, "fp32")))
+    exact = copy.deepcopy(small).double()(*tensors, first_only=first_only)
+    assert exact.std() > 0.3
+    assert (ours - exact).abs().max() <= 3 * (theirs - exact).abs().max() <= 1e-4
 
 
 @needs_native
 @pytest.mark.parametrize("first_only", [False, True])
-@pytest.mark.parametrize("bf16_layers", [0, 1, 3])
-def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, bf16_layers):
+@pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
+def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, precision):
     small, tensors = wide(layers=3), batch(LENGTHS)
-    one, two = NativeEncoder(small, bf16_layers, 1), NativeEncoder(small, bf16_layers, 2)
+    one, two = coded(small, precision, 1), coded(small, precision, 2)
     whole = two(*tensors, first_only=first_only)
     assert torch.equal(one(*tensors, first_only=first_only), whole)
     for text, (first, last) in enumerate(tensors[3].bounds):
@@ -150,17 +166,17 @@ def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(firs
 @needs_native
 def test_the_first_tokens_alone_are_those_of_all():
     for layers in (1, 3):
-        coded, tensors = NativeEncoder(wide(layers=layers)), batch(LENGTHS)
-        assert torch.equal(coded(*tensors, first_only=True), coded(*tensors)[tensors[3].first_B])
+        run, tensors = coded(wide(layers=layers)), batch(LENGTHS)
+        assert torch.equal(run(*tensors, first_only=True), run(*tensors)[tensors[3].first_B])
 
 
 @needs_native
 def test_encoders_come_and_go():
     tensors = batch([5, 9])
-    kept = NativeEncoder(wide(seed=1), threads=2)
+    kept = coded(wide(seed=1), threads=2)
     before = kept(*tensors)
     for seed in range(20):
-        other = NativeEncoder(wide(seed=seed), threads=1 + seed % 3)
+        other = coded(wide(seed=seed), threads=1 + seed % 3)
         assert torch.equal(other(*tensors), before) == (seed == 1)
         del other
     assert torch.equal(kept(*tensors), before)
@@ -171,16 +187,16 @@ def test_a_token_of_zeros_is_no_division_by_zero():
     small = wide()
     for p in itertools.chain(small.embeddings.parameters(), small.layers[0].parameters()):
         p.zero_()
-    assert torch.isfinite(NativeEncoder(small)(*batch([4, 7]))).all()
+    assert torch.isfinite(coded(small)(*batch([4, 7]))).all()
 
 
 @needs_native
 def test_threads_take_turns():
-    coded = NativeEncoder(wide(), threads=2)
+    run = coded(wide(), threads=2)
     batches = [batch([3 + n, 40 - n], seed=n) for n in range(8)]
-    wanted = [coded(*each) for each in batches]
+    wanted = [run(*each) for each in batches]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda n: torch.equal(coded(*batches[n % 8]), wanted[n % 8]), range(200)))
+        found = list(pool.map(lambda n: torch.equal(run(*batches[n % 8]), wanted[n % 8]), range(200)))
     assert all(found)
 
 
@@ -189,13 +205,13 @@ def test_a_forked_process_goes_on_without_the_threads():
     code = """
 import os, torch, sys
 sys.path.insert(0, "tests")
-from model.test_quantized import LENGTHS, NativeEncoder, batch, wide
-coded, tensors = NativeEncoder(wide(), threads=3), batch(LENGTHS)
+from model.test_quantized import LENGTHS, batch, coded, wide
+run, tensors = coded(wide(), threads=3), batch(LENGTHS)
 with torch.inference_mode():
-    wanted = coded(*tensors)
+    wanted = run(*tensors)
     child = os.fork()
-    same = torch.equal(coded(*tensors), wanted)
-del coded
+    same = torch.equal(run(*tensors), wanted)
+del run
 if child == 0:
     os._exit(0 if same else 1)
 assert same and os.waitpid(child, 0)[1] == 0
@@ -206,15 +222,15 @@ assert same and os.waitpid(child, 0)[1] == 0
 
 @needs_native
 def test_what_torch_would_refuse_is_refused():
-    coded = NativeEncoder(wide())
+    run = coded(wide())
     ids_T, positions_T, segments_T, spans = batch([4, 9])
     for wrong in ((ids_T + 6, positions_T, segments_T), (ids_T, positions_T + 192, segments_T), (ids_T - 20,) * 3):
         with pytest.raises(IndexError, match="outside its table"):
-            coded(*wrong, spans)
+            run(*wrong, spans)
     with pytest.raises(ValueError, match="no tokens"):
-        coded(ids_T, positions_T, segments_T, Spans(np.array([0, 4, 4, 13])), first_only=True)
+        run(ids_T, positions_T, segments_T, Spans(np.array([0, 4, 4, 13])), first_only=True)
     nothing = torch.empty(0, dtype=torch.int32)
-    assert coded(nothing, nothing, nothing, Spans(np.array([0]))).shape == (0, 64)
+    assert run(nothing, nothing, nothing, Spans(np.array([0]))).shape == (0, 64)
 
 
 @needs_native
@@ -223,38 +239,27 @@ def test_weights_that_are_no_numbers_are_refused(part):
     small = wide()
     small.get_parameter(part).view(-1)[3] = float("nan")
     with pytest.raises(ModelError, match="NaN"):
-        NativeEncoder(small)
-
-
-@needs_native
-def test_the_defaults_of_torch_do_not_matter():
-    coded, tensors = NativeEncoder(wide()), batch([4, 9])
-    wanted = coded(*tensors)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        assert torch.equal(coded(*tensors), wanted)
-    finally:
-        torch.set_default_dtype(torch.float32)
+        coded(small)
 
 
 def test_the_part_is_there_where_it_can_be():
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if "avx512_bf16" not in flags or not shutil.which("g++"):
         pytest.skip("no compiler, or a processor without AVX-512 bf16")
-    assert quantized.library() is not None
+    assert native_encoder.library() is not None
 
 
 @needs_native
 @pytest.mark.parametrize("size", [{"hidden": 72}, {"heads": 4}, {"intermediate": 100}])
 def test_widths_that_do_not_fit_are_refused(size):
-    with pytest.raises(ConfigError, match=r"multiples of 64 wide .* — use bf16 or fp32"):
-        NativeEncoder(wide(**size))
+    with pytest.raises(ConfigError, match=r"multiples of 64 wide .* — use --precision fp32"):
+        coded(wide(**size))
 
 
 def test_without_the_library_it_says_so(monkeypatch):
-    monkeypatch.setattr(quantized, "PART", "_not_built")
+    monkeypatch.setattr(native_encoder, "PART", "_not_built")
     with pytest.raises(ConfigError, match="was not built"):
-        NativeEncoder(wide())
-    monkeypatch.setattr(quantized, "PART", "errors")  # there is one …
-    monkeypatch.setattr(quantized, "library", lambda: None)  # … for another processor
+        coded(wide())
+    monkeypatch.setattr(native_encoder, "PART", "errors")  # there is one …
+    monkeypatch.setattr(native_encoder, "library", lambda: None)  # … for another processor
     assert "AVX-512" in (why_not(wide().config) or "")

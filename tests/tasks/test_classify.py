@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import LABELS, classifier, rows, tokenizer
+from small import LABELS, classifier, needs_native, rows, tokenizer
 
 from filbert.batching import pack
+from filbert.model.classifier import cross_entropy
 from filbert.model.forward import tensors_of
+from filbert.model.native_classifier import NativeClassifier
 from filbert.records import Encoding
 from filbert.tasks import classify
 
@@ -64,7 +66,7 @@ def test_logits_are_fp32_whatever_the_encoder_is():
 def test_loss_is_the_summed_cross_entropy():
     logits_BC = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     by_hand = -math.log(math.e / (math.e + 2)) + math.log(3)
-    assert classify.loss(logits_BC, torch.tensor([0, 1])).item() == pytest.approx(by_hand)
+    assert cross_entropy(logits_BC, torch.tensor([0, 1])).item() == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("text", range(4))
@@ -77,16 +79,16 @@ def test_each_label_moves_the_loss(text, target):
     losses = []
     for other in range(len(LABELS)):
         targets_B[text] = other
-        losses.append(classify.loss(logits_BC, targets_B).item())
+        losses.append(cross_entropy(logits_BC, targets_B).item())
     assert len({round(loss, 6) for loss in losses}) == len(LABELS)
     targets_B[text] = target
-    (gradient_BC,) = torch.autograd.grad(classify.loss(logits_BC, targets_B), logits_BC)
+    (gradient_BC,) = torch.autograd.grad(cross_entropy(logits_BC, targets_B), logits_BC)
     assert (gradient_BC[text] < 0).tolist() == [c == target for c in range(len(LABELS))]
 
 
 def test_every_weight_has_a_part_in_the_loss():
     model, batch = classifier(dropout=0.0).train(), pack(rows([5, 9, 3, 7], targets=[0, 1, 2, 0]))
-    classify.loss(model(*tensors_of(batch, "cpu")), torch.as_tensor(batch.targets_B).long()).backward()
+    cross_entropy(model(*tensors_of(batch, "cpu")), torch.as_tensor(batch.targets_B).long()).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
 
@@ -111,13 +113,14 @@ def test_score_counts_right_answers():
     assert found["accuracy"]["value"] == 0.75
 
 
-def test_a_scorer_gives_a_vector_the_same_bits_in_any_company():
+@needs_native
+def test_the_head_in_numpy_is_the_models_and_gives_a_vector_the_same_bits_in_any_company():
     model = classifier(classes=5, hidden=384, intermediate=64, heads=12).eval()
     first_BD = torch.randn(70, 384, generator=torch.Generator().manual_seed(0))
-    scorer = classify.Scorer(lambda *_, first_only: first_BD[rows], model.head)  # type: ignore[arg-type]
-    rows = slice(0, 70)
-    whole = scorer(None, None, None, None)
-    torch.testing.assert_close(whole, model.head(first_BD), rtol=1e-4, atol=1e-4)
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    encoder = {name.removeprefix("encoder."): array for name, array in state.items()}
+    ours = NativeClassifier(model.encoder.config, encoder, state, "fp32")
+    whole = ours.head(first_BD.numpy())
+    np.testing.assert_allclose(whole, model.head(first_BD).detach().numpy(), rtol=1e-4, atol=1e-4)
     for first, last in ((0, 1), (3, 4), (31, 33), (40, 70)):
-        rows = slice(first, last)
-        assert torch.equal(scorer(None, None, None, None), whole[rows])
+        assert np.array_equal(ours.head(first_BD.numpy()[first:last]), whole[first:last])

@@ -1,0 +1,112 @@
+"""A linear model in front of a classifier: texts per second and accuracy with it and without, on test texts of a set.
+
+    python bench/cascade.py [imdb|sst2 …] [--points 0.5 1 2] [--held-out 5000] [--precision fp32] [--write]
+
+The classifier is the one that `python bench/accuracy.py SET` left in bench/work/; where there is none it is made. The
+promise of `--cascade` is fitted on texts that the classifier did not train on: its validation texts and, as those are
+too few for half a point, `--held-out` of the test texts, which are then not measured on. Both sides score the rest of
+the test texts from strings, one after the other; the front was fitted on the training texts alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy import DATA, HERE
+from predict_speed import SETS, model_of
+from speeds import circumstances, record
+
+from filbert import metrics
+from filbert.cascade import NEVER, Cascade, choose, fit_front
+from filbert.data.splits import Splits, load_splits
+from filbert.engine import Engine, load
+from filbert.records import Example, FloatArray, IntArray
+
+RESULTS = HERE / "results" / "cascade.jsonl"
+
+
+def numbers(examples: list[Example], labels: tuple[str, ...]) -> IntArray:
+    return np.array([labels.index(str(example.label)) for example in examples], dtype=np.int32)
+
+
+def scored(engine: Engine, examples: list[Example]) -> tuple[FloatArray, float]:
+    """Score texts → probabilities, seconds."""
+    began = time.perf_counter()
+    found = engine.predict_proba([example.text for example in examples])
+    return found, time.perf_counter() - began
+
+
+def divided(splits: Splits, held_out: int) -> tuple[list[Example], list[Example]]:
+    """Return the texts to fit the promise on, and those to measure it on."""
+    order = np.random.default_rng(0).permutation(len(splits.test))
+    test = [splits.test[i] for i in order]
+    return [*splits.validation, *test[:held_out]], test[held_out:]
+
+
+def measure(folder: Path, name: str, points: list[float], held_out: int, precision: str) -> dict[str, Any]:
+    """Fit a front, and a threshold for each promise → the record."""
+    splits = load_splits(DATA / SETS[name])
+    engine = load(folder, device="cpu", precision=precision, cascade=False)
+    fitted, measured = divided(splits, held_out)
+    train = list(splits.train)
+    ids = [[one.ids for one in engine.encode([each.text for each in part])] for part in (train, fitted)]
+    true = [numbers(part, engine.labels) for part in (train, fitted, measured)]
+    linear = fit_front(ids[0], true[0], ids[1], true[1], len(engine.labels))
+    front_NC, _ = Cascade(linear, NEVER).answer(ids[1])
+    known_NC, _ = scored(engine, fitted)
+    alone_NC, alone_seconds = scored(engine, measured)
+    print(f"{name}: {len(measured):,} texts by BERT alone in {alone_seconds:.1f} s", flush=True)
+    rows = []
+    for allowed in points:
+        threshold, curve = choose(front_NC, known_NC, true[1], allowed / 100)
+        engine.front = Cascade(linear, threshold)
+        both_NC, seconds = scored(engine, measured)
+        _, sure_N = engine.front.answer([one.ids for one in engine.encode([each.text for each in measured])])
+        lost = metrics.paired_difference(true[2], alone_NC.argmax(axis=1), both_NC.argmax(axis=1))
+        bound = max((each["bound"] for each in curve if each["threshold"] >= threshold), default=0.0)
+        rows.append(
+            {
+                "points": allowed,
+                "bound": bound,
+                "threshold": threshold,
+                "share": float(sure_N.mean()),
+                "lost": lost,
+                "accuracy": float((both_NC.argmax(axis=1) == true[2]).mean()),
+                "seconds": round(seconds, 2),
+                "speedup": round(alone_seconds / seconds, 2),
+            }
+        )
+        print(f"{name}, at most {allowed:g} points: {rows[-1]}", flush=True)
+    linear_NC = Cascade(linear, 0.0).answer([one.ids for one in engine.encode([each.text for each in measured])])[0]
+    return {
+        "set": name,
+        "precision": precision,
+        "fitted_on": len(fitted),
+        "texts": len(measured),
+        "accuracy": float((alone_NC.argmax(axis=1) == true[2]).mean()),
+        "front": float((linear_NC.argmax(axis=1) == true[2]).mean()),
+        "seconds": round(alone_seconds, 2),
+        "cascades": rows,
+        **circumstances("torch"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--points", nargs="+", type=float, default=[0.5, 1.0, 2.0])
+    parser.add_argument("--held-out", type=int, default=5_000, help="of the test texts, for the promise")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--write", action="store_true", help="append to bench/results/cascade.jsonl")
+    told = parser.parse_args()
+    for name in told.sets or SETS:
+        row = measure(model_of(name), name, told.points, told.held_out, told.precision)
+        record(RESULTS, row, write=told.write)
+
+
+if __name__ == "__main__":
+    main()

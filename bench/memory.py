@@ -1,0 +1,79 @@
+"""Memory of scoring a file, by its length: `filbert predict MODEL rows.csv` with ten thousand rows, and with a million.
+
+    python bench/memory.py [--rows 10000 1000000]
+
+The model is `tiny`, a random start, so that time goes into reading, tokenising and writing; texts are made of words of
+the vocabulary. Prints the largest resident size of each process and rows per second; returns 1 where the long file took
+a tenth more memory than the short one, or a row was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from filbert.bases import find_base
+from filbert.checkpoint import load_base, save_model
+from filbert.config import EncoderConfig
+from filbert.model.classifier import Classifier
+from filbert.model.encoder import Encoder
+
+MORE = 1.1
+PREDICT = """
+import resource, sys
+from filbert.cli import main
+sys.argv = ["filbert", "predict", {model!r}, {rows!r}, "-o", {out!r}, "--json", "--overwrite"]
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def write_rows(path: Path, count: int) -> None:
+    """Write a CSV of an id and a text of five to thirty words."""
+    rng = np.random.default_rng(0)
+    folder = find_base("minilm").folder
+    assert folder is not None
+    words = [word for word in (folder / "vocab.txt").read_text("utf-8").split() if word.isalpha() and len(word) > 2]
+    with path.open("w", encoding="utf-8") as file:
+        file.write("id,text\n")
+        for n in range(count):
+            chosen = rng.integers(0, len(words), rng.integers(5, 30))
+            file.write(f'{n},"{" ".join(words[i] for i in chosen)}"\n')
+
+
+def main() -> int:
+    """Measure and print; return 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs=2, type=int, default=[10_000, 1_000_000])
+    sizes = []
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        folder = find_base("minilm").folder
+        assert folder is not None
+        _, tokenizer, _ = load_base(folder)
+        encoder = Encoder(EncoderConfig.of_size("tiny", len(tokenizer)), torch.Generator().manual_seed(0))
+        save_model(work / "model", Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 128})
+        for rows in parser.parse_args().rows:
+            write_rows(work / "rows.csv", rows)
+            code = PREDICT.format(model=str(work / "model"), rows=str(work / "rows.csv"), out=str(work / "out.csv"))
+            began = time.monotonic()
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            seconds, told = time.monotonic() - began, json.loads(done.stdout)
+            sizes.append(int(done.stderr.split()[-1]) / 1024)
+            assert told["scored"] == rows, f"{rows:,} rows in, {told['scored']:,} out"
+            print(f"{rows:>9,} rows: {sizes[-1]:,.0f} MB, {rows / seconds:,.0f} rows/s", flush=True)
+    return int(sizes[1] > MORE * sizes[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
