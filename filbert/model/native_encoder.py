@@ -14,7 +14,7 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,7 +26,7 @@ from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.records import IntArray
 
-PART, INTERFACE = "_native", 2  # the C++ part, and what its `filbert_supported` says
+PART, INTERFACE = "_native", 3  # the C++ part, and what its `filbert_supported` says
 PRECISIONS = {"int8": 0, "bf16": 1, "fp32": 2}
 Array = npt.NDArray[np.float32]
 
@@ -64,8 +64,8 @@ class NativeEncoder:
     """An encoder in C++, on a CPU; it never trains.
 
     `weights` are those of `Encoder`, under its names. Those of the layers are copied and rounded, the embeddings read
-    where they lie. One thread at a time is served, others wait. Raises ConfigError where `why_not` says that it cannot
-    be, ModelError for weights that are no numbers.
+    where they lie. With a `head`, `Classifier`'s under its names, it gives logits, too. One thread at a time is served,
+    others wait. Raises ConfigError where `why_not` says that it cannot be, ModelError for weights that are no numbers.
 
     >>> NativeEncoder(config, weights)(ids_T, positions_T, segments_T, starts_B).shape  # doctest: +SKIP
     (7, 384)
@@ -77,8 +77,10 @@ class NativeEncoder:
         weights: Mapping[str, npt.NDArray[Any]],
         precision: str = "int8",
         threads: int | None = None,
+        *,
+        head: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.classes = config, 0
         if reason := why_not(config):
             raise ConfigError(f"{precision} is not to be had: {reason} — use --precision fp32")
         found = library()
@@ -105,6 +107,17 @@ class NativeEncoder:
                 weight_D, bias_D = (get(f"layers.{number}.{name}.{each}") for each in ("weight", "bias"))
                 _held(found.filbert_norm(self._handle, number, part, *map(_address, (weight_D, bias_D)), len(weight_D)))
 
+        if head is not None:
+            parts = [
+                _floats(head[f"{name}.{each}"]) for name in ("pooler", "classifier") for each in ("weight", "bias")
+            ]
+            self.classes = len(parts[-1])
+            _held(found.filbert_head(self._handle, *map(_address, parts), self.classes))
+
+    def logits(self, ids_T: IntArray, positions_T: IntArray, segments_T: IntArray, starts_B: IntArray) -> Array:
+        """Return logits_BC; it takes what a call takes."""
+        return self._run((ids_T, positions_T, segments_T), starts_B, 2, (len(starts_B) - 1, self.classes))
+
     def __call__(
         self,
         ids_T: IntArray,
@@ -115,17 +128,21 @@ class NativeEncoder:
         first_only: bool = False,
     ) -> Array:
         """Return hidden_TD, or hidden_BD, the [CLS] vectors alone; text b is `ids_T[starts_B[b]:starts_B[b + 1]]`."""
+        rows = len(starts_B) - 1 if first_only else int(starts_B[-1])
+        return self._run((ids_T, positions_T, segments_T), starts_B, int(first_only), (rows, self.config.hidden))
+
+    def _run(self, given: Sequence[IntArray], starts_B: IntArray, wanted: int, shape: tuple[int, int]) -> Array:
         tokens, texts = int(starts_B[-1]), len(starts_B) - 1
-        packed = [_ints(x[:tokens]) for x in (ids_T, positions_T, segments_T)]
+        packed = [_ints(x[:tokens]) for x in given]
         for array, table in zip(packed, self._tables, strict=True):
             if len(array) != tokens or (len(array) and not 0 <= array.min() <= array.max() < len(table)):
                 raise IndexError(f"an id, position or segment is outside its table of {len(table):,} rows")
         if (np.diff(starts_B) < 1).any():
             raise ValueError("a text has no tokens")
         packed.append(_ints(starts_B))
-        out = np.empty((texts if first_only else tokens, self.config.hidden), dtype=np.float32)
+        out = np.empty(shape, dtype=np.float32)
         with self._turn:
-            _held(self._native.filbert_run(self._handle, *map(_address, packed), texts, int(first_only), _address(out)))
+            _held(self._native.filbert_run(self._handle, *map(_address, packed), texts, wanted, _address(out)))
         return out
 
 

@@ -1,6 +1,6 @@
 // BERT's encoder for inference on processors with AVX-512 (VNNI and bf16): what `filbert/model/quantized.py` calls.
 //
-//   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden
+//   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden (→ head → logits)
 //
 // A layer multiplies in int8, with one scale for each token and each column of a weight, in bf16, or in fp32. A token's
 // numbers never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives
@@ -536,7 +536,7 @@ struct Layer {
 // the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product.
 struct Desk {
   Attention attention;
-  Buffer<float> narrow, middle, wide, scale, low;
+  Buffer<float> narrow, middle, wide, scale, low, logits;
   Buffer<uint8_t> bytes, bytes_wide;
 
   void grow(int head, int hidden, int intermediate, int longest) {
@@ -556,7 +556,7 @@ struct Desk {
 struct Batch {
   const int32_t *ids, *positions, *segments, *starts;
   int texts, tokens;
-  bool first_only;
+  bool first_only, logits;
 };
 
 class Encoder {
@@ -582,8 +582,20 @@ class Encoder {
     embeddings_norm_.set(weight, bias, hidden_);
   }
 
-  void run(const Batch& batch, float* out) {
+  // A classifier's head, always in fp32: pooler, tanh, one linear layer. Its columns are filled up to whole panels.
+  void head(const float* pooler_DD, const float* pooler_D, const float* last_CD, const float* last_C, int classes) {
+    pooler_.set(pooler_DD, pooler_D, hidden_, hidden_, FP32);
+    classes_ = classes;
+    columns_ = up_to(classes, PANEL);
+    std::vector<float> weight(static_cast<size_t>(columns_) * hidden_), bias(columns_);
+    std::copy_n(last_CD, static_cast<size_t>(classes) * hidden_, weight.begin());
+    std::copy_n(last_C, classes, bias.begin());
+    last_.set(weight.data(), bias.data(), columns_, hidden_, FP32);
+  }
+
+  void run(const Batch& batch, float* result) {
     const size_t tokens = batch.tokens;
+    float* out = batch.logits ? first_.get(static_cast<size_t>(batch.texts) * hidden_) : result;
     state_.get(tokens * hidden_);
     context_.get(tokens * hidden_);
     qkv_.get(tokens * 3 * hidden_ * (in_fp32_ ? 4 : 2));
@@ -591,7 +603,10 @@ class Encoder {
     for (int text = 0; text < batch.texts; ++text) {
       longest = std::max(longest, batch.starts[text + 1] - batch.starts[text]);
     }
-    for (Desk& desk : desks_) desk.grow(hidden_ / heads_, hidden_, intermediate_, longest);  // no thread may run out
+    for (Desk& desk : desks_) {  // no thread may run out
+      desk.grow(hidden_ / heads_, hidden_, intermediate_, longest);
+      if (batch.logits) desk.logits.get(static_cast<size_t>(BLOCK) * columns_);
+    }
     blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
     const int last = static_cast<int>(layers_.size()) - 1;
     for (int i = 0; i <= last; ++i) {
@@ -606,6 +621,8 @@ class Encoder {
         finish(batch, i, first, rows, first_only, i == last ? out : nullptr, desk);
       });
     }
+    if (!batch.logits) return;
+    blocks(batch.texts, [&](int first, int rows, Desk& desk) { answer(out, first, rows, result, desk); });
   }
 
  private:
@@ -718,12 +735,31 @@ class Encoder {
   }
 
   bool in_fp32_;  // all layers and attention
+  // Logits of a block of texts, of their first tokens' vectors.
+  void answer(const float* vectors, int first, int rows, float* result, Desk& desk) {
+    const Rows x = inputs(desk);
+    float *pooled = desk.narrow.data(), *logits = desk.logits.data();
+    for (int r = 0; r < rows; ++r) round_row(vectors + static_cast<size_t>(first + r) * hidden_, x, r, FP32);
+    product(pooler_, 0, hidden_ / PANEL, x, rows,
+            [&](int row, int n, __m512 y) { store(pooled + static_cast<size_t>(row) * hidden_ + n, y); });
+    for (int i = 0; i < rows * hidden_; ++i) pooled[i] = std::tanh(pooled[i]);
+    for (int r = 0; r < rows; ++r) round_row(pooled + static_cast<size_t>(r) * hidden_, x, r, FP32);
+    product(last_, 0, columns_ / PANEL, x, rows,
+            [&](int row, int n, __m512 y) { store(logits + static_cast<size_t>(row) * columns_ + n, y); });
+    for (int r = 0; r < rows; ++r) {
+      std::copy_n(logits + static_cast<size_t>(r) * columns_, classes_,
+                  result + static_cast<size_t>(first + r) * classes_);
+    }
+  }
+
   std::vector<Layer> layers_;
+  Linear pooler_, last_;
+  int classes_ = 0, columns_ = 0;
   int hidden_, heads_, intermediate_;
   float eps_;
   const float *token_ = nullptr, *position_ = nullptr, *segment_ = nullptr;
   Norm embeddings_norm_;
-  Buffer<float> state_, context_;
+  Buffer<float> state_, context_, first_;
   Buffer<uint8_t> qkv_;
   Pool pool_;
   std::vector<Desk> desks_;
@@ -733,12 +769,12 @@ class Encoder {
 
 extern "C" {
 
-// 2 where the processor has the instructions; another number than quantized.py expects means a library of another version.
+// 3 where the processor has the instructions; another number than quantized.py expects means a library of another version.
 int filbert_supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
-             ? 2
+             ? 3
              : 0;
 }
 
@@ -786,11 +822,20 @@ int filbert_norm(void* encoder, int layer, int part, const float* weight, const 
   return 0;
 }
 
-// Packed texts → hidden_TD, or hidden_BD of the first tokens. One call at a time for each encoder, and ids, positions and
-// segments within the tables: the caller sees to both.
+// The head of a classifier; without one `filbert_run` gives no logits.
+int filbert_head(void* encoder, const float* pooler_DD, const float* pooler_D, const float* last_CD,
+                 const float* last_C, int classes) try {
+  static_cast<Encoder*>(encoder)->head(pooler_DD, pooler_D, last_CD, last_C, classes);
+  return 1;
+} catch (const std::bad_alloc&) {
+  return 0;
+}
+
+// Packed texts → hidden_TD (`wanted` 0), hidden_BD of the first tokens (1), or logits_BC (2). One call at a time for each
+// encoder, and ids, positions and segments within the tables: the caller sees to both.
 int filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments,
-                const int32_t* starts, int texts, int first_only, float* out) try {
-  const Batch batch = {ids, positions, segments, starts, texts, starts[texts], first_only != 0};
+                const int32_t* starts, int texts, int wanted, float* out) try {
+  const Batch batch = {ids, positions, segments, starts, texts, starts[texts], wanted > 0, wanted == 2};
   static_cast<Encoder*>(encoder)->run(batch, out);
   return 1;
 } catch (const std::bad_alloc&) {

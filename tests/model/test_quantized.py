@@ -147,7 +147,8 @@ def test_in_fp32_it_is_the_encoder_of_torch(size, first_only):
     theirs, ours = (run(*tensors, first_only=first_only) for run in (small, coded(small, "fp32")))
     exact = copy.deepcopy(small).double()(*tensors, first_only=first_only)
     assert exact.std() > 0.3
-    assert (ours - exact).abs().max() <= 3 * (theirs - exact).abs().max() <= 1e-4
+    assert (ours - exact).abs().mean() <= 2 * (theirs - exact).abs().mean()
+    assert (ours - exact).abs().max() <= 1e-4
 
 
 @needs_native

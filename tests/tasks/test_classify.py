@@ -11,7 +11,7 @@ from small import LABELS, classifier, needs_native, rows, tokenizer
 
 from filbert.batching import pack
 from filbert.model.classifier import cross_entropy
-from filbert.model.forward import tensors_of
+from filbert.model.forward import outputs, tensors_of
 from filbert.model.native_classifier import NativeClassifier
 from filbert.records import Encoding
 from filbert.tasks import classify
@@ -114,13 +114,17 @@ def test_score_counts_right_answers():
 
 
 @needs_native
-def test_the_head_in_numpy_is_the_models_and_gives_a_vector_the_same_bits_in_any_company():
-    model = classifier(classes=5, hidden=384, intermediate=64, heads=12).eval()
-    first_BD = torch.randn(70, 384, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("classes", [2, 5, 150])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_in_cpp_it_is_the_model_and_a_text_has_the_same_bits_in_any_company(classes, precision):
+    model = classifier(classes=classes, hidden=64, intermediate=128).eval()
+    texts = rows([*range(2, 60)])
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     encoder = {name.removeprefix("encoder."): array for name, array in state.items()}
-    ours = NativeClassifier(model.encoder.config, encoder, state, "fp32")
-    whole = ours.head(first_BD.numpy())
-    np.testing.assert_allclose(whole, model.head(first_BD).detach().numpy(), rtol=1e-4, atol=1e-4)
-    for first, last in ((0, 1), (3, 4), (31, 33), (40, 70)):
-        assert np.array_equal(ours.head(first_BD.numpy()[first:last]), whole[first:last])
+    ours = NativeClassifier(model.encoder.config, encoder, state, precision)
+    wanted, whole = outputs(model, texts, "cpu"), ours.logits(texts)
+    assert whole.shape == (58, classes)
+    error = np.abs(whole - wanted)
+    assert error.max() < 1e-4 if precision == "fp32" else error.mean() < 0.1 * wanted.std()
+    for first, last in ((0, 1), (3, 4), (31, 33), (40, 58)):
+        assert np.array_equal(ours.logits(texts[first:last]), whole[first:last])
