@@ -130,15 +130,17 @@ class Ours:
         self.steps = -(-len(rows) // batch)
         config = replace(TrainConfig(), batch_size=batch, precision=precision, warmup=0.0)
         self.scratch = tempfile.TemporaryDirectory()
+        feed = TextFeed(features, None, batch, config.tokens_per_batch, config.seed)
         self.loop = Loop(
             ClassifyJob(model, features[:1], "cpu"),
-            TextFeed(features, None, batch, config.tokens_per_batch, config.seed),
+            feed,
             config,
             Plan(1000.0, 512),
             layers=encoder.config.layers,
             rate=1e-4,
             folder=Path(self.scratch.name) / "checkpoints",
             identity={},
+            rows={"encoder.embeddings.token.weight": torch.from_numpy(feed.ids)},
         )
 
     def run(self) -> tuple[float, float]:
