@@ -64,7 +64,7 @@ def _cascade(report: Report, log: Log) -> Html | None:
     return tag(
         "div",
         tag("p", cascade_line(found)),
-        _figure(picture, legend, f"{label} (in percent).") if picture else None,
+        panels(f"{label} (in percent).", ("What more would cost", picture, legend)),
         table(caption, head, rows),
     )
 
