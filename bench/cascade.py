@@ -67,7 +67,7 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
         both_NC, seconds = scored(engine, measured)
         _, sure_N = engine.front.answer([one.ids for one in engine.encode([each.text for each in measured])])
         lost = metrics.paired_difference(true[2], alone_NC.argmax(axis=1), both_NC.argmax(axis=1))
-        bound = max((each["bound"] for each in curve if each["threshold"] >= threshold), default=0.0)
+        bound = next((each["bound"] for each in curve if each["threshold"] == threshold), 0.0)  # 0: none in front
         rows.append(
             {
                 "points": allowed,

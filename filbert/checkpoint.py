@@ -103,6 +103,7 @@ def _write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("filbert.json", "config.json"):  # a save cut short leaves a folder that does not open, never a mixture
         (folder / name).unlink(missing_ok=True)
+    (folder / FRONT).unlink(missing_ok=True)  # of the model before
     write_tensors(folder / "model.safetensors", tensors)
     tokenizer.save(folder, info["max_length"])
     write_json(folder / "config.json", config)

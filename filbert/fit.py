@@ -37,7 +37,7 @@ from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
 from filbert.pretrain import Start, pretrain
-from filbert.records import Example, Features, FloatArray, IntArray
+from filbert.records import Features, FloatArray, IntArray
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
@@ -105,8 +105,8 @@ def fit(
         calibration = _calibrate(job)
         _save(run, job, out, splits, used=used, name=name, temperature=calibration["temperature"])
         watch.say(f"model saved in {out}")
-        engine, known = load(out, device=device), dict[str, FloatArray]()
-        scores = _scores(run, splits, engine, job, known=known, watch=watch, compare=compare)
+        engine = load(out, device=device)
+        scores, known = _scores(run, splits, engine, job, watch=watch, compare=compare)
         report = {
             "task": "classify",
             "name": name,
@@ -122,7 +122,8 @@ def fit(
             "versions": versions(),
         }
         if cascade is not None:
-            report["cascade"] = put_in_front(engine, out, splits, cascade, known=known, watch=watch)
+            watch.say("fitting a linear model to put in front")
+            report["cascade"] = put_in_front(engine, out, splits, cascade, encodings=run.encodings, known=known)
         write_json(out / "report.json", report)
         write_report(out)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -202,7 +203,7 @@ def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, wat
     rate = config.learning_rate or default_learning_rate(encoder.config.hidden, random_start=chosen.folder is None)
     encodings = {
         split: _encode(tokenizer, [example.text for example in examples], split, watch)
-        for split, examples in _parts(splits).items()
+        for split, examples in splits.parts.items()
     }
     lengths = [len(encoding.ids) + 2 for encoding in encodings["train"]]
     identity = {
@@ -231,11 +232,6 @@ def _with_pooling(encoder: Encoder, classes: int, heads: dict[str, Tensor], gene
     return model
 
 
-def _parts(splits: Splits) -> dict[str, Sequence[Example]]:
-    parts: dict[str, Sequence[Example]] = {"train": splits.train, "validation": splits.validation}
-    return {**parts, "test": splits.test} if splits.test else parts
-
-
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], split: str, watch: Watcher) -> list[Any]:
     encodings = []
     for begin in range(0, len(texts), 2000):
@@ -245,15 +241,14 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str], split: str, watch: Watch
 
 
 def _features(run: _Run, splits: Splits, max_length: int, split: str) -> list[Features]:
-    number = {label: i for i, label in enumerate(splits.labels)}
     return [
-        classify.features(encoding, run.tokenizer, max_length, number[str(example.label)])
-        for encoding, example in zip(run.encodings[split], _parts(splits)[split], strict=True)
+        classify.features(encoding, run.tokenizer, max_length, target)
+        for encoding, target in zip(run.encodings[split], splits.true(split).tolist(), strict=True)
     ]
 
 
 def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) -> tuple[Trained, ClassifyJob, Plan]:
-    run.features = {split: _features(run, splits, run.config.max_length, split) for split in _parts(splits)}
+    run.features = {split: _features(run, splits, run.config.max_length, split) for split in splits.parts}
 
     def feed(early: int | None) -> TextFeed:
         short = _features(run, splits, early, "train") if early else None
@@ -271,7 +266,7 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
     if used.reason:
         watch.say(used.reason)
     if used.max_length != config.max_length:
-        run.features = {split: _features(run, splits, used.max_length, split) for split in _parts(splits)}
+        run.features = {split: _features(run, splits, used.max_length, split) for split in splits.parts}
         job = ClassifyJob(run.model, run.features["validation"], run.device)
     _tell_cuts(_cuts(run.features["train"]), used.max_length, watch)
     texts = feed(used.early_length)
@@ -335,37 +330,29 @@ def _save(run: _Run, job: ClassifyJob, out: Path, splits: Splits, *, used: Plan,
 
 
 def _scores(
-    run: _Run,
-    splits: Splits,
-    engine: Engine,
-    job: ClassifyJob,
-    *,
-    known: dict[str, FloatArray],
-    watch: Watcher,
-    compare: bool,
-) -> dict[str, Any]:
+    run: _Run, splits: Splits, engine: Engine, job: ClassifyJob, *, watch: Watcher, compare: bool
+) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Check that what was saved is what was trained, score every held-out split and the baseline on it.
 
-    The model's probabilities of each split are put into `known`.
+    Returns what the report says, and the model's probabilities of each split.
     """
     device, rows = run.device, run.features["validation"][:64]
     apart = float(np.abs(engine.logits(rows) - outputs(job.model, rows, device)).max())
     if not apart <= AGREEMENT:
         raise TrainingError(f"the saved model differs by {apart:.1e} from the one in memory — report this bug")
-    held_out = [split for split in ("validation", "test") if _parts(splits).get(split)]
+    held_out = [split for split in splits.parts if split != "train"]
     found: dict[str, Any] = {"scores": {}, "mistakes": []}
-    number = {label: i for i, label in enumerate(splits.labels)}
-    true = {s: np.array([number[str(e.label)] for e in _parts(splits)[s]], dtype=np.int32) for s in held_out}
+    true, known = {split: splits.true(split) for split in held_out}, dict[str, FloatArray]()
     for split in held_out:
-        texts = [example.text for example in _parts(splits)[split]]
+        texts = [example.text for example in splits.parts[split]]
         known[split] = engine.predict_proba(texts, done=_teller(watch, f"scoring {split} texts", len(texts)))
         found["scores"][split] = metrics.score(true[split], known[split], splits.labels)
     last = held_out[-1]
-    found["mistakes"] = mistakes(_parts(splits)[last], true[last], known[last], splits.labels)
+    found["mistakes"] = mistakes(splits.parts[last], true[last], known[last], splits.labels)
     if compare:
         watch.say("fitting the linear baseline on the same texts")
         found["baseline"] = _compare(splits, held_out, true, known)
-    return found
+    return found, known
 
 
 def _teller(watch: Watcher, stage: str, total: int) -> Callable[[int], None]:
@@ -375,7 +362,7 @@ def _teller(watch: Watcher, stage: str, total: int) -> Callable[[int], None]:
 def _compare(
     splits: Splits, held_out: Sequence[str], true: dict[str, IntArray], probabilities: dict[str, FloatArray]
 ) -> dict[str, Any]:
-    texts = {split: [example.text for example in _parts(splits)[split]] for split in held_out}
+    texts = {split: [example.text for example in splits.parts[split]] for split in held_out}
     labels = [str(example.label) for example in splits.train]
     linear = baseline([example.text for example in splits.train], labels, texts, splits.labels)
     report: dict[str, Any] = {"name": linear.name, "seconds": round(linear.seconds, 2), "note": linear.note}
@@ -399,14 +386,14 @@ def _cuts(rows: Sequence[Features]) -> dict[str, int]:
 
 def _data_facts(splits: Splits, source: str) -> dict[str, Any]:
     counts: dict[str, dict[str, int]] = {}
-    for split, examples in _parts(splits).items():
+    for split, examples in splits.parts.items():
         counts[split] = dict.fromkeys(splits.labels, 0)
         for example in examples:
             counts[split][str(example.label)] += 1
     return {
         "source": source,
         "found": list(splits.found),
-        "counts": {split: len(examples) for split, examples in _parts(splits).items()},
+        "counts": {split: len(examples) for split, examples in splits.parts.items()},
         "quarantined": splits.counts.get("quarantined", 0),
         "label_counts": counts,
         "fingerprint": splits.fingerprint,

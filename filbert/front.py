@@ -19,8 +19,7 @@ from filbert.checkpoint import add_front
 from filbert.config import check_points
 from filbert.data.splits import Splits
 from filbert.engine import Engine
-from filbert.records import Example, FloatArray, IntArray
-from filbert.watch import Silent, Watcher
+from filbert.records import Encoding, FloatArray, IntArray
 
 TIMED = 64  # texts
 
@@ -31,22 +30,21 @@ def put_in_front(
     splits: Splits,
     points: float,
     *,
+    encodings: Mapping[str, Sequence[Encoding]],
     known: Mapping[str, FloatArray],
-    watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Fit a front that costs at most `points` of accuracy, write it into the model's folder → what the report says.
 
-    `engine` is the model without a front, `known` its probabilities on the validation and test texts. The promise is
-    made on the validation texts, and measured on the test texts where there are any. Raises ConfigError.
+    `engine` is the model without a front, `encodings` are the word pieces of each part, `known` the probabilities it
+    gave the validation and test texts. The promise is made on the validation texts, and measured on the test texts
+    where there are any. Raises ConfigError.
 
-    >>> put_in_front(load("runs/reviews"), Path("runs/reviews"), splits, 0.5, known=known)["share"]  # doctest: +SKIP
+    >>> put_in_front(engine, folder, splits, 0.5, encodings=encodings, known=known)["share"]  # doctest: +SKIP
     0.6
     """
     check_points(points)
-    watch = watch or Silent()
-    watch.say("fitting a linear model to put in front")
-    ids = {split: _ids(engine, texts) for split, texts in _parts(splits).items()}
-    true = {split: _numbers(texts, splits.labels) for split, texts in _parts(splits).items()}
+    ids = {split: [encoding.ids for encoding in encodings[split]] for split in splits.parts}
+    true = {split: splits.true(split) for split in splits.parts}
     linear = fit_front(ids["train"], true["train"], ids["validation"], true["validation"], len(splits.labels))
     front_NC, _ = Cascade(linear, NEVER).answer(ids["validation"])
     threshold, curve = choose(front_NC, known["validation"], true["validation"], points / 100)
@@ -69,20 +67,6 @@ def put_in_front(
         facts["test"] = _measured(cascade, ids["test"], true["test"], known["test"], seconds)
     add_front(folder, cascade, {"points": points, "threshold": threshold})
     return facts
-
-
-def _parts(splits: Splits) -> dict[str, Sequence[Example]]:
-    parts: dict[str, Sequence[Example]] = {"train": splits.train, "validation": splits.validation}
-    return {**parts, "test": splits.test} if splits.test else parts
-
-
-def _ids(engine: Engine, examples: Sequence[Example]) -> list[IntArray]:
-    return [encoding.ids for encoding in engine.encode([example.text for example in examples])]
-
-
-def _numbers(examples: Sequence[Example], labels: Sequence[str]) -> IntArray:
-    number = {label: i for i, label in enumerate(labels)}
-    return np.array([number[str(example.label)] for example in examples], dtype=np.int32)
 
 
 def _seconds(engine: Engine, cascade: Cascade, texts: Sequence[str]) -> dict[str, float]:

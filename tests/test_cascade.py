@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 from filbert.cascade import NEVER, Cascade, choose, fit_front, upper_bound
-from filbert.checkpoint import load_model
+from filbert.checkpoint import load_model, save_model
 from filbert.config import TrainConfig
 from filbert.data.splits import make_splits
 from filbert.engine import load
@@ -250,6 +250,16 @@ def test_a_front_of_another_model_is_refused(finished, tmp_path):
     (copy / "front.safetensors").unlink()
     with pytest.raises(ModelError, match=r"front.safetensors is missing"):
         load_model(copy)
+
+
+def test_a_model_saved_over_it_has_no_front(finished, tmp_path):
+    done, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(done.folder, copy)
+    saved = load_model(copy)
+    save_model(copy, saved.model, saved.parts.tokenizer, saved.parts.labels, {"max_length": 64})
+    assert not (copy / "front.safetensors").exists()
+    assert load(copy).front is None
 
 
 def test_points_that_make_no_sense_are_refused_before_training(tmp_path):

@@ -19,7 +19,7 @@ from filbert.data.ledger import Ledger, fatal
 from filbert.data.options import ReadOptions
 from filbert.data.sources import merge_note, open_source
 from filbert.errors import shown
-from filbert.records import Example
+from filbert.records import Example, IntArray
 
 SHARE, MOST = 0.1, 1_000  # of the training texts that become validation
 
@@ -35,6 +35,17 @@ class Splits:
     found: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
+
+    @property
+    def parts(self) -> dict[str, list[Example]]:
+        """The parts by name, `test` where there is one."""
+        found = {"train": self.train, "validation": self.validation}
+        return {**found, "test": self.test} if self.test else found
+
+    def true(self, part: str) -> IntArray:
+        """Return the number of each text's label, in the order of `labels`."""
+        number = {label: i for i, label in enumerate(self.labels)}
+        return np.array([number[str(example.label)] for example in self.parts[part]], dtype=np.int32)
 
 
 def load_splits(

@@ -56,7 +56,10 @@ def why_not(config: EncoderConfig) -> str | None:
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return how many threads to work with: OMP_NUM_THREADS, as for torch, else the processors of this process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
