@@ -34,7 +34,6 @@ from filbert.runs import unfinished
 
 RESULTS = HERE / "results" / "adapt.jsonl"
 BASE = "minilm"
-PASSES = 2.0  # over the texts, where --tokens does not say
 SETS = {"imdb": "accuracy", "ohsumed": "macro_f1", "unfair_tos": "macro_f1"}  # → the figure to look at
 
 Document = Sequence[str]  # its paragraphs
@@ -90,7 +89,7 @@ def adapted(name: str, splits: Splits, tokens: int | None) -> Path:
     if unfinished(out) or not (out / "filbert.json").is_file():
         corpus = HERE / "work" / f"adapt-{name}.txt"
         write_corpus(corpus, documents_of(name, splits))
-        config = PretrainConfig(next_sentence=False, tokens=tokens, epochs=None if tokens else PASSES)
+        config = PretrainConfig(next_sentence=False, tokens=tokens)
         with Screen() as screen:
             pretrain([corpus], out, start=Start(base=BASE), config=config, command="bench/adapt.py", watch=screen)
     return out
@@ -107,31 +106,32 @@ def measure(name: str, seeds: int, tokens: int | None, limit: int | None) -> Non
     splits, dropped = apart(splits_of(name))
     if dropped:
         print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
-    folder = adapted(name, splits, tokens)
-    splits, gains, metric = limited(splits, limit), [], SETS[name]
-    for seed in range(seeds):
-        pair = []
-        for base in (BASE, str(folder)):
-            after, config = base != BASE, TrainConfig(seed=seed)
+    labelled, metric = limited(splits, limit), SETS[name]
+    found: dict[bool, list[float]] = {}
+    for after in (False, True):
+        folder = adapted(name, splits, tokens) if after else None
+        found[after] = []
+        for seed in range(seeds):
+            base, config = str(folder or BASE), TrainConfig(seed=seed)
             key: Row = {"set": name, "base": BASE, "adapted": after, "seed": seed, "limit": limit}
             key |= {"tokens": tokens if after else None, "settings": asdict(config), "weights": weights_of(base)}
             row = made(RESULTS, key)
             if row is None:
                 out = HERE / "work" / f"adapt-{name}-{'with' if after else 'without'}-seed{seed}"
-                found = fine_tune(splits, out, base, config)
-                facts = {"dropped": dropped, "metric": metric, "adaptation": facts_of(folder) if after else None}
-                row = append(RESULTS, {**key, **facts, **found})
+                facts = {"dropped": dropped, "metric": metric, "adaptation": facts_of(folder) if folder else None}
+                row = append(RESULTS, {**key, **facts, **fine_tune(labelled, out, base, config)})
             say(row, metric)
-            pair.append(row[metric]["value"])
-        gains.append(pair[1] - pair[0])
-    print(f"{name}: {metric} {mean(gains):+.4f} with adaptation, mean of {seeds}", flush=True)
+            found[after].append(row[metric]["value"])
+    print(
+        f"{name}: {metric} {mean(found[True]) - mean(found[False]):+.4f} with adaptation, mean of {seeds}", flush=True
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, help="to adapt on; two passes over the texts by default")
+    parser.add_argument("--tokens", type=int, help="to adapt on; `filbert adapt` chooses by default")
     parser.add_argument("--limit", type=int, help="labelled texts to fine-tune on, at most; adaptation reads them all")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.sets if name not in SETS]

@@ -111,6 +111,9 @@ def _write_folder(
     write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})
 
 
+HEADS = {"mlm": ("transform", "transform_norm", "bias"), "pooler": ("pooler",), "nsp": ("next",)}  # → parts
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """An encoder with its pre-training heads, where it has them."""
@@ -126,7 +129,7 @@ def load_pretrained(folder: Path, generator: torch.Generator | None = None) -> P
     model = PreTrainer(encoder, generator)
     has = set()
     state = model.state_dict()
-    for kind, names in (("mlm", ("transform", "transform_norm", "bias")), ("pooler", ("pooler",)), ("nsp", ("next",))):
+    for kind, names in HEADS.items():
         wanted = head_names({name: PRETRAINER[name] for name in names})
         if all(theirs in heads and heads[theirs].shape == state[ours].shape for ours, theirs in wanted.items()):
             model.load_state_dict({ours: heads[theirs] for ours, theirs in wanted.items()}, strict=False)

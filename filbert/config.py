@@ -169,8 +169,8 @@ class PretrainConfig(RunConfig):
 
     tokens: int | None = None
     """Tokens to train on, instead of `epochs`."""
-    batch_tokens: int = 16_384
-    """Tokens per optimizer step, over all processes."""
+    batch_tokens: int | None = None
+    """Tokens per optimizer step, over all processes; 16,384 from a random start, 4,096 from a base model."""
     length: int = 128
     """Longest training text in tokens, [CLS] and [SEP] included."""
     long_length: int = 512
@@ -195,7 +195,7 @@ class PretrainConfig(RunConfig):
         for name in ("length", "long_length"):
             if getattr(self, name) < 8:
                 raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
-        if self.batch_tokens < max(self.length, self.long_length):
+        if self.batch_tokens is not None and self.batch_tokens < max(self.length, self.long_length):
             raise ConfigError(f"batch_tokens is {self.batch_tokens} — give at least the longest text's tokens")
         if not 0 < self.mask_rate < 1:
             raise ConfigError(f"mask_rate is {self.mask_rate} — give a share above 0 and below 1")

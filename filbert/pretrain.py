@@ -23,7 +23,7 @@ import torch
 
 import filbert
 from filbert.bases import find_base
-from filbert.checkpoint import load_pretrained, save_pretrained, write_json
+from filbert.checkpoint import HEADS, load_pretrained, save_pretrained, write_json
 from filbert.cloze import pseudo_perplexity
 from filbert.config import EncoderConfig, PretrainConfig
 from filbert.crew import Crew, joined, own_device
@@ -51,6 +51,7 @@ from filbert.watch import Silent, Watcher
 
 VALIDATIONS = 20  # of a run
 VALIDATION_TOKENS = 50_000  # of each; the last measurement takes all that is held out
+BATCH = {True: 16_384, False: 4_096}  # tokens a step from a random start, from a base model
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
 
@@ -315,13 +316,15 @@ class _Run:
     shards: Sequence[Shards]
     settings: _Settings
     config: PretrainConfig  # of the settings, fitted to the longest text the model reads
+    fresh: Sequence[str]  # heads that the base does not bring
     watch: Watcher
 
     @classmethod
     def prepare(cls, tokenizer: Tokenizer, shards: Sequence[Shards], settings: _Settings, watch: Watcher) -> _Run:
         """Make the model and the feed; ConfigError where there is too little text."""
         start, config = settings.start, settings.config
-        generator = torch.Generator().manual_seed(config.seed)
+        generator, lacks = torch.Generator().manual_seed(config.seed), set[str]()
+        config = replace(config, batch_tokens=config.batch_tokens or BATCH[start.base is None])
         if start.base is None:
             shape = EncoderConfig.of_size(start.size, len(tokenizer))
             shape = replace(shape, dropout=config.dropout, position=start.position)
@@ -329,7 +332,8 @@ class _Run:
         else:
             base = find_base(start.base)
             assert base.folder is not None
-            model = load_pretrained(base.folder, generator).model
+            loaded = load_pretrained(base.folder, generator)
+            model, lacks = loaded.model, {"mlm", "nsp"} - loaded.has
             for part in model.modules():
                 if isinstance(part, Dropout):
                     part.dropped = Dropout(config.dropout).dropped
@@ -339,12 +343,16 @@ class _Run:
         longest = model.encoder.config.max_positions
         config = replace(config, length=min(config.length, longest), long_length=min(config.long_length, longest))
         feed = CorpusFeed(Pool(shards, settings.weights), config, tokenizer, settings.crew)
+        if "mlm" in lacks:
+            watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing")
+            model.expect(feed.pool.counts(len(tokenizer)))
+        fresh = [name for head in sorted(lacks) for name in HEADS[head]]
         if not feed.tokens or not feed.pool.tokens(held_out=True):
             todo = "give at least two: a blank line, or a file of its own, ends a document"
             raise ConfigError(f"the corpora hold one document, and one is held out to measure on — {todo}")
         if feed.pool.repeated:
             watch.say(f"{feed.pool.repeated:,} documents stand in an earlier corpus, too: read there only")
-        return cls(model, tokenizer, feed, shards, settings, config, watch)
+        return cls(model, tokenizer, feed, shards, settings, config, fresh, watch)
 
     def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
         """Run the loop to its end."""
@@ -365,6 +373,7 @@ class _Run:
             identity=identity,
             device=device,
             crew=crew,
+            fresh=self.fresh,
             validations=VALIDATIONS,
             watch=self.watch,
             track=out / "tensorboard" if track else None,

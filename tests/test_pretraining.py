@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,18 @@ from safetensors.torch import load_file
 from small import same_weights
 
 from filbert import train
-from filbert.checkpoint import load_base, load_pretrained
+from filbert.checkpoint import load_base, load_pretrained, save_model
 from filbert.cloze import fill, follows
 from filbert.config import PretrainConfig
 from filbert.data.corpus import open_corpus
 from filbert.errors import ConfigError
 from filbert.folders import check_folder
+from filbert.model.classifier import Classifier
 from filbert.pretrain import Start, pretrain
 from filbert.pretrain_job import CorpusFeed
 from filbert.report.words import amount
 from filbert.train import Interrupted
+from filbert.watch import Silent
 
 CONFIG = PretrainConfig(
     epochs=2, batch_tokens=512, tokens_per_batch=256, length=32, long_length=64, precision="fp32", learning_rate=3e-3
@@ -212,6 +215,37 @@ def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
     first = json.loads((whole / "out" / "report.json").read_text())["training"]["tokens"]
     assert report["training"]["tokens_before"] == first
     assert f"after {amount(first)} that its base saw" in (tmp_path / "on" / "README.md").read_text("utf-8")
+
+
+def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whole, tmp_path):
+    """As with sentence encoders: a head that knows nothing would cost 4.8 nats, all of them the encoder's to bear."""
+    base = tmp_path / "base"
+    encoder, tokenizer, _ = load_base(whole / "out")
+    save_model(base, Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 64})
+    said: list[str] = []
+
+    class Told(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    source = corpus(tmp_path)
+    config = CONFIG.with_options(epochs=1, learning_rate=1e-6, next_sentence=False)
+    pretrain([source], tmp_path / "out", start=Start(base=str(base)), config=config, watch=Told())
+    assert any("no head for masked tokens" in line for line in said)
+    counts = Counter(id for one in tokenizer.encode(source.read_text().split("\n")) for id in one.ids.tolist())
+    share = np.array([count / counts.total() for count in counts.values()])
+    first = next(row["loss"] for row in logged(tmp_path))
+    assert first == pytest.approx(-(share * np.log(share)).sum(), abs=0.3)
+
+
+def test_steps_are_smaller_on_a_base(whole, tmp_path):
+    config = CONFIG.with_options(epochs=1)
+    config = replace(config, batch_tokens=None)
+    run(tmp_path / "new", corpus(tmp_path, 400), config)
+    pretrain([corpus(tmp_path, 400)], tmp_path / "on" / "out", start=Start(base=str(whole / "out")), config=config)
+    new, on = (json.loads((tmp_path / name / "out" / "report.json").read_text())["training"] for name in ("new", "on"))
+    assert (new["config"]["batch_tokens"], on["config"]["batch_tokens"]) == (16_384, 4_096)
+    assert on["steps"] > new["steps"]
 
 
 def test_the_end_of_the_run_reads_longer_texts(tmp_path):

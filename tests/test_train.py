@@ -265,6 +265,18 @@ def test_parameter_groups_by_depth_and_decay():
         assert decay[name] == (0.0 if "norm" in name or name.endswith("bias") else 0.1), name
 
 
+def test_what_starts_at_random_beside_a_base_learns_ten_times_as_fast():
+    masters = Masters(Job().model, torch.float32)
+    names = {id(weight): name for name, weight in masters.weights.items()}
+    groups = parameter_groups(masters, 2, TrainConfig(), 2e-5, fresh=["classifier"])
+    peaks = {names[id(weight)]: group["peak"] for group in groups for weight in group["params"]}
+    assert {name for name, peak in peaks.items() if peak == pytest.approx(2e-4)} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+    assert {peak for name, peak in peaks.items() if "classifier" not in name} == {2e-5}
+
+
 def test_without_layer_decay_every_rate_is_the_peak():
     groups = parameter_groups(Masters(Job().model, torch.float32), 2, TrainConfig(), 2e-5)
     assert {group["peak"] for group in groups} == {2e-5}

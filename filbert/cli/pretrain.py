@@ -42,7 +42,9 @@ def training_options(
     weights: Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [adamw].")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Tokens per step [16384].")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens per step [from nothing 16384, from a base 4096].")
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Longest text in tokens; the last tenth reads 512 [128].")] = None,
     mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")] = None,
     whole_words: Annotated[

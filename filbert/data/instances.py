@@ -29,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 SHORT = 0.1  # share of texts made shorter than need be, so that the model meets all lengths
 OTHER = 0.5  # share of second parts that come from another document
+COUNTED = 10_000_000  # tokens at once
 BLOCK = 100_000  # texts planned before they become an array: a tuple takes eight times as much
 HELD_OUT_TOKENS = 200_000  # of a corpus at most, and a hundredth of it
 
@@ -91,6 +92,14 @@ class Pool:
             used_D = (each.held_out_D == held_out) & ~each.known_D
             total += float(_lengths(each)[used_D].sum()) * (1.0 if held_out else each.weight)
         return int(total)
+
+    def counts(self, vocabulary: int) -> Long:
+        """Return how often each token stands in the corpora."""
+        counts_V = np.zeros(vocabulary, np.int64)
+        for each in self._shards:
+            for begin in range(0, len(each.ids_T), COUNTED):
+                counts_V += np.bincount(each.ids_T[begin : begin + COUNTED], minlength=vocabulary)
+        return counts_V
 
     def plan(self, length: int, *, pairs: bool, seed: int, epoch: int, held_out: bool = False) -> Long:
         """Return the texts of an epoch, (N, 5), shuffled: the fields of Row. `length` counts [CLS] and [SEP]."""

@@ -160,6 +160,12 @@ class PreTrainer(nn.Module):
         self.pooler.requires_grad_(pairs)
         self.next.requires_grad_(pairs)
 
+    @torch.no_grad()
+    def expect(self, counts_V: Long) -> None:
+        """Begin with the tokens' frequencies: what can be guessed before anything is understood."""
+        chances_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
+        self.bias.copy_(torch.from_numpy(np.log(chances_V)))
+
     def forward(
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, masked_M: Tensor
     ) -> tuple[Tensor, Tensor]:
