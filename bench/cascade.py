@@ -1,11 +1,12 @@
 """A linear model in front of a classifier: texts per second and accuracy with it and without, on test texts of a set.
 
-    python bench/cascade.py [imdb|sst2 …] [--points 0.5 1 2] [--held-out 5000] [--precision fp32] [--write]
+    python bench/cascade.py [imdb|sst2 …] [--points 0.5 1 2] [--held-out 5000] [--precision fp32] [--alone] [--write]
 
 The classifier is the one that `python bench/accuracy.py SET` left in bench/work/; where there is none it is made. The
 promise of `--cascade` is fitted on texts that the classifier did not train on: its validation texts and, as those are
 too few for half a point, `--held-out` of the test texts, which are then not measured on. Both sides score the rest of
-the test texts from strings, one after the other; the front was fitted on the training texts alone.
+the test texts from strings, one after the other. The front was fitted on the training texts and, unless `--alone`, on
+what the classifier answers to the texts without labels that a set has (IMDb: 50,000).
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from speeds import circumstances, record
 
 from filbert import metrics
 from filbert.cascade import NEVER, Cascade, choose, fit_front
+from filbert.console import Screen
 from filbert.data.splits import Splits, load_splits
 from filbert.engine import Engine, load
+from filbert.front import quick_engine, taught, texts_of
 from filbert.records import Example, FloatArray, IntArray
 
 RESULTS = HERE / "results" / "cascade.jsonl"
+UNLABELLED = {"imdb": "imdb/aclImdb_unsup.tar.xz"}
 
 
 def numbers(examples: list[Example], labels: tuple[str, ...]) -> IntArray:
@@ -47,7 +51,7 @@ def divided(splits: Splits, held_out: int) -> tuple[list[Example], list[Example]
     return [*splits.validation, *test[:held_out]], test[held_out:]
 
 
-def measure(folder: Path, name: str, points: list[float], held_out: int, precision: str) -> dict[str, Any]:
+def measure(folder: Path, name: str, points: list[float], held_out: int, precision: str, alone: bool) -> dict[str, Any]:
     """Fit a front, and a threshold for each promise → the record."""
     splits = load_splits(DATA / SETS[name])
     engine = load(folder, device="cpu", precision=precision, cascade=False)
@@ -55,7 +59,10 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
     train = list(splits.train)
     ids = [[one.ids for one in engine.encode([each.text for each in part])] for part in (train, fitted)]
     true = [numbers(part, engine.labels) for part in (train, fitted, measured)]
-    linear = fit_front(ids[0], true[0], ids[1], true[1], len(engine.labels))
+    texts = texts_of([DATA / UNLABELLED[name]], splits.held_out) if name in UNLABELLED and not alone else []
+    with Screen() as screen:
+        more, answers_N = taught(quick_engine(folder, "cpu"), texts, screen)
+    linear = fit_front([*ids[0], *more], np.concatenate((true[0], answers_N)), ids[1], true[1], len(engine.labels))
     front_NC, _ = Cascade(linear, NEVER).answer(ids[1])
     known_NC, _ = scored(engine, fitted)
     alone_NC, alone_seconds = scored(engine, measured)
@@ -85,6 +92,7 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
     return {
         "set": name,
         "precision": precision,
+        "taught": len(more),
         "fitted_on": len(fitted),
         "texts": len(measured),
         "accuracy": float((alone_NC.argmax(axis=1) == true[2]).mean()),
@@ -101,10 +109,11 @@ def main() -> None:
     parser.add_argument("--points", nargs="+", type=float, default=[0.5, 1.0, 2.0])
     parser.add_argument("--held-out", type=int, default=5_000, help="of the test texts, for the promise")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--alone", action="store_true", help="no texts without labels for the front")
     parser.add_argument("--write", action="store_true", help="append to bench/results/cascade.jsonl")
     told = parser.parse_args()
     for name in told.sets or SETS:
-        row = measure(model_of(name), name, told.points, told.held_out, told.precision)
+        row = measure(model_of(name), name, told.points, told.held_out, told.precision, told.alone)
         record(RESULTS, row, write=told.write)
 
 

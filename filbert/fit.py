@@ -30,7 +30,7 @@ from filbert.engine import Engine, best_device, load
 from filbert.errors import TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.foreign import read_json
-from filbert.front import put_in_front
+from filbert.front import put_in_front, texts_of
 from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs, working_dtype
@@ -71,7 +71,8 @@ def fit(
     overwrite: bool = False,
     track: bool = False,
     compare: bool = True,
-    adapt: Sequence[str | Path] | None = None,
+    adapt: bool = False,
+    unlabelled: Sequence[str | Path] = (),
     cascade: float | None = None,
     command: str = "",
     watch: Watcher | None = None,
@@ -79,24 +80,27 @@ def fit(
     """Fine-tune a classifier on `splits` and leave a finished run folder at `out`.
 
     An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
-    `adapt` the base first reads the training texts, and the unlabelled ones of the given sources, as masked language
-    modelling (Sun et al. 2019); texts of the validation and test splits are left out of all of them. With `cascade` a
-    linear model in front answers the texts it is sure of, at the cost of so many points of accuracy at most. Raises
-    DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    `adapt` the base first reads the training texts as masked language modelling (Sun et al. 2019). With `cascade` a
+    linear model in front answers the texts it is sure of, at the cost of so many points of accuracy at most.
+    `unlabelled` are sources of more texts, for both: the base reads them, and the front learns what BERT answers to
+    them; alone they mean `adapt`. Texts of the validation and test splits are left out of them. Raises DataError,
+    ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
+    more_texts: list[str] = []
     if cascade is not None:
         check_points(cascade)
+        more_texts = texts_of(unlabelled, splits.held_out)
     refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
         chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
         watch.say(f"base {chosen.name} — {chosen.reason}")
         adaptation = None
-        if adapt is not None:
+        if adapt or (unlabelled and cascade is None):
             chosen, adaptation = _adapted(
-                chosen, splits, adapt, out / "checkpoints", config=config, device=device, watch=watch
+                chosen, splits, unlabelled, out / "checkpoints", config=config, device=device, watch=watch
             )
             if config.minutes is not None:
                 config = replace(config, minutes=config.minutes * (1 - ADAPTING))
@@ -122,8 +126,9 @@ def fit(
             "versions": versions(),
         }
         if cascade is not None:
-            watch.say("fitting a linear model to put in front")
-            report["cascade"] = put_in_front(engine, out, splits, cascade, encodings=run.encodings, known=known)
+            report["cascade"] = put_in_front(
+                engine, out, splits, cascade, encodings=run.encodings, known=known, unlabelled=more_texts, watch=watch
+            )
         write_json(out / "report.json", report)
         write_report(out)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -176,13 +181,12 @@ def _adapted(
         if config.minutes is not None:
             settings = replace(settings, minutes=config.minutes * ADAPTING)
         watch.say("adapting the base to the texts")
-        held_out = [example.text for example in (*splits.validation, *splits.test)]
         pretrain(
             [texts, *unlabelled],
             folder,
             start=start,
             config=settings,
-            leave_out=held_out,
+            leave_out=splits.held_out,
             device=device,
             watch=watch,
         )

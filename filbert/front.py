@@ -2,12 +2,17 @@
 
     model folder + its texts → front fitted (cascade.py) → front.safetensors and the threshold beside the model
 
+Where there are texts without labels, the classifier labels them and the linear model learns from its answers too
+(Hinton et al. 2015): it has to agree with BERT, and BERT has more to teach than the labelled texts alone.
+
 `filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +22,19 @@ from filbert import metrics
 from filbert.cascade import NEVER, Cascade, choose, fit_front, seconds_each, upper_bound
 from filbert.checkpoint import add_front
 from filbert.config import check_points
+from filbert.data.corpus import text_key
+from filbert.data.labels import visible
+from filbert.data.sources import open_source
 from filbert.data.splits import Splits
-from filbert.engine import Engine
+from filbert.engine import Engine, load
+from filbert.errors import ConfigError
+from filbert.linear import AT_ONCE
 from filbert.records import Encoding, FloatArray, IntArray
+from filbert.watch import Silent, Watcher
 
 TIMED = 64  # texts
+MOST_TAUGHT = 200_000  # texts without labels
+NONE = np.empty(0, np.int32)
 
 
 def put_in_front(
@@ -32,12 +45,14 @@ def put_in_front(
     *,
     encodings: Mapping[str, Sequence[Encoding]],
     known: Mapping[str, FloatArray],
+    unlabelled: Sequence[str] = (),
+    watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Fit a front that costs at most `points` of accuracy, write it into the model's folder → what the report says.
 
     `engine` is the model without a front, `encodings` are the word pieces of each part, `known` the probabilities it
-    gave the validation and test texts. The promise is made on the validation texts, and measured on the test texts
-    where there are any. Raises ConfigError.
+    gave the validation and test texts; `unlabelled` are more texts for the front to learn from. The promise is made
+    on the validation texts, and measured on the test texts where there are any. Raises ConfigError.
 
     >>> put_in_front(engine, folder, splits, 0.5, encodings=encodings, known=known)["share"]  # doctest: +SKIP
     0.6
@@ -45,7 +60,16 @@ def put_in_front(
     check_points(points)
     ids = {split: [encoding.ids for encoding in encodings[split]] for split in splits.parts}
     true = {split: splits.true(split) for split in splits.parts}
-    linear = fit_front(ids["train"], true["train"], ids["validation"], true["validation"], len(splits.labels))
+    watch = watch or Silent()
+    more, answers_N = taught(quick_engine(folder, engine.device), unlabelled, watch) if unlabelled else ([], NONE)
+    watch.say("fitting a linear model to put in front")
+    linear = fit_front(
+        [*ids["train"], *more],
+        np.concatenate((true["train"], answers_N)),
+        ids["validation"],
+        true["validation"],
+        len(splits.labels),
+    )
     front_NC, _ = Cascade(linear, NEVER).answer(ids["validation"])
     threshold, curve = choose(front_NC, known["validation"], true["validation"], points / 100)
     cascade = Cascade(linear, threshold)
@@ -54,6 +78,7 @@ def put_in_front(
     facts: dict[str, Any] = {
         "points": points,
         "texts": len(splits.validation),
+        "taught": len(more),
         "least": upper_bound(np.zeros(len(splits.validation))),  # that so many texts can prove
         "front": float((front_NC.argmax(axis=1) == true["validation"]).mean()),  # its own accuracy
         "seconds": seconds,
@@ -67,6 +92,31 @@ def put_in_front(
         facts["test"] = _measured(cascade, ids["test"], true["test"], known["test"], seconds)
     add_front(folder, cascade, {"points": points, "threshold": threshold})
     return facts
+
+
+def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str]) -> list[str]:
+    """Read texts as `filbert predict` would, those that are held out apart."""
+    unwanted = {text_key(text) for text in leave_out}
+    texts = (example.text for path in sources for example in open_source(path, labelled=False).examples())
+    return list(islice((text for text in texts if visible(text) and text_key(text) not in unwanted), MOST_TAUGHT))
+
+
+def quick_engine(folder: Path, device: str) -> Engine:
+    """Open a model the fastest way this machine has: for answers that teach, and are no result."""
+    with suppress(ConfigError):
+        return load(folder, device=device, precision="int8", cascade=False)
+    return load(folder, device=device, precision="auto", cascade=False)
+
+
+def taught(engine: Engine, texts: Sequence[str], watch: Watcher) -> tuple[list[IntArray], IntArray]:
+    """Let a classifier label texts → their word pieces, its answers."""
+    ids, answers = list[IntArray](), [NONE]
+    for begin in range(0, len(texts), AT_ONCE):
+        encodings = engine.encode(texts[begin : begin + AT_ONCE])
+        ids += [encoding.ids for encoding in encodings]
+        answers.append(engine.score(encodings).argmax(axis=1).astype(np.int32))
+        watch.progress("labelling texts to learn from", len(ids), len(texts))
+    return ids, np.concatenate(answers)
 
 
 def _seconds(engine: Engine, cascade: Cascade, texts: Sequence[str]) -> dict[str, float]:

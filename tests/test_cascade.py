@@ -17,9 +17,12 @@ from filbert.data.splits import make_splits
 from filbert.engine import load
 from filbert.errors import ConfigError, ModelError
 from filbert.fit import fit
+from filbert.front import put_in_front, quick_engine, taught, texts_of
 from filbert.linear import BUCKETS, Linear, count_pieces, fit_linear
 from filbert.metrics import softmax
 from filbert.records import Example
+from filbert.report.words import cascade_line
+from filbert.watch import Silent
 
 GOOD, BAD = ("good", "fine", "warm"), ("bad", "poor", "cold")
 
@@ -204,6 +207,31 @@ def test_fit_puts_a_front_before_the_model(finished):
     info = json.loads((done.folder / "filbert.json").read_text())
     assert info["cascade"] == {"points": 30.0, "threshold": found["threshold"]}
     assert "front.safetensors" in info["files"]
+
+
+def test_the_front_learns_what_the_model_answers_to_more_texts(finished, tmp_path):
+    """Two words that never meet in a labelled text: the front can know the pair from the model alone."""
+    done, splits = finished
+    more = tmp_path / "more.txt"
+    texts = [f"{GOOD[i % 3]} bad {GOOD[i % 2]}" for i in range(60)]
+    more.write_text("\n".join([*texts, "", splits.test[0].text]) + "\n", encoding="utf-8")
+    read = texts_of([more], splits.held_out)
+    assert read == texts  # neither the empty line nor the test text
+    engine = quick_engine(done.folder, "cpu")
+    _, answers_N = taught(engine, read, Silent())
+    assert [engine.labels[n] for n in answers_N] == [each.label for each in engine.predict(read)]
+    known = {"validation": engine.predict_proba([example.text for example in splits.validation])}
+    known["test"] = engine.predict_proba([example.text for example in splits.test])
+    encodings = {name: engine.encode([each.text for each in part]) for name, part in splits.parts.items()}
+    folder = tmp_path / "copy"
+    shutil.copytree(done.folder, folder)
+    found = put_in_front(engine, folder, splits, 40.0, encodings=encodings, known=known, unlabelled=read)
+    assert found["taught"] == 60
+    [pair] = engine.encode(["good bad"])
+    buckets_K = count_pieces([pair.ids]).buckets_K
+    for path, expected in ((done.folder, False), (folder, True)):
+        assert np.isin(buckets_K, load(path).front.linear.buckets_F).all() == expected
+    assert "taught by BERT on 60 texts without a label" in cascade_line(found)
 
 
 def test_the_page_and_the_card_tell_of_it(finished):

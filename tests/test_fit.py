@@ -399,7 +399,7 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
     parts = splits()
     held_out = [example.text for example in (*parts.validation, *parts.test)]
     more.write_text("\n\n".join([*(f"a film with the story number {n} and actor" for n in range(40)), *held_out]))
-    done = run(tmp_path / "run", splits=parts, adapt=[more])
+    done = run(tmp_path / "run", splits=parts, unlabelled=[more])
     everything = "\n".join(read)
     assert all(example.text in everything for example in parts.train)
     assert "story number 39" in everything
@@ -413,7 +413,7 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
 
 @pytest.mark.parametrize("stage", ["adapting", "fitting"])
 def test_T18_an_adapted_run_is_taken_up_in_either_stage(tmp_path, stage):
-    whole = run(tmp_path / "whole", adapt=[])
+    whole = run(tmp_path / "whole", adapt=True)
 
     class Stop(Silent):
         steps, adapted = 0, False
@@ -428,8 +428,8 @@ def test_T18_an_adapted_run_is_taken_up_in_either_stage(tmp_path, stage):
                     os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "again", adapt=[], watch=Stop())
-    again = run(tmp_path / "again", adapt=[])
+        run(tmp_path / "again", adapt=True, watch=Stop())
+    again = run(tmp_path / "again", adapt=True)
     weights = [load_file(done.folder / "model.safetensors") for done in (whole, again)]
     assert same_weights(*weights)
 
@@ -441,11 +441,11 @@ def test_T21_an_adaptation_to_other_texts_is_not_taken_up(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", adapt=[], watch=Stop())
+        run(tmp_path / "run", adapt=True, watch=Stop())
     more = tmp_path / "more.txt"
     more.write_text("a film\n\nand a story\n")
     with pytest.raises(ConfigError, match="unlabelled"):
-        run(tmp_path / "run", adapt=[more])
+        run(tmp_path / "run", unlabelled=[more])
     with pytest.raises(ConfigError, match="seed: 0 → 1"):
-        run(tmp_path / "run", adapt=[], config=CONFIG.with_options(seed=1))
-    assert run(tmp_path / "run", adapt=[]).report["adaptation"]["tokens"] > 0
+        run(tmp_path / "run", adapt=True, config=CONFIG.with_options(seed=1))
+    assert run(tmp_path / "run", adapt=True).report["adaptation"]["tokens"] > 0

@@ -26,7 +26,8 @@ def fit(
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Let the base read the training texts first.")] = False,
     unlabelled: Annotated[
-        list[str] | None, typer.Option("--unlabelled", help="More texts of the kind, without labels, to --adapt with.")
+        list[str] | None,
+        typer.Option("--unlabelled", help="More texts of the kind, without labels, for --adapt and --cascade."),
     ] = None,
     cascade: Annotated[
         float | None,
@@ -73,7 +74,8 @@ def fit(
             overwrite=overwrite,
             track=tensorboard,
             compare=not no_baseline,
-            adapt=(unlabelled or []) if adapt or unlabelled else None,
+            adapt=adapt,
+            unlabelled=unlabelled or (),
             cascade=cascade,
         )
         _show_fitted(screen, folder, report)

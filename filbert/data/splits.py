@@ -42,6 +42,11 @@ class Splits:
         found = {"train": self.train, "validation": self.validation}
         return {**found, "test": self.test} if self.test else found
 
+    @property
+    def held_out(self) -> list[str]:
+        """Return the texts that nothing may learn from."""
+        return [example.text for example in (*self.validation, *self.test)]
+
     def true(self, part: str) -> IntArray:
         """Return the number of each text's label, in the order of `labels`."""
         number = {label: i for i, label in enumerate(self.labels)}
