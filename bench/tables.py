@@ -71,7 +71,57 @@ def of_peak(row: dict[str, Any]) -> list[str]:
         return []
     plain, made = (f"{100 * found[key]:.0f} %" for key in ("plain", "made"))
     said = f"Of the bf16 product peak: {plain} by the products of a plain BERT, {made} by those that are made, as a"
-    return [said, "classifier needs little of its last layer.", ""]
+    share = f" Reading, tokenising and packing: {row['reading']:.1%} of an epoch." if "reading" in row else ""
+    return [said, f"classifier needs little of its last layer.{share}", ""]
+
+
+def train_accuracy() -> list[str]:
+    sets = grouped(records("train_accuracy.jsonl"), "set")
+    if not sets:
+        return []
+    lines = [
+        "**The same accuracy?** Both sides from `minilm`, as many passes over the same texts at the same rates, test",
+        "accuracy of each seed, mean ± standard deviation; time with validation. `python bench/train_accuracy.py SET`.",
+        "",
+        "| set | loop | accuracy | each seed | training | made |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rows in (of_side for of_set in sets for of_side in grouped(of_set, "base")):
+        last, values = rows[-1], [row["accuracy"]["value"] for row in rows]
+        minutes = mean(row["training"]["seconds"] for row in rows) / 60
+        lines.append(
+            f"| {last['set']} | {last['base']} | **{over_seeds(values)}** "
+            f"| {', '.join(f'{100 * value:.2f}' for value in values)} | {minutes:.1f} min "
+            f"| {last['commit']}, {last['date']} |"
+        )
+    return [*lines, ""]
+
+
+def cascade() -> list[str]:
+    newest = {(row["set"], row["precision"], bool(row.get("taught"))): row for row in records("cascade.jsonl")}
+    if not newest:
+        return []
+    lines = [
+        "## A linear model in front",
+        "",
+        "`fit --cascade`: at most so many points of accuracy lost, with 95 % confidence; what came of it on test texts",
+        "that the promise was not fitted on, both sides from strings, the lost points with their 95 % interval. *Taught*",
+        "fronts learned from what BERT answered to texts without a label, too. `python bench/cascade.py SET` makes rows.",
+        "",
+        "| set, BERT in | test texts | BERT alone | front alone | promise | in front | speed | lost | made |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in newest.values():
+        taught = f", taught by {row['taught']:,}" if row.get("taught") else ""
+        for one in row["cascades"]:
+            lost = one["lost"]
+            low, high = (100 * lost[key] for key in ("low", "high"))
+            lines.append(
+                f"| {row['set']}, {row['precision']}{taught} | {row['texts']:,} | {100 * row['accuracy']:.2f} "
+                f"| {100 * row['front']:.2f} | {one['points']:g} | {one['share']:.0%} | {one['speedup']:.1f} × "
+                f"| {100 * lost['value']:+.2f} [{low:+.2f}, {high:+.2f}] | {row['commit']}, {row['date']} |"
+            )
+    return [*lines, ""]
 
 
 def pretrain_speed() -> list[str]:
@@ -241,7 +291,8 @@ def short() -> str:
 
 
 def main() -> None:
-    text = "\n".join([HEAD, *accuracy(), *encoders(), *adapt(), *train_speed(), *pretrain_speed(), *predict_speed()])
+    parts = (accuracy, encoders, adapt, train_speed, train_accuracy, pretrain_speed, predict_speed, cascade)
+    text = "\n".join([HEAD, *(line for part in parts for line in part())])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(START)

@@ -6,7 +6,8 @@ base, of which only minilm has trained weights, and speed does not ask for them.
 The rival: BertForSequenceClassification, fp32, sdpa, dropout 0.1, padded to the longest text of the batch, AdamW, the
 loop its own documentation teaches. A second one as an expert tunes it: bf16 autocast, no attention dropout, fused
 AdamW, texts of like length together. Ours: the training step of `filbert fit`. Runs alternate, medians are compared,
-the losses are printed beside (same data, different dropout draws), and the processor's own product peak.
+the losses are printed beside (same data, different dropout draws), and the processor's own product peak. Beside them
+stands what reading, tokenising and packing take of our time, in a run of one epoch, where they weigh most.
 
     python bench/train_speed.py [--mix long] [--shape minilm] [--texts 64] [--runs 3] [--batch 16] [--write]
 """
@@ -51,16 +52,17 @@ SHAPES = ("mini", "minilm", "base")
 Texts = list[tuple[str, int]]
 
 
-def texts(mix: str, count: int, tokenizer: Tokenizer) -> Texts:
-    """Training texts of a length, drawn at random, always the same ones; of two classes."""
-    source = MIXES[mix]
+def texts(mix: str, count: int, tokenizer: Tokenizer) -> tuple[Texts, float]:
+    """Training texts of a length, drawn at random, always the same ones, of two classes; seconds to read so many."""
+    source, began = MIXES[mix], time.perf_counter()
     examples = list(open_source(DATA / source).examples("train")) if source else list(splits_of("unfair_tos").train)
+    seconds = (time.perf_counter() - began) / len(examples) * count
     first = examples[0].label
     order = np.random.default_rng(0).permutation(len(examples))
     if mix == "middle":
         lengths = [len(encoding.ids) + 2 for encoding in tokenizer.encode([example.text for example in examples])]
         order = np.array([i for i in order if MIDDLE[0] <= lengths[i] <= MIDDLE[1]])
-    return [(examples[i].text, int(examples[i].label != first)) for i in order[:count]]
+    return [(examples[i].text, int(examples[i].label != first)) for i in order[:count]], seconds
 
 
 def start(shape: str, scratch: Path) -> Path:
@@ -120,17 +122,19 @@ class Ours:
         encoder, tokenizer, heads = load_base(folder)
         model = Classifier(encoder, 2)
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
+        began = time.perf_counter()
         encodings = tokenizer.encode([text for text, _ in rows])
         features = [
             classify.features(encoding, tokenizer, 512, label)
             for encoding, (_, label) in zip(encodings, rows, strict=True)
         ]
+        self.tokenising = time.perf_counter() - began
         self.config, self.lengths = encoder.config, [len(row) for row in features]
         self.real = sum(self.lengths)
         self.steps = -(-len(rows) // batch)
         config = replace(TrainConfig(), batch_size=batch, precision=precision, warmup=0.0)
         self.scratch = tempfile.TemporaryDirectory()
-        feed = TextFeed(features, None, batch, config.tokens_per_batch, config.seed)
+        self.feed = feed = TextFeed(features, None, batch, config.tokens_per_batch, config.seed)
         self.loop = Loop(
             ClassifyJob(model, features[:1], "cpu"),
             feed,
@@ -149,13 +153,20 @@ class Ours:
         losses = [self.loop.step()[0] for _ in range(self.steps)]
         return self.real / (time.perf_counter() - began), float(np.mean(losses))
 
+    def packing(self) -> float:
+        """Seconds of an epoch that go into drawing and packing batches."""
+        began = time.perf_counter()
+        for step in range(self.steps):
+            self.feed.batches(step, 0.0)
+        return time.perf_counter() - began
+
 
 def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str, Any]:
     """Run all sides in turn → the record."""
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
         folder = start(shape, Path(scratch))
-        rows = texts(mix, count, Tokenizer.from_folder(folder))
+        rows, reading = texts(mix, count, Tokenizer.from_folder(folder))
         ours = Ours(folder, rows, batch)
         sides: dict[str, Rival | Ours] = {
             DEFAULT: Rival(folder, rows, batch),
@@ -166,7 +177,8 @@ def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str
         told = compared(alternate(sides, runs), DEFAULT, TUNED)
     facts = {"mix": mix, "shape": shape, "texts": count, "batch": batch, "tokens": ours.real}
     told |= circumstances("torch", "transformers")
-    return {**told, **facts, "of_peak": of_peak(told, ours)}
+    share = (reading + ours.tokenising + ours.packing()) * told["speed"][OURS] / ours.real
+    return {**told, **facts, "of_peak": of_peak(told, ours), "reading": round(share, 4)}
 
 
 def of_peak(told: Mapping[str, Any], ours: Ours) -> dict[str, float]:

@@ -1,0 +1,158 @@
+"""Accuracy beside speed: does our training end where the loop of `transformers` ends, on the same texts and seeds?
+
+Both start from `minilm`, read all training texts as often, 32 a step, at the same peak rate, which rises over 6 % of
+the steps and falls in a straight line, clipped at 1; the rival in fp32 with sdpa, ours as `filbert fit` has it. Both
+keep the weights with the best macro-F1 on the validation texts, looked at twice an epoch. A seed is the head's initial
+weights, the order and dropout. Runs are appended to bench/results/train_accuracy.jsonl and not made twice.
+
+    python bench/train_accuracy.py [trec6|sst2 …] [--seeds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+import transformers
+from accuracy import DATA, HERE, SETS
+from encoders import Row, append, fine_tune, made, say
+from sklearn.metrics import f1_score
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+
+from filbert import metrics
+from filbert.bases import find_base
+from filbert.config import TrainConfig
+from filbert.data.options import ReadOptions
+from filbert.data.splits import Splits, load_splits
+from filbert.optimise import default_learning_rate, schedule
+from filbert.plan import default_epochs
+from filbert.records import FloatArray
+
+RESULTS = HERE / "results" / "train_accuracy.jsonl"
+OURS, RIVAL = "filbert, default", "transformers, fp32, sdpa, defaults"
+NAMES = ("trec6", "sst2")
+PER_EPOCH = 2  # validations
+
+
+class Rival:
+    """The loop of `transformers` on the texts of a set."""
+
+    def __init__(self, splits: Splits, seed: int) -> None:
+        folder = find_base("minilm").folder
+        assert folder is not None
+        torch.manual_seed(seed)
+        self.splits = splits
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=len(splits.labels), attn_implementation="sdpa", dtype=torch.float32
+        )
+        self.collate = DataCollatorWithPadding(self.tokenizer)
+
+    def rows(self, part: str) -> list[dict[str, object]]:
+        """Return the texts of a part as the collator takes them."""
+        labels = self.splits.true(part).tolist()
+        texts = [example.text for example in self.splits.parts[part]]
+        return [
+            {**self.tokenizer(text, truncation=True, max_length=512), "labels": label}
+            for text, label in zip(texts, labels, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def chances(self, part: str) -> FloatArray:
+        """Return probabilities_NC of the texts of a part."""
+        self.model.eval()
+        loader = torch.utils.data.DataLoader(self.rows(part), batch_size=32, collate_fn=self.collate)
+        logits = [self.model(**batch).logits.numpy() for batch in loader]
+        self.model.train()
+        return metrics.softmax(np.concatenate(logits))
+
+    def macro_f1(self, part: str) -> float:
+        """Return the figure that the best weights are chosen by."""
+        return float(f1_score(self.splits.true(part), self.chances(part).argmax(1), average="macro", zero_division=0))
+
+    def train(self, epochs: float, config: TrainConfig, rate: float) -> float:
+        """Train to the end and keep the best weights → seconds."""
+        loader = torch.utils.data.DataLoader(
+            self.rows("train"), batch_size=config.batch_size, shuffle=True, collate_fn=self.collate
+        )
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=config.weight_decay)
+        steps, step, best, kept = round(epochs * len(loader)), 0, -1.0, {}
+        due = max(1, len(loader) // PER_EPOCH)
+        began = time.perf_counter()
+        self.model.train()
+        while step < steps:
+            for batch in loader:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * schedule((step + 1) / steps, config.warmup)
+                self.model(**batch).loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+                if step % due == 0 or step == steps:
+                    found = self.macro_f1("validation")
+                    print(f"{step} of {steps} steps: validation macro-F1 {found:.4f}", flush=True)
+                    if found > best:
+                        best, kept = found, copy.deepcopy(self.model.state_dict())
+                if step == steps:
+                    break
+        self.model.load_state_dict(kept)
+        return time.perf_counter() - began
+
+
+def fit_rival(splits: Splits, config: TrainConfig, epochs: float, rate: float) -> Row:
+    side = Rival(splits, config.seed)
+    seconds = side.train(epochs, config, rate)
+    scores = metrics.score(splits.true("test"), side.chances("test"), splits.labels)
+    counts = {name: len(part) for name, part in splits.parts.items()}
+    return {
+        "accuracy": scores["accuracy"],
+        "macro_f1": scores["macro_f1"],
+        "counts": counts,
+        "training": {"seconds": round(seconds, 1), "epochs": epochs},
+    }
+
+
+def measure(name: str, seeds: int) -> None:
+    path, reading, test = SETS[name]
+    splits = load_splits(DATA / path, ReadOptions(**reading), test=DATA / test if test else None)
+    epochs, rate = default_epochs(len(splits.train), len(splits.labels)), default_learning_rate(384)
+    found: dict[str, list[float]] = {OURS: [], RIVAL: []}
+    for seed in range(seeds):
+        config = TrainConfig(seed=seed, epochs=epochs, learning_rate=rate)
+        for side, values in found.items():
+            key: Row = {"set": name, "base": side, "seed": seed, "limit": None, "settings": asdict(config)}
+            row = made(RESULTS, key)
+            if row is None:
+                out: Path = HERE / "work" / f"same-{name}-seed{seed}"
+                told = (
+                    fine_tune(splits, out, "minilm", config)
+                    if side == OURS
+                    else fit_rival(splits, config, epochs, rate)
+                )
+                row = append(RESULTS, {**key, **told})
+            say(row)
+            values.append(row["accuracy"]["value"])
+    for side, values in found.items():
+        spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+        print(f"{name}, {side}: {mean(values):.4f}{spread} over {len(values)} seeds", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    told = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    for name in told.sets or NAMES:
+        measure(name, told.seeds)
+
+
+if __name__ == "__main__":
+    main()
