@@ -104,9 +104,9 @@ def cascade() -> list[str]:
     lines = [
         "## A linear model in front",
         "",
-        "`fit --cascade`: at most so many points of accuracy lost, with 95 % confidence; what came of it on test texts",
-        "that the promise was not fitted on, both sides from strings, the lost points with their 95 % interval. *Taught*",
-        "fronts learned from what BERT answered to texts without a label, too. `python bench/cascade.py SET` makes rows.",
+        "`fit --cascade`: at most so many points of accuracy lost, with 95 % confidence; what came of it on test",
+        "texts that the promise was not fitted on, both sides from strings, lost points with their 95 % interval.",
+        "*Taught* fronts learned from what BERT answered to texts without a label, too. `python bench/cascade.py SET`.",
         "",
         "| set, BERT in | test texts | BERT alone | front alone | promise | in front | speed | lost | made |",
         "|---|---|---|---|---|---|---|---|---|",
