@@ -18,72 +18,21 @@
 
 #if defined(__x86_64__) && defined(__AVX512VNNI__) && defined(__AVX512BF16__)
 
-#include <immintrin.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <new>
-#include <type_traits>
 #include <vector>
 
+#include "attention.h"
 #include "pool.h"
+#include "simd.h"
 
 namespace {
 
-using bf16 = uint16_t;
 typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
 
-constexpr int ROWS = 6;    // of a tile of a product: 6 × 4 sums, 4 columns of weights and one token fill 29 registers
-constexpr int PANEL = 64;  // columns of a tile
+constexpr int PANEL = 64;        // columns of a tile
 constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
-constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
-
-int up_to(int n, int step) { return (n + step - 1) / step * step; }
-
-// Memory on a cache line. It grows, which discards what was in it, and is never cleared.
-template <class T>
-class Buffer {
- public:
-  T* get(size_t n) {
-    if (n > size_) {
-      size_ = 0;
-      data_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
-      if (!data_) throw std::bad_alloc();
-      size_ = n;
-    }
-    return data_.get();
-  }
-  T* data() const { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T, Free> data_;
-  size_t size_ = 0;
-};
+constexpr int BLOCK = 48;        // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
-
-// 2^x to 2e-7: the whole part goes into the exponent, a polynomial does the rest. Below -126 it stays 2^-126.
-inline __m512 exp2_of(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);  // in this order, so that NaN stays NaN
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 rest = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(1.5403530e-4f);
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.3333558e-3f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.6181291e-3f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(5.5504109e-2f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4022651e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9314718e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(y, whole);
-}
-
-constexpr float LOG2_E = 1.44269504f;
 
 // GELU(x) = x (1 + erf(x / √2)) / 2 to 1e-6: erf(x / √2) / x as a polynomial of u = 2 (x / 5.5)² - 1, fitted at
 // Chebyshev's points; beyond 5.5 the error function is 1 to 4e-8.
@@ -99,17 +48,6 @@ inline __m512 gelu(__m512 x) {
   for (int i = 1; i < 15; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
   const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
   return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
-}
-
-inline void store_bf16(bf16* to, __m512 x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
-}
-
-// Four bytes, 16 times over: a token's next four inputs of int8, two of bf16, or one of fp32.
-inline __m512i four_bytes(const void* p) {
-  int32_t four;
-  std::memcpy(&four, p, 4);
-  return _mm512_set1_epi32(four);
 }
 
 // ---- products -------------------------------------------------------------------------------------------------------
@@ -219,47 +157,25 @@ struct Linear {
   }
 };
 
-// How a tile multiplies in int8: four inputs at a step, sums of whole numbers, the scales at the end.
+// In int8 a tile takes four inputs at a step and sums whole numbers; the scales come at the end.
 struct Int8 {
   using Sum = Ints;
   using Number = uint8_t;
   static Sum add(Sum sum, __m512i input, __m512i column) {
     return (Sum)_mm512_dpbusd_epi32((__m512i)sum, input, column);
   }
-  static __m512 result(Sum sum, const Linear& w, int n, const Rows& x, int row) {
-    const __m512 scale = _mm512_mul_ps(_mm512_load_ps(w.scale.data() + n), _mm512_set1_ps(x.scale[row]));
-    const __m512 total = _mm512_load_ps(w.total.data() + n), bias = _mm512_load_ps(w.bias.data() + n);
-    const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[row]), bias);
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum), scale, rest);
-  }
 };
 
-// How it multiplies in bf16: two inputs at a step, sums in fp32.
-struct Bf16 {
-  using Sum = __m512;
-  using Number = bf16;
-  static Sum add(Sum sum, __m512i input, __m512i column) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
-  }
-  static __m512 result(Sum sum, const Linear& w, int n, const Rows&, int) {
-    return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
-  }
-};
+inline __m512 result(Ints sum, const Linear& w, int n, const Rows& x, int row) {
+  const __m512 scale = _mm512_mul_ps(_mm512_load_ps(w.scale.data() + n), _mm512_set1_ps(x.scale[row]));
+  const __m512 total = _mm512_load_ps(w.total.data() + n), bias = _mm512_load_ps(w.bias.data() + n);
+  const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[row]), bias);
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum), scale, rest);
+}
 
-// How it multiplies in fp32.
-struct Fp32 {
-  using Sum = __m512;
-  using Number = float;
-  static Sum add(Sum sum, __m512i input, __m512i column) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(column), _mm512_castsi512_ps(input), sum);
-  }
-  static __m512 result(Sum sum, const Linear& w, int n, const Rows&, int) {
-    return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
-  }
-};
-
-inline void store(bf16* to, __m512 x) { store_bf16(to, x); }
-inline void store(float* to, __m512 x) { _mm512_storeu_ps(to, x); }
+inline __m512 result(__m512 sum, const Linear& w, int n, const Rows&, int) {
+  return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
+}
 
 // One tile of a product: R tokens × 64 columns. `take(row, column, 16 numbers)` gets them.
 template <class Kind, int R, class Store>
@@ -288,26 +204,8 @@ inline void tile(const Linear& w, int panel, const Rows& x, int first, const Sto
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const int n = panel * PANEL + 16 * c;
-      take(first + r, n, Kind::result(sum[r][c], w, n, x, first + r));
+      take(first + r, n, result(sum[r][c], w, n, x, first + r));
     }
-}
-
-template <int R>
-using Count = std::integral_constant<int, R>;
-
-// Cut `rows` into tiles: work(first row, Count<R>) for six at a time, and for those left over.
-template <class Work>
-inline void tiles(int rows, const Work& work) {
-  int first = 0;
-  for (; first + ROWS <= rows; first += ROWS) work(first, Count<ROWS>());
-  switch (rows - first) {
-    case 5: work(first, Count<5>()); break;
-    case 4: work(first, Count<4>()); break;
-    case 3: work(first, Count<3>()); break;
-    case 2: work(first, Count<2>()); break;
-    case 1: work(first, Count<1>()); break;
-    default: break;
-  }
 }
 
 // Rows [0, rows) of x times the panels [from, to) of w.
@@ -351,178 +249,6 @@ void normalise(const float* x, const float* residual, const Norm& norm, float ep
     const __m512 weight = _mm512_load_ps(norm.weight.data() + i), bias = _mm512_load_ps(norm.bias.data() + i);
     _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, weight, bias));
   }
-}
-
-// ---- attention ------------------------------------------------------------------------------------------------------
-
-// The code is the same for bf16 and fp32 (Kind): everything is laid out in words of four bytes, two numbers or one.
-template <class Kind>
-constexpr int PER_WORD = 4 / sizeof(typename Kind::Number);
-
-// What a thread needs to attend: keys and values of a text in the order of the instruction, weights of six queries, as
-// words; their scores.
-struct Attention {
-  Buffer<uint32_t> keys, values, weights;
-  Buffer<float> scores;
-};
-
-// R queries × 16 · C keys, summed up in fp32.
-template <class Kind, int R, int C>
-inline void score_tile(const typename Kind::Number* q, int stride, const uint32_t* keys, int slots, int width,
-                       float* scores) {
-  __m512 sum[R][C];
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-    #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
-  for (int e = 0; e < width; e += PER_WORD<Kind>, keys += slots) {
-    __m512i key[C];
-    #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 16 * c);
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i query = four_bytes(q + static_cast<size_t>(r) * stride + e);
-      #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[r][c] = Kind::add(sum[r][c], query, key[c]);
-    }
-  }
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-    #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, sum[r][c]);
-}
-
-// Scores of one query → weights that are not yet divided by their sum, which is returned.
-template <class Number>
-inline float softmax_row(const float* scores, int length, int slots, float scale, Number* weights) {
-  __m512 most = _mm512_set1_ps(-INFINITY);
-  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
-    most = _mm512_mask_max_ps(most, real, most, _mm512_loadu_ps(scores + i));
-  }
-  const __m512 factor = _mm512_set1_ps(scale), largest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-  __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
-    const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor);
-    const __m512 weight = _mm512_maskz_mov_ps(real, exp2_of(x));
-    sum = _mm512_add_ps(sum, weight);
-    store(weights + i, weight);
-  }
-  return _mm512_reduce_add_ps(sum);
-}
-
-// R queries' weights × 32 columns of the values.
-template <class Kind, int R>
-inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const float* sums,
-                         float* out, int stride) {
-  __m512 sum[R][2];
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  for (int j = 0; j < steps; ++j, values += width) {
-    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 16)};
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * steps + j);
-      #pragma GCC unroll 8
-      for (int c = 0; c < 2; ++c) sum[r][c] = Kind::add(sum[r][c], weight, value[c]);
-    }
-  }
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512 share = _mm512_set1_ps(1.0f / sums[r]);
-    #pragma GCC unroll 8
-    for (int c = 0; c < 2; ++c) {
-      _mm512_storeu_ps(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
-    }
-  }
-}
-
-// What attention reads: queries, keys and values of one head, `stride` numbers from token to token, and where it writes.
-template <class Kind>
-struct Head {
-  const typename Kind::Number *q, *k, *v;
-  int stride, length, slots, width;  // slots: the length rounded up to 16
-  float* out;
-  int out_stride;
-};
-
-// Lay out keys as words [E / PER_WORD][slots]; slots beyond the text are 0.
-template <class Kind>
-void lay_out_keys(const Head<Kind>& head, uint32_t* keys) {
-  for (int j = 0; j < head.slots; ++j) {
-    for (int e = 0; e < head.width; e += PER_WORD<Kind>) {
-      uint32_t word = 0;
-      if (j < head.length) std::memcpy(&word, head.k + static_cast<size_t>(j) * head.stride + e, 4);
-      keys[static_cast<size_t>(e / PER_WORD<Kind>) * head.slots + j] = word;
-    }
-  }
-}
-
-// Lay out values as words [slots][E].
-void lay_out_values(const Head<Fp32>& head, uint32_t* values) {
-  const size_t row = head.width * sizeof(float);
-  for (int j = 0; j < head.slots; ++j, values += head.width) {
-    j < head.length ? std::memcpy(values, head.v + static_cast<size_t>(j) * head.stride, row)
-                    : std::memset(values, 0, row);
-  }
-}
-
-// Lay out values as words [slots / 2][E], two tokens in a word.
-void lay_out_values(const Head<Bf16>& head, uint32_t* values) {
-  alignas(64) static const uint16_t order[64] = {  // 32 numbers of one token and 32 of the next → pairs of both
-      0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45,
-      14, 46, 15, 47, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59,
-      28, 60, 29, 61, 30, 62, 31, 63};
-  const __m512i low = _mm512_load_si512(order), high = _mm512_load_si512(order + 32);
-  const auto value = [&](int j, int e) {
-    return j < head.length ? _mm512_loadu_si512(head.v + static_cast<size_t>(j) * head.stride + e)
-                           : _mm512_setzero_si512();
-  };
-  for (int j = 0; j < head.slots; j += 2) {
-    for (int e = 0; e < head.width; e += 32) {
-      uint32_t* to = values + static_cast<size_t>(j / 2) * head.width + e;
-      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(value(j, e), low, value(j + 1, e)));
-      _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi16(value(j, e), high, value(j + 1, e)));
-    }
-  }
-}
-
-// The context of R queries from number `first` on.
-template <class Kind, int R>
-void attend_rows(const Head<Kind>& head, int first, Attention& at) {
-  const int slots = head.slots, steps = slots / PER_WORD<Kind>;
-  const auto* q = head.q + static_cast<size_t>(first) * head.stride;
-  const uint32_t* keys = at.keys.data();
-  float* scores = at.scores.data();
-  int j = 0;
-  for (; j + 64 <= slots; j += 64) score_tile<Kind, R, 4>(q, head.stride, keys + j, slots, head.width, scores + j);
-  switch ((slots - j) / 16) {
-    case 3: score_tile<Kind, R, 3>(q, head.stride, keys + j, slots, head.width, scores + j); break;
-    case 2: score_tile<Kind, R, 2>(q, head.stride, keys + j, slots, head.width, scores + j); break;
-    case 1: score_tile<Kind, R, 1>(q, head.stride, keys + j, slots, head.width, scores + j); break;
-    default: break;
-  }
-  const float scale = LOG2_E / std::sqrt(static_cast<float>(head.width));
-  float sums[R];
-  uint32_t* weights = at.weights.data();
-  for (int r = 0; r < R; ++r) {
-    auto* row = reinterpret_cast<typename Kind::Number*>(weights + static_cast<size_t>(r) * steps);
-    sums[r] = softmax_row(scores + static_cast<size_t>(r) * slots, head.length, slots, scale, row);
-  }
-  float* out = head.out + static_cast<size_t>(first) * head.out_stride;
-  for (int e = 0; e < head.width; e += 32) {
-    context_tile<Kind, R>(weights, steps, at.values.data() + e, head.width, sums, out + e, head.out_stride);
-  }
-}
-
-// The context of the first `queries` tokens of a text, for one head.
-template <class Kind>
-void attend(const Head<Kind>& head, int queries, Attention& at) {
-  lay_out_keys(head, at.keys.data());
-  lay_out_values(head, at.values.data());
-  tiles(queries, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
 }
 
 // ---- the encoder ----------------------------------------------------------------------------------------------------
@@ -690,8 +416,9 @@ class Encoder {
     const auto* q = numbers<typename Kind::Number>() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
     float* out = context_.data() + static_cast<size_t>(first_only ? text : first) * hidden_ + head * width;
     const int slots = up_to(length, 16);
-    attend<Kind>({q, q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots, width, out, hidden_},
-                 first_only ? 1 : length, attention);
+    const Head<Kind, float> one = {q,     q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots,
+                                   width, out,         hidden_,         nullptr,     0};
+    attend(one, first_only ? 1 : length, attention);
   }
 
   // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last

@@ -8,6 +8,7 @@ import torch
 from small import starts
 
 from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable, rounded
+from filbert.model.native_attention import able, native
 
 HEADS, WIDTH = 2, 8
 LENGTHS = {
@@ -53,6 +54,99 @@ def test_grouped_in_bf16(lengths):
     assert fast.dtype == gradient.dtype == torch.bfloat16
     assert (fast - slow).abs().max() < 0.04
     assert (gradient - expected).abs().max() < 0.15  # sums of up to 40 rounded products, values up to 6
+
+
+# -- in C++ -----------------------------------------------------------------------------------------------------------
+
+needs_native = pytest.mark.skipif(native() is None, reason="the C++ part was not built, or cannot run here")
+widths = pytest.mark.parametrize("width", [32, 64, 96])  # of a head
+
+
+def wide_qkv(tokens: int, width: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(tokens, 3, HEADS * width, generator=generator) * scale).bfloat16()
+
+
+@needs_native
+@widths
+@each_lengths
+def test_native_equals_readable(lengths, width):
+    """Against double precision: nearer than torch's products in bf16 come, there and back."""
+    spans, qkv_T3D = Spans(starts(lengths)), wide_qkv(sum(lengths), width)
+    assert able(qkv_T3D, HEADS)
+    fast, gradient = value_and_gradient(attend, qkv_T3D, spans)
+    slow, expected = value_and_gradient(attend_readable, qkv_T3D.double(), spans)
+    assert fast.dtype == gradient.dtype == torch.bfloat16
+    assert (fast - slow).norm() < 0.004 * slow.norm()
+    assert (gradient - expected).norm() < 0.006 * expected.norm()
+    for part in range(3):  # queries, keys, values: none is lost in the size of another
+        right = expected[:, part].norm()
+        assert (gradient[:, part] - expected[:, part]).norm() <= 0.015 * right + 1e-5, part
+
+
+@needs_native
+def test_native_is_called_only_where_it_can():
+    assert not able(wide_qkv(3, 16), HEADS)
+    assert not able(wide_qkv(3, 32).float(), HEADS)
+    assert able(wide_qkv(3, 32), HEADS)
+
+
+@needs_native
+@each_lengths
+def test_native_is_the_same_beside_others_and_with_any_number_of_threads(lengths):
+    qkv_T3D, spans = wide_qkv(sum(lengths), 32), Spans(starts(lengths))
+    threads = torch.get_num_threads()
+    whole = value_and_gradient(attend, qkv_T3D, spans)
+    wish_TD = torch.randn(whole[0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).bfloat16()
+    try:
+        torch.set_num_threads(1)
+        for first, last in spans.bounds:
+            leaf_T3D = qkv_T3D[first:last].clone().requires_grad_()
+            alone_TD = attend(leaf_T3D, Spans(starts([last - first])), HEADS)
+            (gradient,) = torch.autograd.grad(alone_TD, leaf_T3D, wish_TD[first:last])
+            assert torch.equal(alone_TD, whole[0][first:last])
+            assert torch.equal(gradient, whole[1][first:last])
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_native
+def test_native_rows_of_no_text_change_nothing():
+    lengths, rows = [5, 9, 17], 40
+    qkv_T3D = wide_qkv(rows, 32)
+    context_TD, gradient = value_and_gradient(attend, qkv_T3D, Spans(starts(lengths), rows=rows))
+    alone_TD, _ = value_and_gradient(attend, qkv_T3D[:31], Spans(starts(lengths)))
+    assert torch.equal(context_TD[:31], alone_TD)
+    assert not context_TD[31:].any()
+    assert not gradient[31:].any()
+
+
+@needs_native
+def test_native_with_scores_beyond_exp():
+    spans, qkv_T3D = Spans(starts([3, 40])), wide_qkv(43, 32, scale=100.0)
+    context_TD, gradient = value_and_gradient(attend, qkv_T3D, spans)
+    assert torch.isfinite(context_TD).all()
+    assert torch.isfinite(gradient).all()
+    torch.testing.assert_close(context_TD.double(), attend_readable(qkv_T3D.double(), spans, HEADS), rtol=0.01, atol=1)
+
+
+@needs_native
+def test_native_takes_numbers_that_lie_apart():
+    """Queries, keys and values cut out of something larger, and a gradient that is a transposed view."""
+    spans, wide_T4D = (
+        Spans(starts([4, 7])),
+        torch.randn(11, 4, 64, generator=torch.Generator().manual_seed(0)).bfloat16(),
+    )
+    leaf_T3D = wide_T4D[:, 1:].requires_grad_()
+    context_TD = attend(leaf_T3D, spans, HEADS)
+    wish_TD = torch.randn(64, 11, generator=torch.Generator().manual_seed(1)).bfloat16().T
+    (gradient,) = torch.autograd.grad(context_TD, leaf_T3D, wish_TD)
+    plain_T3D = wide_T4D[:, 1:].clone().requires_grad_()
+    (expected,) = torch.autograd.grad(attend(plain_T3D, spans, HEADS), plain_T3D, wish_TD.contiguous())
+    assert torch.equal(gradient, expected)
+
+
+# -- its gradient, and what no text may see ---------------------------------------------------------------------------
 
 
 def test_gradient_is_the_derivative():

@@ -1,0 +1,119 @@
+// What the C++ parts share that multiply on processors with AVX-512 and bf16: 16 numbers at a time, memory, tiles.
+// For files that are compiled for these instructions.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <type_traits>
+
+namespace {
+
+using bf16 = uint16_t;
+
+constexpr int ROWS = 6;  // of a tile of a product: 6 × 4 sums, 4 columns and one row's numbers fill 29 registers
+
+inline int up_to(int n, int step) { return (n + step - 1) / step * step; }
+
+// Memory on a cache line. It grows, which discards what was in it, and is never cleared.
+template <class T>
+class Buffer {
+ public:
+  T* get(size_t n) {
+    if (n > size_) {
+      size_ = 0;
+      data_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
+      if (!data_) throw std::bad_alloc();
+      size_ = n;
+    }
+    return data_.get();
+  }
+  T* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t size_ = 0;
+};
+
+// ---- 16 numbers at a time -------------------------------------------------------------------------------------------
+
+// 2^x to 2e-7: the whole part goes into the exponent, a polynomial does the rest. Below -126 it stays 2^-126.
+inline __m512 exp2_of(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);  // in this order, so that NaN stays NaN
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_sub_ps(x, whole);
+  __m512 y = _mm512_set1_ps(1.5403530e-4f);
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.3333558e-3f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.6181291e-3f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(5.5504109e-2f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4022651e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9314718e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(y, whole);
+}
+
+constexpr float LOG2_E = 1.44269504f;
+
+inline void store_bf16(bf16* to, __m512 x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+// Four bytes, 16 times over: a token's next four inputs of int8, two of bf16, or one of fp32.
+inline __m512i four_bytes(const void* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+
+inline void store(bf16* to, __m512 x) { store_bf16(to, x); }
+inline void store(float* to, __m512 x) { _mm512_storeu_ps(to, x); }
+
+// How numbers are multiplied, four bytes at a step. In bf16: two of them, sums in fp32.
+struct Bf16 {
+  using Sum = __m512;
+  using Number = bf16;
+  static Sum add(Sum sum, __m512i input, __m512i column) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
+  }
+};
+
+// In fp32.
+struct Fp32 {
+  using Sum = __m512;
+  using Number = float;
+  static Sum add(Sum sum, __m512i input, __m512i column) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(column), _mm512_castsi512_ps(input), sum);
+  }
+};
+
+// ---- tiles ----------------------------------------------------------------------------------------------------------
+
+template <int R>
+using Count = std::integral_constant<int, R>;
+
+// Cut `rows` into tiles: work(first row, Count<R>) for six at a time, and for those left over.
+template <class Work>
+inline void tiles(int rows, const Work& work) {
+  int first = 0;
+  for (; first + ROWS <= rows; first += ROWS) work(first, Count<ROWS>());
+  switch (rows - first) {
+    case 5: work(first, Count<5>()); break;
+    case 4: work(first, Count<4>()); break;
+    case 3: work(first, Count<3>()); break;
+    case 2: work(first, Count<2>()); break;
+    case 1: work(first, Count<1>()); break;
+    default: break;
+  }
+}
+
+}  // namespace
