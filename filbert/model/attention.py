@@ -2,7 +2,7 @@
 
 `attend_readable` is the definition; `attend` gives the same numbers faster, and a test holds the two together.
 
-- CPU in bf16, with the C++ part: one text and head at a time, there and back (native_attention.py).
+- CPU in bf16, with the C++ part: one text and head at a time, there and back (native_training.py).
 - CPU else: texts of like length are attended together as one batched product; the softmax is kept for the backward
   pass. torch's own flash attention takes 3–8 × longer for forward and backward on a CPU (docs/log.md), and its mask
   would bring the padding back.
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filbert.model.native_attention import Native, able
+from filbert.model.native_training import Attend, can_attend
 from filbert.records import IntArray
 
 WASTE = 1.15  # a group may hold at most this many padded tokens per real one, beside the rounding of lengths
@@ -142,8 +142,8 @@ def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     """Attend within each text by the fastest way the hardware has: qkv_T3D → context_TD, equal to `attend_readable`."""
     if qkv_T3D.is_cuda and qkv_T3D.dtype in (torch.bfloat16, torch.float16):
         return _attend_cuda(qkv_T3D, spans, heads)
-    if able(qkv_T3D, heads):
-        return Native.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
+    if can_attend(qkv_T3D, heads):
+        return Attend.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
     return _Grouped.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
 
 

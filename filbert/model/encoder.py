@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
 from filbert.model.attention import Spans, attend, attend_first, split_heads
+from filbert.model.native_training import Drop, can_drop
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -58,7 +59,10 @@ class Dropout(nn.Module):
             return x if residual is None else residual + x
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
         words.random_(-(2**63), 2**63 - 1)
-        keep = (words.view(torch.uint8)[: x.numel()] >= self.dropped).view(x.shape).to(x.dtype)
+        drawn = words.view(torch.uint8)[: x.numel()]
+        if can_drop(x) and (residual is None or residual.dtype == x.dtype):
+            return Drop.apply(x, residual, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
+        keep = (drawn >= self.dropped).view(x.shape).to(x.dtype)
         scale = 256 / (256 - self.dropped)
         return x * keep * scale if residual is None else torch.addcmul(residual, x, keep, value=scale)
 

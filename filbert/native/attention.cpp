@@ -1,5 +1,5 @@
 // Attention over packed texts and its gradient, for training in bf16 on processors with AVX-512: what
-// `filbert/model/native_attention.py` calls.
+// `filbert/model/native_training.py` calls.
 //
 // One text and head at a time. The weights are not kept for the way back but made again from the logarithm of their sum
 // (Dao et al. 2022), which is cheaper than to bring them from memory; no text is padded, and nothing is copied into
@@ -192,8 +192,8 @@ int share_out(int texts, int heads, int threads, const Work& work) {
 
 extern "C" {
 
-// 1 where the processor has the instructions; another number than native_attention.py expects means another version.
-int filbert_attention_interface() {
+// 1 where the processor has the instructions; another number than native_training.py expects means another version.
+int filbert_training_interface() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
@@ -236,6 +236,6 @@ int filbert_attend_back(const uint16_t* qkv, const uint16_t* grad, const float* 
 
 #else
 
-extern "C" int filbert_attention_interface() { return 0; }
+extern "C" int filbert_training_interface() { return 0; }
 
 #endif

@@ -8,7 +8,7 @@ import torch
 from small import starts
 
 from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable, rounded
-from filbert.model.native_attention import able, native
+from filbert.model.native_training import can_attend, native
 
 HEADS, WIDTH = 2, 8
 LENGTHS = {
@@ -73,7 +73,7 @@ def wide_qkv(tokens: int, width: int, seed: int = 0, scale: float = 1.0) -> torc
 def test_native_equals_readable(lengths, width):
     """Against double precision: nearer than torch's products in bf16 come, there and back."""
     spans, qkv_T3D = Spans(starts(lengths)), wide_qkv(sum(lengths), width)
-    assert able(qkv_T3D, HEADS)
+    assert can_attend(qkv_T3D, HEADS)
     fast, gradient = value_and_gradient(attend, qkv_T3D, spans)
     slow, expected = value_and_gradient(attend_readable, qkv_T3D.double(), spans)
     assert fast.dtype == gradient.dtype == torch.bfloat16
@@ -86,9 +86,9 @@ def test_native_equals_readable(lengths, width):
 
 @needs_native
 def test_native_is_called_only_where_it_can():
-    assert not able(wide_qkv(3, 16), HEADS)
-    assert not able(wide_qkv(3, 32).float(), HEADS)
-    assert able(wide_qkv(3, 32), HEADS)
+    assert not can_attend(wide_qkv(3, 16), HEADS)
+    assert not can_attend(wide_qkv(3, 32).float(), HEADS)
+    assert can_attend(wide_qkv(3, 32), HEADS)
 
 
 @needs_native

@@ -16,6 +16,7 @@ from filbert.hugging_face import from_hugging_face, shapes
 from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, sinusoids
 from filbert.model.forward import tensors_of
+from filbert.model.native_training import can_drop, native
 
 LENGTHS = [3, 9, 9, 10, 24, 2, 64]
 
@@ -192,6 +193,30 @@ def test_dropout_passes_the_gradient_of_what_it_kept(with_residual):
     out.sum().backward()
     torch.testing.assert_close(x.grad, out.detach())  # x is 1: the output is the mask times the scale
     assert residual.grad is None or (residual.grad == 1).all()
+
+
+@pytest.mark.skipif(native() is None, reason="the C++ part was not built, or cannot run here")
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("shape", [(1, 16), (37, 48), (64, 384)])
+def test_native_dropout_is_torchs(monkeypatch, with_residual, shape):
+    generator = torch.Generator().manual_seed(3)
+    x, residual, wish = (torch.randn(shape, generator=generator).bfloat16() for _ in range(3))
+
+    def made():
+        torch.manual_seed(5)
+        leaves = [y.clone().requires_grad_() for y in (x, residual)]
+        out = Dropout(0.1).train()(leaves[0], leaves[1] if with_residual else None)
+        return [out.detach(), *torch.autograd.grad(out, leaves[: 1 + with_residual], wish)]
+
+    assert can_drop(x)
+    fast = made()
+    monkeypatch.setattr("filbert.model.encoder.can_drop", lambda x: False)
+    slow = made()
+    assert torch.equal(fast[0], slow[0])
+    assert torch.equal(fast[1] == 0, slow[1] == 0)
+    for ours, theirs in zip(fast[1:], slow[1:], strict=True):  # torch rounds the scale to bf16 on its way back
+        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=0)
+    assert (fast[0] == (residual if with_residual else 0)).any()
 
 
 def test_dropout_masks_differ_by_call_and_return_with_the_seed():

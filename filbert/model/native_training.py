@@ -1,7 +1,8 @@
-"""Packed attention and its gradient in bf16 on a CPU, in C++ (native/attention.cpp): a twin of attention.py's own.
+"""What training in bf16 on a CPU does in C++ (native/attention.cpp, dropout.cpp): twins of attention.py and encoder.py.
 
 Torch's batched products, which stay for other processors and for fp32, pad texts of like length to one shape, copy
-heads apart and keep the softmax for the way back; here nothing is padded, copied or kept.
+heads apart and keep the softmax for the way back; here nothing is padded, copied or kept. Dropout and the sum after it
+take one pass through memory instead of five.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from filbert.native import library
 
-INTERFACE = 1  # what `filbert_attention_interface` says
+INTERFACE = 1  # what `filbert_training_interface` says
 WIDTH = 32  # a head's width is a multiple of it
+ATONCE = 16  # and a tensor's size, for dropout, of this
 
 
 class Texts(Protocol):
@@ -34,16 +36,25 @@ class Texts(Protocol):
 @cache
 def native() -> ctypes.CDLL | None:
     """Return the C++ part, or None where there is none."""
-    return library("_attention", "filbert_attention_interface", INTERFACE)
+    return library("_training", "filbert_training_interface", INTERFACE)
 
 
-def able(qkv_T3D: Tensor, heads: int) -> bool:
-    """Say whether the C++ part can attend over such numbers, here."""
-    fit = qkv_T3D.device.type == "cpu" and qkv_T3D.dtype == torch.bfloat16
-    return fit and qkv_T3D.shape[-1] % (heads * WIDTH) == 0 and native() is not None
+def able(x: Tensor) -> bool:
+    """Say whether the C++ part can work on such numbers, here."""
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and native() is not None
 
 
-class Native(torch.autograd.Function):
+def can_attend(qkv_T3D: Tensor, heads: int) -> bool:
+    """Say whether it can attend with heads of that width."""
+    return qkv_T3D.shape[-1] % (heads * WIDTH) == 0 and able(qkv_T3D)
+
+
+def can_drop(x: Tensor) -> bool:
+    """Say whether it can drop out of so many numbers."""
+    return x.numel() % ATONCE == 0 and able(x)
+
+
+class Attend(torch.autograd.Function):
     """Attention in C++; for the way back it keeps the logarithm of each query's sum of weights."""
 
     @staticmethod
@@ -92,3 +103,36 @@ def _call(
     )
     if not done:
         raise MemoryError("no memory for attention")
+
+
+class Drop(torch.autograd.Function):
+    """Dropout in C++, and the sum with `residual`: x stays, scaled, where its drawn byte is at least `dropped`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor | None, drawn: Tensor, dropped: int) -> Tensor:
+        """Return residual + dropped(x); without a residual, dropped(x)."""
+        ctx.save_for_backward(drawn)
+        ctx.dropped, ctx.added = dropped, residual is not None
+        return _drop(x, residual, drawn, dropped)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        """Return the gradients of x and of the residual."""
+        (drawn,) = ctx.saved_tensors
+        return _drop(gradients[0], None, drawn, ctx.dropped), gradients[0] if ctx.added else None, None, None
+
+
+def _drop(x: Tensor, residual: Tensor | None, drawn: Tensor, dropped: int) -> Tensor:
+    found, x = native(), x.contiguous()
+    residual = None if residual is None else residual.contiguous()
+    assert found is not None
+    out = torch.empty_like(x)
+    found.filbert_drop(
+        *(None if y is None else ctypes.c_void_p(y.data_ptr()) for y in (x, residual, drawn)),
+        dropped,
+        ctypes.c_float(256 / (256 - dropped)),
+        ctypes.c_int64(x.numel()),
+        torch.get_num_threads(),
+        ctypes.c_void_p(out.data_ptr()),
+    )
+    return out
