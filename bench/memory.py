@@ -1,6 +1,6 @@
 """Memory of scoring a file, by its length: `filbert predict MODEL rows.csv` with ten thousand rows, and with a million.
 
-    python bench/memory.py [--rows 10000 1000000]
+    python bench/memory.py [--rows 10000 1000000] [--write]
 
 The model is `tiny`, a random start, so that time goes into reading, tokenising and writing; texts are made of words of
 the vocabulary. Prints the largest resident size of each process and rows per second; returns 1 where the long file took
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accuracy import HERE
+from speeds import circumstances, record
 
 from filbert.bases import find_base
 from filbert.checkpoint import load_base, save_model
@@ -26,6 +28,7 @@ from filbert.config import EncoderConfig
 from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 
+RESULTS = HERE / "results" / "memory.jsonl"
 MORE = 1.1
 PREDICT = """
 import resource, sys
@@ -55,7 +58,8 @@ def main() -> int:
     """Measure and print; return 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", nargs=2, type=int, default=[10_000, 1_000_000])
-    sizes = []
+    parser.add_argument("--write", action="store_true", help="append to bench/results/memory.jsonl")
+    asked, sizes, speeds = parser.parse_args(), [], []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         folder = find_base("minilm").folder
@@ -63,7 +67,7 @@ def main() -> int:
         _, tokenizer, _ = load_base(folder)
         encoder = Encoder(EncoderConfig.of_size("tiny", len(tokenizer)), torch.Generator().manual_seed(0))
         save_model(work / "model", Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 128})
-        for rows in parser.parse_args().rows:
+        for rows in asked.rows:
             write_rows(work / "rows.csv", rows)
             code = PREDICT.format(model=str(work / "model"), rows=str(work / "rows.csv"), out=str(work / "out.csv"))
             began = time.monotonic()
@@ -71,7 +75,10 @@ def main() -> int:
             seconds, told = time.monotonic() - began, json.loads(done.stdout)
             sizes.append(int(done.stderr.split()[-1]) / 1024)
             assert told["scored"] == rows, f"{rows:,} rows in, {told['scored']:,} out"
-            print(f"{rows:>9,} rows: {sizes[-1]:,.0f} MB, {rows / seconds:,.0f} rows/s", flush=True)
+            speeds.append(round(rows / seconds, 1))
+            print(f"{rows:>9,} rows: {sizes[-1]:,.0f} MB, {speeds[-1]:,.0f} rows/s", flush=True)
+    found = {"rows": asked.rows, "megabytes": sizes, "rows_per_second": speeds, "ratio": round(sizes[1] / sizes[0], 4)}
+    record(RESULTS, {**found, **circumstances("torch")}, write=asked.write)
     return int(sizes[1] > MORE * sizes[0])
 
 
