@@ -124,6 +124,24 @@ def cascade() -> list[str]:
     return [*lines, ""]
 
 
+def memory() -> list[str]:
+    rows = records("memory.jsonl")
+    if not rows:
+        return []
+    last = rows[-1]
+    lines = [
+        "## Memory of scoring a file",
+        "",
+        "`filbert predict MODEL rows.csv`, a model of a few layers, texts of 5 to 29 words; `python bench/memory.py`.",
+        "",
+        "| rows | largest resident size | rows/s | made |",
+        "|---|---|---|---|",
+    ]
+    for count, size, speed in zip(last["rows"], last["megabytes"], last["rows_per_second"], strict=True):
+        lines.append(f"| {count:,} | {size:,.0f} MB | {speed:,.0f} | {last['commit']}, {last['date']} |")
+    return [*lines, ""]
+
+
 def pretrain_speed() -> list[str]:
     rows = records("pretrain_speed.jsonl")
     if not rows:
@@ -291,7 +309,7 @@ def short() -> str:
 
 
 def main() -> None:
-    parts = (accuracy, encoders, adapt, train_speed, train_accuracy, pretrain_speed, predict_speed, cascade)
+    parts = (accuracy, encoders, adapt, train_speed, train_accuracy, pretrain_speed, predict_speed, cascade, memory)
     text = "\n".join([HEAD, *(line for part in parts for line in part())])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
