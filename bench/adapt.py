@@ -12,6 +12,7 @@ unfair_tos is made binary here, "unfair" where a sentence has any of the nine la
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from accuracy import DATA, HERE
+from accuracy import DATA, HERE, commit
 from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
 
 from filbert.config import PretrainConfig, TrainConfig
@@ -85,11 +86,12 @@ def documents_of(name: str, splits: Splits) -> Iterator[Document]:
 
 def adapted(name: str, splits: Splits, tokens: int | None) -> Path:
     """Return the adapted model, made where it is not there yet; an interrupted run goes on."""
-    out: Path = HERE / "work" / f"adapted-{name}-{tokens or 'passes'}"
+    config = PretrainConfig(next_sentence=False, tokens=tokens)
+    recipe = hashlib.sha256(json.dumps([asdict(config), commit()]).encode()).hexdigest()[:8]
+    out: Path = HERE / "work" / f"adapted-{name}-{recipe}"
     if unfinished(out) or not (out / "filbert.json").is_file():
         corpus = HERE / "work" / f"adapt-{name}.txt"
         write_corpus(corpus, documents_of(name, splits))
-        config = PretrainConfig(next_sentence=False, tokens=tokens)
         with Screen() as screen:
             pretrain([corpus], out, start=Start(base=BASE), config=config, command="bench/adapt.py", watch=screen)
     return out

@@ -26,7 +26,7 @@ from filbert.cascade import NEVER, Cascade, choose, fit_front
 from filbert.console import Screen
 from filbert.data.splits import Splits, load_splits
 from filbert.engine import Engine, load
-from filbert.front import quick_engine, taught, texts_of
+from filbert.front import pseudo_labelled, quick_engine, texts_of
 from filbert.records import Example, FloatArray, IntArray
 
 RESULTS = HERE / "results" / "cascade.jsonl"
@@ -59,9 +59,10 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
     train = list(splits.train)
     ids = [[one.ids for one in engine.encode([each.text for each in part])] for part in (train, fitted)]
     true = [numbers(part, engine.labels) for part in (train, fitted, measured)]
-    texts = texts_of([DATA / UNLABELLED[name]], splits.held_out) if name in UNLABELLED and not alone else []
+    sources = [DATA / UNLABELLED[name]] if name in UNLABELLED and not alone else []
     with Screen() as screen:
-        more, answers_N = taught(quick_engine(folder, "cpu"), texts, screen)
+        texts = texts_of(sources, splits.held_out, screen)
+        more, answers_N = pseudo_labelled(quick_engine(folder, "cpu"), texts, screen)
     linear = fit_front([*ids[0], *more], np.concatenate((true[0], answers_N)), ids[1], true[1], len(engine.labels))
     front_NC, _ = Cascade(linear, NEVER).answer(ids[1])
     known_NC, _ = scored(engine, fitted)
@@ -92,7 +93,7 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
     return {
         "set": name,
         "precision": precision,
-        "taught": len(more),
+        "pseudo_labelled": len(more),
         "fitted_on": len(fitted),
         "texts": len(measured),
         "accuracy": float((alone_NC.argmax(axis=1) == true[2]).mean()),

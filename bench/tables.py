@@ -98,7 +98,7 @@ def train_accuracy() -> list[str]:
 
 
 def cascade() -> list[str]:
-    newest = {(row["set"], row["precision"], bool(row.get("taught"))): row for row in records("cascade.jsonl")}
+    newest = {(row["set"], row["precision"], bool(row["pseudo_labelled"])): row for row in records("cascade.jsonl")}
     if not newest:
         return []
     lines = [
@@ -112,7 +112,7 @@ def cascade() -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in newest.values():
-        taught = f", taught by {row['taught']:,}" if row.get("taught") else ""
+        taught = f", taught by {row['pseudo_labelled']:,}" if row["pseudo_labelled"] else ""
         for one in row["cascades"]:
             lost = one["lost"]
             low, high = (100 * lost[key] for key in ("low", "high"))

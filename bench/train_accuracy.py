@@ -2,8 +2,9 @@
 
 Both start from `minilm`, read all training texts as often, 32 a step, at the same peak rate, which rises over 6 % of
 the steps and falls in a straight line, clipped at 1; the rival in fp32 with sdpa, ours as `filbert fit` has it. Both
-keep the weights with the best macro-F1 on the validation texts, looked at twice an epoch. A seed is the head's initial
-weights, the order and dropout. Runs are appended to bench/results/train_accuracy.jsonl and not made twice.
+keep the weights with the best macro-F1 on the validation texts, looked at as often, and end where the plan ends. A seed
+is the head's initial weights, the order and dropout. Runs are appended to bench/results/train_accuracy.jsonl, and
+one that is there already is not made again.
 
     python bench/train_accuracy.py [trec6|sst2 …] [--seeds 3]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -33,11 +35,11 @@ from filbert.data.splits import Splits, load_splits
 from filbert.optimise import default_learning_rate, schedule
 from filbert.plan import default_epochs
 from filbert.records import FloatArray
+from filbert.train import FEWEST_VALIDATIONS, MOST_VALIDATIONS
 
 RESULTS = HERE / "results" / "train_accuracy.jsonl"
 OURS, RIVAL = "filbert, default", "transformers, fp32, sdpa, defaults"
 NAMES = ("trec6", "sst2")
-PER_EPOCH = 2  # validations
 
 
 class Rival:
@@ -53,8 +55,9 @@ class Rival:
             folder, num_labels=len(splits.labels), attn_implementation="sdpa", dtype=torch.float32
         )
         self.collate = DataCollatorWithPadding(self.tokenizer)
+        self.rows = {part: self._rows(part) for part in splits.parts}
 
-    def rows(self, part: str) -> list[dict[str, object]]:
+    def _rows(self, part: str) -> list[dict[str, object]]:
         """Return the texts of a part as the collator takes them."""
         labels = self.splits.true(part).tolist()
         texts = [example.text for example in self.splits.parts[part]]
@@ -67,7 +70,7 @@ class Rival:
     def chances(self, part: str) -> FloatArray:
         """Return probabilities_NC of the texts of a part."""
         self.model.eval()
-        loader = torch.utils.data.DataLoader(self.rows(part), batch_size=32, collate_fn=self.collate)
+        loader = torch.utils.data.DataLoader(self.rows[part], batch_size=32, collate_fn=self.collate)
         logits = [self.model(**batch).logits.numpy() for batch in loader]
         self.model.train()
         return metrics.softmax(np.concatenate(logits))
@@ -79,11 +82,14 @@ class Rival:
     def train(self, epochs: float, config: TrainConfig, rate: float) -> float:
         """Train to the end and keep the best weights → seconds."""
         loader = torch.utils.data.DataLoader(
-            self.rows("train"), batch_size=config.batch_size, shuffle=True, collate_fn=self.collate
+            self.rows["train"], batch_size=config.batch_size, shuffle=True, collate_fn=self.collate
         )
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=config.weight_decay)
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]  # biases and norms do not decay, as in Trainer
+        rest = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=rate)
         steps, step, best, kept = round(epochs * len(loader)), 0, -1.0, {}
-        due = max(1, len(loader) // PER_EPOCH)
+        looks = max(FEWEST_VALIDATIONS, min(MOST_VALIDATIONS, math.ceil(epochs)))  # as train.py has it
         began = time.perf_counter()
         self.model.train()
         while step < steps:
@@ -95,7 +101,7 @@ class Rival:
                 optimizer.step()
                 optimizer.zero_grad()
                 step += 1
-                if step % due == 0 or step == steps:
+                if step * looks // steps > (step - 1) * looks // steps:
                     found = self.macro_f1("validation")
                     print(f"{step} of {steps} steps: validation macro-F1 {found:.4f}", flush=True)
                     if found > best:
@@ -125,7 +131,7 @@ def measure(name: str, seeds: int) -> None:
     epochs, rate = default_epochs(len(splits.train), len(splits.labels)), default_learning_rate(384)
     found: dict[str, list[float]] = {OURS: [], RIVAL: []}
     for seed in range(seeds):
-        config = TrainConfig(seed=seed, epochs=epochs, learning_rate=rate)
+        config = TrainConfig(seed=seed, epochs=epochs, learning_rate=rate, patience=MOST_VALIDATIONS)
         for side, values in found.items():
             key: Row = {"set": name, "base": side, "seed": seed, "limit": None, "settings": asdict(config)}
             row = made(RESULTS, key)

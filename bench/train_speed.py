@@ -177,7 +177,8 @@ def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str
         told = compared(alternate(sides, runs), DEFAULT, TUNED)
     facts = {"mix": mix, "shape": shape, "texts": count, "batch": batch, "tokens": ours.real}
     told |= circumstances("torch", "transformers")
-    share = (reading + ours.tokenising + ours.packing()) * told["speed"][OURS] / ours.real
+    before, epoch = reading + ours.tokenising, ours.real / told["speed"][OURS]
+    share = (before + ours.packing()) / (before + epoch)
     return {**told, **facts, "of_peak": of_peak(told, ours), "reading": round(share, 4)}
 
 

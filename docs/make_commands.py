@@ -57,6 +57,11 @@ A stopped run is taken up again by the same command (without `--overwrite`).
 With `--adapt` the base reads the training texts first, as masked language modelling, and those of every `--unlabelled`
 source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test splits are left
 out wherever they stand. Of `--minutes` two fifths go there.
+
+With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. How sure it
+must be is fitted on the validation texts: with 95 % confidence the two together are right on at most POINTS in a
+hundred texts fewer than BERT alone. With `--unlabelled`, too, BERT labels these texts first and the linear model learns
+from its answers, which takes as long as predicting them and is not part of `--minutes`.
 """,
     "predict": """\
 A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class,

@@ -31,6 +31,8 @@ from filbert.opened import FORMAT, FRONT, WHOLE, Arrays, ClassifierParts, open_b
 from filbert.tasks.pretrain import PreTrainer
 from filbert.text.tokenizer import Tokenizer
 
+HEADS = {"mlm": ("transform", "transform_norm", "bias"), "pooler": ("pooler",), "nsp": ("next",)}  # of PreTrainer
+
 
 def load_base(folder: Path) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
     """Open any BERT in the Hugging Face layout or Google's → encoder (fp32), tokenizer, tensors that are no encoder's.
@@ -111,16 +113,13 @@ def _write_folder(
     write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})
 
 
-HEADS = {"mlm": ("transform", "transform_norm", "bias"), "pooler": ("pooler",), "nsp": ("next",)}  # → parts
-
-
 @dataclass(frozen=True)
 class Pretrained:
     """An encoder with its pre-training heads, where it has them."""
 
     model: PreTrainer
     tokenizer: Tokenizer
-    has: frozenset[str]  # of "mlm" and "nsp"
+    has: frozenset[str]  # names of HEADS
 
 
 def load_pretrained(folder: Path, generator: torch.Generator | None = None) -> Pretrained:
@@ -136,7 +135,7 @@ def load_pretrained(folder: Path, generator: torch.Generator | None = None) -> P
             has.add(kind)
     if "pooler" not in has:
         has.discard("nsp")
-    return Pretrained(model, tokenizer, frozenset(has - {"pooler"}))
+    return Pretrained(model, tokenizer, frozenset(has))
 
 
 @dataclass(frozen=True)

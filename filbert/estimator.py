@@ -34,8 +34,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     run folder to write (model, report, log); without it the run lives in a temporary folder as long as the
     estimator does.
     `compare=True` fits the linear baseline beside the model, as the command does. `adapt=True` lets the base read the
-    training texts first. `cascade=0.5` puts a linear model in front that may cost half a point of accuracy. Both read
-    the files of `unlabelled`, too.
+    training texts first. `cascade=0.5` puts a linear model in front that may cost half a point of accuracy. Either
+    reads the files of `unlabelled`, too.
 
     >>> model = TextClassifier(base="minilm", epochs=2, seed=1)         # doctest: +SKIP
     >>> model.fit(["a joy", "a bore"] * 20, ["pos", "neg"] * 20)        # doctest: +SKIP

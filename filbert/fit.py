@@ -27,7 +27,7 @@ from filbert.classify_job import ClassifyJob, TextFeed
 from filbert.config import EncoderConfig, PretrainConfig, TrainConfig, check_points
 from filbert.data.splits import Splits
 from filbert.engine import Engine, best_device, load
-from filbert.errors import TrainingError
+from filbert.errors import ConfigError, TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
 from filbert.foreign import read_json
 from filbert.front import put_in_front, texts_of
@@ -82,23 +82,24 @@ def fit(
     An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
     `adapt` the base first reads the training texts as masked language modelling (Sun et al. 2019). With `cascade` a
     linear model in front answers the texts it is sure of, at the cost of so many points of accuracy at most.
-    `unlabelled` are sources of more texts, for both: the base reads them, and the front learns what BERT answers to
-    them; alone they mean `adapt`. Texts of the validation and test splits are left out of them. Raises DataError,
-    ConfigError, ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    `unlabelled` are sources of more texts, for one or both: the base reads them, and the front learns what BERT answers
+    to them. Texts of the validation and test splits are left out of them. Raises DataError, ConfigError, ModelError or
+    TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch = watch or Silent()
     config, device = config or TrainConfig(), best_device(device)
-    more_texts: list[str] = []
     if cascade is not None:
         check_points(cascade)
-        more_texts = texts_of(unlabelled, splits.held_out)
+    if unlabelled and not adapt and cascade is None:
+        raise ConfigError("texts without labels are for --adapt and --cascade — add one of the two, or both")
     refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
+        more_texts = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
         chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
         watch.say(f"base {chosen.name} — {chosen.reason}")
         adaptation = None
-        if adapt or (unlabelled and cascade is None):
+        if adapt:
             chosen, adaptation = _adapted(
                 chosen, splits, unlabelled, out / "checkpoints", config=config, device=device, watch=watch
             )

@@ -2,17 +2,16 @@
 
     model folder + its texts → front fitted (cascade.py) → front.safetensors and the threshold beside the model
 
-Where there are texts without labels, the classifier labels them and the linear model learns from its answers too
-(Hinton et al. 2015): it has to agree with BERT, and BERT has more to teach than the labelled texts alone.
+Where there are texts without labels, the classifier labels them and the linear model learns from its answers, too
+(model compression: Buciluă et al. 2006): it has to agree with BERT, and BERT has more to say than the labelled texts.
 
 `filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,19 @@ from filbert import metrics
 from filbert.cascade import NEVER, Cascade, choose, fit_front, seconds_each, upper_bound
 from filbert.checkpoint import add_front
 from filbert.config import check_points
-from filbert.data.corpus import text_key
+from filbert.data.corpus import open_corpus, text_key
 from filbert.data.labels import visible
 from filbert.data.sources import open_source
 from filbert.data.splits import Splits
 from filbert.engine import Engine, load
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, DataError
 from filbert.linear import AT_ONCE
 from filbert.records import Encoding, FloatArray, IntArray
 from filbert.watch import Silent, Watcher
 
 TIMED = 64  # texts
-MOST_TAUGHT = 200_000  # texts without labels
-NONE = np.empty(0, np.int32)
+MOST_BYTES = 100_000_000  # of texts without labels, some 25 M word pieces: their runs take a gigabyte or two to count
+NO_ANSWERS = np.empty(0, np.int32)
 
 
 def put_in_front(
@@ -61,7 +60,7 @@ def put_in_front(
     ids = {split: [encoding.ids for encoding in encodings[split]] for split in splits.parts}
     true = {split: splits.true(split) for split in splits.parts}
     watch = watch or Silent()
-    more, answers_N = taught(quick_engine(folder, engine.device), unlabelled, watch) if unlabelled else ([], NONE)
+    more, answers_N = pseudo_labelled(quick_engine(folder, engine.device) if unlabelled else engine, unlabelled, watch)
     watch.say("fitting a linear model to put in front")
     linear = fit_front(
         [*ids["train"], *more],
@@ -78,7 +77,7 @@ def put_in_front(
     facts: dict[str, Any] = {
         "points": points,
         "texts": len(splits.validation),
-        "taught": len(more),
+        "pseudo_labelled": len(more),
         "least": upper_bound(np.zeros(len(splits.validation))),  # that so many texts can prove
         "front": float((front_NC.argmax(axis=1) == true["validation"]).mean()),  # its own accuracy
         "seconds": seconds,
@@ -94,11 +93,31 @@ def put_in_front(
     return facts
 
 
-def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str]) -> list[str]:
-    """Read texts as `filbert predict` would, those that are held out apart."""
-    unwanted = {text_key(text) for text in leave_out}
-    texts = (example.text for path in sources for example in open_source(path, labelled=False).examples())
-    return list(islice((text for text in texts if visible(text) and text_key(text) not in unwanted), MOST_TAUGHT))
+def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str], watch: Watcher) -> list[str]:
+    """Read texts without labels, those that are held out apart, and say how many there are. Raises DataError."""
+    unwanted, texts, read, left_out = {text_key(text) for text in leave_out}, list[str](), 0, 0
+    for text in (text for path in sources for text in _texts(path) if visible(text)):
+        if text_key(text) in unwanted:
+            left_out += 1
+            continue
+        read += len(text.encode("utf-8", "surrogatepass"))
+        if read > MOST_BYTES:
+            watch.say(f"the first {len(texts):,} texts without a label are taken: they hold {MOST_BYTES / 1e6:,.0f} MB")
+            break
+        texts.append(text)
+    if left_out:
+        watch.say(f"{left_out:,} texts without a label stand in validation or test, too: left out")
+    return texts
+
+
+def _texts(path: str | Path) -> Iterator[str]:
+    """Stream the texts of a source: the rows of a file, as `filbert predict` reads it, or a folder's documents."""
+    try:
+        source = open_source(path, labelled=False)
+    except DataError:  # no table and no classes: loose texts, as --adapt takes them
+        yield from ("\n".join(document.paragraphs) for document in open_corpus(path).documents())
+    else:
+        yield from (example.text for example in source.examples())
 
 
 def quick_engine(folder: Path, device: str) -> Engine:
@@ -108,9 +127,9 @@ def quick_engine(folder: Path, device: str) -> Engine:
     return load(folder, device=device, precision="auto", cascade=False)
 
 
-def taught(engine: Engine, texts: Sequence[str], watch: Watcher) -> tuple[list[IntArray], IntArray]:
+def pseudo_labelled(engine: Engine, texts: Sequence[str], watch: Watcher) -> tuple[list[IntArray], IntArray]:
     """Let a classifier label texts → their word pieces, its answers."""
-    ids, answers = list[IntArray](), [NONE]
+    ids, answers = list[IntArray](), [NO_ANSWERS]
     for begin in range(0, len(texts), AT_ONCE):
         encodings = engine.encode(texts[begin : begin + AT_ONCE])
         ids += [encoding.ids for encoding in encodings]

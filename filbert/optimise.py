@@ -7,7 +7,7 @@ AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its twin in adamw.py, w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from filbert.adamw import FusedAdamW, able
 from filbert.config import RunConfig
-
-FRESH = 10.0  # times the rate of weights that go on from a base, for those that start at random
 
 
 class Masters:
@@ -81,13 +79,13 @@ class Masters:
 
 
 def parameter_groups(
-    masters: Masters, layers: int, config: RunConfig, rate: float, fresh: Collection[str] = ()
+    masters: Masters, layers: int, config: RunConfig, rate: float, rates: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
     """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay.
 
-    Parts named in `fresh` start at random on a base that does not, and learn ten times as fast.
+    Parts named in `rates` have a peak rate of their own.
     """
-    groups: dict[tuple[int, bool, bool, bool], list[Tensor]] = {}
+    groups: dict[tuple[int, bool, bool, float], list[Tensor]] = {}
     for name, weight in masters.weights.items():
         depth = layers + 1
         if ".embeddings." in f".{name}":
@@ -96,15 +94,16 @@ def parameter_groups(
             depth = int(name.split("layers.")[1].split(".")[0]) + 1
         matrix = weight.ndim > 1
         inside = config.optimizer == "muon" and matrix and 0 < depth <= layers
-        groups.setdefault((depth, matrix, inside, name.split(".")[0] in fresh), []).append(weight)
+        peak = (rates or {}).get(name.split(".")[0], rate * config.layer_decay ** (layers + 1 - depth))
+        groups.setdefault((depth, matrix, inside, peak), []).append(weight)
     return [
         {
             "params": weights,
             "weight_decay": config.weight_decay if decays else 0.0,
-            "peak": rate * config.layer_decay ** (layers + 1 - depth) * (FRESH if new else 1.0),
+            "peak": peak,
             "muon": inside,
         }
-        for (depth, decays, inside, new), weights in sorted(groups.items(), key=lambda group: group[0])
+        for (_, decays, inside, peak), weights in sorted(groups.items(), key=lambda group: group[0])
     ]
 
 
@@ -202,7 +201,7 @@ def pretraining_rate(hidden: int, *, random_start: bool) -> float:
     >>> pretraining_rate(256, random_start=True), pretraining_rate(256, random_start=False)
     (0.001, 0.0001)
     """
-    return min(1e-3, 1e-3 * 256 / hidden) / (1.0 if random_start else FRESH)
+    return min(1e-3, 1e-3 * 256 / hidden) * (1.0 if random_start else 0.1)
 
 
 def schedule(progress: float, warmup: float, decay: float = 1.0) -> float:

@@ -51,7 +51,7 @@ from filbert.watch import Silent, Watcher
 
 VALIDATIONS = 20  # of a run
 VALIDATION_TOKENS = 50_000  # of each; the last measurement takes all that is held out
-BATCH = {True: 16_384, False: 4_096}  # tokens a step from a random start, from a base model
+BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, where nobody says
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
 
@@ -129,6 +129,9 @@ def pretrain(
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
     device = own_device(best_device(device))
     weights = list(weights or [1.0] * len(corpora))
+    if config.batch_tokens is None:
+        usual = BATCH_TOKENS if start.base is None else BATCH_TOKENS_ON_BASE
+        config = replace(config, batch_tokens=max(usual, config.length, config.long_length))
     _check(corpora, weights, start, config, track=track)
     with joined(device) as crew:
         token = crew.total([random.random() if crew.leads else 0.0])[0]  # tells this start from an earlier one
@@ -324,7 +327,6 @@ class _Run:
         """Make the model and the feed; ConfigError where there is too little text."""
         start, config = settings.start, settings.config
         generator, lacks = torch.Generator().manual_seed(config.seed), set[str]()
-        config = replace(config, batch_tokens=config.batch_tokens or BATCH[start.base is None])
         if start.base is None:
             shape = EncoderConfig.of_size(start.size, len(tokenizer))
             shape = replace(shape, dropout=config.dropout, position=start.position)
@@ -333,7 +335,7 @@ class _Run:
             base = find_base(start.base)
             assert base.folder is not None
             loaded = load_pretrained(base.folder, generator)
-            model, lacks = loaded.model, {"mlm", "nsp"} - loaded.has
+            model, lacks = loaded.model, HEADS.keys() - loaded.has
             for part in model.modules():
                 if isinstance(part, Dropout):
                     part.dropped = Dropout(config.dropout).dropped
@@ -345,7 +347,7 @@ class _Run:
         feed = CorpusFeed(Pool(shards, settings.weights), config, tokenizer, settings.crew)
         if "mlm" in lacks:
             watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing")
-            model.expect(feed.pool.counts(len(tokenizer)))
+            model.expect(feed.pool.counts(model.encoder.config.vocab_size))
         fresh = [name for head in sorted(lacks) for name in HEADS[head]]
         if not feed.tokens or not feed.pool.tokens(held_out=True):
             todo = "give at least two: a blank line, or a file of its own, ends a document"
@@ -373,7 +375,7 @@ class _Run:
             identity=identity,
             device=device,
             crew=crew,
-            fresh=self.fresh,
+            rates=dict.fromkeys(self.fresh, max(self.rate, self._rate(random_start=True))),
             validations=VALIDATIONS,
             watch=self.watch,
             track=out / "tensorboard" if track else None,
@@ -387,8 +389,10 @@ class _Run:
     @property
     def rate(self) -> float:
         """Peak learning rate."""
-        fresh = self.settings.start.base is None
-        return self.config.learning_rate or pretraining_rate(self.model.encoder.config.hidden, random_start=fresh)
+        return self.config.learning_rate or self._rate(random_start=self.settings.start.base is None)
+
+    def _rate(self, *, random_start: bool) -> float:
+        return pretraining_rate(self.model.encoder.config.hidden, random_start=random_start)
 
     def _plan(self) -> Plan:
         config = self.config

@@ -39,7 +39,7 @@ class CorpusFeed:
         self.budget = self.config.tokens_per_batch
         _, ends_N = self._plan(self.config.length, 0)
         self.tokens = float(ends_N[-1]) if len(ends_N) else 0.0
-        assert self.config.batch_tokens is not None  # what a start has for it, where nobody says
+        assert self.config.batch_tokens is not None  # pretrain.py has set it
         self.steps = max(1, round(self.tokens / self.config.batch_tokens))
 
     def rows(self, step: int, progress: float) -> IntArray:

@@ -15,7 +15,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -135,7 +135,7 @@ class Loop:
     device: str = "cpu"
     crew: Crew = field(default_factory=Crew)
     rows: Mapping[str, Tensor] = field(default_factory=dict)  # of a table of which a run uses only some
-    fresh: Collection[str] = ()  # parts that start at random on a base that does not
+    rates: Mapping[str, float] = field(default_factory=dict)  # of parts that have a peak rate of their own
     validations: int = FEWEST_VALIDATIONS
     watch: Watcher = field(default_factory=Silent)
     track: Path | None = None  # TensorBoard folder
@@ -145,7 +145,7 @@ class Loop:
         self.dtype = working_dtype(self.config.precision, self.device)
         self.job.model.to(self.device)
         self.masters = Masters(self.job.model, self.dtype, keep=self.job.keep)
-        groups = parameter_groups(self.masters, self.layers, self.config, self.rate, self.fresh)
+        groups = parameter_groups(self.masters, self.layers, self.config, self.rate, self.rates)
         self.optimizer = Optimizer(self.masters, groups, self.rate, self.rows)
         self.steps = max(1, math.ceil(self.feed.steps * self.plan.epochs))
         self.planned_tokens = self.plan.epochs * self.feed.tokens

@@ -18,6 +18,7 @@ from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs
 from filbert.model.native_encoder import library
+from filbert.model.native_training import native
 from filbert.records import Features
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
@@ -31,6 +32,7 @@ needs_minilm = pytest.mark.skipif(
 )
 
 needs_native = pytest.mark.skipif(library() is None, reason="no C++ part, or a processor without AVX-512 VNNI and bf16")
+needs_native_training = pytest.mark.skipif(native() is None, reason="no C++ part, or a processor without AVX-512 bf16")
 
 
 def tokenizer() -> Tokenizer:

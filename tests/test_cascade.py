@@ -17,7 +17,7 @@ from filbert.data.splits import make_splits
 from filbert.engine import load
 from filbert.errors import ConfigError, ModelError
 from filbert.fit import fit
-from filbert.front import put_in_front, quick_engine, taught, texts_of
+from filbert.front import pseudo_labelled, put_in_front, quick_engine, texts_of
 from filbert.linear import BUCKETS, Linear, count_pieces, fit_linear
 from filbert.metrics import softmax
 from filbert.records import Example
@@ -215,10 +215,10 @@ def test_the_front_learns_what_the_model_answers_to_more_texts(finished, tmp_pat
     more = tmp_path / "more.txt"
     texts = [f"{GOOD[i % 3]} bad {GOOD[i % 2]}" for i in range(60)]
     more.write_text("\n".join([*texts, "", splits.test[0].text]) + "\n", encoding="utf-8")
-    read = texts_of([more], splits.held_out)
+    read = texts_of([more], splits.held_out, Silent())
     assert read == texts  # neither the empty line nor the test text
     engine = quick_engine(done.folder, "cpu")
-    _, answers_N = taught(engine, read, Silent())
+    _, answers_N = pseudo_labelled(engine, read, Silent())
     assert [engine.labels[n] for n in answers_N] == [each.label for each in engine.predict(read)]
     known = {"validation": engine.predict_proba([example.text for example in splits.validation])}
     known["test"] = engine.predict_proba([example.text for example in splits.test])
@@ -226,7 +226,7 @@ def test_the_front_learns_what_the_model_answers_to_more_texts(finished, tmp_pat
     folder = tmp_path / "copy"
     shutil.copytree(done.folder, folder)
     found = put_in_front(engine, folder, splits, 40.0, encodings=encodings, known=known, unlabelled=read)
-    assert found["taught"] == 60
+    assert found["pseudo_labelled"] == 60
     [pair] = engine.encode(["good bad"])
     buckets_K = count_pieces([pair.ids]).buckets_K
     for path, expected in ((done.folder, False), (folder, True)):

@@ -399,7 +399,7 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
     parts = splits()
     held_out = [example.text for example in (*parts.validation, *parts.test)]
     more.write_text("\n\n".join([*(f"a film with the story number {n} and actor" for n in range(40)), *held_out]))
-    done = run(tmp_path / "run", splits=parts, unlabelled=[more])
+    done = run(tmp_path / "run", splits=parts, adapt=True, unlabelled=[more])
     everything = "\n".join(read)
     assert all(example.text in everything for example in parts.train)
     assert "story number 39" in everything
@@ -409,6 +409,12 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
     assert {each["corpus"] for each in told["corpora"]} == {"texts.jsonl", "more.txt"}
     assert done.report["model"]["base"] == "tiny, adapted to the texts"
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(WHOLE)
+
+
+def test_T21_texts_without_labels_that_nothing_would_read_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="for --adapt and --cascade"):
+        run(tmp_path / "run", unlabelled=[tmp_path / "more.txt"])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("stage", ["adapting", "fitting"])
@@ -445,7 +451,7 @@ def test_T21_an_adaptation_to_other_texts_is_not_taken_up(tmp_path):
     more = tmp_path / "more.txt"
     more.write_text("a film\n\nand a story\n")
     with pytest.raises(ConfigError, match="unlabelled"):
-        run(tmp_path / "run", unlabelled=[more])
+        run(tmp_path / "run", adapt=True, unlabelled=[more])
     with pytest.raises(ConfigError, match="seed: 0 → 1"):
         run(tmp_path / "run", adapt=True, config=CONFIG.with_options(seed=1))
     assert run(tmp_path / "run", adapt=True).report["adaptation"]["tokens"] > 0

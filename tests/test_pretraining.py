@@ -28,6 +28,7 @@ from filbert.data.corpus import open_corpus
 from filbert.errors import ConfigError
 from filbert.folders import check_folder
 from filbert.model.classifier import Classifier
+from filbert.model.encoder import Encoder
 from filbert.pretrain import Start, pretrain
 from filbert.pretrain_job import CorpusFeed
 from filbert.report.words import amount
@@ -93,7 +94,7 @@ def test_the_folder_is_a_base_with_its_heads(whole):
     assert encoder.config.dropout == 0.1
     assert "pooler.dense.weight" in heads
     known = load_pretrained(whole / "out")
-    assert known.has == {"mlm", "nsp"}
+    assert known.has == {"mlm", "nsp", "pooler"}
     found = fill(known, "river [MASK] river house house [MASK].")
     assert len(found) == 2
     assert 0 < found[0].tokens[0][1] <= 1
@@ -236,6 +237,18 @@ def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whol
     share = np.array([count / counts.total() for count in counts.values()])
     first = next(row["loss"] for row in logged(tmp_path))
     assert first == pytest.approx(-(share * np.log(share)).sum(), abs=0.3)
+
+
+def test_a_base_whose_table_has_rows_to_spare_gets_a_head_too(whole, tmp_path):
+    """A table padded to a round number: the head has as many rows as the table, not as the vocabulary."""
+    encoder, tokenizer, _ = load_base(whole / "out")
+    table = torch.cat([encoder.embeddings.token.weight.detach(), torch.zeros(8, encoder.config.hidden)])
+    padded = Encoder(replace(encoder.config, vocab_size=len(table)), filled=False)
+    padded.load_state_dict({**encoder.state_dict(), "embeddings.token.weight": table})
+    save_model(tmp_path / "base", Classifier(padded, 2), tokenizer, ("no", "yes"), {"max_length": 64})
+    config = CONFIG.with_options(epochs=1, next_sentence=False)
+    pretrain([corpus(tmp_path)], tmp_path / "out", start=Start(base=str(tmp_path / "base")), config=config)
+    assert load_pretrained(tmp_path / "out").model.bias.shape == (len(table),)
 
 
 def test_steps_are_smaller_on_a_base(whole, tmp_path):

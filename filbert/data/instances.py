@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from filbert.records import IntArray
+from filbert.records import FloatArray, IntArray
 
 if TYPE_CHECKING:  # what reads corpora is a fifth of a second to load, and who asks a model does not need it
     from filbert.data.shards import Shards
@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 SHORT = 0.1  # share of texts made shorter than need be, so that the model meets all lengths
 OTHER = 0.5  # share of second parts that come from another document
-COUNTED = 10_000_000  # tokens at once
+COUNTED = 10_000_000  # tokens counted at once, to bound memory
 BLOCK = 100_000  # texts planned before they become an array: a tuple takes eight times as much
 HELD_OUT_TOKENS = 200_000  # of a corpus at most, and a hundredth of it
 
@@ -93,12 +93,17 @@ class Pool:
             total += float(_lengths(each)[used_D].sum()) * (1.0 if held_out else each.weight)
         return int(total)
 
-    def counts(self, vocabulary: int) -> Long:
-        """Return how often each token stands in the corpora."""
-        counts_V = np.zeros(vocabulary, np.int64)
-        for each in self._shards:
-            for begin in range(0, len(each.ids_T), COUNTED):
-                counts_V += np.bincount(each.ids_T[begin : begin + COUNTED], minlength=vocabulary)
+    def counts(self, vocabulary: int) -> FloatArray:
+        """Return how often a pass over the corpora, by their weights, meets each token; nothing held out is counted."""
+        counts_V = np.zeros(vocabulary)
+        for shards, corpus in zip(self._shards, self._corpora, strict=True):
+            bounds_D = np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)]
+            used_D = ~(corpus.held_out_D | corpus.known_D)
+            changes = np.flatnonzero(np.diff(used_D, prepend=False, append=False)).reshape(-1, 2)
+            for first, last in bounds_D[changes].tolist():  # runs of documents
+                for begin in range(first, last, COUNTED):
+                    ids_T = shards.ids_T[begin : min(last, begin + COUNTED)]
+                    counts_V += corpus.weight * np.bincount(ids_T, minlength=vocabulary)
         return counts_V
 
     def plan(self, length: int, *, pairs: bool, seed: int, epoch: int, held_out: bool = False) -> Long:

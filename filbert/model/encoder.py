@@ -60,7 +60,7 @@ class Dropout(nn.Module):
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
         words.random_(-(2**63), 2**63 - 1)
         drawn = words.view(torch.uint8)[: x.numel()]
-        if can_drop(x) and (residual is None or residual.dtype == x.dtype):
+        if can_drop(x, residual):
             return Drop.apply(x, residual, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
         keep = (drawn >= self.dropped).view(x.shape).to(x.dtype)
         scale = 256 / (256 - self.dropped)

@@ -1,8 +1,8 @@
-"""What training in bf16 on a CPU does in C++ (native/attention.cpp, dropout.cpp): twins of attention.py and encoder.py.
+"""What a bf16 model does in C++ on a CPU (native/attention.cpp, dropout.cpp): twins of attention.py and encoder.py.
 
 Torch's batched products, which stay for other processors and for fp32, pad texts of like length to one shape, copy
-heads apart and keep the softmax for the way back; here nothing is padded, copied or kept. Dropout and the sum after it
-take one pass through memory instead of five.
+heads apart and keep the softmax for the way back. Here a head of a text is laid out in the cache, and of a query one
+number is kept. Dropout and the sum after it take one pass through memory instead of five.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from filbert.native import library
 
-INTERFACE = 1  # what `filbert_training_interface` says
-WIDTH = 32  # a head's width is a multiple of it
-ATONCE = 16  # and a tensor's size, for dropout, of this
+INTERFACE = 2  # what `filbert_training_interface` says
+WIDTH = 32  # a head's is a multiple of it
+VECTOR = 16  # a tensor's numbers, for dropout, are a multiple of it
 
 
 class Texts(Protocol):
@@ -49,13 +50,14 @@ def can_attend(qkv_T3D: Tensor, heads: int) -> bool:
     return qkv_T3D.shape[-1] % (heads * WIDTH) == 0 and able(qkv_T3D)
 
 
-def can_drop(x: Tensor) -> bool:
-    """Say whether it can drop out of so many numbers."""
-    return x.numel() % ATONCE == 0 and able(x)
+def can_drop(x: Tensor, residual: Tensor | None) -> bool:
+    """Say whether it can drop out of so many numbers and add them to such ones."""
+    alike = residual is None or (residual.shape == x.shape and able(residual))
+    return alike and x.numel() % VECTOR == 0 and able(x)
 
 
 class Attend(torch.autograd.Function):
-    """Attention in C++; for the way back it keeps the logarithm of each query's sum of weights."""
+    """Attention in C++; for the way back it keeps the log-sum-exp of each query's scores."""
 
     @staticmethod
     def forward(ctx: Any, qkv_T3D: Tensor, spans: Texts, heads: int) -> Tensor:
@@ -63,21 +65,24 @@ class Attend(torch.autograd.Function):
         qkv_T3D = qkv_T3D.contiguous()
         context_TD = torch.empty_like(qkv_T3D[:, 0])
         context_TD[spans.tokens :] = 0
-        logs_TH = torch.empty(spans.tokens, heads) if ctx.needs_input_grad[0] else None
-        _call("filbert_attend", qkv_T3D, spans, heads, pointers=(context_TD, logs_TH))
-        if logs_TH is not None:
-            ctx.save_for_backward(qkv_T3D, logs_TH)
+        lse_TH = (
+            torch.empty(spans.tokens, heads, dtype=torch.float32, device="cpu") if ctx.needs_input_grad[0] else None
+        )
+        _call("filbert_attend", qkv_T3D, spans, heads, outputs=(context_TD, lse_TH))
+        if lse_TH is not None:
+            ctx.save_for_backward(qkv_T3D, lse_TH)
             ctx.spans, ctx.heads = spans, heads
         return context_TD
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """grad_TD → grad_T3D."""
-        qkv_T3D, logs_TH = ctx.saved_tensors
+        qkv_T3D, lse_TH = ctx.saved_tensors
         grad_TD = gradients[0].contiguous()
         grad_T3D = torch.empty_like(qkv_T3D)
         grad_T3D[ctx.spans.tokens :] = 0
-        _call("filbert_attend_back", qkv_T3D, ctx.spans, ctx.heads, before=(grad_TD, logs_TH), pointers=(grad_T3D,))
+        _call("filbert_attend_back", qkv_T3D, ctx.spans, ctx.heads, before=(grad_TD, lse_TH), outputs=(grad_T3D,))
         return grad_T3D, None, None
 
 
@@ -88,10 +93,12 @@ def _call(
     heads: int,
     *,
     before: tuple[Tensor, ...] = (),
-    pointers: tuple[Tensor | None, ...],
+    outputs: tuple[Tensor | None, ...],
 ) -> None:
-    found, starts = native(), spans.starts
+    found, starts = native(), np.ascontiguousarray(spans.starts, dtype=np.int64)
     assert found is not None
+    assert starts[0] >= 0
+    assert starts[-1] <= len(qkv_T3D)
     done = getattr(found, name)(
         *(ctypes.c_void_p(x.data_ptr()) for x in (qkv_T3D, *before)),
         ctypes.c_void_p(starts.ctypes.data),
@@ -99,7 +106,7 @@ def _call(
         heads,
         qkv_T3D.shape[-1] // heads,
         torch.get_num_threads(),
-        *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in pointers),
+        *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in outputs),
     )
     if not done:
         raise MemoryError("no memory for attention")
@@ -116,6 +123,7 @@ class Drop(torch.autograd.Function):
         return _drop(x, residual, drawn, dropped)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         """Return the gradients of x and of the residual."""
         (drawn,) = ctx.saved_tensors

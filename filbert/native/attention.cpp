@@ -1,12 +1,12 @@
 // Attention over packed texts and its gradient, for training in bf16 on processors with AVX-512: what
 // `filbert/model/native_training.py` calls.
 //
-// One text and head at a time. The weights are not kept for the way back but made again from the logarithm of their sum
-// (Dao et al. 2022), which is cheaper than to bring them from memory; no text is padded, and nothing is copied into
-// another order but one head of one text, in the cache. Sums are in fp32, in an order that does not depend on the texts
-// beside it. `attend_readable` in attention.py is the definition; a test holds both together.
+// One text and head at a time. The weights are not kept for the way back but made again from each query's log-sum-exp
+// (Dao et al. 2022), which is cheaper than to bring them from memory; keys and values are laid out in the cache, one head
+// of one text. Sums are in fp32, in an order that does not depend on the texts beside it. `attend_readable` in
+// attention.py is the definition; a test holds both together.
 //
-// The threads are OpenMP's, and so torch's own where torch was loaded first: a second set would wait for the first.
+// The threads are OpenMP's: with gcc they are torch's own, which was loaded first. A set beside them would wait for them.
 //
 // Shapes: T tokens, H heads, E width of a head, D = H · E.
 
@@ -23,51 +23,59 @@ namespace {
 constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB, stay in the L2 cache
 
 // What a thread needs for a gradient: queries, keys, values and gradients of one text and head laid out as words, the
-// weights of a block of queries and how the loss changes with their scores ("slopes"), and sums for each key.
+// weights of a block of queries and the gradients of their scores, and sums for each key.
 struct Desk : Attention {
-  Buffer<uint32_t> value_columns, key_rows, query_rows, grad_rows, weight_pairs, slope_pairs;
-  Buffer<bf16> block_weights, block_slopes;
-  Buffer<float> products, key_sums, value_sums;
+  Buffer<uint32_t> value_columns, key_rows, query_rows, grad_rows, weight_pairs, score_grad_pairs;
+  Buffer<bf16> block_weights, block_score_grads;
+  Buffer<float> weight_grads, key_sums, value_sums;
 
   void reserve(int slots, int width) {
     const size_t all = static_cast<size_t>(slots) * width;
-    for (auto* words : {&keys, &values, &value_columns, &key_rows}) words->get(all / 2);
+    for (auto* words : {&keys, &values}) words->get(all / 2);
+    weights.get(static_cast<size_t>(ROWS) * slots / 2);
+    scores.get(static_cast<size_t>(ROWS) * slots);
+  }
+
+  void reserve_back(int slots, int width) {
+    const size_t all = static_cast<size_t>(slots) * width, block = static_cast<size_t>(QUERIES) * slots;
+    for (auto* words : {&keys, &value_columns, &key_rows}) words->get(all / 2);
     for (auto* words : {&query_rows, &grad_rows}) words->get(static_cast<size_t>(QUERIES) * width / 2);
-    for (auto* words : {&weight_pairs, &slope_pairs, &weights}) words->get(static_cast<size_t>(QUERIES) * slots / 2);
-    for (auto* rows : {&block_weights, &block_slopes}) rows->get(static_cast<size_t>(QUERIES) * slots);
-    for (auto* rows : {&scores, &products}) rows->get(static_cast<size_t>(ROWS) * slots);
+    for (auto* words : {&weight_pairs, &score_grad_pairs}) words->get(block / 2);
+    for (auto* rows : {&block_weights, &block_score_grads}) rows->get(block);
+    for (auto* rows : {&scores, &weight_grads}) rows->get(static_cast<size_t>(ROWS) * slots);
     for (auto* sums : {&key_sums, &value_sums}) sums->get(all);
   }
 };
 
-// Where a text's part of a head begins in queries, keys, values, contexts, their gradients and logarithms.
+// Where a text's part of a head begins in queries, keys and values, the context's gradient and the log-sum-exps.
 struct Place {
   const bf16 *qkv, *grad;
-  const float* logs;
+  const float* lse;
   bf16* grad_qkv;
   int length, slots, width, hidden, heads;
 
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
 
-// Scores of one query and the products of its gradient with all values → its weights and slopes, in bf16.
-inline void slope_row(const float* scores, const float* products, int length, int slots, float scale, float log,
-                      bf16* weights, bf16* slopes, float* kept) {
+// Scores of one query, which become its weights, and these weights' gradients → in bf16 the weights, and the gradients
+// of the scores.
+inline void back_row(float* scores, const float* weight_grads, int length, int slots, float scale, float lse,
+                     bf16* weights, bf16* score_grads) {
   const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  const __m512 factor = _mm512_set1_ps(scale * LOG2_E), least = _mm512_set1_ps(log);
+  const __m512 factor = _mm512_set1_ps(scale * LOG2_E), by = _mm512_set1_ps(lse);
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < slots; i += 16) {
     const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
     const __m512 weight =
-        _mm512_maskz_mov_ps(real, exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, least)));
-    sum = _mm512_fmadd_ps(weight, _mm512_loadu_ps(products + i), sum);
-    _mm512_storeu_ps(kept + i, weight);
+        _mm512_maskz_mov_ps(real, exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, by)));
+    sum = _mm512_fmadd_ps(weight, _mm512_loadu_ps(weight_grads + i), sum);
+    _mm512_storeu_ps(scores + i, weight);
     store(weights + i, weight);
   }
-  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum)), by = _mm512_set1_ps(scale);
+  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum)), scales = _mm512_set1_ps(scale);
   for (int i = 0; i < slots; i += 16) {
-    const __m512 away = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(products + i), mean), by);
-    store(slopes + i, _mm512_mul_ps(_mm512_loadu_ps(kept + i), away));
+    const __m512 away = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(weight_grads + i), mean), scales);
+    store(score_grads + i, _mm512_mul_ps(_mm512_loadu_ps(scores + i), away));
   }
 }
 
@@ -116,32 +124,32 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
   lay_out_rows(grad, at.hidden, queries, even, width, desk.grad_rows.data());
   tiles(queries, [&](int row, auto count) {
     constexpr int R = decltype(count)::value;
-    float *scores = desk.scores.data(), *products = desk.products.data();
+    float *scores = desk.scores.data(), *weight_grads = desk.weight_grads.data();
     score_rows<Bf16, R>(q + static_cast<size_t>(row) * stride, stride, desk.keys.data(), slots, width, scores);
     score_rows<Bf16, R>(grad + static_cast<size_t>(row) * at.hidden, at.hidden, desk.value_columns.data(), slots, width,
-                        products);
-    bf16* slopes = desk.block_slopes.data() + static_cast<size_t>(row) * slots;
+                        weight_grads);
+    bf16* weights = desk.block_weights.data() + static_cast<size_t>(row) * slots;
+    bf16* score_grads = desk.block_score_grads.data() + static_cast<size_t>(row) * slots;
     for (int r = 0; r < R; ++r) {
       const size_t begin = static_cast<size_t>(r) * slots;
-      slope_row(scores + begin, products + begin, at.length, slots, at.scale(),
-                at.logs[static_cast<size_t>(first + row + r) * at.heads],
-                desk.block_weights.data() + static_cast<size_t>(row) * slots + begin, slopes + begin, scores + begin);
+      back_row(scores + begin, weight_grads + begin, at.length, slots, at.scale(),
+               at.lse[static_cast<size_t>(first + row + r) * at.heads], weights + begin, score_grads + begin);
     }
     bf16* out = at.grad_qkv + static_cast<size_t>(first + row) * stride;
     for (int e = 0; e < width; e += 32) {
-      context_tile<Bf16, R>(reinterpret_cast<const uint32_t*>(slopes), slots / 2, desk.key_rows.data() + e, width,
+      context_tile<Bf16, R>(reinterpret_cast<const uint32_t*>(score_grads), slots / 2, desk.key_rows.data() + e, width,
                             nullptr, out + e, stride);
     }
   });
   pair_up(desk.block_weights.data(), queries, slots, desk.weight_pairs.data());
-  pair_up(desk.block_slopes.data(), queries, slots, desk.slope_pairs.data());
+  pair_up(desk.block_score_grads.data(), queries, slots, desk.score_grad_pairs.data());
   tiles(slots, [&](int key, auto count) {
     constexpr int R = decltype(count)::value;
     for (int e = 0; e < width; e += 32) {
       const size_t place = static_cast<size_t>(key) * width + e;
       sum_tile<R>(desk.weight_pairs.data() + key, slots, even / 2, desk.grad_rows.data() + e, width,
                   desk.value_sums.data() + place);
-      sum_tile<R>(desk.slope_pairs.data() + key, slots, even / 2, desk.query_rows.data() + e, width,
+      sum_tile<R>(desk.score_grad_pairs.data() + key, slots, even / 2, desk.query_rows.data() + e, width,
                   desk.key_sums.data() + place);
     }
   });
@@ -150,7 +158,7 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
 void attend_back(const Place& at, Desk& desk) {
   const int slots = at.slots, width = at.width, stride = 3 * at.hidden;
   const bf16 *k = at.qkv + at.hidden, *v = k + at.hidden;
-  desk.reserve(slots, width);
+  desk.reserve_back(slots, width);
   lay_out_columns<Bf16>(k, stride, at.length, slots, width, desk.keys.data());
   lay_out_columns<Bf16>(v, stride, at.length, slots, width, desk.value_columns.data());
   lay_out_rows(k, stride, at.length, slots, width, desk.key_rows.data());
@@ -169,20 +177,22 @@ void attend_back(const Place& at, Desk& desk) {
   }
 }
 
+// This thread's desk; it stays to the thread's end.
+Desk& desk() {
+  static thread_local Desk mine;
+  return mine;
+}
+
 // Call work(text, head, desk) for all of them, the last text first: texts are packed shortest first. 0: no memory.
 template <class Work>
 int share_out(int texts, int heads, int threads, const Work& work) {
   std::atomic<bool> failed{false};
-  #pragma omp parallel num_threads(threads)
-  {
-    static thread_local Desk desk;
-    #pragma omp for schedule(dynamic, 1)
-    for (int task = 0; task < texts * heads; ++task) {
-      try {
-        if (!failed) work(texts - 1 - task / heads, task % heads, desk);
-      } catch (const std::bad_alloc&) {
-        failed = true;
-      }
+  #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int task = 0; task < texts * heads; ++task) {
+    try {
+      if (!failed) work(texts - 1 - task / heads, task % heads, desk());
+    } catch (const std::bad_alloc&) {
+      failed = true;
     }
   }
   return !failed;
@@ -192,19 +202,19 @@ int share_out(int texts, int heads, int threads, const Work& work) {
 
 extern "C" {
 
-// 1 where the processor has the instructions; another number than native_training.py expects means another version.
+// 2 where the processor has the instructions; another number than native_training.py expects means another version.
 int filbert_training_interface() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
-             ? 1
+             ? 2
              : 0;
 }
 
-// qkv_T3D → context_TD, and for the way back each query's logarithm, TH, where `logs` is not null. `width` is a multiple
+// qkv_T3D → context_TD, and for the way back each query's log-sum-exp, TH, where `lse` is not null. `width` is a multiple
 // of 32. What follows says 0 where memory runs out.
 int filbert_attend(const uint16_t* qkv, const int64_t* starts, int texts, int heads, int width, int threads,
-                   uint16_t* context, float* logs) {
+                   uint16_t* context, float* lse) {
   const int hidden = heads * width;
   return share_out(texts, heads, threads, [&](int text, int head, Desk& desk) {
     const int64_t first = starts[text];
@@ -212,21 +222,21 @@ int filbert_attend(const uint16_t* qkv, const int64_t* starts, int texts, int he
     desk.reserve(slots, width);
     const bf16* q = qkv + first * 3 * hidden + head * width;
     bf16* out = context + first * hidden + head * width;
-    float* log = logs ? logs + first * heads + head : nullptr;
+    float* sums = lse ? lse + first * heads + head : nullptr;
     const Head<Bf16, bf16> one = {q,     q + hidden, q + 2 * hidden, 3 * hidden, length, slots,
-                                  width, out,        hidden,         log,        heads};
+                                  width, out,        hidden,         sums,       heads};
     attend(one, length, desk);
   });
 }
 
 // grad_TD of the context → grad_T3D of queries, keys and values.
-int filbert_attend_back(const uint16_t* qkv, const uint16_t* grad, const float* logs, const int64_t* starts, int texts,
+int filbert_attend_back(const uint16_t* qkv, const uint16_t* grad, const float* lse, const int64_t* starts, int texts,
                         int heads, int width, int threads, uint16_t* grad_qkv) {
   const int hidden = heads * width;
   return share_out(texts, heads, threads, [&](int text, int head, Desk& desk) {
     const int64_t first = starts[text];
     const int length = static_cast<int>(starts[text + 1] - first), at = head * width;
-    const Place place = {qkv + first * 3 * hidden + at, grad + first * hidden + at, logs + first * heads + head,
+    const Place place = {qkv + first * 3 * hidden + at, grad + first * hidden + at, lse + first * heads + head,
                          grad_qkv + first * 3 * hidden + at, length, up_to(length, 16), width, hidden, heads};
     attend_back(place, desk);
   });

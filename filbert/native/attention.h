@@ -44,14 +44,14 @@ inline void score_tile(const typename Kind::Number* q, int stride, const uint32_
     for (int c = 0; c < C; ++c) _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, sum[r][c]);
 }
 
-// The sum of a query's weights, and the base-2 logarithm of what they would sum up to without a maximum taken off.
-struct Sum {
-  float sum, log;
+// What a query's weights are divided by: their sum, where the largest score was taken off before.
+struct Normaliser {
+  float sum, largest;
 };
 
 // Scores of one query → weights that are not yet divided by their sum.
 template <class Number>
-inline Sum softmax_row(const float* scores, int length, int slots, float scale, Number* weights) {
+inline Normaliser softmax_row(const float* scores, int length, int slots, float scale, Number* weights) {
   __m512 most = _mm512_set1_ps(-INFINITY);
   const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
   for (int i = 0; i < slots; i += 16) {
@@ -67,14 +67,13 @@ inline Sum softmax_row(const float* scores, int length, int slots, float scale, 
     sum = _mm512_add_ps(sum, weight);
     store(weights + i, weight);
   }
-  const float total = _mm512_reduce_add_ps(sum);
-  return {total, _mm512_cvtss_f32(largest) * scale + std::log2(total)};
+  return {_mm512_reduce_add_ps(sum), _mm512_cvtss_f32(largest)};
 }
 
-// R queries' weights × 32 columns of the values, divided by the sums of the weights where there are any.
+// R queries' weights × 32 columns of the values, divided by the sums of the weights where these are given.
 template <class Kind, int R, class Out>
-inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const Sum* sums, Out* out,
-                         int stride) {
+inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const Normaliser* by,
+                         Out* out, int stride) {
   __m512 sum[R][2];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
@@ -89,7 +88,7 @@ inline void context_tile(const uint32_t* weights, int steps, const uint32_t* val
   }
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const __m512 share = _mm512_set1_ps(sums ? 1.0f / sums[r].sum : 1.0f);
+    const __m512 share = _mm512_set1_ps(by ? 1.0f / by[r].sum : 1.0f);
     #pragma GCC unroll 8
     for (int c = 0; c < 2; ++c) {
       store(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
@@ -178,8 +177,8 @@ struct Head {
   int stride, length, slots, width;  // slots: the length rounded up to 16
   Out* out;
   int out_stride;
-  float* logs;  // where each query's `Sum::log` goes, if anywhere, `log_stride` numbers from token to token
-  int log_stride;
+  float* lse;  // where each query's log-sum-exp of base 2 goes, if anywhere, `lse_stride` numbers from token to token
+  int lse_stride;
 
   float scale() const { return LOG2_E / std::sqrt(static_cast<float>(width)); }
 };
@@ -205,16 +204,18 @@ void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   const auto* q = head.q + static_cast<size_t>(first) * head.stride;
   float* scores = at.scores.data();
   score_rows<Kind, R>(q, head.stride, at.keys.data(), slots, head.width, scores);
-  Sum sums[R];
+  Normaliser by[R];
   uint32_t* weights = at.weights.data();
   for (int r = 0; r < R; ++r) {
     auto* row = reinterpret_cast<typename Kind::Number*>(weights + static_cast<size_t>(r) * steps);
-    sums[r] = softmax_row(scores + static_cast<size_t>(r) * slots, head.length, slots, head.scale(), row);
-    if (head.logs) head.logs[static_cast<size_t>(first + r) * head.log_stride] = sums[r].log;
+    by[r] = softmax_row(scores + static_cast<size_t>(r) * slots, head.length, slots, head.scale(), row);
+    if (head.lse) {
+      head.lse[static_cast<size_t>(first + r) * head.lse_stride] = by[r].largest * head.scale() + std::log2(by[r].sum);
+    }
   }
   Out* out = head.out + static_cast<size_t>(first) * head.out_stride;
   for (int e = 0; e < head.width; e += 32) {
-    context_tile<Kind, R>(weights, steps, at.values.data() + e, head.width, sums, out + e, head.out_stride);
+    context_tile<Kind, R>(weights, steps, at.values.data() + e, head.width, by, out + e, head.out_stride);
   }
 }
 

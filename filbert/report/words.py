@@ -208,7 +208,8 @@ that costs at most 0.41 points of accuracy (1,000 validation texts).'
             f"{found['points']:g} points. {100 * found['least']:.2f} points are the least they could; give more with "
             "--validation, or allow more."
         )
-    taught = f", taught by BERT on {found['taught']:,} texts without a label," if found.get("taught") else ""
+    more = found.get("pseudo_labelled")
+    taught = f", taught by BERT on {more:,} texts without a label," if more else ""
     said = (
         f"In front of BERT a linear model{taught} answers the {100 * found['share']:.0f} % of texts it is sure of: "
         f"{found['speedup']:.1f} × as fast. With 95 % confidence that costs at most {100 * found['bound']:.2f} points "

@@ -23,7 +23,7 @@ from filbert import metrics
 from filbert.data.instances import Long, Mask, Pool
 from filbert.model.attention import Spans
 from filbert.model.encoder import Encoder, Linear, initialise
-from filbert.records import IntArray, PackedBatch
+from filbert.records import FloatArray, IntArray, PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 MASKED, RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stays what it is
@@ -161,7 +161,7 @@ class PreTrainer(nn.Module):
         self.next.requires_grad_(pairs)
 
     @torch.no_grad()
-    def expect(self, counts_V: Long) -> None:
+    def expect(self, counts_V: FloatArray) -> None:
         """Begin with the tokens' frequencies: what can be guessed before anything is understood."""
         chances_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
         self.bias.copy_(torch.from_numpy(np.log(chances_V)))

@@ -48,6 +48,23 @@ def test_without_pairs_every_token_is_read_once():
         assert document_of(source, row[0]) == document_of(source, row[1] - 1)
 
 
+def test_counts_are_of_what_a_pass_reads():
+    """By the corpora's weights; neither what is held out nor what an earlier corpus has."""
+    one, two = corpus(), corpus(seed=1)
+    two.ids_T[: two.sentences_S[two.documents_D[1]]] += 10_000  # a document of its own
+    size = max(len(one.ids_T), len(two.ids_T), int(two.ids_T.max()) + 1)
+    pool = Pool([one, two], [1.0, 2.5])
+    counts = pool.counts(size)
+    assert counts.sum() == pytest.approx(pool.tokens(), abs=1)
+    seen = np.zeros(size)
+    for source, weight, used in ((one, 1.0, Pool([one])), (two, 2.5, Pool([two]))):
+        for row in used.plan(64, pairs=False, seed=0, epoch=0):
+            seen[source.ids_T[row[0] : row[1]]] += weight
+    np.testing.assert_allclose(counts, seen)
+    again = Pool([one, one])
+    np.testing.assert_array_equal(again.counts(size), Pool([one]).counts(size))
+
+
 def test_pairs_are_half_neighbours_half_strangers():
     source = corpus()
     rows = Pool([source]).plan(64, pairs=True, seed=0, epoch=0)

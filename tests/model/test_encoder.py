@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from small import encoder, padded, rows, shape, spread
+from small import encoder, needs_native_training, padded, rows, shape, spread
 from transformers import BertConfig, BertModel
 
 from filbert.batching import pack
@@ -16,7 +16,7 @@ from filbert.hugging_face import from_hugging_face, shapes
 from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, sinusoids
 from filbert.model.forward import tensors_of
-from filbert.model.native_training import can_drop, native
+from filbert.model.native_training import can_drop
 
 LENGTHS = [3, 9, 9, 10, 24, 2, 64]
 
@@ -195,7 +195,7 @@ def test_dropout_passes_the_gradient_of_what_it_kept(with_residual):
     assert residual.grad is None or (residual.grad == 1).all()
 
 
-@pytest.mark.skipif(native() is None, reason="the C++ part was not built, or cannot run here")
+@needs_native_training
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("shape", [(1, 16), (37, 48), (64, 384)])
 def test_native_dropout_is_torchs(monkeypatch, with_residual, shape):
@@ -208,9 +208,10 @@ def test_native_dropout_is_torchs(monkeypatch, with_residual, shape):
         out = Dropout(0.1).train()(leaves[0], leaves[1] if with_residual else None)
         return [out.detach(), *torch.autograd.grad(out, leaves[: 1 + with_residual], wish)]
 
-    assert can_drop(x)
+    assert can_drop(x, residual)
+    assert not can_drop(x, residual[:1].float())
     fast = made()
-    monkeypatch.setattr("filbert.model.encoder.can_drop", lambda x: False)
+    monkeypatch.setattr("filbert.model.encoder.can_drop", lambda x, residual: False)
     slow = made()
     assert torch.equal(fast[0], slow[0])
     assert torch.equal(fast[1] == 0, slow[1] == 0)

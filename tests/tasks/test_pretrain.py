@@ -293,7 +293,7 @@ def test_saved_heads_come_back_and_open_in_transformers(tmp_path):
     net = model(segments=2)
     save_pretrained(tmp_path, net, WORDS, {"max_length": 128})
     again = load_pretrained(tmp_path)
-    assert again.has == {"mlm", "nsp"}
+    assert again.has == {"mlm", "nsp", "pooler"}
     assert same_weights(again.model.state_dict(), net.state_dict())
     theirs = BertForPreTraining.from_pretrained(tmp_path).eval()
     packed = batch(count=1)
