@@ -212,8 +212,8 @@ that costs at most 0.41 points of accuracy (1,000 validation texts).'
     taught = f", taught by BERT on {more:,} texts without a label," if more else ""
     said = (
         f"In front of BERT a linear model{taught} answers the {100 * found['share']:.0f} % of texts it is sure of: "
-        f"{found['speedup']:.1f} × as fast. With 95 % confidence that costs at most {100 * found['bound']:.2f} points "
-        f"of accuracy ({found['texts']:,} validation texts)."
+        f"{found['speedup']:.1f} × as fast. With 95 % confidence that {_cost(found['bound'])} points of accuracy "
+        f"({found['texts']:,} validation texts)."
     )
     test = found.get("test")
     if test:
@@ -223,6 +223,10 @@ that costs at most 0.41 points of accuracy (1,000 validation texts).'
             f"{points(-test['lost']['low'])})."
         )
     return said
+
+
+def _cost(bound: float) -> str:
+    return f"costs at most {100 * bound:.2f}" if bound >= 0 else f"costs nothing, but gains at least {-100 * bound:.2f}"
 
 
 def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
