@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := bench/.venv/bin/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
@@ -50,18 +51,23 @@ format: $(VENV)/.installed-dev  ## lay out the code
 docs: $(VENV)/.installed-dev  ## write docs/commands.md again
 	$(BIN)/python docs/make_commands.py
 
-bench: $(VENV)/.installed-dev  ## measure speed beside transformers, and the start of the command (10 minutes)
-	$(BIN)/python bench/cold_start.py
-	$(BIN)/python bench/train_speed.py --write
-	$(BIN)/python bench/pretrain_speed.py --write
-	$(BIN)/python bench/tables.py
+bench: bench/.venv/.installed  ## measure all that RESULTS.md says of speed, beside the rivals (hours)
+	$(BENCH) bench/cold_start.py
+	for mix in long middle short; do for shape in mini minilm base; do \
+	  $(BENCH) bench/train_speed.py --mix $$mix --shape $$shape --write || exit; done; done
+	$(BENCH) bench/train_accuracy.py
+	$(BENCH) bench/pretrain_speed.py --write
+	for shape in mini minilm base; do $(BENCH) bench/predict_speed.py --shape $$shape --write || exit; done
+	$(BENCH) bench/cascade.py imdb --write
+	$(BENCH) bench/memory.py --write
+	$(BENCH) bench/tables.py
 
 bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)
-	bench/.venv/bin/python bench/quick.py
+	$(BENCH) bench/quick.py
 
 bench-predict: bench/.venv/.installed  ## measure scoring speed beside the fastest int8 runtimes (20 minutes; IMDb fits first)
-	bench/.venv/bin/python bench/predict_speed.py sst2 imdb --write
-	bench/.venv/bin/python bench/tables.py
+	$(BENCH) bench/predict_speed.py sst2 imdb --write
+	$(BENCH) bench/tables.py
 
 pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (hours)
 	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \

@@ -180,23 +180,24 @@ def speeds(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def predict_speed() -> list[str]:
-    newest = {row["set"]: row for row in records("predict_speed.jsonl")}
+    newest = {(row["set"], row["name"]): row for row in records("predict_speed.jsonl")}
     lines = (
         []
         if not newest
         else [
             "## Scoring speed beside the fastest runtimes",
             "",
-            "MiniLM-L6 classifiers on test texts, two threads, one process, alternating runs, medians. Rivals: sorted",
-            "by length, 16 or 64 to a batch, whichever is faster. *Moved*: what a probability differs by from the same",
-            "weights in fp32, for 99 % of texts and at most; *changed*: labels. `make bench-predict` makes the rows.",
+            "Classifiers on test texts, two threads, one process, alternating runs, medians; mini and base have random",
+            "weights. Rivals: sorted by length, 16 or 64 to a batch, whichever is faster. *Moved*: what a probability",
+            "differs by from the same weights in fp32, for 99 % of texts and at most; *changed*: labels.",
+            "`make bench-predict` makes the rows.",
         ]
     )
-    for name, row in newest.items():
+    for (name, shape), row in newest.items():
         best = max((speed, side) for side, speed in row["speed"].items() if not side.startswith("filbert"))
         lines += [
             "",
-            f"**{name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {row['commit']}, {row['date']}, "
+            f"**{shape}, {name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {row['commit']}, {row['date']}, "
             f"{row['machine']}.",
             "",
             f"| runtime | tokens/s | beside {best[1]} | one text of 8, of 128 tokens | accuracy | moved | changed |",
@@ -204,9 +205,10 @@ def predict_speed() -> list[str]:
         ]
         for side, speed in row["speed"].items():
             found, alone = row["quality"][side], row["milliseconds"][side]
+            accuracy = f"{100 * found['accuracy']:.2f}" if shape == "minilm" else ""
             lines.append(
                 f"| {side} | {speed:,.0f} | {speed / best[0]:.2f} × | {alone['8']:.1f}, {alone['128']:.1f} ms "
-                f"| {100 * found['accuracy']:.2f} | {found['moved_99']:.3f}, {found['moved_most']:.3f} "
+                f"| {accuracy} | {found['moved_99']:.3f}, {found['moved_most']:.3f} "
                 f"| {100 * found['changed']:.2f} % |"
             )
     return [*lines, ""]

@@ -9,7 +9,7 @@ AdamW, texts of like length together. Ours: the training step of `filbert fit`. 
 the losses are printed beside (same data, different dropout draws), and the processor's own product peak. Beside them
 stands what reading, tokenising and packing take of our time, in a run of one epoch, where they weigh most.
 
-    python bench/train_speed.py [--mix long] [--shape minilm] [--texts 64] [--runs 3] [--batch 16] [--write]
+    python bench/train_speed.py [--mix long] [--shape minilm] [--texts N] [--runs 3] [--batch 16] [--write]
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ TUNED = "transformers, bf16, no attention dropout, fused AdamW, by length"
 OURS = "filbert, default"
 MIXES = {"long": "imdb/aclImdb_labeled.tar.xz", "short": "sst2", "middle": None}
 MIDDLE = (20, 100)  # tokens
-SHAPES = ("mini", "minilm", "base")
+TEXTS = {"mini": 64, "minilm": 64, "base": 16}
+SHAPES = tuple(TEXTS)
 Texts = list[tuple[str, int]]
 
 
@@ -193,12 +194,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mix", choices=tuple(MIXES), default="long")
     parser.add_argument("--shape", choices=SHAPES, default="minilm")
-    parser.add_argument("--texts", type=int, default=64)
+    parser.add_argument("--texts", type=int, help=f"to train on: {', '.join(f'{v} at {k}' for k, v in TEXTS.items())}")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--write", action="store_true", help="append to bench/results/train_speed.jsonl")
     told = parser.parse_args()
-    record(RESULTS, measure(told.mix, told.shape, told.texts, told.runs, told.batch), write=told.write)
+    count = told.texts or TEXTS[told.shape]
+    record(RESULTS, measure(told.mix, told.shape, count, told.runs, told.batch), write=told.write)
 
 
 if __name__ == "__main__":
