@@ -12,7 +12,7 @@ DATA ?= $(or $(FILBERT_DATA),../shared/data)
 .PHONY: help install quickstart test test-all check format docs bench bench-quick bench-predict pretrain-mini accuracy clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.installed  ## install Filbert and its small English base model into .venv
 
