@@ -39,6 +39,7 @@ from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder
 from filbert.model.forward import tensors_of
 from filbert.plan import Plan
+from filbert.pretrain import BATCH_TOKENS
 from filbert.pretrain_job import CorpusFeed, PretrainJob
 from filbert.records import PackedBatch
 from filbert.tasks.pretrain import PreTrainer
@@ -72,7 +73,7 @@ def feed_of(scratch: Path, texts: int) -> CorpusFeed:
     corpus = open_corpus(scratch / "wiki.txt")
     tokenizer = learn([paragraph for each in corpus.documents() for paragraph in each.paragraphs], VOCABULARY)
     pool = Pool([write_shards(corpus, scratch / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())])
-    config = PretrainConfig(length=LENGTH, long_share=0.0, warmup=0.0)
+    config = PretrainConfig(length=LENGTH, long_share=0.0, warmup=0.0, batch_tokens=BATCH_TOKENS)
     pairs = len(pool.plan(LENGTH, pairs=True, seed=config.seed, epoch=0))
     mean = CorpusFeed(pool, config, tokenizer).tokens / pairs
     return CorpusFeed(pool, replace(config, batch_tokens=max(512, round(texts * mean))), tokenizer)
