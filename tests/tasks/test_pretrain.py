@@ -258,7 +258,7 @@ def test_learns_a_language_of_one_rule():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        curve.append(float(mlm) / len(packed.masked_M))
+        curve.append(float(mlm.detach()) / len(packed.masked_M))
     assert np.mean(curve[:5]) > 1.5
     assert np.mean(curve[-5:]) < 0.5
 
