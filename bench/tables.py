@@ -306,8 +306,8 @@ def short() -> str:
     if rows:
         ratio = rows[-1]["ratio"]["filbert, default"]
         said = (
-            f"\n\nFine-tuning runs at {ratio:.1f} × the real tokens/s of the default `transformers` loop, same machine, "
-            "on texts of IMDb's length."
+            f"\n\nFine-tuning runs at {ratio:.1f} × the real tokens/s of the default `transformers` loop, same "
+            "machine, on texts of IMDb's length."
         )
     return "\n".join(lines) + said
 
