@@ -27,6 +27,16 @@ def percent(found: dict[str, Any]) -> str:
     return f"{100 * found['value']:.2f} [{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
 
 
+def header(columns: str) -> list[str]:
+    """Return the first two lines of a table."""
+    return [f"| {columns} |", "|---" * (columns.count(" | ") + 1) + "|"]
+
+
+def made(row: dict[str, Any]) -> str:
+    """Say which commit made a record, and when."""
+    return f"{row['commit']}, {row['date']}"
+
+
 def accuracy() -> list[str]:
     lines = [
         "## Accuracy of the default recipe",
@@ -34,8 +44,7 @@ def accuracy() -> list[str]:
         "Official test splits, base `minilm`, nothing tuned per set, 95 % bootstrap intervals. The baseline is TF-IDF",
         "+ logistic regression on the same texts. Tokens/s are real ones, validation passes included in the time.",
         "",
-        "| set | train / test | epochs | accuracy | baseline | difference | training | tokens/s | seed | made |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        *header("set | train / test | epochs | accuracy | baseline | difference | training | tokens/s | seed | made"),
     ]
     for row in records("accuracy.jsonl"):
         training, counts, gap = row["training"], row["counts"], row["difference"]
@@ -44,7 +53,7 @@ def accuracy() -> list[str]:
             f"| **{percent(row['test'])}** | {percent(row['baseline'])} "
             f"| {100 * gap['value']:+.2f} [{100 * gap['low']:+.2f}, {100 * gap['high']:+.2f}] "
             f"| {training['seconds'] / 60:.1f} min | {training['tokens_per_second']:,.0f} | {row['seed']} "
-            f"| {row['commit']}, {row['date']} |"
+            f"| {made(row)} |"
         )
     return [*lines, "", "`python bench/accuracy.py SET` makes a row: it fits the set as `filbert fit` does.", ""]
 
@@ -84,8 +93,7 @@ def train_accuracy() -> list[str]:
         "**The same accuracy?** Both sides from `minilm`, as many passes over the same texts at the same rates, test",
         "accuracy of each seed, mean ± standard deviation; time with validation. `python bench/train_accuracy.py SET`.",
         "",
-        "| set | loop | accuracy | each seed | training | made |",
-        "|---|---|---|---|---|---|",
+        *header("set | loop | accuracy | each seed | training | made"),
     ]
     for rows in (of_side for of_set in sets for of_side in grouped(of_set, "base")):
         last, values = rows[-1], [row["accuracy"]["value"] for row in rows]
@@ -93,7 +101,7 @@ def train_accuracy() -> list[str]:
         lines.append(
             f"| {last['set']} | {last['base']} | **{over_seeds(values)}** "
             f"| {', '.join(f'{100 * value:.2f}' for value in values)} | {minutes:.1f} min "
-            f"| {last['commit']}, {last['date']} |"
+            f"| {made(last)} |"
         )
     return [*lines, ""]
 
@@ -109,8 +117,7 @@ def cascade() -> list[str]:
         "texts that the promise was not fitted on, both sides from strings, lost points with their 95 % interval.",
         "*Taught* fronts learned from what BERT answered to texts without a label, too. `python bench/cascade.py SET`.",
         "",
-        "| set, BERT in | test texts | BERT alone | front alone | promise | in front | speed | lost | made |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *header("set, BERT in | test texts | BERT alone | front alone | promise | in front | speed | lost | made"),
     ]
     for row in newest.values():
         taught = f", taught by {row['pseudo_labelled']:,}" if row["pseudo_labelled"] else ""
@@ -120,7 +127,7 @@ def cascade() -> list[str]:
             lines.append(
                 f"| {row['set']}, {row['precision']}{taught} | {row['texts']:,} | {100 * row['accuracy']:.2f} "
                 f"| {100 * row['front']:.2f} | {one['points']:g} | {one['share']:.0%} | {one['speedup']:.1f} × "
-                f"| {100 * lost['value']:+.2f} [{low:+.2f}, {high:+.2f}] | {row['commit']}, {row['date']} |"
+                f"| {100 * lost['value']:+.2f} [{low:+.2f}, {high:+.2f}] | {made(row)} |"
             )
     return [*lines, ""]
 
@@ -135,11 +142,10 @@ def memory() -> list[str]:
         "",
         "`filbert predict MODEL rows.csv`, a model of a few layers, texts of 5 to 29 words; `python bench/memory.py`.",
         "",
-        "| rows | largest resident size | rows/s | made |",
-        "|---|---|---|---|",
+        *header("rows | largest resident size | rows/s | made"),
     ]
     for count, size, speed in zip(last["rows"], last["megabytes"], last["rows_per_second"], strict=True):
-        lines.append(f"| {count:,} | {size:,.0f} MB | {speed:,.0f} | {last['commit']}, {last['date']} |")
+        lines.append(f"| {count:,} | {size:,.0f} MB | {speed:,.0f} | {made(last)} |")
     return [*lines, ""]
 
 
@@ -168,13 +174,11 @@ def beside_tuned(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def speeds(rows: list[dict[str, Any]]) -> list[str]:
-    lines = ["", "| loop | real tokens/s | ratio | mean loss | commit, date |", "|---|---|---|---|---|"]
+    lines = ["", *header("loop | real tokens/s | ratio | mean loss | commit, date")]
     for row in rows:
         for name, speed in row["speed"].items():
             loss = sum(row["loss"][name]) / len(row["loss"][name])
-            lines.append(
-                f"| {name} | {speed:,.0f} | {row['ratio'][name]:.2f} × | {loss:.3f} | {row['commit']}, {row['date']} |"
-            )
+            lines.append(f"| {name} | {speed:,.0f} | {row['ratio'][name]:.2f} × | {loss:.3f} | {made(row)} |")
         peaks = ", ".join(f"{name} {value:,}" for name, value in row["peak_gflops"].items())
         lines.append(f"| *product peak, GFLOP/s: {peaks}* | | | | {row['machine']} |")
     return [*lines, ""]
@@ -198,8 +202,7 @@ def predict_speed() -> list[str]:
         best = max((speed, side) for side, speed in row["speed"].items() if not side.startswith("filbert"))
         lines += [
             "",
-            f"**{shape}, {name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {row['commit']}, {row['date']}, "
-            f"{row['machine']}.",
+            f"**{shape}, {name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {made(row)}, {row['machine']}.",
             "",
             f"| runtime | tokens/s | beside {best[1]} | one text of 8, of 128 tokens | accuracy | moved | changed |",
             "|---|---|---|---|---|---|---|",
@@ -226,8 +229,7 @@ def encoders() -> list[str]:
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
         "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out.",
         "",
-        "| set | train (left out) / test | base | accuracy | each seed | training | made |",
-        "|---|---|---|---|---|---|---|",
+        *header("set | train (left out) / test | base | accuracy | each seed | training | made"),
     ]
     for rows in groups:
         last = rows[-1]
@@ -236,7 +238,7 @@ def encoders() -> list[str]:
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
             f"| {last['base']} | **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "
-            f"| {minutes:.1f} min | {last['commit']}, {last['date']} |"
+            f"| {minutes:.1f} min | {made(last)} |"
         )
     return [*lines, "", "`python bench/encoders.py SET` makes the rows of a set.", ""]
 
@@ -251,8 +253,7 @@ def adapt() -> list[str]:
         "`minilm` fine-tuned as it is, and after masked language modelling on the task's own texts (Sun et al. 2019),",
         "same seeds; mean ± standard deviation, the gain seed by seed. In `unfair_tos` sentences are fair or unfair.",
         "",
-        "| set | labelled | figure | without | with | gain (each seed) | adapted on | made |",
-        "|---|---|---|---|---|---|---|---|",
+        *header("set | labelled | figure | without | with | gain (each seed) | adapted on | made"),
     ]
     without = {_of_seed(row): row for row in runs if not row["adapted"]}
     for rows in grouped([row for row in runs if row["adapted"]], "set", "limit", "tokens", "weights"):
@@ -267,7 +268,7 @@ def adapt() -> list[str]:
             f"| {last['set']} | {last['counts']['train']:,} | {figure.replace('_f', '-F')} | {over_seeds(before)} "
             f"| **{over_seeds(after)}** | {100 * mean(gains):+.2f} ({each}) "
             f"| {took['tokens'] / 1e6:.1f} M tokens, {took['seconds'] / 60:.0f} min "
-            f"| {last['commit']}, {last['date']} |"
+            f"| {made(last)} |"
         )
     return [*lines, "", "`python bench/adapt.py SET` makes the rows of a set.", ""]
 
@@ -295,8 +296,7 @@ def short() -> str:
     """The newest figure of each set, for the README."""
     newest = {(row["set"], row["base"]): row for row in records("accuracy.jsonl")}
     lines = [
-        "| test set | Filbert, `minilm` | TF-IDF + logistic regression | training, two cores |",
-        "|---|---|---|---|",
+        *header("test set | Filbert, `minilm` | TF-IDF + logistic regression | training, two cores"),
     ]
     for row in newest.values():
         minutes = row["training"]["seconds"] / 60

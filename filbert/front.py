@@ -94,7 +94,7 @@ def put_in_front(
 
 
 def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str], watch: Watcher) -> list[str]:
-    """Read texts without labels, those that are held out apart, and say how many there are. Raises DataError."""
+    """Read texts without labels, those that are held out apart, and say what is left out. Raises DataError."""
     unwanted, texts, read, left_out = {text_key(text) for text in leave_out}, list[str](), 0, 0
     for text in (text for path in sources for text in _texts(path) if visible(text)):
         if text_key(text) in unwanted:

@@ -175,6 +175,7 @@ class _Grouped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+        """qkv_T3D → context_TD."""
         scale = (qkv_T3D.shape[-1] // heads) ** -0.5
         context_TD = torch.empty_like(qkv_T3D[:, 0])
         context_TD[spans.tokens :] = 0
@@ -194,6 +195,7 @@ class _Grouped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """grad_TD → grad_T3D."""
         (grad_TD,) = gradients
         qkv_T3D, *kept = ctx.saved_tensors
         grad_qkv_T3D = torch.empty_like(qkv_T3D)

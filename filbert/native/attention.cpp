@@ -204,11 +204,7 @@ extern "C" {
 
 // 2 where the processor has the instructions; another number than native_training.py expects means another version.
 int filbert_training_interface() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
-             ? 2
-             : 0;
+  return able() ? 2 : 0;
 }
 
 // qkv_T3D → context_TD, and for the way back each query's log-sum-exp, TH, where `lse` is not null. `width` is a multiple

@@ -498,11 +498,7 @@ extern "C" {
 
 // 3 where the processor has the instructions; another number than quantized.py expects means a library of another version.
 int filbert_supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
-             ? 3
-             : 0;
+  return able() ? 3 : 0;
 }
 
 // Widths are multiples of 64, those of heads of 32. Null where memory runs out.

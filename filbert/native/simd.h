@@ -18,6 +18,13 @@ namespace {
 
 using bf16 = uint16_t;
 
+// Whether this processor has the instructions.
+inline bool able() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
+
 constexpr int ROWS = 6;  // of a tile of a product: 6 × 4 sums, 4 columns and one row's numbers fill 29 registers
 
 inline int up_to(int n, int step) { return (n + step - 1) / step * step; }
