@@ -2,7 +2,8 @@
 //
 //   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden (→ head → logits)
 //
-// A layer multiplies in int8, with one scale for each token and each column of a weight, in bf16, or in fp32. A token's
+// A layer multiplies in int8, with one scale for each token and each column of a weight, in bf16, or in fp32. Before
+// numbers are rounded to int8, each 64 of them are mixed, on both sides of a product, so that none stands out. A token's
 // numbers never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives
 // the same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU,
 // layer norm and rounding are done on a block of rows while it lies in the cache. Attention goes through one text and head
@@ -57,11 +58,39 @@ enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
 
 int bytes_of(Precision precision) { return 1 << precision; }
 
-// Rows on their way into a product: fp32 or bf16 numbers, or q from 0 to 255, and row i is scale[i] · q[i] + low[i].
+// Multiply lane i by 1, and by -1 where i has this bit, and add the lane that has the bit and the one that has not.
+template <int BIT>
+inline __m512 butterfly(__m512 x) {
+  static_assert(BIT == 1 || BIT == 2 || BIT == 4 || BIT == 8, "a bit of the number of a lane");
+  constexpr __mmask16 with = BIT == 1 ? 0xaaaa : BIT == 2 ? 0xcccc : BIT == 4 ? 0xf0f0 : 0xff00;
+  const __m512 one = _mm512_set1_ps(1.0f), sign = _mm512_mask_sub_ps(one, with, _mm512_setzero_ps(), one);
+  const __m512 other = BIT == 1   ? _mm512_permute_ps(x, 0xb1)
+                       : BIT == 2 ? _mm512_permute_ps(x, 0x4e)
+                       : BIT == 4 ? _mm512_shuffle_f32x4(x, x, 0xb1)
+                                  : _mm512_shuffle_f32x4(x, x, 0x4e);
+  return _mm512_fmadd_ps(x, sign, other);
+}
+
+// Mix 64 numbers: times Hadamard's matrix (entries ±1, rows at right angles), the last 16 negated before, so that what all
+// 64 have in common does not end in one of them. Mixed twice a product is 64 times as large.
+inline void mix(const float* x, __m512 (&y)[4]) {
+  const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+  const __m512 c = _mm512_loadu_ps(x + 32), d = _mm512_loadu_ps(x + 48);
+  const __m512 first[4] = {_mm512_add_ps(a, c), _mm512_sub_ps(b, d), _mm512_sub_ps(a, c), _mm512_add_ps(b, d)};
+  y[0] = _mm512_add_ps(first[0], first[1]);
+  y[1] = _mm512_sub_ps(first[0], first[1]);
+  y[2] = _mm512_add_ps(first[2], first[3]);
+  y[3] = _mm512_sub_ps(first[2], first[3]);
+  #pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) y[i] = butterfly<1>(butterfly<2>(butterfly<4>(butterfly<8>(y[i]))));
+}
+
+// Rows on their way into a product: fp32 or bf16 numbers, or q from 0 to 255, and row i, mixed, is scale[i] · q[i] + low[i];
+// `mixed` is a place for one row.
 struct Rows {
   uint8_t* bytes;
   int width;
-  float *scale, *low;
+  float *scale, *low, *mixed;
 
   template <class Number>
   Number* at(int row) const {
@@ -78,16 +107,21 @@ void round_row(const float* x, const Rows& to, int row, Precision precision) {
     for (int i = 0; i < to.width; i += 16) store_bf16(to.at<bf16>(row) + i, _mm512_loadu_ps(x + i));
     return;
   }
-  __m512 most = _mm512_loadu_ps(x), least = most;
-  for (int i = 16; i < to.width; i += 16) {
-    const __m512 v = _mm512_loadu_ps(x + i);
-    most = _mm512_max_ps(most, v);
-    least = _mm512_min_ps(least, v);
+  __m512 most = _mm512_set1_ps(-INFINITY), least = _mm512_set1_ps(INFINITY);
+  for (int i = 0; i < to.width; i += 64) {
+    __m512 four[4];
+    mix(x + i, four);
+    #pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      most = _mm512_max_ps(most, four[j]);
+      least = _mm512_min_ps(least, four[j]);
+      _mm512_storeu_ps(to.mixed + i + 16 * j, four[j]);
+    }
   }
   const float low = _mm512_reduce_min_ps(least), range = _mm512_reduce_max_ps(most) - low;
   const __m512 inverse = _mm512_set1_ps(range > 0 ? 255.0f / range : 0.0f), from = _mm512_set1_ps(low);
   for (int i = 0; i < to.width; i += 16) {
-    const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), from), inverse);
+    const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(to.mixed + i), from), inverse);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at<uint8_t>(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
   }
   to.scale[row] = range / 255.0f;
@@ -95,8 +129,8 @@ void round_row(const float* x, const Rows& to, int row, Precision precision) {
 }
 
 // A weight of N × K, whose rows become the columns of the product, in panels of 64. In a panel four inputs (int8) or two
-// (bf16) of a column lie together, as the instructions want it. Of int8: column n is scale[n] · q[n], q from -127 to 127,
-// and total[n] the sum over its inputs.
+// (bf16) of a column lie together, as the instructions want it. Of int8: column n, mixed and divided by 64,
+// is scale[n] · q[n], q from -127 to 127, and total[n] the sum over its inputs.
 struct Linear {
   int in = 0;
   Precision precision = INT8;
@@ -125,7 +159,13 @@ struct Linear {
   }
 
  private:
-  void set_int8(const float* row, int column) {
+  void set_int8(const float* plain, int column) {
+    std::vector<float> row(in);
+    for (int i = 0; i < in; i += 64) {
+      __m512 four[4];
+      mix(plain + i, four);
+      for (int j = 0; j < 4; ++j) _mm512_storeu_ps(&row[i + 16 * j], _mm512_mul_ps(four[j], _mm512_set1_ps(1.0f / 64)));
+    }
     float largest = 0;
     for (int i = 0; i < in; ++i) largest = std::max(largest, std::fabs(row[i]));
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
@@ -262,7 +302,7 @@ struct Layer {
 // the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product.
 struct Desk {
   Attention attention;
-  Buffer<float> narrow, middle, wide, scale, low, logits;
+  Buffer<float> narrow, middle, wide, mixed, scale, low, logits;
   Buffer<uint8_t> bytes, bytes_wide;
 
   void grow(int head, int hidden, int intermediate, int longest) {
@@ -273,6 +313,7 @@ struct Desk {
     attention.scores.get(slots * ROWS);
     for (Buffer<float>* each : {&narrow, &middle}) each->get(static_cast<size_t>(BLOCK) * hidden);
     wide.get(static_cast<size_t>(BLOCK) * intermediate);
+    mixed.get(std::max(hidden, intermediate));
     for (Buffer<float>* each : {&scale, &low}) each->get(BLOCK);
     bytes.get(static_cast<size_t>(BLOCK) * hidden * 4);
     bytes_wide.get(static_cast<size_t>(BLOCK) * intermediate * 4);
@@ -363,7 +404,9 @@ class Encoder {
     });
   }
 
-  Rows inputs(Desk& desk) const { return {desk.bytes.data(), hidden_, desk.scale.data(), desk.low.data()}; }
+  Rows inputs(Desk& desk) const {
+    return {desk.bytes.data(), hidden_, desk.scale.data(), desk.low.data(), desk.mixed.data()};
+  }
 
   void embed(const Batch& batch, int first, int rows, Desk& desk) {
     const Rows x = inputs(desk);
@@ -447,7 +490,7 @@ class Encoder {
     product(layer.up, 0, intermediate_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
       _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, gelu(y));
     });
-    const Rows z = {desk.bytes_wide.data(), intermediate_, x.scale, x.low};
+    const Rows z = {desk.bytes_wide.data(), intermediate_, x.scale, x.low, x.mixed};
     for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.qkv.precision);
     product(layer.down, 0, hidden_ / PANEL, z, rows, to_narrow);
     for (int r = 0; r < rows; ++r) {

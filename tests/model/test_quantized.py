@@ -22,7 +22,7 @@ from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
 from filbert.model.forward import tensors_of
 from filbert.model.native_encoder import NativeEncoder, why_not
-from filbert.model.quantized import encode_readable, linear_readable, rounded_tokens, rounded_weight
+from filbert.model.quantized import encode_readable, linear_readable, mixed, rounded_tokens, rounded_weight
 from filbert.records import Features
 
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
@@ -83,7 +83,7 @@ def test_numbers_are_rounded_to_half_a_step_of_their_rows_own_scale():
 
 def test_a_product_is_near_the_exact_one():
     draw = torch.Generator().manual_seed(1)
-    x, weight_NK, bias_N = (torch.randn(*shape, generator=draw) for shape in ((20, 96), (40, 96), (40,)))
+    x, weight_NK, bias_N = (torch.randn(*shape, generator=draw) for shape in ((20, 128), (40, 128), (40,)))
     exact = torch.nn.functional.linear(x, weight_NK, bias_N)
     error = linear_readable(x, weight_NK, bias_N) - exact
     assert 0 < error.abs().mean() < 0.01 * exact.abs().mean()
