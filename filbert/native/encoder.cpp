@@ -58,7 +58,7 @@ enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
 
 int bytes_of(Precision precision) { return 1 << precision; }
 
-// Multiply lane i by 1, and by -1 where i has this bit, and add the lane that has the bit and the one that has not.
+// Pairs of lanes whose numbers differ in this bit become their sum and, where the bit is set, their difference.
 template <int BIT>
 inline __m512 butterfly(__m512 x) {
   static_assert(BIT == 1 || BIT == 2 || BIT == 4 || BIT == 8, "a bit of the number of a lane");

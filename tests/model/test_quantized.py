@@ -22,7 +22,7 @@ from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
 from filbert.model.forward import tensors_of
 from filbert.model.native_encoder import NativeEncoder, why_not
-from filbert.model.quantized import encode_readable, linear_readable, mixed, rounded_tokens, rounded_weight
+from filbert.model.quantized import encode_readable, linear_readable, rounded_tokens, rounded_weight
 from filbert.records import Features
 
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
@@ -87,6 +87,16 @@ def test_a_product_is_near_the_exact_one():
     exact = torch.nn.functional.linear(x, weight_NK, bias_N)
     error = linear_readable(x, weight_NK, bias_N) - exact
     assert 0 < error.abs().mean() < 0.01 * exact.abs().mean()
+
+
+def test_a_number_that_stands_out_does_not_set_the_scale_of_all(monkeypatch):
+    draw = torch.Generator().manual_seed(2)
+    x, weight_NK, bias_N = (torch.randn(*shape, generator=draw) for shape in ((20, 128), (40, 128), (40,)))
+    x[:, 5], weight_NK[:, 70] = 40, 40
+    exact = torch.nn.functional.linear(x, weight_NK, bias_N)
+    error = (linear_readable(x, weight_NK, bias_N) - exact).abs().mean()
+    monkeypatch.setattr(quantized, "mixed", lambda x: 8 * x)
+    assert error < 0.5 * (linear_readable(x, weight_NK, bias_N) - exact).abs().mean()
 
 
 def test_the_twin_is_near_the_encoder_in_fp32():
