@@ -6,8 +6,8 @@
 What is rounded is spread out before: a few numbers that stand out would set the scale of all. Turning both sides of a
 product the same way leaves the product as it is (QuaRot: Ashkboos et al. 2024). A scale that belongs to one token alone
 keeps a text's score free of the texts beside it; with one scale for a whole batch a probability moved by 0.30.
-`encode_readable` is the definition; native_encoder.py gives the same numbers from C++. Attention is in bf16 in both, the
-sums in fp32.
+`encode_readable` is the definition; native_encoder.py gives the same numbers from C++. Attention is in bf16 in both,
+the sums in fp32.
 
 Shapes: T tokens in the batch, B texts, D hidden width, K inputs, N outputs of a weight.
 """
