@@ -31,11 +31,11 @@ def mixed(x: Tensor) -> Tensor:
     >>> mixed(torch.eye(64)).abs().unique().tolist()  # one number becomes 64 as large as each other
     [1.0]
     """
-    blocks = x.unflatten(-1, (-1, 64)) * torch.tensor([1.0] * 48 + [-1.0] * 16)
+    blocks = x.reshape(-1, 64) * torch.tensor([1.0] * 48 + [-1.0] * 16)
     for half in (32, 16, 8, 4, 2, 1):
-        first, second = blocks.unflatten(-1, (-1, 2, half)).unbind(-2)
-        blocks = torch.stack((first + second, first - second), -2).flatten(-3)
-    return blocks.flatten(-2)
+        first, second = blocks.reshape(-1, 2, half).unbind(1)
+        blocks = torch.stack((first + second, first - second), dim=1)
+    return blocks.reshape(x.shape)
 
 
 def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
