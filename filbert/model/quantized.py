@@ -6,13 +6,16 @@
 What is rounded is spread out before: a few numbers that stand out would set the scale of all. Turning both sides of a
 product the same way leaves the product as it is (QuaRot: Ashkboos et al. 2024). A scale that belongs to one token alone
 keeps a text's score free of the texts beside it; with one scale for a whole batch a probability moved by 0.30.
-`encode_readable` is the definition; native_encoder.py gives the same numbers from C++. Attention is in bf16 in both,
-the sums in fp32.
+`encode_readable` is the definition; native_encoder.py gives the same numbers from C++. Attention takes queries, keys
+and values that were rounded to bf16, and in int8 it rounds them further.
 
-Shapes: T tokens in the batch, B texts, D hidden width, K inputs, N outputs of a weight.
+Shapes: T tokens in the batch, B texts, D hidden width, K inputs, N outputs of a weight; in attention H heads of width
+E, L tokens of a text.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -57,9 +60,11 @@ def rounded_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
     >>> q_NK.tolist()
     [[64.0, -127.0], [64.0, 127.0]]
     """
-    largest_N = weight_NK.abs().amax(-1)
-    inverse_N = torch.where(largest_N > 0, 127 / largest_N, 0)
-    return (weight_NK * inverse_N[:, None]).round(), largest_N / 127
+    largest_N = weight_NK.abs().amax(-1).clamp(min=1e-20)
+    inverse_N = (
+        torch.tensor(127.0) / largest_N
+    )  # `127 / x` is 127 · (1 / x), and bf16 numbers are often half the largest
+    return (weight_NK.double() * inverse_N[..., None]).round().float(), largest_N / 127
 
 
 def linear_readable(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
@@ -80,11 +85,11 @@ def encode_readable(
 ) -> Tensor:
     """Encode packed tokens → hidden_TD: products in int8, or in bf16."""
     hidden_TD = encoder.embeddings(ids_T, positions_T, segments_T)
-    linear = linear_bf16 if precision == "bf16" else linear_readable
+    linear, attend = (linear_bf16, attend_bf16) if precision == "bf16" else (linear_readable, attend_int8)
     for layer in encoder.layers:
         assert isinstance(layer, Layer)
         qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
-        context_TD = _attend(split_heads(qkv_TN.float(), 3), spans, layer.heads)
+        context_TD = _within_texts(attend, split_heads(qkv_TN.float(), 3), spans, layer.heads)
         out_TD = linear(context_TD, layer.out.weight, layer.out.bias)
         hidden_TD = layer.attention_norm(out_TD + hidden_TD)
         up_TF = F.gelu(linear(hidden_TD, layer.up.weight, layer.up.bias))
@@ -92,13 +97,41 @@ def encode_readable(
     return hidden_TD[: spans.tokens]  # type: ignore[no-any-return]
 
 
-def _attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
-    """Attend within each text; the weights, before they are divided by their sum, are rounded to bf16."""
+def attend_bf16(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:
+    """Attend within a text → context_HLE; the weights, before they are divided by their sum, are rounded to bf16."""
+    weights_HLL = _weights(q_HLE @ k_HLE.transpose(-1, -2) / q_HLE.shape[-1] ** 0.5)
+    return weights_HLL.bfloat16().float() @ v_HLE / weights_HLL.sum(-1, keepdim=True)
+
+
+def attend_int8(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:
+    """Attend within a text, with whole numbers in both products → context_HLE.
+
+    A query or a key has one scale for a token and head, a value one for each column. The largest weight is 255, and in
+    a long text much may lie on tokens with less than 1 each: what rounding takes off goes to the mean of the values.
+
+    >>> q_HLE, k_HLE, v_HLE = torch.randn(3, 2, 300, 32)
+    >>> (attend_int8(q_HLE, k_HLE, v_HLE) - attend_bf16(q_HLE, k_HLE, v_HLE)).abs().mean() < 0.01
+    tensor(True)
+    """
+    (q_HLE, scale_q_HL), (k_HLE, scale_k_HL) = rounded_weight(q_HLE), rounded_weight(k_HLE)
+    v_HEL, scale_v_HE = rounded_weight(v_HLE.transpose(-1, -2))
+    whole_HLL = q_HLE @ k_HLE.transpose(-1, -2)
+    scores_HLL = whole_HLL * scale_q_HL[..., None] * scale_k_HL[:, None] / q_HLE.shape[-1] ** 0.5
+    weights_HLL = 255 * _weights(scores_HLL)
+    rounded_HLL, all_HL1 = weights_HLL.round(), weights_HLL.sum(-1, keepdim=True)
+    rest_HL1 = all_HL1 - rounded_HLL.sum(-1, keepdim=True)
+    context_HLE = rounded_HLL @ v_HEL.transpose(-1, -2) + rest_HL1 * v_HEL.mean(-1)[:, None]
+    return context_HLE * scale_v_HE[:, None] / all_HL1
+
+
+def _weights(scores_HLL: Tensor) -> Tensor:
+    """Return the weights before they are divided by their sum, 1 where a query's score is largest."""
+    return (scores_HLL - scores_HLL.amax(-1, keepdim=True)).exp()
+
+
+def _within_texts(attend: Callable[..., Tensor], qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     contexts = []
     for first, last in spans.bounds:
-        q_HLE, k_HLE, v_HLE = split_heads(qkv_T3D[first:last], heads).permute(1, 2, 0, 3)
-        scores_HLL = q_HLE @ k_HLE.transpose(-1, -2) / q_HLE.shape[-1] ** 0.5
-        weights_HLL = (scores_HLL - scores_HLL.amax(-1, keepdim=True)).exp()
-        context_HLE = weights_HLL.bfloat16().float() @ v_HLE / weights_HLL.sum(-1, keepdim=True)
+        context_HLE = attend(*split_heads(qkv_T3D[first:last], heads).permute(1, 2, 0, 3))
         contexts.append(context_HLE.transpose(0, 1).flatten(1))
     return torch.cat([*contexts, qkv_T3D[spans.tokens :, 0] * 0])

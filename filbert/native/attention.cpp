@@ -67,7 +67,7 @@ inline void back_row(float* scores, const float* weight_grads, int length, int s
   for (int i = 0; i < slots; i += 16) {
     const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
     const __m512 weight =
-        _mm512_maskz_mov_ps(real, exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, by)));
+        _mm512_maskz_mov_ps(real, Bf16::exp2(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, by)));
     sum = _mm512_fmadd_ps(weight, _mm512_loadu_ps(weight_grads + i), sum);
     _mm512_storeu_ps(scores + i, weight);
     store(weights + i, weight);

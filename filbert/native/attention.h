@@ -49,25 +49,51 @@ struct Normaliser {
   float sum, largest;
 };
 
-// Scores of one query → weights that are not yet divided by their sum.
-template <class Number>
-inline Normaliser softmax_row(const float* scores, int length, int slots, float scale, Number* weights) {
-  __m512 most = _mm512_set1_ps(-INFINITY);
+// The largest of each of R queries' scores. The queries go side by side: one by one, each would wait for its own.
+template <int R>
+inline void largest_scores(const float* scores, int length, int slots, float* most) {
   const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
-    most = _mm512_mask_max_ps(most, real, most, _mm512_loadu_ps(scores + i));
+  __m512 largest[R];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const float* end = scores + static_cast<size_t>(r + 1) * slots - 16;
+    largest[r] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), last, end);
   }
-  const __m512 factor = _mm512_set1_ps(scale), largest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-  __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
-    const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor);
-    const __m512 weight = _mm512_maskz_mov_ps(real, exp2_of(x));
-    sum = _mm512_add_ps(sum, weight);
-    store(weights + i, weight);
+  for (int i = 0; i < slots - 16; i += 16) {
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      largest[r] = _mm512_max_ps(largest[r], _mm512_loadu_ps(scores + static_cast<size_t>(r) * slots + i));
+    }
   }
-  return {_mm512_reduce_add_ps(sum), _mm512_cvtss_f32(largest)};
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) most[r] = _mm512_reduce_max_ps(largest[r]);
+}
+
+// Scores of R queries → weights that are not yet divided by their sum.
+template <class Kind, int R>
+inline void softmax_rows(const float* scores, int length, int slots, float scale, typename Kind::Number* weights,
+                         Normaliser* by) {
+  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
+  const __m512 factor = _mm512_set1_ps(scale);
+  float most[R];
+  largest_scores<R>(scores, length, slots, most);
+  __m512 sum[R];
+  for (int r = 0; r < R; ++r, scores += slots, weights += slots) {
+    const __m512 largest = _mm512_set1_ps(most[r]);
+    const auto weight = [&](int i) {
+      return Kind::exp2(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor));
+    };
+    const int end = slots - 16;
+    __m512 all = _mm512_maskz_mov_ps(last, weight(end));  // in sum[r] itself it would go to memory at every step
+    store(weights + end, all);
+    for (int i = 0; i < end; i += 16) {
+      const __m512 y = weight(i);
+      all = _mm512_add_ps(all, y);
+      store(weights + i, y);
+    }
+    sum[r] = all;
+  }
+  for (int r = 0; r < R; ++r) by[r] = {_mm512_reduce_add_ps(sum[r]), most[r]};
 }
 
 // R queries' weights × 32 columns of the values, divided by the sums of the weights where these are given.
@@ -183,18 +209,26 @@ struct Head {
   float scale() const { return LOG2_E / std::sqrt(static_cast<float>(width)); }
 };
 
+// Cut slots into tiles: work(first slot, Count<C>), 16 · C slots of them.
+template <class Work>
+inline void slot_tiles(int slots, const Work& work) {
+  int j = 0;
+  for (; j + 64 <= slots; j += 64) work(j, Count<4>());
+  switch ((slots - j) / 16) {
+    case 3: work(j, Count<3>()); break;
+    case 2: work(j, Count<2>()); break;
+    case 1: work(j, Count<1>()); break;
+    default: break;
+  }
+}
+
 // R rows times all that `lay_out_columns` laid out → [R][slots].
 template <class Kind, int R>
 void score_rows(const typename Kind::Number* rows, int stride, const uint32_t* columns, int slots, int width,
                 float* scores) {
-  int j = 0;
-  for (; j + 64 <= slots; j += 64) score_tile<Kind, R, 4>(rows, stride, columns + j, slots, width, scores + j);
-  switch ((slots - j) / 16) {
-    case 3: score_tile<Kind, R, 3>(rows, stride, columns + j, slots, width, scores + j); break;
-    case 2: score_tile<Kind, R, 2>(rows, stride, columns + j, slots, width, scores + j); break;
-    case 1: score_tile<Kind, R, 1>(rows, stride, columns + j, slots, width, scores + j); break;
-    default: break;
-  }
+  slot_tiles(slots, [&](int j, auto count) {
+    score_tile<Kind, R, decltype(count)::value>(rows, stride, columns + j, slots, width, scores + j);
+  });
 }
 
 // The context of R queries from number `first` on.
@@ -206,12 +240,9 @@ void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   score_rows<Kind, R>(q, head.stride, at.keys.data(), slots, head.width, scores);
   Normaliser by[R];
   uint32_t* weights = at.weights.data();
-  for (int r = 0; r < R; ++r) {
-    auto* row = reinterpret_cast<typename Kind::Number*>(weights + static_cast<size_t>(r) * steps);
-    by[r] = softmax_row(scores + static_cast<size_t>(r) * slots, head.length, slots, head.scale(), row);
-    if (head.lse) {
-      head.lse[static_cast<size_t>(first + r) * head.lse_stride] = by[r].largest * head.scale() + std::log2(by[r].sum);
-    }
+  softmax_rows<Kind, R>(scores, head.length, slots, head.scale(), reinterpret_cast<typename Kind::Number*>(weights), by);
+  for (int r = 0; r < R && head.lse; ++r) {
+    head.lse[static_cast<size_t>(first + r) * head.lse_stride] = by[r].largest * head.scale() + std::log2(by[r].sum);
   }
   Out* out = head.out + static_cast<size_t>(first) * head.out_stride;
   for (int e = 0; e < head.width; e += 32) {

@@ -7,8 +7,8 @@
 // numbers never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives
 // the same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU,
 // layer norm and rounding are done on a block of rows while it lies in the cache. Attention goes through one text and head
-// at a time, in fp32 where all layers are, else in bf16. `encode_readable` in quantized.py is the twin that says the same
-// in a page of Python; a test holds both together.
+// at a time, in the layer's precision. `encode_readable` in quantized.py is the twin that says the same in a page of
+// Python; a test holds both together.
 //
 // Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
 // `filbert_supported` says 0.
@@ -21,13 +21,11 @@
 
 #include <vector>
 
-#include "attention.h"
+#include "attention_int8.h"
 #include "pool.h"
 #include "simd.h"
 
 namespace {
-
-typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
 
 constexpr int PANEL = 64;        // columns of a tile
 constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
@@ -35,20 +33,34 @@ constexpr int BLOCK = 48;        // rows that go through a layer together; 48 ×
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
-// GELU(x) = x (1 + erf(x / √2)) / 2 to 1e-6: erf(x / √2) / x as a polynomial of u = 2 (x / 5.5)² - 1, fitted at
-// Chebyshev's points; beyond 5.5 the error function is 1 to 4e-8.
+// GELU(x) = x (1 + erf(x / √2)) / 2, with erf(x / √2) / x as a polynomial of u = 2 (x / limit)² - 1; beyond the limit the
+// error function is taken as it is there.
+template <int N>
+inline __m512 gelu(__m512 x, float limit, const float (&coefficients)[N]) {
+  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-limit)), _mm512_set1_ps(limit));
+  const __m512 factor = _mm512_set1_ps(2.0f / (limit * limit));
+  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), factor, _mm512_set1_ps(1.0f));
+  __m512 y = _mm512_set1_ps(coefficients[0]);
+  #pragma GCC unroll 14
+  for (int i = 1; i < N; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
+  const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
+  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
+}
+
+// To 1e-6, fitted at Chebyshev's points.
 inline __m512 gelu(__m512 x) {
   constexpr float coefficients[] = {
       1.31247329e-03f, -2.85608161e-03f, 1.27981301e-03f, -2.10354618e-03f, 9.44713924e-03f,
       -1.57563876e-02f, 2.03284240e-02f, -2.91207172e-02f, 4.07696138e-02f, -5.22832124e-02f,
       6.41344464e-02f, -7.75680591e-02f, 9.54755918e-02f, -1.28345152e-01f, 2.57103859e-01f};
-  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-5.5f)), _mm512_set1_ps(5.5f));
-  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), _mm512_set1_ps(8.0f / 121.0f), _mm512_set1_ps(1.0f));
-  __m512 y = _mm512_set1_ps(coefficients[0]);
-  #pragma GCC unroll 14
-  for (int i = 1; i < 15; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
-  const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
-  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
+  return gelu(x, 5.5f, coefficients);
+}
+
+// To 3e-4, for what is rounded next; the largest error of GELU itself is the least.
+inline __m512 gelu_rough(__m512 x) {
+  constexpr float coefficients[] = {8.57088150e-03f,  -2.53627474e-02f, 4.14790136e-02f, -6.72484692e-02f,
+                                    1.10268602e-01f, -1.74077950e-01f, 3.69505620e-01f};
+  return gelu(x, 3.8f, coefficients);
 }
 
 // ---- products -------------------------------------------------------------------------------------------------------
@@ -201,9 +213,7 @@ struct Linear {
 struct Int8 {
   using Sum = Ints;
   using Number = uint8_t;
-  static Sum add(Sum sum, __m512i input, __m512i column) {
-    return (Sum)_mm512_dpbusd_epi32((__m512i)sum, input, column);
-  }
+  static Sum add(Sum sum, __m512i input, __m512i column) { return add_bytes(sum, input, column); }
 };
 
 inline __m512 result(Ints sum, const Linear& w, int n, const Rows& x, int row) {
@@ -302,6 +312,7 @@ struct Layer {
 // the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product.
 struct Desk {
   Attention attention;
+  Int8Attention attention_int8;
   Buffer<float> narrow, middle, wide, mixed, scale, low, logits;
   Buffer<uint8_t> bytes, bytes_wide;
 
@@ -311,6 +322,7 @@ struct Desk {
     attention.values.get(slots * head);
     attention.weights.get(slots * ROWS);
     attention.scores.get(slots * ROWS);
+    attention_int8.reserve(static_cast<int>(slots), head);
     for (Buffer<float>* each : {&narrow, &middle}) each->get(static_cast<size_t>(BLOCK) * hidden);
     wide.get(static_cast<size_t>(BLOCK) * intermediate);
     mixed.get(std::max(hidden, intermediate));
@@ -380,9 +392,7 @@ class Encoder {
       const bool first_only = batch.first_only && i == last;
       if (first_only) first_queries(batch, layers_[i]);
       pool_.run(batch.texts * heads_, [&](int task, int thread) {
-        Attention& attention = desks_[thread].attention;
-        in_fp32_ ? attend_text<Fp32>(batch, task / heads_, task % heads_, first_only, attention)
-                 : attend_text<Bf16>(batch, task / heads_, task % heads_, first_only, attention);
+        attend_text(batch, task / heads_, task % heads_, first_only, layers_[i].qkv.precision, desks_[thread]);
       });
       blocks(first_only ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
         finish(batch, i, first, rows, first_only, i == last ? out : nullptr, desk);
@@ -453,15 +463,22 @@ class Encoder {
     });
   }
 
+  void attend_text(const Batch& batch, int text, int head, bool first_only, Precision precision, Desk& desk) {
+    const int queries = first_only ? 1 : batch.starts[text + 1] - batch.starts[text];
+    switch (precision) {
+      case INT8: attend_int8(head_of<Bf16>(batch, text, head, first_only), queries, desk.attention_int8); break;
+      case BF16: attend(head_of<Bf16>(batch, text, head, first_only), queries, desk.attention); break;
+      case FP32: attend(head_of<Fp32>(batch, text, head, first_only), queries, desk.attention); break;
+    }
+  }
+
   template <class Kind>
-  void attend_text(const Batch& batch, int text, int head, bool first_only, Attention& attention) {
+  Head<Kind, float> head_of(const Batch& batch, int text, int head, bool first_only) const {
     const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
     const auto* q = numbers<typename Kind::Number>() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
     float* out = context_.data() + static_cast<size_t>(first_only ? text : first) * hidden_ + head * width;
-    const int slots = up_to(length, 16);
-    const Head<Kind, float> one = {q,     q + hidden_, q + 2 * hidden_, 3 * hidden_, length, slots,
-                                   width, out,         hidden_,         nullptr,     0};
-    attend(one, first_only ? 1 : length, attention);
+    return {q,       q + hidden_, q + 2 * hidden_, 3 * hidden_, length, up_to(length, 16), width, out,
+            hidden_, nullptr,     0};
   }
 
   // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last
@@ -487,8 +504,9 @@ class Encoder {
       normalise(narrow + static_cast<size_t>(r) * hidden_, state(r), layer.attention_norm, eps_, hidden_, y);
       round_row(y, x, r, layer.qkv.precision);
     }
+    const bool exact = layer.up.precision == FP32;
     product(layer.up, 0, intermediate_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
-      _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, gelu(y));
+      _mm512_storeu_ps(wide + static_cast<size_t>(row) * intermediate_ + n, exact ? gelu(y) : gelu_rough(y));
     });
     const Rows z = {desk.bytes_wide.data(), intermediate_, x.scale, x.low, x.mixed};
     for (int r = 0; r < rows; ++r) round_row(wide + static_cast<size_t>(r) * intermediate_, z, r, layer.qkv.precision);

@@ -69,7 +69,18 @@ inline __m512 exp2_of(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
-constexpr float LOG2_E = 1.44269504f;
+// 2^x to 1e-4, for what is rounded next.
+inline __m512 exp2_rough(__m512 x) {
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_sub_ps(x, whole);
+  __m512 y = _mm512_set1_ps(5.5171494e-2f);
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4261094e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9326099e-1f));
+  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.9992808e-1f));
+  return _mm512_scalef_ps(y, whole);
+}
+
+constexpr float LOG2_E = 1.44269504f, LOG2_255 = 7.99435344f;
 
 inline void store_bf16(bf16* to, __m512 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
@@ -92,6 +103,7 @@ struct Bf16 {
   static Sum add(Sum sum, __m512i input, __m512i column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)input);
   }
+  static __m512 exp2(__m512 x) { return exp2_rough(x); }
 };
 
 // In fp32.
@@ -101,6 +113,7 @@ struct Fp32 {
   static Sum add(Sum sum, __m512i input, __m512i column) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(column), _mm512_castsi512_ps(input), sum);
   }
+  static __m512 exp2(__m512 x) { return exp2_of(x); }
 };
 
 // ---- tiles ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,265 @@
+// Attention within one text and head in int8: attention.h with products of whole numbers, twice as many in a cycle.
+//
+//   query, key ≈ scale · q, one scale for a token;   value ≈ scale · v, one for a column, of the text's tokens;
+//   weight, 255 where it is largest, ≈ p, a whole number from 0 on
+//
+//   context = Σ p v + (Σ weight - Σ p) · mean of v,   times scale, divided by Σ weight
+//
+// In a long text much of the weight may lie on tokens that have too little each to be a whole number: the second term
+// gives what rounding has taken off to all alike. `attend_int8` in quantized.py is the twin.
+
+#pragma once
+
+#include "attention.h"
+
+namespace {
+
+typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
+
+// Sums of whole numbers: four bytes without a sign times four with one.
+inline Ints add_bytes(Ints sum, __m512i without, __m512i with) {
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, without, with);
+}
+
+// What a thread needs: queries, keys and values of a text as words of four bytes, their scales, the sum that a query's
+// scores begin with, and weights and scores of six queries.
+struct Int8Attention {
+  Buffer<uint32_t> pairs, queries, keys, values;
+  Buffer<float> query_scale, key_scale, value_scale, value_mean, scores;
+  Buffer<int32_t> begin;
+  Buffer<uint8_t> weights;
+
+  void reserve(int slots, int width) {
+    const size_t all = static_cast<size_t>(slots) * width;
+    pairs.get(all / 2);
+    for (auto* words : {&queries, &keys, &values}) words->get(all / 4);
+    for (auto* scale : {&query_scale, &key_scale}) scale->get(slots);
+    for (auto* column : {&value_scale, &value_mean}) column->get(width);
+    begin.get(slots);
+    scores.get(static_cast<size_t>(ROWS) * slots);
+    weights.get(static_cast<size_t>(ROWS) * slots);
+  }
+};
+
+// The first and the second bf16 number of each word.
+inline __m512 first_of(__m512i pair) { return _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)); }
+inline __m512 second_of(__m512i pair) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+}
+
+// The larger size of each of 32 bf16 numbers: without their sign they are ordered as whole numbers are.
+inline __m512i larger(__m512i most, __m512i numbers) {
+  return _mm512_max_epu16(most, _mm512_and_si512(numbers, _mm512_set1_epi16(0x7fff)));
+}
+
+// The largest size of 16 rows of numbers → their scale, and what they are multiplied by to be rounded.
+struct Scale {
+  __m512 scale, inverse;
+  explicit Scale(__m512 largest) {
+    largest = _mm512_max_ps(_mm512_set1_ps(1e-20f), largest);  // in this order, so that NaN stays NaN
+    scale = _mm512_mul_ps(largest, _mm512_set1_ps(1.0f / 127.0f));
+    inverse = _mm512_div_ps(_mm512_set1_ps(127.0f), largest);
+  }
+};
+
+// x · inverse to the nearest whole number, whose last byte is that of the word.
+inline __m512i rounded(__m512 x, __m512 inverse) {
+  return _mm512_castps_si512(_mm512_fmadd_ps(x, inverse, _mm512_set1_ps(12582912.0f)));  // 1.5 · 2^23
+}
+
+// The last bytes of four words become one word.
+inline __m512i join(__m512i a, __m512i b, __m512i c, __m512i d) {
+  a = _mm512_mask_mov_epi8(a, 0x2222222222222222, _mm512_slli_epi32(b, 8));
+  a = _mm512_mask_mov_epi8(a, 0x4444444444444444, _mm512_slli_epi32(c, 16));
+  return _mm512_mask_mov_epi8(a, 0x8888888888888888, _mm512_slli_epi32(d, 24));
+}
+
+// Pairs [E / 2][slots] → words [E / 4][slots], each token with a scale of its own. Keys get 128 more, to be without a
+// sign; what that adds to a query's scores is taken off where they begin.
+void round_columns(const uint32_t* pairs, int slots, int width, bool keys, uint32_t* words, float* scales,
+                   int32_t* begin) {
+  const __m512i more = _mm512_set1_epi8(static_cast<char>(keys ? 0x80 : 0)), ones = _mm512_set1_epi8(1);
+  for (int j = 0; j < slots; j += 16) {
+    const uint32_t* pair = pairs + j;
+    __m512i most = _mm512_setzero_si512();
+    for (int e = 0; e < width / 2; ++e) most = larger(most, _mm512_loadu_si512(pair + static_cast<size_t>(e) * slots));
+    const Scale by(_mm512_max_ps(first_of(most), second_of(most)));
+    _mm512_storeu_ps(scales + j, by.scale);
+    Ints sum = {};
+    for (int e = 0; e < width / 4; ++e, pair += static_cast<size_t>(2) * slots) {
+      const __m512i one = _mm512_loadu_si512(pair), two = _mm512_loadu_si512(pair + slots);
+      const __m512i word = join(rounded(first_of(one), by.inverse), rounded(second_of(one), by.inverse),
+                                rounded(first_of(two), by.inverse), rounded(second_of(two), by.inverse));
+      _mm512_storeu_si512(words + static_cast<size_t>(e) * slots + j, _mm512_xor_si512(word, more));
+      sum = add_bytes(sum, ones, word);
+    }
+    if (begin) _mm512_storeu_si512(begin + j, _mm512_mullo_epi32((__m512i)sum, _mm512_set1_epi32(-128)));
+  }
+}
+
+// Rows of values → words [slots / 4][E], four tokens in each, a scale for each column, and the mean of what is rounded.
+void round_values(const bf16* rows, int stride, int length, int slots, int width, uint32_t* words, float* scales,
+                  float* means) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8)), ones = _mm512_set1_epi8(1);
+  const __m512 share = _mm512_set1_ps(1.0f / static_cast<float>(length));
+  for (int e = 0; e < width; e += 32) {
+    const auto row = [&](int j) {
+      return j < length ? _mm512_loadu_si512(rows + static_cast<size_t>(j) * stride + e) : _mm512_setzero_si512();
+    };
+    __m512i most = _mm512_setzero_si512();
+    for (int j = 0; j < length; ++j) most = larger(most, row(j));
+    const Scale first(first_of(most)), second(second_of(most));
+    Ints sum[2] = {};
+    for (int j = 0; j < slots; j += 4) {
+      const __m512i four[4] = {row(j), row(j + 1), row(j + 2), row(j + 3)};
+      const auto each = [&](int r, bool odd) {
+        return odd ? rounded(second_of(four[r]), second.inverse) : rounded(first_of(four[r]), first.inverse);
+      };
+      const __m512i even = join(each(0, false), each(1, false), each(2, false), each(3, false));
+      const __m512i odd = join(each(0, true), each(1, true), each(2, true), each(3, true));
+      const __m512i word[2] = {_mm512_permutex2var_epi32(even, low, odd), _mm512_permutex2var_epi32(even, high, odd)};
+      for (int c = 0; c < 2; ++c) {
+        _mm512_storeu_si512(words + static_cast<size_t>(j / 4) * width + e + 16 * c, word[c]);
+        sum[c] = add_bytes(sum[c], ones, word[c]);
+      }
+    }
+    _mm512_storeu_ps(scales + e, _mm512_permutex2var_ps(first.scale, low, second.scale));
+    _mm512_storeu_ps(scales + e + 16, _mm512_permutex2var_ps(first.scale, high, second.scale));
+    for (int c = 0; c < 2; ++c) {
+      _mm512_storeu_ps(means + e + 16 * c, _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)sum[c]), share));
+    }
+  }
+}
+
+// R queries × 16 · C keys; a query's own scale is still to come.
+template <int R, int C>
+inline void score_tile(const uint32_t* queries, int apart, const int32_t* begin, const uint32_t* keys,
+                       const float* scale, int slots, int width, float* scores) {
+  Ints sum[R][C];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    #pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) sum[r][c] = (Ints)_mm512_set1_epi32(begin[r]);
+  for (int e = 0; e < width; e += 4, keys += slots, queries += apart) {
+    __m512i key[C];
+    #pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 16 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i query = four_bytes(queries + r);
+      #pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) sum[r][c] = add_bytes(sum[r][c], key[c], query);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) {
+    const __m512 by = _mm512_loadu_ps(scale + 16 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)sum[r][c]), by);
+      _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, score);
+    }
+  }
+}
+
+// The sum of a query's weights, and what of it rounding has taken off.
+struct Rounded {
+  float sum, rest;
+};
+
+// Scores of R queries, each with its own scale → weights, whole numbers up to 255.
+template <int R>
+inline void softmax_rows(const float* scores, int length, int slots, float scale, const float* scales, uint8_t* weights,
+                         Rounded* by) {
+  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
+  float most[R];
+  largest_scores<R>(scores, length, slots, most);
+  __m512 sum[R];
+  __m512i whole[R];
+  for (int r = 0; r < R; ++r, scores += slots, weights += slots) {
+    const float own = scale * scales[r];
+    const __m512 factor = _mm512_set1_ps(own), shift = _mm512_set1_ps(LOG2_255 - own * most[r]);
+    const auto weight = [&](int i) { return exp2_rough(_mm512_fmadd_ps(_mm512_loadu_ps(scores + i), factor, shift)); };
+    const auto take = [&](int i, __m512 y) {
+      const __m512i n = _mm512_cvtps_epi32(y);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(weights + i), _mm512_cvtepi32_epi8(n));
+      return n;
+    };
+    const int end = slots - 16;
+    __m512 all = _mm512_maskz_mov_ps(last, weight(end));  // in sum[r] itself it would go to memory at every step
+    __m512i taken = take(end, all);
+    for (int i = 0; i < end; i += 16) {
+      const __m512 y = weight(i);
+      all = _mm512_add_ps(all, y);
+      taken = _mm512_add_epi32(taken, take(i, y));
+    }
+    sum[r] = all;
+    whole[r] = taken;
+  }
+  for (int r = 0; r < R; ++r) {
+    const float all = _mm512_reduce_add_ps(sum[r]);
+    by[r] = {all, all - static_cast<float>(_mm512_reduce_add_epi32(whole[r]))};
+  }
+}
+
+// R queries' weights × 32 columns of the values.
+template <int R>
+inline void context_tile(const uint8_t* weights, int slots, const Int8Attention& at, int e, int width,
+                         const Rounded* by, float* out, int stride) {
+  Ints sum[R][2];
+  #pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = Ints{};
+  const uint32_t* values = at.values.data() + e;
+  for (int j = 0; j < slots; j += 4, values += width) {
+    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 16)};
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * slots + j);
+      #pragma GCC unroll 8
+      for (int c = 0; c < 2; ++c) sum[r][c] = add_bytes(sum[r][c], weight, value[c]);
+    }
+  }
+  #pragma GCC unroll 8
+  for (int c = 0; c < 2; ++c) {
+    const __m512 mean = _mm512_loadu_ps(at.value_mean.data() + e + 16 * c);
+    const __m512 scale = _mm512_loadu_ps(at.value_scale.data() + e + 16 * c);
+    #pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512 all = _mm512_fmadd_ps(_mm512_set1_ps(by[r].rest), mean, _mm512_cvtepi32_ps((__m512i)sum[r][c]));
+      const __m512 share = _mm512_mul_ps(scale, _mm512_set1_ps(1.0f / by[r].sum));
+      _mm512_storeu_ps(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(all, share));
+    }
+  }
+}
+
+// The context of R queries from number `first` on; `apart` words lie between a query's words.
+template <int R>
+void attend_rows(const Head<Bf16, float>& head, int first, int apart, Int8Attention& at) {
+  const int slots = head.slots, width = head.width;
+  float* scores = at.scores.data();
+  slot_tiles(slots, [&](int j, auto count) {
+    score_tile<R, decltype(count)::value>(at.queries.data() + first, apart, at.begin.data() + first, at.keys.data() + j,
+                                          at.key_scale.data() + j, slots, width, scores + j);
+  });
+  Rounded by[R];
+  uint8_t* weights = at.weights.data();
+  softmax_rows<R>(scores, head.length, slots, head.scale(), at.query_scale.data() + first, weights, by);
+  float* out = head.out + static_cast<size_t>(first) * head.out_stride;
+  for (int e = 0; e < width; e += 32) context_tile<R>(weights, slots, at, e, width, by, out + e, head.out_stride);
+}
+
+// The context of the first `queries` tokens of a text, for one head.
+void attend_int8(const Head<Bf16, float>& head, int queries, Int8Attention& at) {
+  const int slots = head.slots, width = head.width, apart = up_to(queries, 16);
+  uint32_t* pairs = at.pairs.data();
+  lay_out_columns<Bf16>(head.k, head.stride, head.length, slots, width, pairs);
+  round_columns(pairs, slots, width, true, at.keys.data(), at.key_scale.data(), nullptr);
+  lay_out_columns<Bf16>(head.q, head.stride, queries, apart, width, pairs);
+  round_columns(pairs, apart, width, false, at.queries.data(), at.query_scale.data(), at.begin.data());
+  round_values(head.v, head.stride, head.length, slots, width, at.values.data(), at.value_scale.data(),
+               at.value_mean.data());
+  tiles(queries, [&](int first, auto count) { attend_rows<decltype(count)::value>(head, first, apart, at); });
+}
+
+}  // namespace
