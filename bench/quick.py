@@ -4,8 +4,8 @@
 
 The parts are those of the long benchmarks with fewer texts and rounds, so a reading may be a tenth off; what counts as
 a record is in RESULTS.md. The classifier whose scoring is timed is that of IMDb which `bench/accuracy.py` left in
-bench/work/; without it one is fitted here, on 800 reviews, which is oftener in doubt. What takes longer than ten minutes
-is read from the newest record instead, and says so; without one, and without a GPU, it is open.
+bench/work/; without it one is fitted here, on 800 reviews, which is oftener in doubt. What takes longer than ten
+minutes is read from the newest record instead, and says so; without one, and without a GPU, it is open.
 """
 
 from __future__ import annotations

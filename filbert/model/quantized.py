@@ -61,9 +61,7 @@ def rounded_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
     [[64.0, -127.0], [64.0, 127.0]]
     """
     largest_N = weight_NK.abs().amax(-1).clamp(min=1e-20)
-    inverse_N = (
-        torch.tensor(127.0) / largest_N
-    )  # `127 / x` is 127 · (1 / x), and bf16 numbers are often half the largest
+    inverse_N = torch.tensor(127.0) / largest_N  # `127 / x` is 127 · (1 / x): a bf16 number is often half the largest
     return (weight_NK.double() * inverse_N[..., None]).round().float(), largest_N / 127
 
 
