@@ -40,11 +40,8 @@ inline __m512 gelu(__m512 x, float limit, const float (&coefficients)[N]) {
   const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-limit)), _mm512_set1_ps(limit));
   const __m512 factor = _mm512_set1_ps(2.0f / (limit * limit));
   const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), factor, _mm512_set1_ps(1.0f));
-  __m512 y = _mm512_set1_ps(coefficients[0]);
-  #pragma GCC unroll 14
-  for (int i = 1; i < N; ++i) y = _mm512_fmadd_ps(y, u, _mm512_set1_ps(coefficients[i]));
   const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
-  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, y), half);
+  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, polynomial(u, coefficients)), half);
 }
 
 // To 1e-6, fitted at Chebyshev's points.

@@ -54,30 +54,33 @@ class Buffer {
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
-// 2^x to 2e-7: the whole part goes into the exponent, a polynomial does the rest. Below -126 it stays 2^-126.
-inline __m512 exp2_of(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);  // in this order, so that NaN stays NaN
+// The first coefficient belongs to the highest power.
+template <int N>
+inline __m512 polynomial(__m512 x, const float (&coefficients)[N]) {
+  __m512 y = _mm512_set1_ps(coefficients[0]);
+  #pragma GCC unroll 14
+  for (int i = 1; i < N; ++i) y = _mm512_fmadd_ps(y, x, _mm512_set1_ps(coefficients[i]));
+  return y;
+}
+
+// 2^x: the whole part goes into the exponent, a polynomial does the rest.
+template <int N>
+inline __m512 exp2_by(__m512 x, const float (&coefficients)[N]) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 rest = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(1.5403530e-4f);
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.3333558e-3f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.6181291e-3f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(5.5504109e-2f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4022651e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9314718e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(y, whole);
+  return _mm512_scalef_ps(polynomial(_mm512_sub_ps(x, whole), coefficients), whole);
+}
+
+// 2^x to 2e-7. Below -126 it stays 2^-126.
+inline __m512 exp2_of(__m512 x) {
+  constexpr float coefficients[] = {1.5403530e-4f, 1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f,
+                                    2.4022651e-1f, 6.9314718e-1f, 1.0f};
+  return exp2_by(_mm512_max_ps(_mm512_set1_ps(-126.0f), x), coefficients);  // in this order, so that NaN stays NaN
 }
 
 // 2^x to 1e-4, for what is rounded next.
 inline __m512 exp2_rough(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 rest = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(5.5171494e-2f);
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4261094e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9326099e-1f));
-  y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.9992808e-1f));
-  return _mm512_scalef_ps(y, whole);
+  constexpr float coefficients[] = {5.5171494e-2f, 2.4261094e-1f, 6.9326099e-1f, 9.9992808e-1f};
+  return exp2_by(x, coefficients);
 }
 
 constexpr float LOG2_E = 1.44269504f, LOG2_255 = 7.99435344f;
