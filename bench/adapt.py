@@ -1,10 +1,10 @@
 """What it is worth to go on pre-training on a task's own texts before fine-tuning (Sun et al. 2019), same seeds.
 
-`minilm` is fine-tuned as it is, and after masked language modelling on the training texts (IMDb: and on the 50,000
+A base is fine-tuned as it is, and after masked language modelling on the training texts (IMDb: and on the 50,000
 without a label); texts of the test part are never among them. The adapted model is made once and kept in bench/work/.
 Runs are appended to bench/results/adapt.jsonl as they end, and one that is there already is not made again.
 
-    python bench/adapt.py [imdb|ohsumed|unfair_tos …] [--seeds 3] [--tokens N] [--limit N]
+    python bench/adapt.py [imdb|ohsumed|unfair_tos …] [--base minilm] [--seeds 3] [--tokens N] [--limit N]
 
 unfair_tos is made binary here, "unfair" where a sentence has any of the nine labels: folds 0–3 train, fold 4 tests.
 """
@@ -34,7 +34,6 @@ from filbert.records import Example
 from filbert.runs import unfinished
 
 RESULTS = HERE / "results" / "adapt.jsonl"
-BASE = "minilm"
 SETS = {"imdb": "accuracy", "ohsumed": "macro_f1", "unfair_tos": "macro_f1"}  # → the figure to look at
 
 Document = Sequence[str]  # its paragraphs
@@ -84,16 +83,16 @@ def documents_of(name: str, splits: Splits) -> Iterator[Document]:
     yield from ([text] for text in texts if text not in tested)
 
 
-def adapted(name: str, splits: Splits, tokens: int | None) -> Path:
+def adapted(name: str, base: str, splits: Splits, tokens: int | None) -> Path:
     """Return the adapted model, made where it is not there yet; an interrupted run goes on."""
     config = PretrainConfig(next_sentence=False, tokens=tokens)
     recipe = hashlib.sha256(json.dumps([asdict(config), commit()]).encode()).hexdigest()[:8]
-    out: Path = HERE / "work" / f"adapted-{name}-{recipe}"
+    out: Path = HERE / "work" / f"adapted-{name}-{base}-{recipe}"
     if unfinished(out) or not (out / "filbert.json").is_file():
         corpus = HERE / "work" / f"adapt-{name}.txt"
         write_corpus(corpus, documents_of(name, splits))
         with Screen() as screen:
-            pretrain([corpus], out, start=Start(base=BASE), config=config, command="bench/adapt.py", watch=screen)
+            pretrain([corpus], out, start=Start(base=base), config=config, command="bench/adapt.py", watch=screen)
     return out
 
 
@@ -104,34 +103,34 @@ def facts_of(folder: Path) -> Row:
     return {**training, "mlm_accuracy": report["scores"]["mlm_accuracy"]["value"]}
 
 
-def measure(name: str, seeds: int, tokens: int | None, limit: int | None) -> None:
+def measure(name: str, base: str, seeds: int, tokens: int | None, limit: int | None) -> None:
     splits, dropped = apart(splits_of(name))
     if dropped:
         print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
     labelled, metric = limited(splits, limit), SETS[name]
     found: dict[bool, list[float]] = {}
     for after in (False, True):
-        folder = adapted(name, splits, tokens) if after else None
+        folder = adapted(name, base, splits, tokens) if after else None
         found[after] = []
         for seed in range(seeds):
-            base, config = str(folder or BASE), TrainConfig(seed=seed)
-            key: Row = {"set": name, "base": BASE, "adapted": after, "seed": seed, "limit": limit}
-            key |= {"tokens": tokens if after else None, "settings": asdict(config), "weights": weights_of(base)}
+            start, config = str(folder or base), TrainConfig(seed=seed)
+            key: Row = {"set": name, "base": base, "adapted": after, "seed": seed, "limit": limit}
+            key |= {"tokens": tokens if after else None, "settings": asdict(config), "weights": weights_of(start)}
             row = made(RESULTS, key)
             if row is None:
-                out = HERE / "work" / f"adapt-{name}-{'with' if after else 'without'}-seed{seed}"
+                out = HERE / "work" / f"adapt-{name}-{base}-{'with' if after else 'without'}-seed{seed}"
                 facts = {"dropped": dropped, "metric": metric, "adaptation": facts_of(folder) if folder else None}
-                row = append(RESULTS, {**key, **facts, **fine_tune(labelled, out, base, config)})
+                row = append(RESULTS, {**key, **facts, **fine_tune(labelled, out, start, config)})
             say(row, metric)
             found[after].append(row[metric]["value"])
-    print(
-        f"{name}: {metric} {mean(found[True]) - mean(found[False]):+.4f} with adaptation, mean of {seeds}", flush=True
-    )
+    gain = mean(found[True]) - mean(found[False])
+    print(f"{name}, {base}: {metric} {gain:+.4f} with adaptation, mean of {seeds}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--base", default="minilm", help="name of a base model")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, help="to adapt on; `filbert adapt` chooses by default")
     parser.add_argument("--limit", type=int, help="labelled texts to fine-tune on, at most; adaptation reads them all")
@@ -140,7 +139,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
     for name in arguments.sets or SETS:
-        measure(name, arguments.seeds, arguments.tokens, arguments.limit)
+        measure(name, arguments.base, arguments.seeds, arguments.tokens, arguments.limit)
 
 
 if __name__ == "__main__":

@@ -250,13 +250,13 @@ def adapt() -> list[str]:
     lines = [
         "## What domain adaptation is worth",
         "",
-        "`minilm` fine-tuned as it is, and after masked language modelling on the task's own texts (Sun et al. 2019),",
+        "A base fine-tuned as it is, and after masked language modelling on the task's own texts (Sun et al. 2019),",
         "same seeds; mean ± standard deviation, the gain seed by seed. In `unfair_tos` sentences are fair or unfair.",
         "",
-        *header("set | labelled | figure | without | with | gain (each seed) | adapted on | made"),
+        *header("set | base | labelled | figure | without | with | gain (each seed) | adapted on | made"),
     ]
     without = {_of_seed(row): row for row in runs if not row["adapted"]}
-    for rows in grouped([row for row in runs if row["adapted"]], "set", "limit", "tokens", "weights"):
+    for rows in grouped([row for row in runs if row["adapted"]], "set", "base", "limit", "tokens", "weights"):
         last, figure = rows[-1], rows[-1]["metric"]
         pairs = [(without[key], row) for row in rows if (key := _of_seed(row)) in without]
         if not pairs:
@@ -265,8 +265,8 @@ def adapt() -> list[str]:
         gains = [b - a for a, b in zip(before, after, strict=True)]
         took, each = last["adaptation"], ", ".join(f"{100 * gain:+.2f}" for gain in gains)
         lines.append(
-            f"| {last['set']} | {last['counts']['train']:,} | {figure.replace('_f', '-F')} | {over_seeds(before)} "
-            f"| **{over_seeds(after)}** | {100 * mean(gains):+.2f} ({each}) "
+            f"| {last['set']} | {last['base']} | {last['counts']['train']:,} | {figure.replace('_f', '-F')} "
+            f"| {over_seeds(before)} | **{over_seeds(after)}** | {100 * mean(gains):+.2f} ({each}) "
             f"| {took['tokens'] / 1e6:.1f} M tokens, {took['seconds'] / 60:.0f} min "
             f"| {made(last)} |"
         )
@@ -284,7 +284,7 @@ def grouped(rows: list[dict[str, Any]], *names: str) -> list[list[dict[str, Any]
 
 def _of_seed(row: dict[str, Any]) -> str:
     """Name what a run with adaptation and one without must share to be compared; settings hold the seed."""
-    return json.dumps([row["set"], row["limit"], row["settings"]], sort_keys=True)
+    return json.dumps([row["set"], row["base"], row["limit"], row["settings"]], sort_keys=True)
 
 
 def over_seeds(values: Sequence[float]) -> str:

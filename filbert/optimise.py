@@ -49,12 +49,14 @@ class Masters:
             weight.grad = grad.float() if weight.grad is None else weight.grad.add_(grad)
 
     def gradients(self) -> list[Tensor]:
-        """Return the masters' gradients, zeros where a weight has none, in a fixed order."""
+        """Return the gradients of the masters that learn now, zeros where one has none, in a fixed order."""
         self.collect()
-        for weight in self.weights.values():
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+        found = []
+        for name, weight in self.weights.items():
+            if self.working[name].requires_grad:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                found.append(weight.grad)
+        return found
 
     @torch.no_grad()
     def give_back(self, names: Iterable[str] | None = None) -> None:
@@ -83,9 +85,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay.
 
-    Parts named in `rates` have a peak rate of their own.
+    Parts named in `rates` have a peak rate of their own, and are the ones that may learn ahead of the others.
     """
-    groups: dict[tuple[int, bool, bool, float], list[Tensor]] = {}
+    rates = rates or {}
+    groups: dict[tuple[int, bool, bool, bool, float], list[Tensor]] = {}
     for name, weight in masters.weights.items():
         depth = layers + 1
         if ".embeddings." in f".{name}":
@@ -94,16 +97,18 @@ def parameter_groups(
             depth = int(name.split("layers.")[1].split(".")[0]) + 1
         matrix = weight.ndim > 1
         inside = config.optimizer == "muon" and matrix and 0 < depth <= layers
-        peak = (rates or {}).get(name.split(".")[0], rate * config.layer_decay ** (layers + 1 - depth))
-        groups.setdefault((depth, matrix, inside, peak), []).append(weight)
+        part = name.split(".")[0]
+        peak = rates.get(part, rate * config.layer_decay ** (layers + 1 - depth))
+        groups.setdefault((depth, matrix, inside, part in rates, peak), []).append(weight)
     return [
         {
             "params": weights,
             "weight_decay": config.weight_decay if decays else 0.0,
             "peak": peak,
             "muon": inside,
+            "ahead": ahead,
         }
-        for (_, decays, inside, peak), weights in sorted(groups.items(), key=lambda group: group[0])
+        for (_, decays, inside, ahead, peak), weights in sorted(groups.items(), key=lambda group: group[0])
     ]
 
 
@@ -158,10 +163,13 @@ class Optimizer:
         return float(torch.nn.utils.get_total_norm(found))
 
     @torch.no_grad()
-    def step(self, factor: float, scale: float) -> None:
-        """Change masters and model by the gradients multiplied by `scale`, at `factor` of the peak rates."""
+    def step(self, factor: float, scale: float, ahead: float | None = None) -> None:
+        """Change masters and model by the gradients multiplied by `scale`, at `factor` of the peak rates.
+
+        What learns ahead of the others goes at `ahead` of its own, where that is another.
+        """
         for group in self.groups:
-            group["lr"] = group["peak"] * factor
+            group["lr"] = group["peak"] * (ahead if ahead is not None and group["ahead"] else factor)
         if self._fused is not None:
             self._fused.step(scale)
         self._masters.collect(self._plain)

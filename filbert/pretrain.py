@@ -51,6 +51,8 @@ from filbert.watch import Silent, Watcher
 
 VALIDATIONS = 20  # of a run
 VALIDATION_TOKENS = 50_000  # of each; the last measurement takes all that is held out
+HEAD_FIRST = 0.3  # share of a run in which a head learns alone that the base did not bring (Kumar et al. 2022)
+GENTLE = 0.15  # of the usual rate, for the encoder of such a base: it was made for something else, and would forget it
 BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, where nobody says
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
@@ -94,13 +96,17 @@ class Start:
         return {**asdict(self), "vocabulary": self.vocabulary and str(self.vocabulary)}
 
 
-def default_passes(tokens: float) -> float:
+def default_passes(tokens: float, *, gentle: bool = False) -> float:
     """Passes over the corpora when none are asked for: one, or up to ten where that is less than 5 M tokens.
+
+    Half of that where the base must be treated gently.
 
     >>> default_passes(65e6), default_passes(2e6), default_passes(1e5)
     (1.0, 2.5, 10.0)
+    >>> default_passes(2e6, gentle=True)
+    1.25
     """
-    return float(min(10.0, max(1.0, 5e6 / max(tokens, 1.0))))
+    return float(min(10.0, max(1.0, (2.5e6 if gentle else 5e6) / max(tokens, 1.0))))
 
 
 def pretrain(
@@ -319,7 +325,7 @@ class _Run:
     shards: Sequence[Shards]
     settings: _Settings
     config: PretrainConfig  # of the settings, fitted to the longest text the model reads
-    fresh: Sequence[str]  # heads that the base does not bring
+    fresh: Sequence[str]  # parts that start from nothing and learn, though the base is trained
     watch: Watcher
 
     @classmethod
@@ -346,9 +352,10 @@ class _Run:
         config = replace(config, length=min(config.length, longest), long_length=min(config.long_length, longest))
         feed = CorpusFeed(Pool(shards, settings.weights), config, tokenizer, settings.crew)
         if "mlm" in lacks:
-            watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing")
+            watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing, alone at first")
             model.expect(feed.pool.counts(model.encoder.config.vocab_size))
-        fresh = [name for head in sorted(lacks) for name in HEADS[head]]
+        learned = HEADS.keys() if config.next_sentence else {"mlm"}
+        fresh = [name for head in sorted(lacks & learned) for name in HEADS[head]]
         if not feed.tokens or not feed.pool.tokens(held_out=True):
             todo = "give at least two: a blank line, or a file of its own, ends a document"
             raise ConfigError(f"the corpora hold one document, and one is held out to measure on — {todo}")
@@ -376,6 +383,7 @@ class _Run:
             device=device,
             crew=crew,
             rates=dict.fromkeys(self.fresh, max(self.rate, self._rate(random_start=True))),
+            ahead=HEAD_FIRST if self.fresh else 0.0,
             validations=VALIDATIONS,
             watch=self.watch,
             track=out / "tensorboard" if track else None,
@@ -388,8 +396,9 @@ class _Run:
 
     @property
     def rate(self) -> float:
-        """Peak learning rate."""
-        return self.config.learning_rate or self._rate(random_start=self.settings.start.base is None)
+        """Peak learning rate of what the base brings."""
+        usual = self._rate(random_start=self.settings.start.base is None)
+        return self.config.learning_rate or usual * (GENTLE if self.fresh else 1.0)
 
     def _rate(self, *, random_start: bool) -> float:
         return pretraining_rate(self.model.encoder.config.hidden, random_start=random_start)
@@ -400,7 +409,7 @@ class _Run:
         if config.tokens is not None:
             epochs = config.tokens / self.feed.tokens
         if epochs is None:
-            epochs = default_passes(self.feed.tokens)
+            epochs = default_passes(self.feed.tokens, gentle=bool(self.fresh))
         if config.minutes is not None and config.epochs is None and config.tokens is None:
             epochs = 1000.0  # the clock ends the run
         seconds = None if config.minutes is None else config.minutes * 60

@@ -136,6 +136,7 @@ class Loop:
     crew: Crew = field(default_factory=Crew)
     rows: Mapping[str, Tensor] = field(default_factory=dict)  # of a table of which a run uses only some
     rates: Mapping[str, float] = field(default_factory=dict)  # of parts that have a peak rate of their own
+    ahead: float = 0.0  # share of the run in which these parts learn alone (Kumar et al. 2022)
     validations: int = FEWEST_VALIDATIONS
     watch: Watcher = field(default_factory=Silent)
     track: Path | None = None  # TensorBoard folder
@@ -227,6 +228,8 @@ class Loop:
         # the gradient of the first loss is divided by its units after it was summed up, the others' share before
         shares = torch.tensor([units[0] / max(count, 1) for count in units], device=self.device)
         self.job.model.train()
+        for name, weight in self.masters.working.items():
+            weight.requires_grad_(progress >= self.ahead or name.split(".")[0] in self.rates)
         while (sums := self._backward(batches, shares)) is None:
             self.feed.budget //= 2
             self.watch.say(f"out of memory: batches of {self.feed.budget:,} tokens from now on, the same step")
@@ -244,7 +247,9 @@ class Loop:
             )
         progress = self._progress() + 0.5 / self.steps
         clipped = min(1.0, self.config.clip / (norm + 1e-6))
-        self.optimizer.step(schedule(progress, self.config.warmup, self.config.decay), clipped / max(units[0], 1))
+        shape = self.config.warmup, self.config.decay
+        late = schedule(max(0.0, progress - self.ahead) / (1 - self.ahead), *shape)
+        self.optimizer.step(late, clipped / max(units[0], 1), schedule(progress, *shape))
         self.result.steps += 1
         self.result.epochs = self.result.steps / self.feed.steps
         return means, norm

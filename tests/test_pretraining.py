@@ -230,13 +230,16 @@ def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whol
             said.append(text)
 
     source = corpus(tmp_path)
-    config = CONFIG.with_options(epochs=1, learning_rate=1e-6, next_sentence=False)
+    config = CONFIG.with_options(epochs=8, learning_rate=1e-3, next_sentence=False)
     pretrain([source], tmp_path / "out", start=Start(base=str(base)), config=config, watch=Told())
     assert any("no head for masked tokens" in line for line in said)
     counts = Counter(id for one in tokenizer.encode(source.read_text().split("\n")) for id in one.ids.tolist())
     share = np.array([count / counts.total() for count in counts.values()])
     first = next(row["loss"] for row in logged(tmp_path))
     assert first == pytest.approx(-(share * np.log(share)).sum(), abs=0.3)
+    after = load_base(tmp_path / "out")[0].state_dict()
+    moved = max(float((after[name] - weight).abs().max()) for name, weight in encoder.state_dict().items())
+    assert moved > 0, "the encoder learns, too, once the head has begun"
 
 
 def test_a_base_whose_table_has_rows_to_spare_gets_a_head_too(whole, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +345,7 @@ def test_a_batch_over_the_token_budget_is_the_same_batch(tmp_path, tokens):
 def test_the_gradient_norm_is_clipped(tmp_path, monkeypatch):
     run = loop(tmp_path, Job(lambda job, loss: loss * 1000), CONFIG.with_options(epochs=1, batch_size=TEXTS, clip=0.5))
     scales, step = [], run.optimizer.step
-    monkeypatch.setattr(run.optimizer, "step", lambda factor, scale: (scales.append(scale), step(factor, scale)))
+    monkeypatch.setattr(run.optimizer, "step", lambda *told: (scales.append(told[1]), step(*told)))
     run.run()
     norm = torch.stack([gradient.norm() for gradient in gradients(run).values()]).norm()
     assert norm.item() * scales[-1] == pytest.approx(0.5, rel=1e-3)
@@ -505,6 +506,38 @@ def test_measuring_the_speed_changes_nothing(monkeypatch):
         assert same_weights(job.model.state_dict(), before)
         assert torch.equal(torch.get_rng_state(), random)
     assert all(p.grad is None for p in job.model.parameters())
+
+
+def encoder_moved(seen: list[Tensor]) -> list[bool]:
+    """Step by step, whether the encoder's weights are no longer those before."""
+    return [not torch.equal(a, b) for a, b in pairwise(seen)]
+
+
+def test_a_new_part_learns_alone_at_first(tmp_path):
+    seen: list[Tensor] = []
+
+    def look(job: Job, loss: Tensor) -> None:
+        seen.append(nn.utils.parameters_to_vector(job.model.encoder.parameters()).detach().clone())
+        heads.append(job.model.classifier.weight.detach().clone())
+
+    heads: list[Tensor] = []
+    whole = loop(tmp_path, Job(look), rates={"classifier": 1e-2}, ahead=0.5)
+    whole.run()
+    assert encoder_moved(seen) == [False] * (STEPS // 2) + [True] * (STEPS // 2 - 1)
+    assert all(encoder_moved(heads))
+    rates = [row["learning_rate"] for row in logged(tmp_path) if "loss" in row]
+    assert rates[1:] == pytest.approx([1e-2 * schedule((i + 0.5) / STEPS, 0.06) for i in range(1, STEPS)])
+
+
+@pytest.mark.parametrize("step", [3, 12, 13])
+def test_T18_stopped_while_a_new_part_learns_alone(tmp_path, step):
+    changes = {"rates": {"classifier": 1e-2}, "ahead": 0.5}
+    whole = loop(tmp_path / "whole", **changes)
+    whole.run()
+    interrupted(tmp_path / "twice", step, **changes)
+    second = loop(tmp_path / "twice", **changes)
+    second.run()
+    assert same_weights(weights(second), weights(whole))
 
 
 # -- kill and resume --------------------------------------------------------------------------------------------------

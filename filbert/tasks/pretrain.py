@@ -223,7 +223,8 @@ class _VocabularyLoss(torch.autograd.Function):
             grad_bias_V += grad_RV.sum(0)
             grad_RV = grad_RV.to(token_MD.dtype)
             grad_token_MD[rows] = grad_RV @ table_VD
-            grad_table_VD += grad_RV.T @ token_MD[rows]
+            if ctx.needs_input_grad[1]:  # not while the head learns alone
+                grad_table_VD += grad_RV.T @ token_MD[rows]
         ctx.save_for_backward(grad_token_MD, grad_table_VD.to(table_VD.dtype), grad_bias_V.to(bias_V.dtype))
         return total
 
