@@ -75,9 +75,13 @@ def add_front(folder: Path, front: Cascade, facts: dict[str, Any]) -> None:
     linear = front.linear
     arrays = {"buckets": linear.buckets_F, "idf": linear.idf_F, "weights": linear.weights_FC, "bias": linear.bias_C}
     write_tensors(folder / FRONT, {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()})
+    add_facts(folder, {"cascade": facts}, {FRONT: sha256(folder / FRONT)})
+
+
+def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
+    """Add to the manifest of a finished folder what was found out of its model later, and the files it got."""
     info = read_json(folder / "filbert.json")
-    files = {**info.pop("files"), FRONT: sha256(folder / FRONT)}
-    write_json(folder / "filbert.json", {**info, "cascade": facts, "files": files})
+    write_json(folder / "filbert.json", {**info, **facts, "files": {**info["files"], **(files or {})}})
 
 
 def save_pretrained(

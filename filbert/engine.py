@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from filbert import metrics
+from filbert import doubt, metrics
 from filbert.data.labels import visible
 from filbert.errors import ConfigError, ModelError, shown
 from filbert.model.native_classifier import NativeClassifier
@@ -26,7 +26,6 @@ from filbert.opened import ClassifierParts, open_classifier
 from filbert.records import Encoding, Example, Features, FloatArray, Prediction
 from filbert.tasks import classify
 
-DOUBT = 0.3  # in int8: where the first class leads the second by less, bf16 decides; a text in 25
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
 EMPTY = "empty_text"
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -71,6 +70,7 @@ class Engine:
         self._tokenizer = parts.tokenizer
         self._scorer = scorer(parts, device, precision)
         self._careful = scorer(parts, device, "bf16") if precision == "int8" else None  # asked where int8 is in doubt
+        self._doubt: float = parts.info.get("int8_doubt", doubt.USUAL)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Turn texts into word pieces, uncut."""
@@ -115,7 +115,7 @@ class Engine:
             return np.empty((0, len(self.labels)))
         logits_NC = self._scorer.logits(rows, done)
         if self._careful is not None and len(self.labels) > 1:
-            doubtful = np.flatnonzero(_lead(metrics.softmax(logits_NC)) < DOUBT).tolist()
+            doubtful = np.flatnonzero(doubt.lead(metrics.softmax(logits_NC)) < self._doubt).tolist()
             if doubtful:
                 logits_NC[doubtful] = self._careful.logits([rows[i] for i in doubtful])
         if not np.isfinite(logits_NC).all():
@@ -142,13 +142,6 @@ class Engine:
         source = iter(examples)
         while chunk := list(islice(source, CHUNK)):
             yield from zip(chunk, self.predict([example.text for example in chunk]), strict=True)
-
-
-def _lead(probabilities_NC: FloatArray) -> FloatArray:
-    """Return how far the most probable class is ahead of the next one."""
-    two_N2 = np.sort(probabilities_NC, axis=1)[:, -2:]
-    lead_N: FloatArray = two_N2[:, -1] - two_N2[:, 0]
-    return lead_N
 
 
 def best_device(device: str | None = None) -> str:

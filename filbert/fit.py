@@ -11,6 +11,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ import torch
 from torch import Tensor
 
 import filbert
-from filbert import metrics
+from filbert import doubt, metrics
 from filbert.bases import Base, find_base
-from filbert.checkpoint import load_base, save_model, write_json
+from filbert.checkpoint import add_facts, load_base, save_model, write_json
 from filbert.classify_job import ClassifyJob, TextFeed
 from filbert.config import EncoderConfig, PretrainConfig, TrainConfig, check_points
 from filbert.data.splits import Splits
@@ -126,6 +127,7 @@ def fit(
             "lengths": length_profile(run.lengths, used.max_length),
             "versions": versions(),
         }
+        _measure_int8(out, run.features["validation"], known["validation"])
         if cascade is not None:
             report["cascade"] = put_in_front(
                 engine, out, splits, cascade, encodings=run.encodings, known=known, unlabelled=more_texts, watch=watch
@@ -358,6 +360,15 @@ def _scores(
         watch.say("fitting the linear baseline on the same texts")
         found["baseline"] = _compare(splits, held_out, true, known)
     return found, known
+
+
+def _measure_int8(out: Path, rows: Sequence[Features], exact_NC: FloatArray) -> None:
+    """Find out where this model's int8 must ask bf16, and note it in the folder; nothing where int8 is not to be had."""
+    with suppress(ConfigError):
+        fast = load(out, device="cpu", precision="int8")
+        some = np.linspace(0, len(rows) - 1, min(len(rows), doubt.MOST)).astype(int).tolist()
+        found_NC = metrics.softmax(fast.logits([rows[i] for i in some]))
+        add_facts(out, {"int8_doubt": doubt.measured(found_NC, exact_NC[some])})
 
 
 def _teller(watch: Watcher, stage: str, total: int) -> Callable[[int], None]:

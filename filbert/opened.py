@@ -153,6 +153,9 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
     if info["max_length"] < 3:
         raise ModelError(f"{folder}/filbert.json max_length — is {info['max_length']} — restore the file")
+    doubt = info.get("int8_doubt", 0.0)
+    if not isinstance(doubt, float) or not 0 <= doubt <= 1:
+        raise ModelError(f"{folder}/filbert.json int8_doubt — is {doubt!r}, not between 0.0 and 1.0 — restore the file")
     _check_files(folder, info)
 
 

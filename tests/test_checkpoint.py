@@ -273,6 +273,13 @@ def test_M36_max_length_that_is_no_length(folder, max_length):
         load_model(folder)
 
 
+@pytest.mark.parametrize("doubt", ["low", [], 1, 1.5, -0.1])
+def test_M36_a_doubt_that_is_no_share(folder, doubt):
+    change(folder / "filbert.json", int8_doubt=doubt)
+    with pytest.raises(ModelError, match="int8_doubt"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "null", "[" * 100_000, " " * (17 << 20), "\xed\xa0\x80"],  # the last: a surrogate in UTF-8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from small import LABELS, VOCAB, classifier, needs_native, tokenizer
 from torch import nn
 
 from filbert import engine as engine_module
-from filbert.checkpoint import save_model
+from filbert.checkpoint import add_facts, save_model
 from filbert.engine import EMPTY, Engine, load, visible
 from filbert.errors import ConfigError
 from filbert.model.torch_classifier import TorchClassifier
@@ -77,13 +78,14 @@ def test_the_native_encoders_stay_near_fp32_and_give_a_text_the_same_bits_in_any
 
 
 @needs_native
-def test_int8_in_doubt_asks_bf16(wide, monkeypatch):
-    fast, careful = (load(wide, device="cpu", precision=precision) for precision in ("int8", "bf16"))
-    monkeypatch.setattr(engine_module, "DOUBT", 0.0)
-    alone = fast.predict_proba(TEXTS)
+def test_int8_in_doubt_asks_bf16(wide, tmp_path):
+    folder = shutil.copytree(wide, tmp_path / "model")
+    add_facts(folder, {"int8_doubt": 0.0})
+    alone = load(folder, device="cpu", precision="int8").predict_proba(TEXTS)
     lead_N = np.diff(np.sort(alone)[:, -2:])[:, 0]
-    monkeypatch.setattr(engine_module, "DOUBT", float(np.median(lead_N)))
     doubtful_N = lead_N < np.median(lead_N)
+    add_facts(folder, {"int8_doubt": float(np.median(lead_N))})
+    fast, careful = (load(folder, device="cpu", precision=precision) for precision in ("int8", "bf16"))
     assert 0 < doubtful_N.sum() < len(TEXTS)
     found, wanted = fast.predict_proba(TEXTS), careful.predict_proba(TEXTS)
     assert np.array_equal(found[doubtful_N], wanted[doubtful_N])
