@@ -363,7 +363,7 @@ def _scores(
 
 
 def _measure_int8(out: Path, rows: Sequence[Features], exact_NC: FloatArray) -> None:
-    """Find out where this model's int8 must ask bf16, and note it in the folder; nothing where int8 is not to be had."""
+    """Find out where this model's int8 must ask bf16, and note it in the folder; do nothing where there is no int8."""
     with suppress(ConfigError):
         fast = load(out, device="cpu", precision="int8")
         some = np.linspace(0, len(rows) - 1, min(len(rows), doubt.MOST)).astype(int).tolist()
