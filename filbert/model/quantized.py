@@ -79,20 +79,49 @@ def linear_bf16(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
 
 
 def encode_readable(
-    encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, *, precision: str = "int8"
+    encoder: Encoder,
+    ids_T: Tensor,
+    positions_T: Tensor,
+    segments_T: Tensor,
+    spans: Spans,
+    *,
+    precision: str = "int8",
+    first_only: bool = False,
 ) -> Tensor:
-    """Encode packed tokens → hidden_TD: products in int8, or in bf16."""
+    """Encode packed tokens → hidden_TD, or hidden_BD of the first tokens: products in int8, or in bf16."""
     hidden_TD = encoder.embeddings(ids_T, positions_T, segments_T)
     linear, attend = (linear_bf16, attend_bf16) if precision == "bf16" else (linear_readable, attend_int8)
-    for layer in encoder.layers:
+    for number, layer in enumerate(encoder.layers, 1):
         assert isinstance(layer, Layer)
-        qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
-        context_TD = _within_texts(attend, split_heads(qkv_TN.float(), 3), spans, layer.heads)
+        if first_only and number == len(encoder.layers):
+            context_TD, hidden_TD = attend_first(layer, hidden_TD, spans, linear), hidden_TD[spans.first_B]
+        else:
+            qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
+            context_TD = _within_texts(attend, split_heads(qkv_TN.float(), 3), spans, layer.heads)
         out_TD = linear(context_TD, layer.out.weight, layer.out.bias)
         hidden_TD = layer.attention_norm(out_TD + hidden_TD)
         up_TF = F.gelu(linear(hidden_TD, layer.up.weight, layer.up.bias))
         hidden_TD = layer.norm(linear(up_TF, layer.down.weight, layer.down.bias) + hidden_TD)
     return hidden_TD[: spans.tokens]  # type: ignore[no-any-return]
+
+
+def attend_first(layer: Layer, hidden_TD: Tensor, spans: Spans, linear: Callable[..., Tensor]) -> Tensor:
+    """Attend where each text's first token asks alone → context_BD; keys and values are never made.
+
+    q · (K x) = (Kᵀ q) · x and Σ w (V x) = V (Σ w x): the one query of a head goes through K, and the mean of the tokens
+    through V, both in bf16. The keys' bias adds the same to all scores of a query, and softmax takes it off again.
+    """
+    query_DD, key_DD, value_DD = layer.qkv.weight.chunk(3)
+    query_D, _, value_D = layer.qkv.bias.chunk(3)
+    key_HED, value_HED = (x_DD.bfloat16().float().unflatten(0, (layer.heads, -1)) for x_DD in (key_DD, value_DD))
+    q_BHE = linear(hidden_TD[spans.first_B], query_DD, query_D).bfloat16().float().unflatten(1, (layer.heads, -1))
+    asked_BHD = torch.einsum("bhe,hed->bhd", q_BHE, key_HED)
+    contexts = []
+    for asked_HD, (first, last) in zip(asked_BHD, spans.bounds, strict=True):
+        weights_HL = (asked_HD @ hidden_TD[first:last].T / q_BHE.shape[-1] ** 0.5).softmax(-1)
+        mean_HD = (weights_HL @ hidden_TD[first:last]).bfloat16().float()
+        contexts.append(torch.einsum("hd,hed->he", mean_HD, value_HED).flatten() + value_D)
+    return torch.stack(contexts)
 
 
 def attend_bf16(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:

@@ -14,13 +14,6 @@
 
 namespace {
 
-typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
-
-// Sums of whole numbers: four bytes without a sign times four with one.
-inline Ints add_bytes(Ints sum, __m512i without, __m512i with) {
-  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, without, with);
-}
-
 // What a thread needs: queries, keys and values of a text as words of four bytes, their scales, the sum that a query's
 // scores begin with, and weights and scores of six queries.
 struct Int8Attention {

@@ -2,18 +2,17 @@
 //
 //   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden (→ head → logits)
 //
-// A layer multiplies in int8, with one scale for each token and each column of a weight, in bf16, or in fp32. Before
-// numbers are rounded to int8, each 64 of them are mixed, on both sides of a product, so that none stands out. A token's
-// numbers never depend on the texts beside it, and are summed up in an order that does not either, so the same text gives
-// the same bits in any batch. Between two products nothing goes back to memory but what the next one reads: bias, GELU,
-// layer norm and rounding are done on a block of rows while it lies in the cache. Attention goes through one text and head
-// at a time, in the layer's precision. `encode_readable` in quantized.py is the twin that says the same in a page of
-// Python; a test holds both together.
+// A layer multiplies in int8, in bf16, or in fp32 (linear.h). A token's numbers never depend on the texts beside it, and are
+// summed up in an order that does not either, so the same text gives the same bits in any batch. Between two products
+// nothing goes back to memory but what the next one reads: bias, GELU, layer norm and rounding are done on a block of rows
+// while it lies in the cache. Attention goes through one text and head at a time, in the layer's precision; for a
+// classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in quantized.py is the twin that
+// says the same in a page of Python; a test holds both together.
 //
 // Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
 // `filbert_supported` says 0.
 //
-// Shapes: T tokens, B texts, D hidden width, F feed-forward width, E width of a head, K × N a weight's inputs × outputs.
+// Shapes: T tokens, B texts, D hidden width, F feed-forward width, E width of a head.
 
 #include <cstdint>
 
@@ -22,14 +21,13 @@
 #include <vector>
 
 #include "attention_int8.h"
+#include "one_query.h"
 #include "pool.h"
-#include "simd.h"
 
 namespace {
 
-constexpr int PANEL = 64;        // columns of a tile
-constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
-constexpr int BLOCK = 48;        // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
+constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
+constexpr int TEXTS = 12;  // whose first tokens attend together; 12 × 12 heads × 384 floats do, too
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
@@ -60,213 +58,7 @@ inline __m512 gelu_rough(__m512 x) {
   return gelu(x, 3.8f, coefficients);
 }
 
-// ---- products -------------------------------------------------------------------------------------------------------
-
-// What a layer multiplies in; the values are those of quantized.py.
-enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
-
-int bytes_of(Precision precision) { return 1 << precision; }
-
-// Pairs of lanes whose numbers differ in this bit become their sum and, where the bit is set, their difference.
-template <int BIT>
-inline __m512 butterfly(__m512 x) {
-  static_assert(BIT == 1 || BIT == 2 || BIT == 4 || BIT == 8, "a bit of the number of a lane");
-  constexpr __mmask16 with = BIT == 1 ? 0xaaaa : BIT == 2 ? 0xcccc : BIT == 4 ? 0xf0f0 : 0xff00;
-  const __m512 one = _mm512_set1_ps(1.0f), sign = _mm512_mask_sub_ps(one, with, _mm512_setzero_ps(), one);
-  const __m512 other = BIT == 1   ? _mm512_permute_ps(x, 0xb1)
-                       : BIT == 2 ? _mm512_permute_ps(x, 0x4e)
-                       : BIT == 4 ? _mm512_shuffle_f32x4(x, x, 0xb1)
-                                  : _mm512_shuffle_f32x4(x, x, 0x4e);
-  return _mm512_fmadd_ps(x, sign, other);
-}
-
-// Mix 64 numbers: times Hadamard's matrix (entries ±1, rows at right angles), the last 16 negated before, so that what all
-// 64 have in common does not end in one of them. Mixed twice a product is 64 times as large.
-inline void mix(const float* x, __m512 (&y)[4]) {
-  const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
-  const __m512 c = _mm512_loadu_ps(x + 32), d = _mm512_loadu_ps(x + 48);
-  const __m512 first[4] = {_mm512_add_ps(a, c), _mm512_sub_ps(b, d), _mm512_sub_ps(a, c), _mm512_add_ps(b, d)};
-  y[0] = _mm512_add_ps(first[0], first[1]);
-  y[1] = _mm512_sub_ps(first[0], first[1]);
-  y[2] = _mm512_add_ps(first[2], first[3]);
-  y[3] = _mm512_sub_ps(first[2], first[3]);
-  #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) y[i] = butterfly<1>(butterfly<2>(butterfly<4>(butterfly<8>(y[i]))));
-}
-
-// Rows on their way into a product: fp32 or bf16 numbers, or q from 0 to 255, and row i, mixed, is scale[i] · q[i] + low[i];
-// `mixed` is a place for one row.
-struct Rows {
-  uint8_t* bytes;
-  int width;
-  float *scale, *low, *mixed;
-
-  template <class Number>
-  Number* at(int row) const {
-    return reinterpret_cast<Number*>(bytes) + static_cast<size_t>(row) * width;
-  }
-};
-
-void round_row(const float* x, const Rows& to, int row, Precision precision) {
-  if (precision == FP32) {
-    std::memcpy(to.at<float>(row), x, sizeof(float) * to.width);
-    return;
-  }
-  if (precision == BF16) {
-    for (int i = 0; i < to.width; i += 16) store_bf16(to.at<bf16>(row) + i, _mm512_loadu_ps(x + i));
-    return;
-  }
-  __m512 most = _mm512_set1_ps(-INFINITY), least = _mm512_set1_ps(INFINITY);
-  for (int i = 0; i < to.width; i += 64) {
-    __m512 four[4];
-    mix(x + i, four);
-    #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      most = _mm512_max_ps(most, four[j]);
-      least = _mm512_min_ps(least, four[j]);
-      _mm512_storeu_ps(to.mixed + i + 16 * j, four[j]);
-    }
-  }
-  const float low = _mm512_reduce_min_ps(least), range = _mm512_reduce_max_ps(most) - low;
-  const __m512 inverse = _mm512_set1_ps(range > 0 ? 255.0f / range : 0.0f), from = _mm512_set1_ps(low);
-  for (int i = 0; i < to.width; i += 16) {
-    const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(to.mixed + i), from), inverse);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at<uint8_t>(row) + i), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
-  }
-  to.scale[row] = range / 255.0f;
-  to.low[row] = low;
-}
-
-// A weight of N × K, whose rows become the columns of the product, in panels of 64. In a panel four inputs (int8) or two
-// (bf16) of a column lie together, as the instructions want it. Of int8: column n, mixed and divided by 64,
-// is scale[n] · q[n], q from -127 to 127, and total[n] the sum over its inputs.
-struct Linear {
-  int in = 0;
-  Precision precision = INT8;
-  Buffer<uint8_t> weight;
-  Buffer<float> scale, total, bias;
-
-  void set(const float* weight_NK, const float* bias_N, int n, int k, Precision wanted) {
-    in = k;
-    precision = wanted;
-    weight.get(static_cast<size_t>(n) * k * bytes_of(precision));
-    std::memcpy(bias.get(n), bias_N, sizeof(float) * n);
-    if (precision == INT8) {
-      scale.get(n);
-      total.get(n);
-    }
-    for (int column = 0; column < n; ++column) {
-      const float* row = weight_NK + static_cast<size_t>(column) * k;
-      if (precision == INT8) set_int8(row, column);
-      if (precision == BF16) set_bf16(row, column);
-      if (precision == FP32) set_fp32(row, column);
-    }
-  }
-
-  const uint8_t* panel(int number) const {
-    return weight.data() + static_cast<size_t>(number) * PANEL * in * bytes_of(precision);
-  }
-
- private:
-  void set_int8(const float* plain, int column) {
-    std::vector<float> row(in);
-    for (int i = 0; i < in; i += 64) {
-      __m512 four[4];
-      mix(plain + i, four);
-      for (int j = 0; j < 4; ++j) _mm512_storeu_ps(&row[i + 16 * j], _mm512_mul_ps(four[j], _mm512_set1_ps(1.0f / 64)));
-    }
-    float largest = 0;
-    for (int i = 0; i < in; ++i) largest = std::max(largest, std::fabs(row[i]));
-    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    int8_t* to = reinterpret_cast<int8_t*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
-    to += column % PANEL * 4;
-    int sum = 0;
-    for (int i = 0; i < in; ++i) {
-      const int q = static_cast<int>(std::nearbyint(row[i] * inverse));
-      to[i / 4 * PANEL * 4 + i % 4] = static_cast<int8_t>(q);
-      sum += q;
-    }
-    scale.data()[column] = largest / 127.0f;
-    total.data()[column] = largest / 127.0f * static_cast<float>(sum);
-  }
-
-  void set_bf16(const float* row, int column) {
-    bf16* to = reinterpret_cast<bf16*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
-    to += column % PANEL * 2;
-    bf16 rounded[16];
-    for (int i = 0; i < in; ++i) {
-      if (i % 16 == 0) store_bf16(rounded, _mm512_loadu_ps(row + i));
-      to[i / 2 * PANEL * 2 + i % 2] = rounded[i % 16];
-    }
-  }
-
-  void set_fp32(const float* row, int column) {
-    float* to = reinterpret_cast<float*>(weight.data()) + static_cast<size_t>(column / PANEL) * PANEL * in;
-    for (int i = 0; i < in; ++i) to[i * PANEL + column % PANEL] = row[i];
-  }
-};
-
-// In int8 a tile takes four inputs at a step and sums whole numbers; the scales come at the end.
-struct Int8 {
-  using Sum = Ints;
-  using Number = uint8_t;
-  static Sum add(Sum sum, __m512i input, __m512i column) { return add_bytes(sum, input, column); }
-};
-
-inline __m512 result(Ints sum, const Linear& w, int n, const Rows& x, int row) {
-  const __m512 scale = _mm512_mul_ps(_mm512_load_ps(w.scale.data() + n), _mm512_set1_ps(x.scale[row]));
-  const __m512 total = _mm512_load_ps(w.total.data() + n), bias = _mm512_load_ps(w.bias.data() + n);
-  const __m512 rest = _mm512_fmadd_ps(total, _mm512_set1_ps(x.low[row]), bias);
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum), scale, rest);
-}
-
-inline __m512 result(__m512 sum, const Linear& w, int n, const Rows&, int) {
-  return _mm512_add_ps(sum, _mm512_load_ps(w.bias.data() + n));
-}
-
-// One tile of a product: R tokens × 64 columns. `take(row, column, 16 numbers)` gets them.
-template <class Kind, int R, class Store>
-inline void tile(const Linear& w, int panel, const Rows& x, int first, const Store& take) {
-  typename Kind::Sum sum[R][4];
-  #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-    #pragma GCC unroll 8
-    for (int c = 0; c < 4; ++c) sum[r][c] = typename Kind::Sum{};
-  const uint8_t* weight = w.panel(panel);
-  const auto* token = x.at<typename Kind::Number>(first);
-  constexpr int inputs = 4 / sizeof(typename Kind::Number);
-  for (int k = 0; k < w.in; k += inputs, weight += STEP) {
-    __m512i column[4];
-    #pragma GCC unroll 8
-    for (int c = 0; c < 4; ++c) column[c] = _mm512_load_si512(weight + 64 * c);
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i input = four_bytes(token + static_cast<size_t>(r) * x.width + k);
-      #pragma GCC unroll 8
-      for (int c = 0; c < 4; ++c) sum[r][c] = Kind::add(sum[r][c], input, column[c]);
-    }
-  }
-  #pragma GCC unroll 8
-  for (int c = 0; c < 4; ++c)
-    #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const int n = panel * PANEL + 16 * c;
-      take(first + r, n, result(sum[r][c], w, n, x, first + r));
-    }
-}
-
-// Rows [0, rows) of x times the panels [from, to) of w.
-template <class Store>
-void product(const Linear& w, int from, int to, const Rows& x, int rows, const Store& take) {
-  for (int panel = from; panel < to; ++panel) {
-    tiles(rows, [&](int first, auto count) {
-      constexpr int R = decltype(count)::value;
-      if (w.precision == INT8) tile<Int8, R>(w, panel, x, first, take);
-      if (w.precision == BF16) tile<Bf16, R>(w, panel, x, first, take);
-      if (w.precision == FP32) tile<Fp32, R>(w, panel, x, first, take);
-    });
-  }
-}
+// ---- layer norm -----------------------------------------------------------------------------------------------------
 
 struct Norm {
   Buffer<float> weight, bias;
@@ -306,15 +98,17 @@ struct Layer {
 };
 
 // What one thread works in: the rows of a block. `narrow` is D wide, what a product gives; `middle`, the state between
-// the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product.
+// the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product; `asked` are, of each head and
+// text, first what the query became and then the mean of the tokens.
 struct Desk {
   Attention attention;
   Int8Attention attention_int8;
-  Buffer<float> narrow, middle, wide, mixed, scale, low, logits;
+  Buffer<float> narrow, middle, wide, mixed, scale, low, asked, scores, logits;
   Buffer<uint8_t> bytes, bytes_wide;
 
-  void grow(int head, int hidden, int intermediate, int longest) {
+  void grow(int heads, int hidden, int intermediate, int longest) {
     const size_t slots = up_to(longest, 16);
+    const int head = hidden / heads;
     attention.keys.get(slots * head);
     attention.values.get(slots * head);
     attention.weights.get(slots * ROWS);
@@ -326,6 +120,8 @@ struct Desk {
     for (Buffer<float>* each : {&scale, &low}) each->get(BLOCK);
     bytes.get(static_cast<size_t>(BLOCK) * hidden * 4);
     bytes_wide.get(static_cast<size_t>(BLOCK) * intermediate * 4);
+    asked.get(static_cast<size_t>(heads) * TEXTS * hidden);
+    scores.get(heads * slots);
   }
 };
 
@@ -347,8 +143,17 @@ class Encoder {
         pool_(threads),
         desks_(pool_.threads()) {}
 
-  std::vector<Layer>& layers() { return layers_; }
+  Layer& layer(int number) { return layers_[number]; }
   bool forked() const { return pool_.forked(); }
+
+  // Query, key and value of a layer, one below the other.
+  void attention(int number, const float* weight_ND, const float* bias_N, Precision precision) {
+    layers_[number].qkv.set(weight_ND, bias_N, 3 * hidden_, hidden_, precision);
+    if (number + 1 < static_cast<int>(layers_.size())) return;
+    const float* keys = weight_ND + static_cast<size_t>(hidden_) * hidden_;
+    const float* values = keys + static_cast<size_t>(hidden_) * hidden_;
+    one_query_.set(keys, values, bias_N + 2 * hidden_, hidden_, heads_, in_fp32_ ? FP32 : BF16);
+  }
 
   void embeddings(const float* token, const float* position, const float* segment, const float* weight,
                   const float* bias) {
@@ -380,17 +185,23 @@ class Encoder {
       longest = std::max(longest, batch.starts[text + 1] - batch.starts[text]);
     }
     for (Desk& desk : desks_) {  // no thread may run out
-      desk.grow(hidden_ / heads_, hidden_, intermediate_, longest);
+      desk.grow(heads_, hidden_, intermediate_, longest);
       if (batch.logits) desk.logits.get(static_cast<size_t>(BLOCK) * columns_);
     }
     blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
     const int last = static_cast<int>(layers_.size()) - 1;
     for (int i = 0; i <= last; ++i) {
       const bool first_only = batch.first_only && i == last;
-      if (first_only) first_queries(batch, layers_[i]);
-      pool_.run(batch.texts * heads_, [&](int task, int thread) {
-        attend_text(batch, task / heads_, task % heads_, first_only, layers_[i].qkv.precision, desks_[thread]);
-      });
+      if (first_only) {
+        const int size = std::min(TEXTS, (batch.texts + pool_.threads() - 1) / pool_.threads());
+        pool_.run((batch.texts + size - 1) / size, [&](int task, int thread) {
+          attend_first(batch, task * size, std::min(size, batch.texts - task * size), desks_[thread]);
+        });
+      } else {
+        pool_.run(batch.texts * heads_, [&](int task, int thread) {
+          attend_text(batch, task / heads_, task % heads_, layers_[i].qkv.precision, desks_[thread]);
+        });
+      }
       blocks(first_only ? batch.texts : batch.tokens, [&](int first, int rows, Desk& desk) {
         finish(batch, i, first, rows, first_only, i == last ? out : nullptr, desk);
       });
@@ -416,7 +227,6 @@ class Encoder {
   }
 
   void embed(const Batch& batch, int first, int rows, Desk& desk) {
-    const Rows x = inputs(desk);
     float* sum = desk.narrow.data();
     for (int r = 0; r < rows; ++r) {
       const int t = first + r;
@@ -426,22 +236,23 @@ class Encoder {
       for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
       float* y = state_.data() + static_cast<size_t>(t) * hidden_;
       normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
-      round_row(y, x, r, layers_[0].qkv.precision);
     }
-    queries(layers_[0], x, first, rows, batch.first_only && layers_.size() == 1);
+    queries(batch, 0, first, rows, desk);
   }
 
-  // Query, key and value of a block of rows; keys and values alone where the queries come later.
-  void queries(const Layer& layer, const Rows& x, int first, int rows, bool keys_only) {
-    const int width = 3 * hidden_;
-    product(layer.qkv, keys_only ? hidden_ / PANEL : 0, width / PANEL, x, rows, [&](int row, int n, __m512 y) {
-      keep(static_cast<size_t>(first + row) * width + n, y);
+  // Query, key and value of a block of rows, unless the first tokens of the last layer ask for themselves.
+  void queries(const Batch& batch, int number, int first, int rows, Desk& desk) {
+    if (batch.first_only && number + 1 == static_cast<int>(layers_.size())) return;
+    const Rows x = inputs(desk);
+    const Linear& qkv = layers_[number].qkv;
+    const size_t width = 3 * hidden_;
+    for (int r = 0; r < rows; ++r) {
+      round_row(state_.data() + static_cast<size_t>(first + r) * hidden_, x, r, qkv.precision);
+    }
+    product(qkv, 0, 3 * hidden_ / PANEL, x, rows, [&](int row, int n, __m512 y) {
+      const size_t place = (first + row) * width + n;
+      in_fp32_ ? store(numbers<float>() + place, y) : store(numbers<bf16>() + place, y);
     });
-  }
-
-  // Put 16 numbers among the queries, keys and values.
-  void keep(size_t place, __m512 y) {
-    in_fp32_ ? store(numbers<float>() + place, y) : store(numbers<bf16>() + place, y);
   }
 
   template <class Number>
@@ -449,31 +260,53 @@ class Encoder {
     return reinterpret_cast<Number*>(qkv_.data());
   }
 
-  // The last layer's queries of each text's first token.
-  void first_queries(const Batch& batch, const Layer& layer) {
-    blocks(batch.texts, [&](int first, int rows, Desk& desk) {
-      const Rows x = inputs(desk);
-      const auto token = [&](int row) { return static_cast<size_t>(batch.starts[first + row]); };
-      for (int r = 0; r < rows; ++r) round_row(state_.data() + token(r) * hidden_, x, r, layer.qkv.precision);
-      product(layer.qkv, 0, hidden_ / PANEL, x, rows,
-              [&](int row, int n, __m512 y) { keep(token(row) * 3 * hidden_ + n, y); });
-    });
+  // The last layer's attention where the first tokens of `rows` texts ask alone; OneQuery says how.
+  void attend_first(const Batch& batch, int first, int rows, Desk& desk) {
+    const Rows x = inputs(desk);
+    const Precision wanted = one_query_.values.precision;
+    const Linear& qkv = layers_.back().qkv;
+    const int width = hidden_ / heads_;
+    float *query = desk.narrow.data(), *asked = desk.asked.data();
+    for (int r = 0; r < rows; ++r) {
+      round_row(state_.data() + static_cast<size_t>(batch.starts[first + r]) * hidden_, x, r, qkv.precision);
+    }
+    product(qkv, 0, hidden_ / PANEL, x, rows,
+            [&](int row, int n, __m512 y) { store(query + static_cast<size_t>(row) * hidden_ + n, y); });
+    for (int r = 0; r < rows; ++r) round_row(query + static_cast<size_t>(r) * hidden_, x, r, wanted);
+    const auto of_head = [&](int row, int head) { return asked + static_cast<size_t>(row * heads_ + head) * hidden_; };
+    for (int head = 0; head < heads_; ++head) {
+      const Rows part = {x.bytes + head * width * bytes_of(wanted), hidden_, x.scale, x.low, x.mixed};
+      product(one_query_.keys[head], 0, hidden_ / PANEL, part, rows,
+              [&](int row, int n, __m512 y) { store(of_head(row, head) + n, y); });
+    }
+    for (int r = 0; r < rows; ++r) {
+      const int begin = batch.starts[first + r], length = batch.starts[first + r + 1] - begin;
+      const float* tokens = state_.data() + static_cast<size_t>(begin) * hidden_;
+      mean_tokens(tokens, length, hidden_, heads_, of_head(r, 0), desk.scores.data());
+    }
+    for (int head = 0; head < heads_; ++head) {
+      const int from = head * width, to = from + width;
+      for (int r = 0; r < rows; ++r) round_row(of_head(r, head), x, r, wanted);
+      product(one_query_.values, from / PANEL, (to + PANEL - 1) / PANEL, x, rows, [&](int row, int n, __m512 y) {
+        if (n >= from && n < to) store(context_.data() + static_cast<size_t>(first + row) * hidden_ + n, y);
+      });
+    }
   }
 
-  void attend_text(const Batch& batch, int text, int head, bool first_only, Precision precision, Desk& desk) {
-    const int queries = first_only ? 1 : batch.starts[text + 1] - batch.starts[text];
+  void attend_text(const Batch& batch, int text, int head, Precision precision, Desk& desk) {
+    const int queries = batch.starts[text + 1] - batch.starts[text];
     switch (precision) {
-      case INT8: attend_int8(head_of<Bf16>(batch, text, head, first_only), queries, desk.attention_int8); break;
-      case BF16: attend(head_of<Bf16>(batch, text, head, first_only), queries, desk.attention); break;
-      case FP32: attend(head_of<Fp32>(batch, text, head, first_only), queries, desk.attention); break;
+      case INT8: attend_int8(head_of<Bf16>(batch, text, head), queries, desk.attention_int8); break;
+      case BF16: attend(head_of<Bf16>(batch, text, head), queries, desk.attention); break;
+      case FP32: attend(head_of<Fp32>(batch, text, head), queries, desk.attention); break;
     }
   }
 
   template <class Kind>
-  Head<Kind, float> head_of(const Batch& batch, int text, int head, bool first_only) const {
+  Head<Kind, float> head_of(const Batch& batch, int text, int head) const {
     const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
     const auto* q = numbers<typename Kind::Number>() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
-    float* out = context_.data() + static_cast<size_t>(first_only ? text : first) * hidden_ + head * width;
+    float* out = context_.data() + static_cast<size_t>(first) * hidden_ + head * width;
     return {q,       q + hidden_, q + 2 * hidden_, 3 * hidden_, length, up_to(length, 16), width, out,
             hidden_, nullptr,     0};
   }
@@ -512,11 +345,8 @@ class Encoder {
       float* y = out ? out + static_cast<size_t>(first + r) * hidden_ : state(r);
       const size_t row = static_cast<size_t>(r) * hidden_;
       normalise(narrow + row, middle + row, layer.norm, eps_, hidden_, y);
-      if (!out) round_row(y, x, r, layers_[number + 1].qkv.precision);
     }
-    if (out) return;
-    const bool next_is_last = number + 2 == static_cast<int>(layers_.size());
-    queries(layers_[number + 1], x, first, rows, batch.first_only && next_is_last);
+    if (!out) queries(batch, number + 1, first, rows, desk);
   }
 
   bool in_fp32_;  // all layers and attention
@@ -538,6 +368,7 @@ class Encoder {
   }
 
   std::vector<Layer> layers_;
+  OneQuery one_query_;
   Linear pooler_, last_;
   int classes_ = 0, columns_ = 0;
   int hidden_, heads_, intermediate_;
@@ -586,9 +417,11 @@ int filbert_embeddings(void* encoder, const float* token, const float* position,
 // `part`: 0 query, key and value, 1 out, 2 up, 3 down. A layer's parts have one precision, and all layers fp32 or none.
 int filbert_linear(void* encoder, int layer, int part, const float* weight_NK, const float* bias_N, int n, int k,
                    int precision) try {
-  Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
-  Linear* parts[] = {&l.qkv, &l.out, &l.up, &l.down};
-  parts[part]->set(weight_NK, bias_N, n, k, static_cast<Precision>(precision));
+  Encoder* mine = static_cast<Encoder*>(encoder);
+  const Precision wanted = static_cast<Precision>(precision);
+  Layer& l = mine->layer(layer);
+  Linear* parts[] = {nullptr, &l.out, &l.up, &l.down};
+  part ? parts[part]->set(weight_NK, bias_N, n, k, wanted) : mine->attention(layer, weight_NK, bias_N, wanted);
   return 1;
 } catch (const std::bad_alloc&) {
   return 0;
@@ -596,7 +429,7 @@ int filbert_linear(void* encoder, int layer, int part, const float* weight_NK, c
 
 // `part`: 0 after attention, 1 at the end of the layer.
 int filbert_norm(void* encoder, int layer, int part, const float* weight, const float* bias, int n) try {
-  Layer& l = static_cast<Encoder*>(encoder)->layers()[layer];
+  Layer& l = static_cast<Encoder*>(encoder)->layer(layer);
   (part ? l.norm : l.attention_norm).set(weight, bias, n);
   return 1;
 } catch (const std::bad_alloc&) {

@@ -119,6 +119,13 @@ struct Fp32 {
   static __m512 exp2(__m512 x) { return exp2_of(x); }
 };
 
+typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
+
+// Sums of whole numbers: four bytes without a sign times four with one.
+inline Ints add_bytes(Ints sum, __m512i without, __m512i with) {
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, without, with);
+}
+
 // ---- tiles ----------------------------------------------------------------------------------------------------------
 
 template <int R>
