@@ -196,7 +196,7 @@ def _adapted(
     told = read_json(folder / "report.json")
     facts = {key: told["training"][key] for key in ("seconds", "tokens", "epochs")}
     facts |= {"scores": told["scores"], "corpora": told["data"]["corpora"]}
-    name = f"{base.name}, adapted to the texts"
+    name = f"{base.name}, adapted to the texts" if told["training"]["encoder_changed"] else base.name
     return replace(base, name=name, folder=folder, size=None), facts
 
 

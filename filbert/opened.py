@@ -143,6 +143,9 @@ def _front(folder: Path, info: dict[str, Any], classes: int) -> Cascade | None:
 
 
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
+    if info.get("format") == FORMAT and info.get("task") == "pretrain":
+        todo = f"fit one on it: filbert fit TEXTS --base {folder}"
+        raise ModelError(f"{folder} — is a base model and no classifier yet — {todo}")
     if info.get("format") != FORMAT or info.get("task") != "classify":
         raise ModelError(
             f"{folder}/filbert.json — format {info.get('format')!r}, task {info.get('task')!r} — this version of "

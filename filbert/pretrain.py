@@ -53,6 +53,7 @@ VALIDATIONS = 20  # of a run
 VALIDATION_TOKENS = 50_000  # of each; the last measurement takes all that is held out
 HEAD_FIRST = 0.3  # share of a run in which a head learns alone that the base did not bring (Kumar et al. 2022)
 GENTLE = 0.15  # of the usual rate, for the encoder of such a base: it was made for something else, and would forget it
+MOST_PASSES = 10.0  # over the corpora, on a base model, where nobody says
 BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, where nobody says
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
@@ -106,7 +107,7 @@ def default_passes(tokens: float, *, gentle: bool = False) -> float:
     >>> default_passes(2e6, gentle=True)
     1.25
     """
-    return float(min(10.0, max(1.0, (2.5e6 if gentle else 5e6) / max(tokens, 1.0))))
+    return float(min(MOST_PASSES, max(1.0, (2.5e6 if gentle else 5e6) / max(tokens, 1.0))))
 
 
 def pretrain(
@@ -155,6 +156,8 @@ def pretrain(
             write_json(work / READY, {"corpora": len(corpora), "token": token})
             run = _Run.prepare(tokenizer, shards, settings, watch)
             trained, plan = run.train(out, track=track)
+            if not run.changed(trained):
+                watch.say("held-out text was guessed best before the base began to learn: it stays as it was")
             report = _finish(run, out, trained, plan, half=half, licence=licence, command=command)
             shutil.rmtree(work, ignore_errors=True)
     return Pretrained(out, report)
@@ -394,6 +397,10 @@ class _Run:
         )
         return loop.run(), plan
 
+    def changed(self, trained: Trained) -> bool:
+        """Say whether the weights that were kept are others than the base's, a new head apart."""
+        return trained.best_step > trained.alone
+
     @property
     def rate(self) -> float:
         """Peak learning rate of what the base brings."""
@@ -411,7 +418,7 @@ class _Run:
         if epochs is None:
             epochs = default_passes(self.feed.tokens, gentle=bool(self.fresh))
         if config.minutes is not None and config.epochs is None and config.tokens is None:
-            epochs = 1000.0  # the clock ends the run
+            epochs = 1000.0 if self.settings.start.base is None else MOST_PASSES  # mostly the clock ends the run
         seconds = None if config.minutes is None else config.minutes * 60
         return Plan(epochs, config.long_length, config.length, seconds)
 
@@ -448,6 +455,7 @@ class _Run:
             "training": {
                 **trained.facts(),
                 "tokens_before": _tokens_before(start.base),
+                "encoder_changed": self.changed(trained),
                 "precision": "bf16" if working_dtype(self.config.precision, device) == torch.bfloat16 else "fp32",
                 "device": device,
                 "processes": self.settings.crew.size,

@@ -98,6 +98,7 @@ class Trained:
     tokens: int = 0
     seconds: float = 0.0
     best_step: int = 0
+    alone: int = 0  # steps in which new parts learned alone
     best_score: tuple[float, ...] = ()
     stale: int = 0  # validations since the best one
     stopped: str = "at the end of the schedule"
@@ -230,6 +231,7 @@ class Loop:
         self.job.model.train()
         for name, weight in self.masters.working.items():
             weight.requires_grad_(progress >= self.ahead or name.split(".")[0] in self.rates)
+        self.result.alone += progress < self.ahead
         while (sums := self._backward(batches, shares)) is None:
             self.feed.budget //= 2
             self.watch.say(f"out of memory: batches of {self.feed.budget:,} tokens from now on, the same step")

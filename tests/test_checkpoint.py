@@ -266,6 +266,12 @@ def test_a_manifest_of_another_version_or_task(folder, fields):
         load_model(folder)
 
 
+def test_a_base_model_is_no_classifier(folder):
+    change(folder / "filbert.json", task="pretrain")
+    with pytest.raises(ModelError, match="filbert fit TEXTS --base"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("max_length", ["long", [], 0, -3])
 def test_M36_max_length_that_is_no_length(folder, max_length):
     change(folder / "filbert.json", max_length=max_length)

@@ -218,8 +218,12 @@ def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
     assert f"after {amount(first)} that its base saw" in (tmp_path / "on" / "README.md").read_text("utf-8")
 
 
-def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whole, tmp_path):
-    """As with sentence encoders: a head that knows nothing would cost 4.8 nats, all of them the encoder's to bear."""
+@pytest.mark.parametrize(("rate", "learns"), [(1e-3, True), (1e-6, False)])
+def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whole, tmp_path, rate, learns):
+    """As with sentence encoders: a head that knows nothing would cost 4.8 nats, all of them the encoder's to bear.
+
+    A base that gains nothing, once the head alone has learned, is left as it was, and that is said.
+    """
     base = tmp_path / "base"
     encoder, tokenizer, _ = load_base(whole / "out")
     save_model(base, Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 64})
@@ -230,8 +234,8 @@ def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whol
             said.append(text)
 
     source = corpus(tmp_path)
-    config = CONFIG.with_options(epochs=8, learning_rate=1e-3, next_sentence=False)
-    pretrain([source], tmp_path / "out", start=Start(base=str(base)), config=config, watch=Told())
+    config = CONFIG.with_options(epochs=8, learning_rate=rate, next_sentence=False)
+    done = pretrain([source], tmp_path / "out", start=Start(base=str(base)), config=config, watch=Told())
     assert any("no head for masked tokens" in line for line in said)
     counts = Counter(id for one in tokenizer.encode(source.read_text().split("\n")) for id in one.ids.tolist())
     share = np.array([count / counts.total() for count in counts.values()])
@@ -239,7 +243,15 @@ def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whol
     assert first == pytest.approx(-(share * np.log(share)).sum(), abs=0.3)
     after = load_base(tmp_path / "out")[0].state_dict()
     moved = max(float((after[name] - weight).abs().max()) for name, weight in encoder.state_dict().items())
-    assert moved > 0, "the encoder learns, too, once the head has begun"
+    assert (moved > 0) == learns
+    assert done.report["training"]["encoder_changed"] == learns
+    assert any("stays as it was" in line for line in said) != learns
+
+
+def test_a_clock_lets_no_base_read_its_texts_hundreds_of_times(whole, tmp_path):
+    config = replace(CONFIG, epochs=None, minutes=5.0)
+    report = pretrain([corpus(tmp_path)], tmp_path / "on", start=Start(base=str(whole / "out")), config=config).report
+    assert report["training"]["epochs"] == 10
 
 
 def test_a_base_whose_table_has_rows_to_spare_gets_a_head_too(whole, tmp_path):

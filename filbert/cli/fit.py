@@ -138,7 +138,7 @@ def _fit(
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     """Print the scores beside the baseline's, what was cut, and what can be done next."""
     from filbert.evaluate import summary_lines
-    from filbert.report.words import CHOSEN_ON, cascade_line, difference_of, main_split, truncation_line, verdict
+    from filbert.report.words import CHOSEN_ON, advice, cascade_line, difference_of, main_split, truncation_line
 
     split = main_split(report)
     difference = difference_of(report, split)
@@ -146,12 +146,8 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
     screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
-    if difference and verdict(difference) != "better":
-        screen.show(
-            "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled "
-            "texts, more --epochs or another --base may change that.",
-            prose=True,
-        )
+    if difference and (told := advice(difference, report["scores"][split]["n"])):
+        screen.show(told, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
     screen.show("", truncation_line(split, report["truncation"][split]), prose=True)

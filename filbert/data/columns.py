@@ -131,7 +131,10 @@ def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, labelled:
     wrong = f"cannot tell which column is the {what} among {len(columns)}: {listed}"
     todo = TODO if labelled else "say which with --text NAME"
     if labelled and len(columns) == 1:
-        todo = "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first)"
+        todo = (
+            "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first); texts "
+            "without labels are for `filbert predict`"
+        )
     return fatal(file, "columns", wrong, todo)
 
 

@@ -132,7 +132,7 @@ def _use(report: Report, name: str) -> str:
         "",
         "```sh",
         f"filbert predict {folder} new.csv",
-        f"filbert serve {folder}",
+        f'filbert predict {folder} "a text"',
         "```",
         "",
         "With transformers:",

@@ -47,6 +47,28 @@ def verdict(difference: Mapping[str, Any]) -> str:
     return "worse" if difference["high"] < 0 else "no clear difference"
 
 
+def advice(difference: Mapping[str, Any], texts: int) -> str:
+    """Say what a paired difference on so many texts advises; nothing where the model is clearly better.
+
+    >>> advice({"value": 0.5, "low": -0.1, "high": 0.9}, 6)
+    '6 texts cannot tell whether BERT is better here than the linear model, which takes seconds: hold out more.'
+    >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, 1000)
+    ''
+    """
+    found = verdict(difference)
+    if found == "better":
+        return ""
+    if found == "no clear difference" and difference["value"] > 0:
+        return (
+            f"{texts:,} texts cannot tell whether BERT is better here than the linear model, which takes seconds: "
+            "hold out more."
+        )
+    return (
+        "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled texts, "
+        "more --epochs or another --base may change that."
+    )
+
+
 def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:
     """Return the accuracy difference of model and baseline on a split, if it was measured.
 
