@@ -17,6 +17,7 @@ from filbert.report.words import (
     CHOSEN_ON,
     MORE_METRICS,
     against_baseline,
+    calibration_line,
     cascade_line,
     main_split,
     truncation_line,
@@ -105,16 +106,7 @@ def _reading(report: Report) -> str:
         said = f"Texts longer than {longest:,} tokens are cut" if longest else "Long texts are cut"
         said += ": Filbert keeps their head and tail, a transformers tokenizer the head alone."
         parts += ["\n".join(["## Long texts", "", said, *([""] if cut else []), *cut])]
-    found = report.get("calibration") or {}
-    if found.get("temperature") is not None:
-        said = (
-            f"A temperature of {found['temperature']:.4f}, fitted on the validation texts, is part of the last layer."
-        )
-        if found.get("ece_before") is not None and found.get("ece_after") is not None:
-            before, after = 100 * found["ece_before"], 100 * found["ece_after"]
-            said += (
-                f" On those texts confidence misses accuracy by {after:.1f} points on average, {before:.1f} without it."
-            )
+    if said := calibration_line(report.get("calibration") or {}):
         parts.append(f"## Calibration\n\n{said}")
     if report.get("cascade") and report["cascade"]["share"]:
         said = f"{cascade_line(report['cascade'])} `transformers` sees BERT alone, and so does `--no-cascade`."

@@ -14,26 +14,20 @@ from typing import Any
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
-from filbert.report.words import cascade_line, duration, points, share_of, truncation_line
+from filbert.report.words import calibration_line, cascade_line, duration, points, share_of, truncation_line
 
 
 def _calibration(report: Report, log: Log) -> Html | None:
     found = report.get("calibration")
     if not found:
         return None
-    before, after, temperature = (found.get(key) for key in ("ece_before", "ece_after", "temperature"))
-    said = []
-    if before is not None and after is not None:
-        said.append(f"On the validation texts confidence misses accuracy by {100 * after:.1f} points on average,")
-        said.append(f"{100 * before:.1f} before calibration.")
-    if temperature is not None:
-        said.append(f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer.")
+    said = calibration_line(found)
     picture = None
     if found.get("bins"):
         label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
         legend = legend_of(("model", "accuracy"), ("claimed", "confidence the model claimed"))
         picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
-    return tag("div", tag("p", " ".join(said)) if said else None, picture)
+    return tag("div", tag("p", said) if said else None, picture)
 
 
 def _cascade(report: Report, log: Log) -> Html | None:

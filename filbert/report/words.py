@@ -69,6 +69,27 @@ def advice(difference: Mapping[str, Any], texts: int) -> str:
     )
 
 
+def calibration_line(found: Mapping[str, Any]) -> str:
+    """Say how the probabilities were made honest, and how honest they are; nothing where that was not measured.
+
+    >>> calibration_line({"temperature": 1.0, "ece_before": 0.5, "ece_after": 0.5})[:50]
+    'The validation texts are too few to calibrate on: '
+    >>> calibration_line({"temperature": 1.25})
+    'A temperature of 1.250, fitted on the validation texts, is part of the last layer.'
+    """
+    before, after, temperature = (found.get(key) for key in ("ece_before", "ece_after", "temperature"))
+    if temperature is None:
+        return ""
+    if temperature == 1.0:
+        return "The validation texts are too few to calibrate on: probabilities say which class is likelier, no more."
+    said = f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer."
+    if before is None or after is None:
+        return said
+    return (
+        f"{said} On them confidence misses accuracy by {100 * after:.1f} points on average, {100 * before:.1f} before."
+    )
+
+
 def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:
     """Return the accuracy difference of model and baseline on a split, if it was measured.
 
