@@ -108,6 +108,8 @@ def fit(
                 config = replace(config, minutes=config.minutes * (1 - ADAPTING))
         run = _prepare(splits, chosen, config, device, watch)
         trained, job, used = _train(run, splits, out, track, watch)
+        if trained.stopped.startswith("early"):
+            watch.say(f"training stopped {trained.stopped}")
         calibration = _calibrate(job)
         _save(run, job, out, splits, used=used, name=name, temperature=calibration["temperature"])
         watch.say(f"model saved in {out}")

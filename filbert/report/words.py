@@ -85,9 +85,8 @@ def calibration_line(found: Mapping[str, Any]) -> str:
     said = f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer."
     if before is None or after is None:
         return said
-    return (
-        f"{said} On them confidence misses accuracy by {100 * after:.1f} points on average, {100 * before:.1f} before."
-    )
+    missed = f"{100 * after:.1f} points on average, {100 * before:.1f} without it"
+    return f"{said} On them confidence misses accuracy by {missed}."
 
 
 def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:

@@ -179,7 +179,7 @@ def test_settings_fill_in_the_versions(tmp_path: Path) -> None:
 def test_the_temperature_is_told_and_not_applied_again(tmp_path: Path) -> None:
     html, markdown = written(tmp_path, full_report(["a", "b"]))
     assert "temperature of 1.300" in html
-    assert "temperature of 1.3000" in markdown
+    assert "temperature of 1.300" in markdown
     assert "probabilities = logits.softmax(-1)" in markdown  # fit.py folds it into the classifier's weights
 
 
