@@ -113,8 +113,9 @@ def attend_first(layer: Layer, hidden_TD: Tensor, spans: Spans, linear: Callable
     """
     query_DD, key_DD, value_DD = layer.qkv.weight.chunk(3)
     query_D, _, value_D = layer.qkv.bias.chunk(3)
-    key_HED, value_HED = (x_DD.bfloat16().float().unflatten(0, (layer.heads, -1)) for x_DD in (key_DD, value_DD))
-    q_BHE = linear(hidden_TD[spans.first_B], query_DD, query_D).bfloat16().float().unflatten(1, (layer.heads, -1))
+    key_HED, value_HED = (x_DD.bfloat16().float().reshape(layer.heads, -1, len(x_DD)) for x_DD in (key_DD, value_DD))
+    q_BD = linear(hidden_TD[spans.first_B], query_DD, query_D).bfloat16().float()
+    q_BHE = q_BD.reshape(len(q_BD), layer.heads, -1)
     asked_BHD = torch.einsum("bhe,hed->bhd", q_BHE, key_HED)
     contexts = []
     for asked_HD, (first, last) in zip(asked_BHD, spans.bounds, strict=True):
