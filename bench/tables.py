@@ -97,10 +97,11 @@ def train_accuracy() -> list[str]:
     ]
     for rows in (of_side for of_set in sets for of_side in grouped(of_set, "base")):
         last, values = rows[-1], [row["accuracy"]["value"] for row in rows]
-        minutes = mean(row["training"]["seconds"] for row in rows) / 60
+        timed = [row["training"]["seconds"] for row in rows if row["training"]["seconds"]]  # none: not a quiet machine
+        took = f"{mean(timed) / 60:.1f} min" if timed else "not timed"
         lines.append(
             f"| {last['set']} | {last['base']} | **{over_seeds(values)}** "
-            f"| {', '.join(f'{100 * value:.2f}' for value in values)} | {minutes:.1f} min "
+            f"| {', '.join(f'{100 * value:.2f}' for value in values)} | {took} "
             f"| {made(last)} |"
         )
     return [*lines, ""]
