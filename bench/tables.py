@@ -268,10 +268,11 @@ def adapt() -> list[str]:
         before, after = ([row[figure]["value"] for row in side] for side in zip(*pairs, strict=True))
         gains = [b - a for a, b in zip(before, after, strict=True)]
         took, each = last["adaptation"], ", ".join(f"{100 * gain:+.2f}" for gain in gains)
+        lasted = f", {took['seconds'] / 60:.0f} min" if took["seconds"] else ""  # not timed where others worked beside
         lines.append(
             f"| {last['set']} | {last['base']} | {last['counts']['train']:,} | {figure.replace('_f', '-F')} "
             f"| {over_seeds(before)} | **{over_seeds(after)}** | {100 * mean(gains):+.2f} ({each}) "
-            f"| {took['tokens'] / 1e6:.1f} M tokens, {took['seconds'] / 60:.0f} min "
+            f"| {took['tokens'] / 1e6:.1f} M tokens{lasted} "
             f"| {made(last)} |"
         )
     return [*lines, "", "`python bench/adapt.py SET` makes the rows of a set.", ""]
