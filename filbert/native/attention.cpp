@@ -221,7 +221,7 @@ int filbert_attend(const uint16_t* qkv, const int64_t* starts, int texts, int he
     float* sums = lse ? lse + first * heads + head : nullptr;
     const Head<Bf16, bf16> one = {q,     q + hidden, q + 2 * hidden, 3 * hidden, length, slots,
                                   width, out,        hidden,         sums,       heads};
-    attend(one, length, desk);
+    attend(one, desk);
   });
 }
 

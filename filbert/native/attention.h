@@ -250,12 +250,12 @@ void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   }
 }
 
-// The context of the first `queries` tokens of a text, for one head.
+// The context of a text's tokens, for one head.
 template <class Kind, class Out>
-void attend(const Head<Kind, Out>& head, int queries, Attention& at) {
+void attend(const Head<Kind, Out>& head, Attention& at) {
   lay_out_columns<Kind>(head.k, head.stride, head.length, head.slots, head.width, at.keys.data());
   lay_out_rows(head.v, head.stride, head.length, head.slots, head.width, at.values.data());
-  tiles(queries, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
+  tiles(head.length, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
 }
 
 }  // namespace

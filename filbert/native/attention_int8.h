@@ -127,14 +127,14 @@ void round_values(const bf16* rows, int stride, int length, int slots, int width
 
 // R queries × 16 · C keys; a query's own scale is still to come.
 template <int R, int C>
-inline void score_tile(const uint32_t* queries, int apart, const int32_t* begin, const uint32_t* keys,
+inline void score_tile(const uint32_t* queries, const int32_t* begin, const uint32_t* keys,
                        const float* scale, int slots, int width, float* scores) {
   Ints sum[R][C];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = (Ints)_mm512_set1_epi32(begin[r]);
-  for (int e = 0; e < width; e += 4, keys += slots, queries += apart) {
+  for (int e = 0; e < width; e += 4, keys += slots, queries += slots) {
     __m512i key[C];
     #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 16 * c);
@@ -226,13 +226,13 @@ inline void context_tile(const uint8_t* weights, int slots, const Int8Attention&
   }
 }
 
-// The context of R queries from number `first` on; `apart` words lie between a query's words.
+// The context of R queries from number `first` on.
 template <int R>
-void attend_rows(const Head<Bf16, float>& head, int first, int apart, Int8Attention& at) {
+void attend_rows(const Head<Bf16, float>& head, int first, Int8Attention& at) {
   const int slots = head.slots, width = head.width;
   float* scores = at.scores.data();
   slot_tiles(slots, [&](int j, auto count) {
-    score_tile<R, decltype(count)::value>(at.queries.data() + first, apart, at.begin.data() + first, at.keys.data() + j,
+    score_tile<R, decltype(count)::value>(at.queries.data() + first, at.begin.data() + first, at.keys.data() + j,
                                           at.key_scale.data() + j, slots, width, scores + j);
   });
   Rounded by[R];
@@ -242,17 +242,17 @@ void attend_rows(const Head<Bf16, float>& head, int first, int apart, Int8Attent
   for (int e = 0; e < width; e += 32) context_tile<R>(weights, slots, at, e, width, by, out + e, head.out_stride);
 }
 
-// The context of the first `queries` tokens of a text, for one head.
-void attend_int8(const Head<Bf16, float>& head, int queries, Int8Attention& at) {
-  const int slots = head.slots, width = head.width, apart = up_to(queries, 16);
+// The context of a text's tokens, for one head.
+void attend_int8(const Head<Bf16, float>& head, Int8Attention& at) {
+  const int slots = head.slots, width = head.width;
   uint32_t* pairs = at.pairs.data();
   lay_out_columns<Bf16>(head.k, head.stride, head.length, slots, width, pairs);
   round_columns(pairs, slots, width, true, at.keys.data(), at.key_scale.data(), nullptr);
-  lay_out_columns<Bf16>(head.q, head.stride, queries, apart, width, pairs);
-  round_columns(pairs, apart, width, false, at.queries.data(), at.query_scale.data(), at.begin.data());
+  lay_out_columns<Bf16>(head.q, head.stride, head.length, slots, width, pairs);
+  round_columns(pairs, slots, width, false, at.queries.data(), at.query_scale.data(), at.begin.data());
   round_values(head.v, head.stride, head.length, slots, width, at.values.data(), at.value_scale.data(),
                at.value_mean.data());
-  tiles(queries, [&](int first, auto count) { attend_rows<decltype(count)::value>(head, first, apart, at); });
+  tiles(head.length, [&](int first, auto count) { attend_rows<decltype(count)::value>(head, first, at); });
 }
 
 }  // namespace

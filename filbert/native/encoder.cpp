@@ -294,11 +294,10 @@ class Encoder {
   }
 
   void attend_text(const Batch& batch, int text, int head, Precision precision, Desk& desk) {
-    const int queries = batch.starts[text + 1] - batch.starts[text];
     switch (precision) {
-      case INT8: attend_int8(head_of<Bf16>(batch, text, head), queries, desk.attention_int8); break;
-      case BF16: attend(head_of<Bf16>(batch, text, head), queries, desk.attention); break;
-      case FP32: attend(head_of<Fp32>(batch, text, head), queries, desk.attention); break;
+      case INT8: attend_int8(head_of<Bf16>(batch, text, head), desk.attention_int8); break;
+      case BF16: attend(head_of<Bf16>(batch, text, head), desk.attention); break;
+      case FP32: attend(head_of<Fp32>(batch, text, head), desk.attention); break;
     }
   }
 
