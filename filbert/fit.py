@@ -38,7 +38,7 @@ from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
 from filbert.pretrain import Start, pretrain
-from filbert.records import Features, FloatArray, IntArray
+from filbert.records import UNREADABLE, Encoding, Features, FloatArray, IntArray
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
@@ -214,6 +214,7 @@ def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, wat
         split: _encode(tokenizer, [example.text for example in examples], split, watch)
         for split, examples in splits.parts.items()
     }
+    _tell_unreadable(tokenizer, encodings["train"], watch)
     lengths = [len(encoding.ids) + 2 for encoding in encodings["train"]]
     identity = {
         "data": splits.fingerprint,
@@ -294,6 +295,15 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         track=out / "tensorboard" if track else None,
     )
     return loop.run(), job, used
+
+
+def _tell_unreadable(tokenizer: Tokenizer, encodings: Sequence[Encoding], watch: Watcher) -> None:
+    unreadable = sum(tokenizer.unk_ratio(encoding) >= UNREADABLE for encoding in encodings)
+    if unreadable:
+        watch.say(
+            f"warning: the base's vocabulary has no piece for much of {unreadable:,} of the {len(encodings):,} "
+            "training texts: it was made for another language or script — give a --base that reads them"
+        )
 
 
 def _tell_cuts(cuts: dict[str, int], longest: int, watch: Watcher) -> None:

@@ -20,6 +20,8 @@ from filbert.errors import Place
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 
+UNREADABLE = 0.3  # from this share of [UNK] on a text is said to be beyond the vocabulary
+
 
 @dataclass(frozen=True)
 class Example:
@@ -70,6 +72,7 @@ class PackedBatch:
 class Prediction:
     """A label, the probability of each class in the model's order, and whether the text had to be cut to fit.
 
+    `unk_ratio` is the share of its tokens that the vocabulary has no piece for: at 1 nothing of the text was read.
     `error` names why a row could not be scored ("empty_text"); then the label is None and there are no probabilities.
     `in_front` says that the linear model of a cascade answered.
     """
@@ -77,5 +80,11 @@ class Prediction:
     label: str | None
     probabilities: tuple[float, ...]
     truncated: bool = False
+    unk_ratio: float = 0.0
     error: str | None = None
     in_front: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether so much of the text is beyond the vocabulary that the answer means little."""
+        return self.unk_ratio >= UNREADABLE

@@ -1,8 +1,9 @@
 """A source of texts in, the same rows with their labels out: streamed, in order, whole or not at all.
 
 The original columns stand first and unchanged (a cell that begins with `=` stays such a cell: open files you do not
-trust in a spreadsheet with care), then `label`, `probability_CLASS` for each class, `truncated` and `error`. The format
-is the output's suffix: .csv, .tsv, .jsonl or .parquet. Reading is data/sources.py's part, scoring engine.py's.
+trust in a spreadsheet with care), then `label`, `probability_CLASS` for each class, `truncated`, `unk_ratio` and
+`error`. The format is the output's suffix: .csv, .tsv, .jsonl or .parquet. Reading is data/sources.py's part, scoring
+engine.py's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Tally:
     read: int = 0
     scored: int = 0
     truncated: int = 0
+    unreadable: int = 0
+    """Scored, though much of the text is beyond the vocabulary."""
     in_front: int = 0
     """Answered by the linear model of a cascade."""
     labels: Counter[str] = field(default_factory=Counter)
@@ -57,6 +60,7 @@ class Tally:
             return
         self.scored += 1
         self.truncated += prediction.truncated
+        self.unreadable += prediction.unreadable
         self.in_front += prediction.in_front
         self.labels[str(prediction.label)] += 1
 
@@ -65,10 +69,10 @@ def result_names(columns: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Return the names of the added columns; one that the input has already gets `predicted_` before it.
 
     >>> result_names(["text", "label"], ["neg", "pos"])
-    ['predicted_label', 'probability_neg', 'probability_pos', 'truncated', 'error']
+    ['predicted_label', 'probability_neg', 'probability_pos', 'truncated', 'unk_ratio', 'error']
     """
     taken, names = set(columns), []
-    for name in ("label", *(f"probability_{label}" for label in labels), "truncated", "error"):
+    for name in ("label", *(f"probability_{label}" for label in labels), "truncated", "unk_ratio", "error"):
         while name in taken:
             name = f"predicted_{name}"
         taken.add(name)
@@ -121,7 +125,7 @@ def score_to(
 
 def _cells(prediction: Prediction, classes: int) -> list[Any]:
     chances: list[float | None] = [round(p, DIGITS) for p in prediction.probabilities] or [None] * classes
-    return [prediction.label, *chances, prediction.truncated, prediction.error]
+    return [prediction.label, *chances, prediction.truncated, round(prediction.unk_ratio, 3), prediction.error]
 
 
 @contextmanager
@@ -169,7 +173,7 @@ def _delimited(file: TextIO, columns: Sequence[str], delimiter: str) -> Callable
 
 
 def _types(names: Sequence[str], classes: int) -> dict[str, str]:
-    kinds = ["string", *["float64"] * classes, "bool_", "string"]
+    kinds = ["string", *["float64"] * classes, "bool_", "float64", "string"]
     return dict(zip(names, kinds, strict=True))
 
 

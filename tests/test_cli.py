@@ -199,9 +199,20 @@ def test_predict_one_text(run: Run, model: Path) -> None:
 
 def test_predict_one_text_as_json(run: Run, model: Path) -> None:
     told = run("predict", model, "What a good film!", "--json").json
-    assert set(told) == {"text", "label", "probabilities", "truncated"}
+    assert set(told) == {"text", "label", "probabilities", "truncated", "unk_ratio"}
     assert sum(told["probabilities"].values()) == pytest.approx(1)
     assert told["label"] == max(told["probabilities"], key=told["probabilities"].__getitem__)
+
+
+def test_D13_a_text_beyond_the_vocabulary_is_answered_and_said(run: Run, model: Path, tmp_path: Path) -> None:
+    ran = run("predict", model, "这部电影真好看")
+    assert ran.code == 0
+    assert "no piece for 100% of the text" in ran.err
+    (tmp_path / "new.csv").write_text("text\na good film\n这部电影真好看\nfilm 👍🏽 film a\n", encoding="utf-8")
+    ran = run("predict", model, "new.csv")
+    assert "no piece for much of 1 of the 3 texts" in ran.err
+    assert [row["unk_ratio"] for row in rows_of(tmp_path / "new.predictions.csv")] == ["0.0", "1.0", "0.25"]
+    assert "warning" not in run("predict", model, "a good film").err
 
 
 def test_predict_a_file(run: Run, model: Path, tmp_path: Path) -> None:
@@ -210,7 +221,7 @@ def test_predict_a_file(run: Run, model: Path, tmp_path: Path) -> None:
     ran = run("predict", model, "new.csv")
     assert ran.code == 0, ran.err
     rows = rows_of(tmp_path / "new.predictions.csv")
-    added = ["predicted_label", "probability_neg", "probability_pos", "truncated", "error"]
+    added = ["predicted_label", "probability_neg", "probability_pos", "truncated", "unk_ratio", "error"]
     assert list(rows[0]) == ["text", "label", *added]
     assert [row["text"] for row in rows] == [row["text"] for row in rows_of(source)]  # in order, unchanged
     assert rows[6]["text"] == "=cmd|'/c calc'!A1"

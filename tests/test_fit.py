@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,20 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def report(finished) -> dict[str, Any]:
     return json.loads((finished / "report.json").read_text("utf-8"))
+
+
+def test_D13_texts_beyond_the_vocabulary_of_the_base_are_said(finished, tmp_path):
+    told: list[str] = []
+
+    class Listening(Silent):
+        def say(self, text: str) -> None:
+            told.append(text)
+
+    texts = [Example(f"{'好看' if n % 2 else '难看'}的第{n}部电影", ("neg", "pos")[n % 2]) for n in range(20)]
+    texts += [Example(example.text, example.label) for example in examples(20, 2)]
+    run(tmp_path / "run", splits=make_splits(texts, 0, None, None), base=str(finished), watch=Listening())
+    (warned,) = [line for line in told if "no piece for" in line]
+    assert re.search(r"much of \d\d of the 36 training texts", warned)
 
 
 # -- what is left -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from filbert.records import Example
     from filbert.scored import Tally
 
+BEYOND = "it was made for another language or script, and its answer means little here"
+
 
 @reading(labelled=False)
 def predict(
@@ -73,13 +75,15 @@ def _predict_text(screen: Screen, engine: Engine, text: str, *, as_json: bool) -
         raise ConfigError(f"the text {shown(text)} has nothing to read — give at least one visible character")
     chances = dict(zip(engine.labels, prediction.probabilities, strict=True))
     if as_json:
-        facts = {"text": text, "label": prediction.label, "probabilities": chances, "truncated": prediction.truncated}
-        print_json(facts)
+        facts = {"text": text, "label": prediction.label, "probabilities": chances}
+        print_json({**facts, "truncated": prediction.truncated, "unk_ratio": prediction.unk_ratio})
         return
     screen.show(prediction.label, style="bold")
     screen.show(*(f"  {line}" for line in bars(chances)))
     if prediction.truncated:
         screen.say(f"the text is longer than {engine.max_length} tokens: its head and tail were read")
+    if prediction.unreadable:
+        screen.say(f"warning: the model's vocabulary has no piece for {prediction.unk_ratio:.0%} of the text: {BEYOND}")
 
 
 def _target(source: str, out: str | None, *, as_json: bool) -> Path | None:
@@ -136,6 +140,7 @@ def _predict_rows(
         "errors": dict(tally.errors),
         "quarantined": quarantined,
         "truncated": tally.truncated,
+        "unreadable": tally.unreadable,
         "in_front": tally.in_front,
         "labels": dict(tally.labels.most_common()),
         "seconds": round(tally.seconds, 3),
@@ -154,6 +159,9 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
         [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)
     ):
         tell(f"  {line}")
+    if tally.unreadable:
+        much = f"much of {tally.unreadable:,} of the {tally.scored:,} texts"
+        screen.say(f"warning: the model's vocabulary has no piece for {much}: {BEYOND}")
     if tally.left_out:
         named = ", ".join(shown(key, 30) for key in sorted(tally.left_out)[:8])
         screen.say(f"warning: keys met only in later rows have no column in the output: {named}")

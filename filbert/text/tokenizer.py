@@ -107,6 +107,15 @@ class Tokenizer:
         """Turn ids back into readable text, special tokens left out."""
         return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=True))
 
+    def unk_ratio(self, encoding: Encoding) -> float:
+        """Return the share of a text's tokens, 0 to 1, that the vocabulary has no piece for.
+
+        >>> tokenizer = Tokenizer.from_vocab([*SPECIALS, "chess"])
+        >>> tokenizer.unk_ratio(tokenizer.encode(["chess 象棋 chess"])[0])
+        0.5
+        """
+        return float((encoding.ids == self.unk).mean()) if len(encoding.ids) else 0.0
+
     def token(self, number: int) -> str:
         """Return the token of an id: `token(101)` is "[CLS]" in Google's vocabularies."""
         return str(self._backend.id_to_token(number))
