@@ -26,7 +26,7 @@ from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.records import IntArray
 
-PART, INTERFACE = "_native", 3  # the C++ part, and what its `filbert_supported` says
+PART, INTERFACE = "_native", 4  # the C++ part, and what its `filbert_supported` says
 PRECISIONS = {"int8": 0, "bf16": 1, "fp32": 2}
 Array = npt.NDArray[np.float32]
 
@@ -100,7 +100,8 @@ class NativeEncoder:
 
         self._tables = [get(f"embeddings.{table}.weight") for table in ("token", "position", "segment")]
         norm = [get(f"embeddings.norm.{each}") for each in ("weight", "bias")]
-        _held(found.filbert_embeddings(self._handle, *map(_address, (*self._tables, *norm))))
+        counts = np.array([len(table) for table in self._tables], dtype=np.int32)
+        _held(found.filbert_embeddings(self._handle, *map(_address, (*self._tables, counts, *norm))))
         for number in range(config.layers):
             for part, name in enumerate(("qkv", "out", "up", "down")):
                 weight_NK, bias_N = (get(f"layers.{number}.{name}.{each}") for each in ("weight", "bias"))

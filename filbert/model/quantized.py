@@ -96,13 +96,35 @@ def encode_readable(
         if first_only and number == len(encoder.layers):
             context_TD, hidden_TD = attend_first(layer, hidden_TD, spans, linear), hidden_TD[spans.first_B]
         else:
-            qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
+            if number == 1:
+                qkv_TN = first_queries(encoder, ids_T, positions_T, segments_T)
+            else:
+                qkv_TN = linear(hidden_TD, layer.qkv.weight, layer.qkv.bias).bfloat16()
             context_TD = _within_texts(attend, split_heads(qkv_TN.float(), 3), spans, layer.heads)
         out_TD = linear(context_TD, layer.out.weight, layer.out.bias)
         hidden_TD = layer.attention_norm(out_TD + hidden_TD)
         up_TF = F.gelu(linear(hidden_TD, layer.up.weight, layer.up.bias))
         hidden_TD = layer.norm(linear(up_TF, layer.down.weight, layer.down.bias) + hidden_TD)
     return hidden_TD[: spans.tokens]  # type: ignore[no-any-return]
+
+
+def first_queries(encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor) -> Tensor:
+    """Return the first layer's qkv_TN in bf16, as sums of what belongs to a token, a position and a segment.
+
+    The norm before that layer is (e - mean e) / σ · γ + β of a sum e, and what it multiplies is linear, so each summand
+    goes through W γ alone, in bf16. In C++ that is done once for each token of the vocabulary that was ever met.
+    """
+    parts, layer = encoder.embeddings, encoder.layers[0]
+    assert isinstance(layer, Layer)
+    scaled_ND = layer.qkv.weight * parts.norm.weight
+    embedded_TD, qkv_TN = torch.zeros(len(ids_T), scaled_ND.shape[1]), torch.zeros(len(ids_T), len(scaled_ND))
+    for table, rows_T in ((parts.token, ids_T), (parts.position, positions_T), (parts.segment, segments_T)):
+        summand_TD = table(rows_T)
+        embedded_TD += summand_TD
+        centred_TD = summand_TD - summand_TD.mean(-1, keepdim=True)
+        qkv_TN += linear_bf16(centred_TD, scaled_ND, torch.zeros(len(scaled_ND))).bfloat16().float()
+    deviation_T1 = (embedded_TD.var(-1, unbiased=False, keepdim=True) + parts.norm.eps).sqrt()
+    return (qkv_TN / deviation_T1 + layer.qkv.weight @ parts.norm.bias + layer.qkv.bias).bfloat16()
 
 
 def attend_first(layer: Layer, hidden_TD: Tensor, spans: Spans, linear: Callable[..., Tensor]) -> Tensor:

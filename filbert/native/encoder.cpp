@@ -5,9 +5,10 @@
 // A layer multiplies in int8, in bf16, or in fp32 (linear.h). A token's numbers never depend on the texts beside it, and are
 // summed up in an order that does not either, so the same text gives the same bits in any batch. Between two products
 // nothing goes back to memory but what the next one reads: bias, GELU, layer norm and rounding are done on a block of rows
-// while it lies in the cache. Attention goes through one text and head at a time, in the layer's precision; for a
-// classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in quantized.py is the twin that
-// says the same in a page of Python; a test holds both together.
+// while it lies in the cache; short texts go through the layers a few at a time for the same reason. The first layer adds
+// up what belongs to tokens and places (first_layer.h). Attention goes through one text and head at a time, in the layer's
+// precision; for a classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in quantized.py
+// is the twin that says the same in a page of Python; a test holds both together.
 //
 // Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
 // `filbert_supported` says 0.
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "attention_int8.h"
+#include "first_layer.h"
 #include "one_query.h"
 #include "pool.h"
 
@@ -28,6 +30,9 @@ namespace {
 
 constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
 constexpr int TEXTS = 12;  // whose first tokens attend together; 12 × 12 heads × 384 floats do, too
+
+constexpr int SHORT = 64;  // tokens of a text; longer ones fill the cache by themselves
+constexpr int BUNDLE = 168;  // tokens of short texts that go through the layers on one thread
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
@@ -68,8 +73,8 @@ struct Norm {
   }
 };
 
-// y = norm(x + residual), over one row.
-void normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
+// y = norm(x + residual), over one row → what its numbers, less their mean, were multiplied by.
+float normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) {
     const __m512 v = _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(residual + i));
@@ -82,12 +87,14 @@ void normalise(const float* x, const float* residual, const Norm& norm, float ep
     const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(y + i), mean);
     squares = _mm512_fmadd_ps(v, v, squares);
   }
-  const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / width + eps));
+  const float inverse = 1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / width + eps);
+  const __m512 scale = _mm512_set1_ps(inverse);
   for (int i = 0; i < width; i += 16) {
     const __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(y + i), mean), scale);
     const __m512 weight = _mm512_load_ps(norm.weight.data() + i), bias = _mm512_load_ps(norm.bias.data() + i);
     _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, weight, bias));
   }
+  return inverse;
 }
 
 // ---- the encoder ----------------------------------------------------------------------------------------------------
@@ -149,17 +156,24 @@ class Encoder {
   // Query, key and value of a layer, one below the other.
   void attention(int number, const float* weight_ND, const float* bias_N, Precision precision) {
     layers_[number].qkv.set(weight_ND, bias_N, 3 * hidden_, hidden_, precision);
+    if (number == 0 && !in_fp32_) {
+      first_layer_.set(weight_ND, bias_N, embeddings_norm_.weight.data(), embeddings_norm_.bias.data(), hidden_);
+    }
     if (number + 1 < static_cast<int>(layers_.size())) return;
     const float* keys = weight_ND + static_cast<size_t>(hidden_) * hidden_;
     const float* values = keys + static_cast<size_t>(hidden_) * hidden_;
     one_query_.set(keys, values, bias_N + 2 * hidden_, hidden_, heads_, in_fp32_ ? FP32 : BF16);
   }
 
-  void embeddings(const float* token, const float* position, const float* segment, const float* weight,
-                  const float* bias) {
+  // Before `attention`, as the first layer's needs the norm.
+  void embeddings(const float* token, const float* position, const float* segment, const int32_t* counts,
+                  const float* weight, const float* bias) {
     token_ = token;
     position_ = position;
     segment_ = segment;
+    first_layer_.token.set(token, counts[0], hidden_);
+    first_layer_.position.set(position, counts[1], hidden_);
+    first_layer_.segment.set(segment, counts[2], hidden_);
     embeddings_norm_.set(weight, bias, hidden_);
   }
 
@@ -188,9 +202,21 @@ class Encoder {
       desk.grow(heads_, hidden_, intermediate_, longest);
       if (batch.logits) desk.logits.get(static_cast<size_t>(BLOCK) * columns_);
     }
-    blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
+    if (!in_fp32_) {
+      make(first_layer_.token, batch.ids, batch.tokens);
+      make(first_layer_.position, batch.positions, batch.tokens);
+      make(first_layer_.segment, batch.segments, batch.tokens);
+    }
     const int last = static_cast<int>(layers_.size()) - 1;
-    for (int i = 0; i <= last; ++i) {
+    const int bundle = bundle_of(batch, longest);
+    if (bundle) {
+      pool_.run((batch.texts + bundle - 1) / bundle, [&](int task, int thread) {
+        through(batch, task * bundle, std::min(bundle, batch.texts - task * bundle), desks_[thread]);
+      });
+    } else {
+      blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
+    }
+    for (int i = bundle ? last : 0; i <= last; ++i) {
       const bool first_only = batch.first_only && i == last;
       if (first_only) {
         const int size = std::min(TEXTS, (batch.texts + pool_.threads() - 1) / pool_.threads());
@@ -211,12 +237,40 @@ class Encoder {
   }
 
  private:
+  // How many rows go together, if `count` are shared out evenly.
+  static int block_of(int count, int threads) {
+    const int parts = up_to(std::max(1, (count + BLOCK - 1) / BLOCK), threads);
+    return up_to((count + parts - 1) / parts, ROWS);
+  }
+
+  // How many texts go through the layers on one thread, or 0: then all threads work on one layer. A multiple of ROWS, so
+  // that texts of one length fill their tiles.
+  int bundle_of(const Batch& batch, int longest) const {
+    if (longest > SHORT || batch.texts < ROWS * 4 * pool_.threads()) return 0;
+    const int size = ROWS * std::max(1, BUNDLE * batch.texts / batch.tokens / ROWS);
+    return batch.texts < size * 4 * pool_.threads() ? 0 : size;
+  }
+
+  // Texts go through all layers but the last: what one step writes lies in this thread's cache for the next.
+  void through(const Batch& batch, int first, int texts, Desk& desk) {
+    const int begin = batch.starts[first], tokens = batch.starts[first + texts] - begin, size = block_of(tokens, 1);
+    const auto each_block = [&](const auto& work) {
+      for (int done = 0; done < tokens; done += size) work(begin + done, std::min(size, tokens - done));
+    };
+    each_block([&](int row, int rows) { embed(batch, row, rows, desk); });
+    for (int i = 0; i + 1 < static_cast<int>(layers_.size()); ++i) {
+      for (int text = first; text < first + texts; ++text) {
+        for (int head = 0; head < heads_; ++head) attend_text(batch, text, head, layers_[i].qkv.precision, desk);
+      }
+      each_block([&](int row, int rows) { finish(batch, i, row, rows, false, nullptr, desk); });
+    }
+  }
+
   // Cut `count` rows into blocks, as many for each thread, and call work(first, rows, desk).
   template <class Work>
   void blocks(int count, const Work& work) {
     if (!count) return;
-    const int parts = up_to(std::max(1, (count + BLOCK - 1) / BLOCK), pool_.threads());
-    const int size = up_to((count + parts - 1) / parts, ROWS);
+    const int size = block_of(count, pool_.threads());
     pool_.run((count + size - 1) / size, [&](int task, int thread) {
       work(task * size, std::min(size, count - task * size), desks_[thread]);
     });
@@ -226,18 +280,32 @@ class Encoder {
     return {desk.bytes.data(), hidden_, desk.scale.data(), desk.low.data(), desk.mixed.data()};
   }
 
+  // Whatever the first layer's sums need of a table.
+  void make(Summands& summands, const int32_t* ids, int count) {
+    const int missing = static_cast<int>(summands.missing(ids, count).size());
+    blocks(missing, [&](int first, int rows, Desk& desk) {
+      summands.make(first_layer_.weight, first, rows, inputs(desk), desk.narrow.data());
+    });
+    summands.found();
+  }
+
   void embed(const Batch& batch, int first, int rows, Desk& desk) {
     float* sum = desk.narrow.data();
+    const int width = 3 * hidden_;
     for (int r = 0; r < rows; ++r) {
       const int t = first + r;
       const float* token = token_ + static_cast<size_t>(batch.ids[t]) * hidden_;
       const float* segment = segment_ + static_cast<size_t>(batch.segments[t]) * hidden_;
       const float* position = position_ + static_cast<size_t>(batch.positions[t]) * hidden_;
       for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
+      if (!in_fp32_) first_layer_.fetch(batch.ids[t], width);
       float* y = state_.data() + static_cast<size_t>(t) * hidden_;
-      normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
+      const float inverse = normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
+      if (in_fp32_) continue;
+      bf16* out = numbers<bf16>() + static_cast<size_t>(t) * width;
+      first_layer_.add_up(batch.ids[t], batch.positions[t], batch.segments[t], inverse, width, out);
     }
-    queries(batch, 0, first, rows, desk);
+    if (in_fp32_) queries(batch, 0, first, rows, desk);
   }
 
   // Query, key and value of a block of rows, unless the first tokens of the last layer ask for themselves.
@@ -367,6 +435,7 @@ class Encoder {
   }
 
   std::vector<Layer> layers_;
+  FirstLayer first_layer_;
   OneQuery one_query_;
   Linear pooler_, last_;
   int classes_ = 0, columns_ = 0;
@@ -384,9 +453,9 @@ class Encoder {
 
 extern "C" {
 
-// 3 where the processor has the instructions; another number than quantized.py expects means a library of another version.
+// 4 where the processor has the instructions; another number than quantized.py expects means a library of another version.
 int filbert_supported() {
-  return able() ? 3 : 0;
+  return able() ? 4 : 0;
 }
 
 // Widths are multiples of 64, those of heads of 32. Null where memory runs out.
@@ -404,10 +473,11 @@ void filbert_free(void* encoder) {
 
 // What follows says 0 where memory runs out.
 
-// The three tables are read where they lie, as long as the encoder lives; everything else is copied.
+// The three tables, of so many rows each, are read where they lie, as long as the encoder lives; everything else is copied.
+// They come first.
 int filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment,
-                       const float* weight, const float* bias) try {
-  static_cast<Encoder*>(encoder)->embeddings(token, position, segment, weight, bias);
+                       const int32_t* counts, const float* weight, const float* bias) try {
+  static_cast<Encoder*>(encoder)->embeddings(token, position, segment, counts, weight, bias);
   return 1;
 } catch (const std::bad_alloc&) {
   return 0;

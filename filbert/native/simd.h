@@ -96,6 +96,11 @@ inline __m512i four_bytes(const void* p) {
   return _mm512_set1_epi32(four);
 }
 
+inline __m512 load(const bf16* x) {
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
 inline void store(bf16* to, __m512 x) { store_bf16(to, x); }
 inline void store(float* to, __m512 x) { _mm512_storeu_ps(to, x); }
 

@@ -22,11 +22,13 @@ from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
 from filbert.model.forward import tensors_of
 from filbert.model.native_encoder import NativeEncoder, why_not
-from filbert.model.quantized import encode_readable, linear_readable, rounded_tokens, rounded_weight
+from filbert.model.quantized import encode_readable, first_queries, linear_readable, rounded_tokens, rounded_weight
 from filbert.records import Features
 
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
 LENGTHS = [2, 3, 15, 16, 17, 31, 33, 47, 64, 65, 96, 130, 199]  # around the edges of tiles
+
+MANY = [2 + n * 7 % 63 for n in range(150)]  # short ones, which share out among threads
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,16 @@ def test_the_twin_is_near_the_encoder_in_fp32():
     exact, found = small(*tensors), encode_readable(small, *tensors)
     assert found.shape == exact.shape
     assert 0 < (found - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_sums_of_the_first_layers_summands_are_its_products():
+    small, (ids_T, positions_T, segments_T, _) = wide(), batch(LENGTHS)
+    embeddings, qkv = small.embeddings, small.layers[0].qkv
+    embeddings.norm.weight.uniform_(0.5, 2)
+    embeddings.norm.bias.uniform_(-1, 1)
+    exact = qkv(embeddings(ids_T, positions_T, segments_T))
+    found = first_queries(small, ids_T, positions_T, segments_T).float()
+    assert 0 < (found - exact).abs().max() < 0.02 * exact.abs().max()
 
 
 def test_one_scale_for_a_batch_would_let_texts_feel_each_other(monkeypatch):
@@ -204,16 +216,27 @@ def test_in_fp32_it_is_the_encoder_of_torch(size, first_only):
 
 
 @needs_native
+@pytest.mark.parametrize("lengths", [LENGTHS, MANY], ids=["all threads on a layer", "each on texts of its own"])
 @pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
-def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(first_only, precision):
-    small, tensors = wide(layers=3), batch(LENGTHS)
+def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(lengths, first_only, precision):
+    small, tensors = wide(layers=3), batch(lengths)
     one, two = coded(small, precision, 1), coded(small, precision, 2)
     whole = two(*tensors, first_only=first_only)
     assert torch.equal(one(*tensors, first_only=first_only), whole)
     for text, (first, last) in enumerate(tensors[3].bounds):
         rows = slice(text, text + 1) if first_only else slice(first, last)
         assert torch.equal(two(*alone(tensors, text), first_only=first_only), whole[rows])
+
+
+@needs_native
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_what_the_first_layer_keeps_of_one_batch_serves_the_next(precision):
+    small, tensors = wide(layers=3), batch(LENGTHS)
+    wanted, kept = coded(small, precision)(*tensors), coded(small, precision)
+    for text, (first, last) in enumerate(tensors[3].bounds):
+        assert torch.equal(kept(*alone(tensors, text)), wanted[first:last])
+    assert torch.equal(kept(*tensors), wanted)
 
 
 @needs_native

@@ -1,0 +1,117 @@
+// The first layer's query, key and value without a product for each token. What goes in is a norm of a sum of three rows,
+//
+//   x = (e - mean(e)) / σ · γ + β,   e = token + position + segment,
+//
+// and a product is linear: W x = (token' + position' + segment') / σ + W β, where r' = (W γ) (r - mean(r)). A row of the
+// three tables gets its r' when a text first holds it, for good: texts are made of far fewer different tokens than tokens.
+// `first_queries` in quantized.py is the twin.
+//
+// Shapes: D hidden width, N = 3 D.
+
+#pragma once
+
+#include <vector>
+
+#include "linear.h"
+
+namespace {
+
+// The r' of one table, in bf16, in the order in which they were first asked for.
+class Summands {
+ public:
+  // Row i is `rows_D + i * hidden`, and is read where it lies.
+  void set(const float* rows_D, int count, int hidden) {
+    rows_ = rows_D;
+    hidden_ = hidden;
+    place_.assign(count, -1);
+    chunks_.clear();
+    made_ = 0;
+  }
+
+  // Those of `ids` that are to be made, each once, and room for them.
+  const std::vector<int32_t>& missing(const int32_t* ids, int count) {
+    missing_.clear();
+    for (int i = 0; i < count; ++i) {
+      if (place_[ids[i]] < 0) missing_.push_back(ids[i]);
+    }
+    std::sort(missing_.begin(), missing_.end());
+    missing_.erase(std::unique(missing_.begin(), missing_.end()), missing_.end());
+    while (chunks_.size() * CHUNK < made_ + missing_.size()) {
+      Buffer<bf16> chunk;
+      chunk.get(static_cast<size_t>(CHUNK) * 3 * hidden_);
+      chunks_.push_back(std::move(chunk));
+    }
+    return missing_;
+  }
+
+  // Make `rows` of the missing, from number `first` on; x is a place for them.
+  void make(const Linear& weight, int first, int rows, const Rows& x, float* centred) {
+    for (int r = 0; r < rows; ++r) {
+      const float* row = rows_ + static_cast<size_t>(missing_[first + r]) * hidden_;
+      float sum = 0;
+      for (int i = 0; i < hidden_; ++i) sum += row[i];
+      for (int i = 0; i < hidden_; ++i) centred[i] = row[i] - sum / static_cast<float>(hidden_);
+      round_row(centred, x, r, BF16);
+    }
+    product(weight, 0, 3 * hidden_ / PANEL, x, rows,
+            [&](int row, int n, __m512 y) { store(at(made_ + first + row) + n, y); });
+  }
+
+  // All missing are made: from now on they are found.
+  void found() {
+    for (const int32_t id : missing_) place_[id] = static_cast<int32_t>(made_++);
+  }
+
+  const bf16* of(int32_t id) const { return at(place_[id]); }
+
+ private:
+  static constexpr size_t CHUNK = 1024;
+
+  bf16* at(size_t place) const { return chunks_[place / CHUNK].data() + place % CHUNK * 3 * hidden_; }
+
+  const float* rows_ = nullptr;
+  int hidden_ = 0;
+  size_t made_ = 0;
+  std::vector<int32_t> place_, missing_;
+  std::vector<Buffer<bf16>> chunks_;
+};
+
+struct FirstLayer {
+  Linear weight;  // W γ
+  Buffer<float> rest;  // W β and the bias
+  Summands token, position, segment;
+
+  void set(const float* weight_ND, const float* bias_N, const float* scale_D, const float* shift_D, int hidden) {
+    const int n = 3 * hidden;
+    std::vector<float> scaled(static_cast<size_t>(n) * hidden);
+    const std::vector<float> no_bias(n);
+    rest.get(n);
+    for (int column = 0; column < n; ++column, weight_ND += hidden) {
+      float sum = bias_N[column];
+      for (int i = 0; i < hidden; ++i) {
+        scaled[static_cast<size_t>(column) * hidden + i] = weight_ND[i] * scale_D[i];
+        sum += weight_ND[i] * shift_D[i];
+      }
+      rest.data()[column] = sum;
+    }
+    weight.set(scaled.data(), no_bias.data(), n, hidden, BF16);
+  }
+
+  // Query, key and value of one token, from 1 / σ.
+  void add_up(int32_t id, int32_t place, int32_t part, float inverse, int width, bf16* out) const {
+    const bf16 *a = token.of(id), *b = position.of(place), *c = segment.of(part);
+    const __m512 factor = _mm512_set1_ps(inverse);
+    for (int n = 0; n < width; n += 16) {
+      const __m512 sum = _mm512_add_ps(_mm512_add_ps(load(a + n), load(b + n)), load(c + n));
+      store(out + n, _mm512_fmadd_ps(sum, factor, _mm512_load_ps(rest.data() + n)));
+    }
+  }
+
+  // Tell the cache that a token is next.
+  void fetch(int32_t id, int width) const {
+    const char* line = reinterpret_cast<const char*>(token.of(id));
+    for (size_t i = 0; i < width * sizeof(bf16); i += 64) _mm_prefetch(line + i, _MM_HINT_T0);
+  }
+};
+
+}  // namespace
