@@ -56,7 +56,8 @@ A stopped run is taken up again by the same command (without `--overwrite`).
 
 With `--adapt` the base reads the training texts first, as masked language modelling, and those of every `--unlabelled`
 source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test splits are left
-out wherever they stand. Of `--minutes` two fifths go there.
+out wherever they stand. Of `--minutes` two fifths go there. Then a linear model on the vectors of up to 2,000 training
+texts tells whether the base knows more of the task than before; where it knows less, it is used as it was.
 
 With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. How sure it
 must be is fitted on the validation texts: with 95 % confidence the two together are right on at most POINTS in a
@@ -71,7 +72,7 @@ so no label). An added column whose name the file has already is called `predict
 appears when it is complete, and replaces nothing without `--overwrite`.
 
 Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by its
-label and probabilities; a file or stdin by the counts and where the predictions are.
+label, probabilities, `truncated` and `unk_ratio`; a file or stdin by the counts and where the predictions are.
 
 Cells are written as they came. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
 care when you open texts of strangers in one.

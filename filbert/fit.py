@@ -7,7 +7,6 @@ The model that is scored is the one that was written and opened again, so the re
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,33 +21,32 @@ from torch import Tensor
 
 import filbert
 from filbert import doubt, metrics
+from filbert.adaptation import ADAPTING, adapted
 from filbert.bases import Base, find_base
 from filbert.checkpoint import add_facts, load_base, save_model, write_json
 from filbert.classify_job import ClassifyJob, TextFeed
-from filbert.config import EncoderConfig, PretrainConfig, TrainConfig, check_points
+from filbert.config import EncoderConfig, TrainConfig, check_points
 from filbert.data.splits import Splits
 from filbert.engine import Engine, best_device, load
 from filbert.errors import ConfigError, TrainingError
 from filbert.evaluate import baseline, length_profile, mistakes
-from filbert.foreign import read_json
 from filbert.front import put_in_front, texts_of
 from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs, working_dtype
 from filbert.optimise import default_learning_rate
 from filbert.plan import Plan, plan
-from filbert.pretrain import Start, pretrain
-from filbert.records import UNREADABLE, Encoding, Features, FloatArray, IntArray
+from filbert.records import UNREADABLE, Features, FloatArray, IntArray
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks import classify
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
-from filbert.train import Loop, Trained, measure_speed, newest_checkpoint, refuse_changes
+from filbert.train import Loop, Trained, measure_speed, newest_checkpoint
 from filbert.watch import Silent, Watcher
 
+LOOKED_AT = 1_000  # training texts, for what the base's vocabulary has no pieces for
 VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
-ADAPTING = 0.4  # of --minutes, where the base is adapted first
 AGREEMENT = 1e-4  # most a logit may differ between the model in memory and the folder opened again
 
 
@@ -99,9 +97,11 @@ def fit(
         more_texts = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
         chosen = find_base(base, texts_sample=[example.text for example in splits.train[:200]], device=device)
         watch.say(f"base {chosen.name} — {chosen.reason}")
+        if chosen.folder is not None:
+            _tell_unreadable(Tokenizer.from_folder(chosen.folder), splits, watch)
         adaptation = None
         if adapt:
-            chosen, adaptation = _adapted(
+            chosen, adaptation = adapted(
                 chosen, splits, unlabelled, out / "checkpoints", config=config, device=device, watch=watch
             )
             if config.minutes is not None:
@@ -156,52 +156,6 @@ class _Run:
     features: dict[str, list[Features]]
 
 
-def _adapted(
-    base: Base,
-    splits: Splits,
-    unlabelled: Sequence[str | Path],
-    work: Path,
-    *,
-    config: TrainConfig,
-    device: str,
-    watch: Watcher,
-) -> tuple[Base, dict[str, Any]]:
-    """Let the base read the task's own texts; a finished adaptation in `work` is taken as it is."""
-    folder, texts, begun = work / "adapted", work / "texts.jsonl", work / "adapted.json"
-    identity = {
-        "data": splits.fingerprint,
-        "base": base.name,
-        "unlabelled": [str(path) for path in unlabelled],
-        **asdict(config),
-    }
-    if begun.is_file():
-        refuse_changes(read_json(begun), identity, work)
-    if not (folder / "report.json").is_file():  # the last thing that pre-training writes
-        work.mkdir(parents=True, exist_ok=True)
-        write_json(begun, identity)
-        lines = (json.dumps({"text": example.text}, ensure_ascii=False) for example in splits.train)
-        texts.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
-        start = Start(base=None if base.folder is None else str(base.folder), size=base.size or "mini")
-        settings = PretrainConfig(next_sentence=False, seed=config.seed, precision=config.precision)
-        if config.minutes is not None:
-            settings = replace(settings, minutes=config.minutes * ADAPTING)
-        watch.say("adapting the base to the texts")
-        pretrain(
-            [texts, *unlabelled],
-            folder,
-            start=start,
-            config=settings,
-            leave_out=splits.held_out,
-            device=device,
-            watch=watch,
-        )
-    told = read_json(folder / "report.json")
-    facts = {key: told["training"][key] for key in ("seconds", "tokens", "epochs")}
-    facts |= {"scores": told["scores"], "corpora": told["data"]["corpora"]}
-    name = f"{base.name}, adapted to the texts" if told["training"]["encoder_changed"] else base.name
-    return replace(base, name=name, folder=folder, size=None), facts
-
-
 def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, watch: Watcher) -> _Run:
     generator = torch.Generator().manual_seed(config.seed)
     encoder, tokenizer, heads = _encoder(chosen, splits, generator)
@@ -214,7 +168,6 @@ def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, wat
         split: _encode(tokenizer, [example.text for example in examples], split, watch)
         for split, examples in splits.parts.items()
     }
-    _tell_unreadable(tokenizer, encodings["train"], watch)
     lengths = [len(encoding.ids) + 2 for encoding in encodings["train"]]
     identity = {
         "data": splits.fingerprint,
@@ -297,12 +250,14 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
     return loop.run(), job, used
 
 
-def _tell_unreadable(tokenizer: Tokenizer, encodings: Sequence[Encoding], watch: Watcher) -> None:
+def _tell_unreadable(tokenizer: Tokenizer, splits: Splits, watch: Watcher) -> None:
+    looked_at = splits.train[:: max(1, len(splits.train) // LOOKED_AT)]
+    encodings = tokenizer.encode([example.text for example in looked_at])
     unreadable = sum(tokenizer.unk_ratio(encoding) >= UNREADABLE for encoding in encodings)
     if unreadable:
         watch.say(
-            f"warning: the base's vocabulary has no piece for much of {unreadable:,} of the {len(encodings):,} "
-            "training texts: it was made for another language or script — give a --base that reads them"
+            f"warning: the base's vocabulary has no pieces for much of {unreadable:,} of {len(encodings):,} training "
+            "texts: another language or script, symbols, or very long words — a --base that knows them does better"
         )
 
 

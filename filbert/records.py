@@ -80,9 +80,9 @@ class Prediction:
     label: str | None
     probabilities: tuple[float, ...]
     truncated: bool = False
-    unk_ratio: float = 0.0
     error: str | None = None
     in_front: bool = False
+    unk_ratio: float = 0.0
 
     @property
     def unreadable(self) -> bool:

@@ -41,8 +41,8 @@ def tokenizer() -> Tokenizer:
 
 def shape(**changes: object) -> EncoderConfig:
     """Two layers, eight wide."""
-    settings = {"layers": 2, "hidden": 8, "heads": 2, "intermediate": 32, "max_positions": 64}
-    return EncoderConfig(len(VOCAB), **{**settings, **changes})  # type: ignore[arg-type]
+    settings = {"vocab_size": len(VOCAB), "layers": 2, "hidden": 8, "heads": 2, "intermediate": 32, "max_positions": 64}
+    return EncoderConfig(**{**settings, **changes})  # type: ignore[arg-type]
 
 
 def spread(module: nn.Module, seed: int = 0, by: float = 0.3) -> nn.Module:

@@ -22,13 +22,14 @@ LAYERS = {  # module or folder → layer; an import goes to a lower layer, or st
     **dict.fromkeys(("model", "folders", "adamw", "cascade", "hugging_face"), 2),
     **dict.fromkeys(("tasks", "hub", "opened"), 3),
     **dict.fromkeys(("checkpoint", "optimise", "journal", "bases"), 4),
-    **dict.fromkeys(("train", "engine", "cloze", "convert", "classify_job", "pretrain_job"), 5),
+    **dict.fromkeys(("train", "engine", "cloze", "convert", "classify_job", "pretrain_job", "probe"), 5),
     **dict.fromkeys(("evaluate", "report", "explain", "export", "scored", "front"), 6),
     "pretrain": 7,
-    "fit": 8,
-    **dict.fromkeys(("estimator", "console"), 9),
-    "cli": 10,
-    "__main__": 11,
+    "adaptation": 8,
+    "fit": 9,
+    **dict.fromkeys(("estimator", "console"), 10),
+    "cli": 11,
+    "__main__": 12,
 }
 FAMILIES = {**dict.fromkeys(("errors", "records", "config", "foreign"), "ground"), "evaluate": "report"}
 

@@ -32,11 +32,12 @@ def test_a_model_that_int8_leaves_alone_needs_the_least():
 @pytest.mark.parametrize(
     ("where", "by", "expected"),
     [
-        (0.16, 0.04, 0.1),  # moved far, but where bf16 is asked anyway: int8 says 0.08
-        (0.2, 0.04, 0.15),
-        (0.3, 0.04, 0.25),
-        (0.5, 0.04, USUAL),
-        (0.5, 0.03, 0.1),  # not far enough to count
+        (0.2, 0.06, 0.1),  # moved far, but where bf16 is asked anyway: int8 says 0.08
+        (0.26, 0.06, 0.15),
+        (0.36, 0.06, 0.25),
+        (0.41, 0.06, 0.3),
+        (0.53, 0.06, USUAL),
+        (0.5, 0.04, 0.1),  # not far enough to count
         (0.04, 0.04, 0.1),  # another label, with a lead of 0.04 in int8
         (0.06, 0.06, 0.15),  # with one of 0.06
     ],
@@ -46,6 +47,13 @@ def test_the_lead_that_serves(where, by, expected):
     assert found == expected
     int8, far = moved(where, by), np.abs(moved(where, by) - EXACT).max(axis=1) > MOVED
     assert expected == USUAL or not (far & (lead(int8) >= found)).any()
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, 0.1), (3, USUAL)])
+def test_more_than_one_text_in_a_hundred_that_moves_a_little_counts(count, expected):
+    found = EXACT.copy()
+    found[150 : 150 + count] += (-0.03, 0.03)
+    assert measured(found, EXACT) == expected
 
 
 def test_few_texts_prove_nothing():

@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from small import same_weights
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from filbert import adaptation, probe, train
 from filbert import fit as fit_module
 from filbert import plan as plan_module
-from filbert import train
+from filbert.checkpoint import load_base
 from filbert.config import TrainConfig
 from filbert.data.corpus import open_corpus
 from filbert.data.splits import Splits, make_splits
@@ -30,6 +31,7 @@ from filbert.errors import ConfigError, TrainingError
 from filbert.fit import fit
 from filbert.records import Example
 from filbert.runs import default_folder
+from filbert.tasks import classify
 from filbert.train import Interrupted
 from filbert.watch import Silent
 
@@ -90,8 +92,10 @@ def test_D13_texts_beyond_the_vocabulary_of_the_base_are_said(finished, tmp_path
     texts = [Example(f"{'好看' if n % 2 else '难看'}的第{n}部电影", ("neg", "pos")[n % 2]) for n in range(20)]
     texts += [Example(example.text, example.label) for example in examples(20, 2)]
     run(tmp_path / "run", splits=make_splits(texts, 0, None, None), base=str(finished), watch=Listening())
-    (warned,) = [line for line in told if "no piece for" in line]
-    assert re.search(r"much of \d\d of the 36 training texts", warned)
+    (warned,) = [line for line in told if "no pieces for" in line]
+    found = re.search(r"much of (\d+) of 36 training texts", warned)
+    assert found
+    assert 16 <= int(found[1]) <= 20, "twenty of forty, but for those held out"
 
 
 # -- what is left -----------------------------------------------------------------------------------------------------
@@ -402,14 +406,14 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
 
 def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tmp_path, monkeypatch):
     read: list[str] = []
-    inner = fit_module.pretrain
+    inner = adaptation.pretrain
 
     def spy(corpora, folder, **options):
         sources = [open_corpus(path, leave_out=options["leave_out"]) for path in corpora]
         read.extend(text for corpus in sources for document in corpus.documents() for text in document.paragraphs)
         return inner(corpora, folder, **options)
 
-    monkeypatch.setattr(fit_module, "pretrain", spy)
+    monkeypatch.setattr(adaptation, "pretrain", spy)
     more = tmp_path / "more.txt"
     parts = splits()
     held_out = [example.text for example in (*parts.validation, *parts.test)]
@@ -424,6 +428,36 @@ def test_adapt_reads_the_training_texts_and_the_unlabelled_ones_and_no_others(tm
     assert {each["corpus"] for each in told["corpora"]} == {"texts.jsonl", "more.txt"}
     assert done.report["model"]["base"] == "tiny, adapted to the texts"
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(WHOLE)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_base_that_knows_less_when_adapted_is_used_as_it_was(finished, tmp_path, monkeypatch, better):
+    told: list[str] = []
+
+    class Listening(Silent):
+        def say(self, text: str) -> None:
+            told.append(text)
+
+    wanted = {"before": 0.5, "after": 0.6} if better else {"before": 0.6, "after": 0.5}
+    shares = iter(wanted.values())
+    monkeypatch.setattr(probe, "FEWEST", 50)
+    monkeypatch.setattr(probe, "share_told", lambda vectors_ND, true_N: next(shares))
+    done = run(tmp_path / "run", base=str(finished), adapt=True, watch=Listening())
+    assert done.report["adaptation"]["kept"] == better
+    assert done.report["model"]["base"].endswith("adapted to the texts") == better
+    assert done.report["adaptation"]["told"] == wanted
+    assert f"the base {'adapted' if better else 'as it was'} is used" in " ".join(told)
+
+
+def test_what_a_base_knows_is_told_from_vectors_alone(finished):
+    encoder, tokenizer, _ = load_base(finished)
+    texts = [example.text for example in examples(200, 3)]
+    true_N = np.tile([0, 1], 100).astype(np.int32)
+    rows = [classify.features(one, tokenizer, probe.LENGTH) for one in tokenizer.encode(texts)]
+    vectors_ND = probe.vectors(encoder, rows, "cpu", "fp32")
+    assert vectors_ND.shape == (200, encoder.config.hidden)
+    assert probe.share_told(vectors_ND, true_N) > 0.9
+    assert probe.share_told(vectors_ND, np.random.default_rng(0).permutation(true_N)) < 0.65
 
 
 def test_T21_texts_without_labels_that_nothing_would_read_are_refused(tmp_path):

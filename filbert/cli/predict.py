@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from filbert.records import Example
     from filbert.scored import Tally
 
-BEYOND = "it was made for another language or script, and its answer means little here"
+BEYOND = "another language or script, symbols, or very long words — an answer means little there"
 
 
 @reading(labelled=False)
@@ -76,14 +76,16 @@ def _predict_text(screen: Screen, engine: Engine, text: str, *, as_json: bool) -
     chances = dict(zip(engine.labels, prediction.probabilities, strict=True))
     if as_json:
         facts = {"text": text, "label": prediction.label, "probabilities": chances}
-        print_json({**facts, "truncated": prediction.truncated, "unk_ratio": prediction.unk_ratio})
+        print_json({**facts, "truncated": prediction.truncated, "unk_ratio": round(prediction.unk_ratio, 3)})
         return
     screen.show(prediction.label, style="bold")
     screen.show(*(f"  {line}" for line in bars(chances)))
     if prediction.truncated:
         screen.say(f"the text is longer than {engine.max_length} tokens: its head and tail were read")
     if prediction.unreadable:
-        screen.say(f"warning: the model's vocabulary has no piece for {prediction.unk_ratio:.0%} of the text: {BEYOND}")
+        screen.say(
+            f"warning: the model's vocabulary has no pieces for {prediction.unk_ratio:.0%} of the text: {BEYOND}"
+        )
 
 
 def _target(source: str, out: str | None, *, as_json: bool) -> Path | None:
@@ -161,7 +163,7 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
         tell(f"  {line}")
     if tally.unreadable:
         much = f"much of {tally.unreadable:,} of the {tally.scored:,} texts"
-        screen.say(f"warning: the model's vocabulary has no piece for {much}: {BEYOND}")
+        screen.say(f"warning: the model's vocabulary has no pieces for {much}: {BEYOND}")
     if tally.left_out:
         named = ", ".join(shown(key, 30) for key in sorted(tally.left_out)[:8])
         screen.say(f"warning: keys met only in later rows have no column in the output: {named}")

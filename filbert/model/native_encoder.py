@@ -67,8 +67,10 @@ class NativeEncoder:
     """An encoder in C++, on a CPU; it never trains.
 
     `weights` are those of `Encoder`, under its names. Those of the layers are copied and rounded, the embeddings read
-    where they lie. With a `head`, `Classifier`'s under its names, it gives logits, too. One thread at a time is served,
-    others wait. Raises ConfigError where `why_not` says that it cannot be, ModelError for weights that are no numbers.
+    where they lie. In int8 and bf16 it keeps 6 · D bytes for each different token that it has met (first_layer.h), of
+    MiniLM's 70 MB at most. With a `head`, `Classifier`'s under its names, it gives logits, too. One thread at a time is
+    served, others wait. Raises ConfigError where `why_not` says that it cannot be, ModelError for weights that are no
+    numbers.
 
     >>> NativeEncoder(config, weights)(ids_T, positions_T, segments_T, starts_B).shape  # doctest: +SKIP
     (7, 384)

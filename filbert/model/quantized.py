@@ -88,7 +88,10 @@ def encode_readable(
     precision: str = "int8",
     first_only: bool = False,
 ) -> Tensor:
-    """Encode packed tokens → hidden_TD, or hidden_BD of the first tokens: products in int8, or in bf16."""
+    """Encode packed tokens → hidden_TD, or hidden_BD of the first tokens: products in int8, or in bf16.
+
+    Whichever it is, the first layer's query, key and value are sums in bf16.
+    """
     hidden_TD = encoder.embeddings(ids_T, positions_T, segments_T)
     linear, attend = (linear_bf16, attend_bf16) if precision == "bf16" else (linear_readable, attend_int8)
     for number, layer in enumerate(encoder.layers, 1):
@@ -112,7 +115,7 @@ def first_queries(encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments
     """Return the first layer's qkv_TN in bf16, as sums of what belongs to a token, a position and a segment.
 
     The norm before that layer is (e - mean e) / σ · γ + β of a sum e, and what it multiplies is linear, so each summand
-    goes through W γ alone, in bf16. In C++ that is done once for each token of the vocabulary that was ever met.
+    goes through W γ alone, in bf16. In C++ that is done once for each token, position and segment that was ever met.
     """
     parts, layer = encoder.embeddings, encoder.layers[0]
     assert isinstance(layer, Layer)

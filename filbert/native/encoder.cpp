@@ -1,14 +1,14 @@
-// BERT's encoder for inference on processors with AVX-512 (VNNI and bf16): what `filbert/model/quantized.py` calls.
+// BERT's encoder for inference on processors with AVX-512 (VNNI and bf16): what `filbert/model/native_encoder.py` calls.
 //
 //   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden (→ head → logits)
 //
 // A layer multiplies in int8, in bf16, or in fp32 (linear.h). A token's numbers never depend on the texts beside it, and are
 // summed up in an order that does not either, so the same text gives the same bits in any batch. Between two products
 // nothing goes back to memory but what the next one reads: bias, GELU, layer norm and rounding are done on a block of rows
-// while it lies in the cache; short texts go through the layers a few at a time for the same reason. The first layer adds
-// up what belongs to tokens and places (first_layer.h). Attention goes through one text and head at a time, in the layer's
-// precision; for a classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in quantized.py
-// is the twin that says the same in a page of Python; a test holds both together.
+// while it lies in the cache; short texts go through the layers a few at a time for the same reason. In int8 and bf16 the
+// first layer adds up what belongs to tokens and places (first_layer.h). Attention goes through one text and head at a time,
+// in the layer's precision; for a classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in
+// quantized.py is the twin that says the same in a page of Python; a test holds both together.
 //
 // Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
 // `filbert_supported` says 0.
@@ -31,8 +31,9 @@ namespace {
 constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
 constexpr int TEXTS = 12;  // whose first tokens attend together; 12 × 12 heads × 384 floats do, too
 
-constexpr int SHORT = 64;  // tokens of a text; longer ones fill the cache by themselves
-constexpr int BUNDLE = 168;  // tokens of short texts that go through the layers on one thread
+constexpr int SHORT = 64;    // tokens of a text; longer ones gain nothing by going through the layers in bundles
+constexpr int BUNDLE = 168;  // tokens of a bundle, or a little less: its texts are a multiple of six
+constexpr int LOTS = 4;      // bundles for each thread, at least: none waits long for the last one
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
@@ -73,7 +74,7 @@ struct Norm {
   }
 };
 
-// y = norm(x + residual), over one row → what its numbers, less their mean, were multiplied by.
+// y = norm(x + residual), over one row → 1 / σ, σ the deviation.
 float normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) {
@@ -136,6 +137,7 @@ struct Batch {
   const int32_t *ids, *positions, *segments, *starts;
   int texts, tokens;
   bool first_only, logits;
+  bool add_up;  // the first layer's queries, keys and values, from summands
 };
 
 class Encoder {
@@ -155,10 +157,12 @@ class Encoder {
 
   // Query, key and value of a layer, one below the other.
   void attention(int number, const float* weight_ND, const float* bias_N, Precision precision) {
-    layers_[number].qkv.set(weight_ND, bias_N, 3 * hidden_, hidden_, precision);
+    Linear& qkv = layers_[number].qkv;
+    qkv.precision = precision;
     if (number == 0 && !in_fp32_) {
       first_layer_.set(weight_ND, bias_N, embeddings_norm_.weight.data(), embeddings_norm_.bias.data(), hidden_);
     }
+    if (number || in_fp32_ || layers_.size() == 1) qkv.set(weight_ND, bias_N, 3 * hidden_, hidden_, precision);
     if (number + 1 < static_cast<int>(layers_.size())) return;
     const float* keys = weight_ND + static_cast<size_t>(hidden_) * hidden_;
     const float* values = keys + static_cast<size_t>(hidden_) * hidden_;
@@ -171,9 +175,11 @@ class Encoder {
     token_ = token;
     position_ = position;
     segment_ = segment;
-    first_layer_.token.set(token, counts[0], hidden_);
-    first_layer_.position.set(position, counts[1], hidden_);
-    first_layer_.segment.set(segment, counts[2], hidden_);
+    if (!in_fp32_) {
+      first_layer_.token.set(token, counts[0], hidden_);
+      first_layer_.position.set(position, counts[1], hidden_);
+      first_layer_.segment.set(segment, counts[2], hidden_);
+    }
     embeddings_norm_.set(weight, bias, hidden_);
   }
 
@@ -188,7 +194,11 @@ class Encoder {
     last_.set(weight.data(), bias.data(), columns_, hidden_, FP32);
   }
 
-  void run(const Batch& batch, float* result) {
+  void run(const int32_t* ids, const int32_t* positions, const int32_t* segments, const int32_t* starts, int texts,
+           int wanted, float* result) {
+    if (!texts) return;
+    const bool add_up = !in_fp32_ && (layers_.size() > 1 || !wanted);
+    const Batch batch = {ids, positions, segments, starts, texts, starts[texts], wanted > 0, wanted == 2, add_up};
     const size_t tokens = batch.tokens;
     float* out = batch.logits ? first_.get(static_cast<size_t>(batch.texts) * hidden_) : result;
     state_.get(tokens * hidden_);
@@ -202,7 +212,7 @@ class Encoder {
       desk.grow(heads_, hidden_, intermediate_, longest);
       if (batch.logits) desk.logits.get(static_cast<size_t>(BLOCK) * columns_);
     }
-    if (!in_fp32_) {
+    if (batch.add_up) {
       make(first_layer_.token, batch.ids, batch.tokens);
       make(first_layer_.position, batch.positions, batch.tokens);
       make(first_layer_.segment, batch.segments, batch.tokens);
@@ -211,7 +221,7 @@ class Encoder {
     const int bundle = bundle_of(batch, longest);
     if (bundle) {
       pool_.run((batch.texts + bundle - 1) / bundle, [&](int task, int thread) {
-        through(batch, task * bundle, std::min(bundle, batch.texts - task * bundle), desks_[thread]);
+        go_through(batch, task * bundle, std::min(bundle, batch.texts - task * bundle), desks_[thread]);
       });
     } else {
       blocks(batch.tokens, [&](int first, int rows, Desk& desk) { embed(batch, first, rows, desk); });
@@ -246,13 +256,13 @@ class Encoder {
   // How many texts go through the layers on one thread, or 0: then all threads work on one layer. A multiple of ROWS, so
   // that texts of one length fill their tiles.
   int bundle_of(const Batch& batch, int longest) const {
-    if (longest > SHORT || batch.texts < ROWS * 4 * pool_.threads()) return 0;
-    const int size = ROWS * std::max(1, BUNDLE * batch.texts / batch.tokens / ROWS);
-    return batch.texts < size * 4 * pool_.threads() ? 0 : size;
+    if (longest > SHORT) return 0;
+    const int size = ROWS * std::max(1, static_cast<int>(int64_t{BUNDLE} * batch.texts / batch.tokens) / ROWS);
+    return batch.texts < size * LOTS * pool_.threads() ? 0 : size;
   }
 
   // Texts go through all layers but the last: what one step writes lies in this thread's cache for the next.
-  void through(const Batch& batch, int first, int texts, Desk& desk) {
+  void go_through(const Batch& batch, int first, int texts, Desk& desk) {
     const int begin = batch.starts[first], tokens = batch.starts[first + texts] - begin, size = block_of(tokens, 1);
     const auto each_block = [&](const auto& work) {
       for (int done = 0; done < tokens; done += size) work(begin + done, std::min(size, tokens - done));
@@ -286,7 +296,7 @@ class Encoder {
     blocks(missing, [&](int first, int rows, Desk& desk) {
       summands.make(first_layer_.weight, first, rows, inputs(desk), desk.narrow.data());
     });
-    summands.found();
+    summands.keep();
   }
 
   void embed(const Batch& batch, int first, int rows, Desk& desk) {
@@ -298,14 +308,14 @@ class Encoder {
       const float* segment = segment_ + static_cast<size_t>(batch.segments[t]) * hidden_;
       const float* position = position_ + static_cast<size_t>(batch.positions[t]) * hidden_;
       for (int i = 0; i < hidden_; ++i) sum[i] = token[i] + segment[i];
-      if (!in_fp32_) first_layer_.fetch(batch.ids[t], width);
+      if (batch.add_up) first_layer_.fetch(batch.ids[t], width);
       float* y = state_.data() + static_cast<size_t>(t) * hidden_;
       const float inverse = normalise(sum, position, embeddings_norm_, eps_, hidden_, y);
-      if (in_fp32_) continue;
+      if (!batch.add_up) continue;
       bf16* out = numbers<bf16>() + static_cast<size_t>(t) * width;
       first_layer_.add_up(batch.ids[t], batch.positions[t], batch.segments[t], inverse, width, out);
     }
-    if (in_fp32_) queries(batch, 0, first, rows, desk);
+    if (!batch.add_up) queries(batch, 0, first, rows, desk);
   }
 
   // Query, key and value of a block of rows, unless the first tokens of the last layer ask for themselves.
@@ -416,7 +426,6 @@ class Encoder {
     if (!out) queries(batch, number + 1, first, rows, desk);
   }
 
-  bool in_fp32_;  // all layers and attention
   // Logits of a block of texts, of their first tokens' vectors.
   void answer(const float* vectors, int first, int rows, float* result, Desk& desk) {
     const Rows x = inputs(desk);
@@ -434,6 +443,7 @@ class Encoder {
     }
   }
 
+  bool in_fp32_;  // all layers and attention
   std::vector<Layer> layers_;
   FirstLayer first_layer_;
   OneQuery one_query_;
@@ -453,7 +463,7 @@ class Encoder {
 
 extern "C" {
 
-// 4 where the processor has the instructions; another number than quantized.py expects means a library of another version.
+// 4 where the processor has the instructions; another number than native_encoder.py expects means a library of another version.
 int filbert_supported() {
   return able() ? 4 : 0;
 }
@@ -474,7 +484,7 @@ void filbert_free(void* encoder) {
 // What follows says 0 where memory runs out.
 
 // The three tables, of so many rows each, are read where they lie, as long as the encoder lives; everything else is copied.
-// They come first.
+// To be called before `filbert_linear`.
 int filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment,
                        const int32_t* counts, const float* weight, const float* bias) try {
   static_cast<Encoder*>(encoder)->embeddings(token, position, segment, counts, weight, bias);
@@ -518,8 +528,7 @@ int filbert_head(void* encoder, const float* pooler_DD, const float* pooler_D, c
 // encoder, and ids, positions and segments within the tables: the caller sees to both.
 int filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments,
                 const int32_t* starts, int texts, int wanted, float* out) try {
-  const Batch batch = {ids, positions, segments, starts, texts, starts[texts], wanted > 0, wanted == 2};
-  static_cast<Encoder*>(encoder)->run(batch, out);
+  static_cast<Encoder*>(encoder)->run(ids, positions, segments, starts, texts, wanted, out);
   return 1;
 } catch (const std::bad_alloc&) {
   return 0;

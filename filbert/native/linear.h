@@ -16,7 +16,7 @@ namespace {
 constexpr int PANEL = 64;        // columns of a tile
 constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
 
-// What a layer multiplies in; the values are those of quantized.py.
+// What a layer multiplies in; the values are those of native_encoder.py.
 enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
 
 int bytes_of(Precision precision) { return 1 << precision; }

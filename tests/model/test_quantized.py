@@ -28,7 +28,8 @@ from filbert.records import Features
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32
 LENGTHS = [2, 3, 15, 16, 17, 31, 33, 47, 64, 65, 96, 130, 199]  # around the edges of tiles
 
-MANY = [2 + n * 7 % 63 for n in range(150)]  # short ones, which share out among threads
+MANY = [2 + n * 8 % 63 for n in range(151)]  # short ones, which go through the layers in bundles of six …
+TINY = [2 + n % 5 for n in range(400)]  # … and of 42
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +112,6 @@ def test_the_twin_is_near_the_encoder_in_fp32():
 def test_sums_of_the_first_layers_summands_are_its_products():
     small, (ids_T, positions_T, segments_T, _) = wide(), batch(LENGTHS)
     embeddings, qkv = small.embeddings, small.layers[0].qkv
-    embeddings.norm.weight.uniform_(0.5, 2)
-    embeddings.norm.bias.uniform_(-1, 1)
     exact = qkv(embeddings(ids_T, positions_T, segments_T))
     found = first_queries(small, ids_T, positions_T, segments_T).float()
     assert 0 < (found - exact).abs().max() < 0.02 * exact.abs().max()
@@ -189,6 +188,18 @@ def test_one_layer_is_the_twin_but_for_a_few_roundings(heads, precision, first_o
 
 
 @needs_native
+def test_the_first_layer_keeps_thousands_of_rows_and_starts_anew_when_they_are_too_many():
+    many = wide(layers=1, max_positions=2500, vocab_size=40_000)
+    run, draw = coded(many, "bf16", 2), np.random.default_rng(0)
+    for _ in range(20):  # 50,000 tokens of 28,500, and 32,768 are kept
+        ids_T, positions_T, segments_T, spans = batch([2500])
+        ids_T = torch.from_numpy(draw.integers(5, 40_000, len(ids_T)).astype(np.int32))
+        found = run(ids_T, positions_T, segments_T, spans)
+        wanted = encode_readable(many, ids_T, positions_T, segments_T, spans, precision="bf16")
+        assert (found - wanted).abs().mean() < 0.01 * wanted.abs().mean()
+
+
+@needs_native
 @pytest.mark.parametrize("size", [{}, {"layers": 3}, {"hidden": 128, "heads": 2, "intermediate": 512}])
 def test_a_deep_encoder_is_as_near_to_fp32_as_the_twin(size):
     small, tensors = wide(**size), batch(LENGTHS)
@@ -216,11 +227,12 @@ def test_in_fp32_it_is_the_encoder_of_torch(size, first_only):
 
 
 @needs_native
-@pytest.mark.parametrize("lengths", [LENGTHS, MANY], ids=["all threads on a layer", "each on texts of its own"])
+@pytest.mark.parametrize("lengths", [LENGTHS, MANY, TINY], ids=["by layers", "in sixes", "in many"])
+@pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
-def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(lengths, first_only, precision):
-    small, tensors = wide(layers=3), batch(lengths)
+def test_a_text_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(lengths, layers, first_only, precision):
+    small, tensors = wide(layers=layers), batch(lengths)
     one, two = coded(small, precision, 1), coded(small, precision, 2)
     whole = two(*tensors, first_only=first_only)
     assert torch.equal(one(*tensors, first_only=first_only), whole)
@@ -310,7 +322,8 @@ def test_what_torch_would_refuse_is_refused():
     with pytest.raises(ValueError, match="no tokens"):
         run(ids_T, positions_T, segments_T, Spans(np.array([0, 4, 4, 13])), first_only=True)
     nothing = torch.empty(0, dtype=torch.int32)
-    assert run(nothing, nothing, nothing, Spans(np.array([0]))).shape == (0, 64)
+    for first_only in (False, True):
+        assert run(nothing, nothing, nothing, Spans(np.array([0])), first_only=first_only).shape == (0, 64)
 
 
 @needs_native
