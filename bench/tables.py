@@ -252,8 +252,10 @@ def adapt() -> list[str]:
         "## What domain adaptation is worth",
         "",
         "A base fine-tuned as it is, and after masked language modelling on the task's own texts (Sun et al. 2019),",
-        "same seeds; mean ± standard deviation, the gain seed by seed, the newest recipe of each set. In `unfair_tos`",
-        "sentences are fair or unfair.",
+        "those of IMDb with its 50,000 reviews without a label; one adaptation, the same seeds of fine-tuning; mean ±",
+        "standard deviation, the gain seed by seed, the newest recipe of each set. In `unfair_tos` sentences are fair",
+        "or unfair. The adapted base is used here whatever it knows; `fit --adapt` would look first and use `minilm`",
+        "as it was on ohsumed (`bench/probe.py`).",
         "",
         *header("set | base | labelled | figure | without | with | gain (each seed) | adapted on | made"),
     ]

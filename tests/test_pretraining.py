@@ -308,6 +308,46 @@ def test_corpora_that_hold_nothing_are_refused(tmp_path):
         pretrain([corpus(tmp_path)], tmp_path / "out", weights=[1.0, 2.0])
 
 
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_pretraining import CONFIG, run
+from filbert import train
+from filbert.watch import Silent
+train.CHECKPOINT_SECONDS = 0.0
+class Slow(Silent):
+    def progress(self, *rest, **figures):
+        time.sleep(0.05)
+folder = Path(sys.argv[1])
+run(folder, folder / "wiki.txt", CONFIG.with_options(optimizer=sys.argv[2]), watch=Slow())
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_T15_killed_and_called_again_is_the_run_nobody_killed(tmp_path, optimizer):
+    config = CONFIG.with_options(optimizer=optimizer)
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        corpus(tmp_path / name)
+    run(tmp_path / "whole", tmp_path / "whole" / "wiki.txt", config)
+    code = KILLED.format(tests=str(Path(__file__).parent))
+    at = tmp_path / "killed" / "out" / "checkpoints" / "step-00000005.json"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed"), optimizer]) as child:
+        ends = time.monotonic() + 240
+        while child.poll() is None and not at.exists() and time.monotonic() < ends:
+            time.sleep(0.01)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "out" / "model.safetensors").exists()
+    told: list[str] = []
+    watch = Silent()
+    watch.say = told.append  # type: ignore[method-assign]
+    run(tmp_path / "killed", tmp_path / "killed" / "wiki.txt", config, watch=watch)
+    assert any(line.startswith("resumed at step") for line in told)
+    assert same_weights(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+
+
 TWO = """
 import sys, json
 from pathlib import Path

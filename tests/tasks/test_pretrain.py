@@ -11,12 +11,17 @@ import pytest
 import torch
 from small import VOCAB, same_weights, shape, spread, tokenizer
 
+from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
+from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder
 from filbert.model.forward import tensors_of
 from filbert.records import PackedBatch
 from filbert.tasks import pretrain as task
 from filbert.tasks.pretrain import Masking, PreTrainer
+from filbert.text.tokenizer import SPECIALS, Tokenizer
+from filbert.text.words import word_starts
+from filbert.watch import Silent
 
 WORDS = tokenizer()
 PLAIN = Masking.of(WORDS, 0.15, False)
@@ -107,11 +112,13 @@ def counts(masking: Masking) -> dict[str, float]:
     }
 
 
-def test_of_the_hidden_tokens_eight_tenths_are_masks_one_is_random_one_stays():
-    found = counts(PLAIN)
+@pytest.mark.parametrize(("whole_words", "rate"), [(False, 0.15), (False, 0.3), (True, 0.15), (True, 0.3)])
+def test_of_the_hidden_tokens_eight_tenths_are_masks_one_is_random_one_stays(whole_words, rate):
+    found = counts(Masking.of(WORDS, rate, whole_words))
     spread_ = 4 * 0.5 / found["tokens"] ** 0.5  # four standard errors at most
     kinds = len(VOCAB) - 5
-    assert found["share"] == pytest.approx(0.15, abs=0.005)
+    # whole words are not begun that would hide too much
+    assert rate * (0.9 if whole_words else 1) - 0.005 < found["share"] < rate + 0.005
     assert found["mask"] == pytest.approx(0.8, abs=spread_)
     assert found["same"] == pytest.approx(0.1 + 0.1 / kinds, abs=spread_)  # a random token may be the old one
     assert found["places"] == pytest.approx(0.0, abs=1.0)  # no place in the text is preferred
@@ -150,6 +157,29 @@ def test_whole_words_are_hidden_whole():
     assert (counted >= 1).all()
     assert (counted <= np.maximum(share, counted.min(initial=9))).mean() > 0.9
     assert counted.sum() > 0.8 * share.sum()
+
+
+def test_chinese_words_are_hidden_whole_from_text_to_batch(tmp_path):
+    pytest.importorskip("jieba")
+    text = "北京大学的学生改变计划。"
+    chinese = Tokenizer.from_vocab([*SPECIALS, *sorted(set(text))])
+    (tmp_path / "texts.txt").write_text("\n\n".join(text + "的" * n for n in range(200)), encoding="utf-8")
+    corpus = open_corpus(tmp_path / "texts.txt")
+    made = write_shards(
+        corpus, tmp_path / "shards", tokenizer=chinese, sentences=lambda x: [x], watch=Silent(), word_starts=word_starts
+    )
+    source = Pool([made])
+    rows = source.plan(64, pairs=False, seed=0, epoch=0)
+    masking = Masking.of(chinese, 0.15, True)
+    packed = task.features(source, rows, np.arange(len(rows)), tokenizer=chinese, masking=masking, key=0)
+    hidden = np.zeros(len(packed.ids_T), bool)
+    hidden[packed.masked_M] = True
+    ids_T = packed.ids_T.copy()
+    ids_T[packed.masked_M] = packed.originals_M
+    word = chinese.encode(["北京大学"])[0].ids.tolist()
+    found = [int(hidden[at : at + 4].sum()) for at in range(len(ids_T)) if ids_T[at : at + 4].tolist() == word]
+    assert len(found) > 100
+    assert set(found) == {0, 4}
 
 
 def test_masks_are_drawn_anew_by_key_and_the_same_for_the_same_text():

@@ -164,12 +164,15 @@ def test_some_real_texts(three, real_data) -> None:
 
 @pytest.mark.slow
 def test_every_text_of_two_data_sets(three, real_data) -> None:
+    def english() -> Iterator[str]:
+        for name in ("aclImdb_labeled.tar.xz", "aclImdb_unsup.tar.xz"):
+            with tarfile.open(real_data("imdb") / name, "r|xz") as archive:
+                files = (archive.extractfile(member) for member in archive if member.name.endswith(".txt"))
+                yield from (file.read().decode("utf-8") for file in files if file)
+
     read = 0
-    with tarfile.open(real_data("imdb") / "aclImdb_labeled.tar.xz", "r|xz") as archive:
-        files = (archive.extractfile(member) for member in archive if member.name.endswith(".txt"))
-        english = (file.read().decode("utf-8") for file in files if file)
-        for texts in batches(chain(english, chinese(real_data("chnsenticorp")))):
-            assert ours(three, texts) == theirs(three, texts)
-            assert_offsets_cut_the_text(three, texts[:20])
-            read += len(texts)
-    assert read >= 50_000 + 12_000
+    for texts in batches(chain(english(), chinese(real_data("chnsenticorp")))):
+        assert ours(three, texts) == theirs(three, texts)
+        assert_offsets_cut_the_text(three, texts[:20])
+        read += len(texts)
+    assert read >= 100_000 + 12_000
