@@ -1,6 +1,8 @@
 """What a frozen encoder knows of a task, as `fit --adapt` asks: a linear model on the means of its vectors.
 
-python bench/probe.py SET BASE…        # SET of adapt.py: imdb, ohsumed, unfair_tos
+    python bench/probe.py SET BASE…        # SET of adapt.py: imdb, ohsumed, unfair_tos
+
+A base is a name, or the folder of a base model.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from encoders import apart
 
 from filbert import probe
 from filbert.bases import find_base
-from filbert.checkpoint import load_base
-from filbert.tasks import classify
 
 
 def main() -> None:
@@ -28,9 +28,7 @@ def main() -> None:
         parser.error(f"{arguments.set} has too few texts to tell")
     texts = [splits.train[i].text for i in chosen_N]
     for base in arguments.bases:
-        encoder, tokenizer, _ = load_base(find_base(base).folder)
-        features = [classify.features(one, tokenizer, probe.LENGTH) for one in tokenizer.encode(texts)]
-        share = probe.share_told(probe.vectors(encoder, features, "cpu"), true_N[chosen_N])
+        share = probe.knows(find_base(base).folder, texts, true_N[chosen_N])
         print(f"{arguments.set}, {base}: {100 * share:.2f} % of {len(texts):,} texts told", flush=True)
 
 

@@ -13,10 +13,8 @@ from filbert.records import FloatArray
 
 USUAL = 0.4  # of a model that nobody has measured
 CHOICES = (0.1, 0.15, 0.2, 0.25, 0.3)
-MOVED, MOSTLY = (
-    0.05,
-    0.018,
-)  # of a probability that int8 gives: of any text, and of 99 in a hundred
+MOVED = 0.05  # of a probability that int8 gives, at most …
+MOSTLY = 0.018  # … and for 99 texts in a hundred
 FEWEST, MOST = 100, 500  # texts to measure on
 
 

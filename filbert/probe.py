@@ -10,7 +10,8 @@ Shapes: T tokens in a batch, N texts, D hidden width.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn itself requires it
 from torch import Tensor, nn
 
+from filbert.checkpoint import load_base
 from filbert.model.attention import Spans
 from filbert.model.encoder import Encoder
 from filbert.model.forward import outputs, working_dtype
-from filbert.records import Features, FloatArray, IntArray
+from filbert.records import FloatArray, IntArray
+from filbert.tasks import classify
 
 FEWEST, MOST = 100, 2_000  # texts to look at
 LENGTH = 128  # tokens of each that are read
@@ -61,18 +64,21 @@ def chosen(true_N: IntArray, most: int = MOST) -> IntArray | None:
     return kept_N if len(kept_N) >= FEWEST and len(set(true_N[kept_N].tolist())) > 1 else None
 
 
-def vectors(
-    encoder: Encoder,
-    features: Sequence[Features],
-    device: str,
-    precision: str = "auto",
-    done: Callable[[int], None] = lambda texts: None,
-) -> FloatArray:
-    """Return vectors_ND; the encoder is put on the device in that precision, and is of no other use afterwards."""
-    return outputs(Means(encoder).to(device, working_dtype(precision, device)), features, device, done=done)
+def knows(folder: Path, texts: Sequence[str], true_N: IntArray, device: str = "cpu", precision: str = "auto") -> float:
+    """Return the share of texts, 0 to 1, whose class is told by the vectors of a base model; see `share_told`.
+
+    Raises ModelError where the folder is no base model.
+
+    >>> knows(Path("runs/medical"), texts, true_N)  # doctest: +SKIP
+    0.64
+    """
+    encoder, tokenizer, _ = load_base(folder)
+    features = [classify.features(encoding, tokenizer, LENGTH) for encoding in tokenizer.encode(texts)]
+    means = Means(encoder).to(device, working_dtype(precision, device))
+    return share_told(outputs(means, features, device), true_N)
 
 
-def share_told(vectors_ND: FloatArray, true_N: IntArray) -> float:
+def share_told(means_ND: FloatArray, true_N: IntArray) -> float:
     """Return the share of texts, 0 to 1, whose class a linear model of other texts' vectors names.
 
     >>> true_N = np.tile([0, 1], 100).astype(np.int32)
@@ -82,5 +88,5 @@ def share_told(vectors_ND: FloatArray, true_N: IntArray) -> float:
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=300))
     parts = StratifiedKFold(PARTS, shuffle=True, random_state=0)
     with threadpool_limits(1, user_api="blas"):  # more threads take longer where other work is done
-        told_N = cross_val_predict(linear, vectors_ND, true_N, cv=parts)
+        told_N = cross_val_predict(linear, means_ND, true_N, cv=parts)
     return float((told_N == true_N).mean())

@@ -22,7 +22,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from filbert import adaptation, probe, train
 from filbert import fit as fit_module
 from filbert import plan as plan_module
-from filbert.checkpoint import load_base
 from filbert.config import TrainConfig
 from filbert.data.corpus import open_corpus
 from filbert.data.splits import Splits, make_splits
@@ -31,7 +30,6 @@ from filbert.errors import ConfigError, TrainingError
 from filbert.fit import fit
 from filbert.records import Example
 from filbert.runs import default_folder
-from filbert.tasks import classify
 from filbert.train import Interrupted
 from filbert.watch import Silent
 
@@ -441,7 +439,7 @@ def test_a_base_that_knows_less_when_adapted_is_used_as_it_was(finished, tmp_pat
     wanted = {"before": 0.5, "after": 0.6} if better else {"before": 0.6, "after": 0.5}
     shares = iter(wanted.values())
     monkeypatch.setattr(probe, "FEWEST", 50)
-    monkeypatch.setattr(probe, "share_told", lambda vectors_ND, true_N: next(shares))
+    monkeypatch.setattr(probe, "share_told", lambda means_ND, true_N: next(shares))
     done = run(tmp_path / "run", base=str(finished), adapt=True, watch=Listening())
     assert done.report["adaptation"]["kept"] == better
     assert done.report["model"]["base"].endswith("adapted to the texts") == better
@@ -450,14 +448,10 @@ def test_a_base_that_knows_less_when_adapted_is_used_as_it_was(finished, tmp_pat
 
 
 def test_what_a_base_knows_is_told_from_vectors_alone(finished):
-    encoder, tokenizer, _ = load_base(finished)
     texts = [example.text for example in examples(200, 3)]
     true_N = np.tile([0, 1], 100).astype(np.int32)
-    rows = [classify.features(one, tokenizer, probe.LENGTH) for one in tokenizer.encode(texts)]
-    vectors_ND = probe.vectors(encoder, rows, "cpu", "fp32")
-    assert vectors_ND.shape == (200, encoder.config.hidden)
-    assert probe.share_told(vectors_ND, true_N) > 0.9
-    assert probe.share_told(vectors_ND, np.random.default_rng(0).permutation(true_N)) < 0.65
+    assert probe.knows(finished, texts, true_N, precision="fp32") > 0.9
+    assert probe.knows(finished, texts, np.random.default_rng(0).permutation(true_N), precision="fp32") < 0.65
 
 
 def test_T21_texts_without_labels_that_nothing_would_read_are_refused(tmp_path):
