@@ -60,6 +60,7 @@ bench: bench/.venv/.installed  ## measure all that RESULTS.md says of speed, bes
 	for shape in mini minilm base; do $(BENCH) bench/predict_speed.py --shape $$shape --write || exit; done
 	$(BENCH) bench/cascade.py imdb --write
 	$(BENCH) bench/memory.py --write
+	$(BENCH) bench/corpus_memory.py --write
 	$(BENCH) bench/tables.py
 
 bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)

@@ -150,6 +150,24 @@ def memory() -> list[str]:
     return [*lines, ""]
 
 
+def corpus_memory() -> list[str]:
+    rows = records("corpus_memory.jsonl")
+    if not rows:
+        return []
+    last = rows[-1]
+    lines = [
+        "## Memory of preparing a corpus",
+        "",
+        "Largest resident size of learning the vocabulary, of writing the shards, and of drawing an epoch's texts, on",
+        "every tenth document of Wikipedia (English and Chinese) and on all of them; `python bench/corpus_memory.py`.",
+        "",
+        *header("characters | tokens | vocabulary | shards | texts of an epoch | made"),
+    ]
+    for characters, tokens, *sizes in zip(last["characters"], last["tokens"], *last["megabytes"].values(), strict=True):
+        lines.append(f"| {characters:,} | {tokens:,} | {' | '.join(f'{size:,} MB' for size in sizes)} | {made(last)} |")
+    return [*lines, ""]
+
+
 def pretrain_speed() -> list[str]:
     rows = records("pretrain_speed.jsonl")
     if not rows:
@@ -328,7 +346,18 @@ def short() -> str:
 
 
 def main() -> None:
-    parts = (accuracy, encoders, adapt, train_speed, train_accuracy, pretrain_speed, predict_speed, cascade, memory)
+    parts = (
+        accuracy,
+        encoders,
+        adapt,
+        train_speed,
+        train_accuracy,
+        pretrain_speed,
+        predict_speed,
+        cascade,
+        memory,
+        corpus_memory,
+    )
     text = "\n".join([HEAD, *(line for part in parts for line in part())])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"

@@ -5,6 +5,7 @@ The loop itself is train.py's; from raw text to a finished folder is pretrain.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,10 +23,15 @@ from filbert.records import IntArray, PackedBatch
 from filbert.tasks import pretrain as task
 from filbert.text.tokenizer import Tokenizer
 
+PORTION = 250_000_000  # tokens planned at once, about: 2 million texts of 40 bytes, three times while they are made
+
 
 @dataclass
 class CorpusFeed:
-    """The batches of a pre-training run: the texts of each epoch drawn and masked anew, a step always the same."""
+    """The batches of a pre-training run: the texts of each epoch drawn and masked anew, a step always the same.
+
+    A large epoch is planned in portions of its documents, one after the other, so that memory does not grow with it.
+    """
 
     pool: Pool
     config: PretrainConfig
@@ -37,24 +43,26 @@ class CorpusFeed:
     def __post_init__(self) -> None:
         self.masking = task.Masking.of(self.tokenizer, self.config.mask_rate, self.config.whole_words)
         self.budget = self.config.tokens_per_batch
+        self.portions = max(1, math.ceil(self.pool.tokens() / PORTION))  # of an epoch
         _, ends_N = self._plan(self.config.length, 0)
-        self.tokens = float(ends_N[-1]) if len(ends_N) else 0.0
+        tokens = float(ends_N[-1]) if len(ends_N) else 0.0
         assert self.config.batch_tokens is not None  # pretrain.py has set it
-        self.steps = max(1, round(self.tokens / self.config.batch_tokens))
+        self._steps = max(1, round(tokens / self.config.batch_tokens))  # of a portion
+        self.tokens, self.steps = tokens * self.portions, self._steps * self.portions
 
     def rows(self, step: int, progress: float) -> IntArray:
-        """Return the numbers, in its epoch, of a step's texts: as many as fill an equal share of the epoch's tokens."""
-        epoch, i = divmod(step, self.steps)
-        _, ends_N = self._plan(self._length(progress), epoch)
-        first, last = np.searchsorted(ends_N, [ends_N[-1] * (i + n) / self.steps for n in (0, 1)], side="left")
-        return np.arange(first, last + (i == self.steps - 1), dtype=np.int32)[: len(ends_N)]
+        """Return the numbers, in its portion, of a step's texts: as many as fill an equal share of its tokens."""
+        portion, i = divmod(step, self._steps)
+        _, ends_N = self._plan(self._length(progress), portion)
+        first, last = np.searchsorted(ends_N, [ends_N[-1] * (i + n) / self._steps for n in (0, 1)], side="left")
+        return np.arange(first, last + (i == self._steps - 1), dtype=np.int32)[: len(ends_N)]
 
     def batches(self, step: int, progress: float) -> list[PackedBatch]:
         """Return this process's parts of a step."""
         numbers = self.rows(step, progress)[self.crew.rank :: self.crew.size]
-        epoch = step // self.steps
-        rows_N5, _ = self._plan(self._length(progress), epoch)
-        key = (self.config.seed << 20) + epoch
+        portion = step // self._steps
+        rows_N5, _ = self._plan(self._length(progress), portion)
+        key = (self.config.seed << 20) + portion
         return self._packed(rows_N5, numbers, key)
 
     def held_out(self, tokens: int | None = None, crew: Crew | None = None) -> list[PackedBatch]:
@@ -79,12 +87,23 @@ class CorpusFeed:
             for part in split_by_budget(numbers, lengths.tolist(), self.budget)
         ]
 
-    def _plan(self, length: int, epoch: int) -> tuple[Long, Long]:
-        """Return the texts of an epoch and where each ends, in tokens; the plans of other epochs are forgotten."""
-        key = (length, epoch)
+    def _plan(self, length: int, number: int) -> tuple[Long, Long]:
+        """Return the texts of a portion, numbered on from epoch to epoch, and where each ends, in tokens.
+
+        The plans of other portions are forgotten.
+        """
+        key = (length, number)
         if key not in self._plans:
-            rows_N5 = self.pool.plan(length, pairs=self.config.next_sentence, seed=self.config.seed, epoch=epoch)
-            kept = {k: v for k, v in self._plans.items() if k[0] != length}
+            epoch, portion = divmod(number, self.portions)
+            kept = {k: v for k, v in self._plans.items() if k[1] == number}
+            self._plans = kept  # before the new one is made: two take twice the memory
+            rows_N5 = self.pool.plan(
+                length,
+                pairs=self.config.next_sentence,
+                seed=self.config.seed,
+                epoch=epoch,
+                portion=(portion, self.portions),
+            )
             self._plans = {**kept, key: (rows_N5, np.cumsum(_lengths(rows_N5)))}
         return self._plans[key]
 

@@ -299,6 +299,33 @@ def test_the_end_of_the_run_reads_longer_texts(tmp_path):
     assert max(tokens) - min(tokens) <= 3 * 32
 
 
+def test_an_epoch_in_portions_reads_every_text_once_and_keeps_one_plan(tmp_path, monkeypatch):
+    from filbert import pretrain_job
+    from filbert.data.instances import Pool
+    from filbert.data.shards import write_shards
+    from filbert.text.sentences import split
+    from filbert.text.vocab import learn
+    from filbert.watch import Silent
+
+    opened = open_corpus(corpus(tmp_path))
+    tokenizer = learn([p for d in opened.documents() for p in d.paragraphs], 120)
+    pool = Pool([write_shards(opened, tmp_path / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())])
+    config = replace(CONFIG, next_sentence=False)
+    whole = CorpusFeed(pool, config, tokenizer)
+    monkeypatch.setattr(pretrain_job, "PORTION", pool.tokens() // 3)
+    feed = CorpusFeed(pool, config, tokenizer)
+    assert feed.portions in (3, 4)
+    assert feed.tokens == pytest.approx(whole.tokens, rel=0.2)
+    for epoch in range(2):
+        seen: list[tuple[int, ...]] = []
+        for step in range(epoch * feed.steps, (epoch + 1) * feed.steps):
+            rows = feed.rows(step, 0.0)
+            assert len(feed._plans) == 1
+            ((rows_N5, _),) = feed._plans.values()
+            seen += map(tuple, rows_N5[rows].tolist())
+        assert sorted(seen) == sorted(map(tuple, pool.plan(32, pairs=False, seed=config.seed, epoch=epoch).tolist()))
+
+
 def test_corpora_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no corpus"):
         pretrain([], tmp_path / "out")

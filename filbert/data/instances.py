@@ -106,12 +106,25 @@ class Pool:
                     counts_V += corpus.weight * np.bincount(ids_T, minlength=vocabulary)
         return counts_V
 
-    def plan(self, length: int, *, pairs: bool, seed: int, epoch: int, held_out: bool = False) -> Long:
-        """Return the texts of an epoch, (N, 5), shuffled: the fields of Row. `length` counts [CLS] and [SEP]."""
+    def plan(
+        self,
+        length: int,
+        *,
+        pairs: bool,
+        seed: int,
+        epoch: int,
+        held_out: bool = False,
+        portion: tuple[int, int] = (0, 1),
+    ) -> Long:
+        """Return the texts of an epoch, (N, 5), shuffled: the fields of Row. `length` counts [CLS] and [SEP].
+
+        `portion` (2, 8) makes only those of an eighth of the documents, drawn for this epoch: the third of eight.
+        """
         tables = [np.empty((0, 5), np.int64)]
         for number, corpus in enumerate(self._corpora):
             draw = random.Random(f"{seed} {epoch} {number} {length}")
-            for documents in _passes(corpus, draw, held_out=held_out):
+            for whole in _passes(corpus, draw, held_out=held_out):
+                documents = _portion(whole, (seed, epoch, number), *portion)
                 make = _pairs(corpus, documents, length - 3, draw) if pairs else _spans(corpus, documents, length - 2)
                 while some := list(islice(make, BLOCK)):
                     table_N5 = np.array(some, dtype=np.int64)
@@ -119,7 +132,7 @@ class Pool:
                     table_N5[table_N5[:, 3] > 0, 2:4] += self.offsets[number]
                     tables.append(table_N5)
         whole_N5 = np.concatenate(tables)
-        return whole_N5[np.random.default_rng((seed, epoch, length)).permutation(len(whole_N5))]
+        return whole_N5[np.random.default_rng((seed, epoch, length, portion[0])).permutation(len(whole_N5))]
 
 
 def _lengths(of: Corpus | Shards) -> Long:
@@ -167,6 +180,13 @@ def _passes(corpus: Corpus, draw: random.Random, *, held_out: bool) -> Iterator[
         yield kept_D
     if rest := weight - int(weight):
         yield kept_D[sorted(draw.sample(range(len(kept_D)), round(rest * len(kept_D))))]
+
+
+def _portion(documents: IntArray, seed: tuple[int, ...], number: int, of: int) -> IntArray:
+    """Choose one of `of` equal shares of documents, at random, in their order."""
+    if of == 1:
+        return documents
+    return np.sort(np.random.default_rng(seed).permutation(documents)[number::of])
 
 
 def _spans(corpus: Corpus, documents: IntArray, room: int) -> Iterator[Row]:

@@ -48,6 +48,21 @@ def test_without_pairs_every_token_is_read_once():
         assert document_of(source, row[0]) == document_of(source, row[1] - 1)
 
 
+def test_portions_of_an_epoch_are_the_epoch():
+    """Each of its documents stands in one of them, every epoch deals them out anew, and they are of like size."""
+    source = corpus()
+    pool = Pool([source, corpus(seed=1)], [1.0, 1.5])
+    dealt = [[pool.plan(64, pairs=False, seed=0, epoch=e, portion=(i, 3)) for i in range(3)] for e in range(2)]
+    for epoch, portions in enumerate(dealt):
+        whole = pool.plan(64, pairs=False, seed=0, epoch=epoch)
+        assert sorted(map(tuple, np.concatenate(portions))) == sorted(map(tuple, whole))
+        tokens = [(rows[:, 1] - rows[:, 0]).sum() for rows in portions]
+        assert max(tokens) < 1.3 * min(tokens)
+    first, later = (set(map(tuple, portions[0])) for portions in dealt)
+    assert first & later
+    assert first - later
+
+
 def test_counts_are_of_what_a_pass_reads():
     """By the corpora's weights; neither what is held out nor what an earlier corpus has."""
     one, two = corpus(), corpus(seed=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -105,13 +106,14 @@ def theirs_slowly(three: Three, text: str) -> list[int]:
 
 def assert_offsets_cut_the_text(three: Three, texts: list[str]) -> None:
     """What is cut out normalises to the token; where one character becomes several (한, İ), to a part of it."""
+    normal = lru_cache(1 << 16)(three.normalizer.normalize_str)
     for text, one in zip(texts, three.ours.encode(texts, offsets=True), strict=True):
         before = 0
         for number, (begin, end) in zip(one.ids.tolist(), one.offsets.tolist(), strict=True):
             assert before <= begin < end <= len(text)
             before = begin
             piece = three.ours.token(number).removeprefix("##")
-            cut = three.normalizer.normalize_str(text[begin:end]).strip()
+            cut = normal(text[begin:end]).strip()
             assert piece in ("[UNK]", cut) or (piece in cut and len(cut) > end - begin), (text, piece, cut)
 
 
@@ -173,6 +175,6 @@ def test_every_text_of_two_data_sets(three, real_data) -> None:
     read = 0
     for texts in batches(chain(english(), chinese(real_data("chnsenticorp")))):
         assert ours(three, texts) == theirs(three, texts)
-        assert_offsets_cut_the_text(three, texts[:20])
+        assert_offsets_cut_the_text(three, texts)
         read += len(texts)
     assert read >= 100_000 + 12_000
