@@ -3,8 +3,8 @@
     python bench/corpus_memory.py [--write]
 
 Each stage is a process of its own, and its largest resident size is read: the vocabulary (`filbert vocab`), the shards
-(tokens on disk, whole words in English and Chinese), and the feed (the texts of an epoch drawn, the first and the last
-step's masked). Returns 1 where a stage took more than 1 GB.
+(tokens on disk, whole words in English and Chinese), the first word vectors, and the feed (the texts of an epoch drawn,
+the first and the last step's masked). Returns 1 where a stage took more than 1 GB.
 """
 
 from __future__ import annotations
@@ -54,6 +54,14 @@ corpus = open_corpus(Path({corpus!r}))
 write_shards(
     corpus, work / "shards", tokenizer=tokenizer, sentences=split, word_starts=word_starts, watch=Silent()
 )
+""",
+    "words": OPENED
+    + """
+from filbert.cooccurrence import word_vectors
+from filbert.data.instances import Pool
+from filbert.pretrain import COUNTED_TOKENS
+pool = Pool([open_shards(work / "shards")])
+word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), 256)
 """,
     "feed": OPENED
     + """

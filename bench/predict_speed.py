@@ -31,13 +31,14 @@ from speeds import by_length, circumstances, products, record
 from train_speed import SHAPES, start
 
 from filbert import metrics
-from filbert.checkpoint import load_model
+from filbert.checkpoint import add_facts, load_model
 from filbert.config import TrainConfig
 from filbert.data.splits import load_splits
 from filbert.engine import Engine, load
 from filbert.records import Example, Features, FloatArray
 
 RESULTS = HERE / "results" / "predict_speed.jsonl"
+BASES = {"minilm": "minilm", "mini": "filbert-mini"}  # shape → what is fine-tuned
 SETS = {"imdb": "imdb/aclImdb_labeled.tar.xz", "sst2": "sst2"}
 BATCHES, THREADS, CALIBRATION = (16, 64), 2, 300
 ALONE, SINGLES = (8, 128), 20  # tokens of a text that is scored by itself, and how many such texts
@@ -280,11 +281,18 @@ def drawn(examples: Sequence[Example], count: int) -> list[Example]:
     return [examples[i] for i in chosen]
 
 
-def model_of(name: str) -> Path:
-    """Return the folder of a set's classifier, fitted now where it is not there."""
-    folder = HERE / "work" / f"{name}-minilm-seed0"
+def model_of(name: str, shape: str, scratch: Path) -> Path:
+    """Return the folder of a set's classifier, fitted now where it is not there; one of base size is random.
+
+    A random classifier is in doubt of every text, which says nothing: it is told never to be.
+    """
+    if shape not in BASES:
+        folder = start(shape, scratch)
+        add_facts(folder, {"int8_doubt": 0.0})
+        return folder
+    folder = HERE / "work" / f"{name}-{BASES[shape]}-seed0"
     if not (folder / "report.json").is_file():
-        measure(name, TrainConfig(), "minilm")
+        measure(name, TrainConfig(), BASES[shape])
     return folder
 
 
@@ -343,7 +351,7 @@ def main() -> None:
     told = (arguments.texts, arguments.runs, arguments.only)
     for name in arguments.sets or SETS:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = model_of(name) if arguments.shape == "minilm" else start(arguments.shape, Path(scratch))
+            folder = model_of(name, arguments.shape, Path(scratch))
             row = {**compared(folder, name, *told), "name": arguments.shape}
         record(RESULTS, row, write=arguments.write)
 

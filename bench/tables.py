@@ -158,10 +158,11 @@ def corpus_memory() -> list[str]:
     lines = [
         "## Memory of preparing a corpus",
         "",
-        "Largest resident size of learning the vocabulary, of writing the shards, and of drawing an epoch's texts, on",
-        "every tenth document of Wikipedia (English and Chinese) and on all of them; `python bench/corpus_memory.py`.",
+        "Largest resident size of learning the vocabulary, of writing the shards, of making the first word vectors and",
+        "of drawing an epoch's texts, on every tenth document of Wikipedia (English and Chinese) and on all of them;",
+        "`python bench/corpus_memory.py`.",
         "",
-        *header("characters | tokens | vocabulary | shards | texts of an epoch | made"),
+        *header("characters | tokens | vocabulary | shards | word vectors | texts of an epoch | made"),
     ]
     for characters, tokens, *sizes in zip(last["characters"], last["tokens"], *last["megabytes"].values(), strict=True):
         lines.append(f"| {characters:,} | {tokens:,} | {' | '.join(f'{size:,} MB' for size in sizes)} | {made(last)} |")
@@ -211,10 +212,10 @@ def predict_speed() -> list[str]:
         else [
             "## Scoring speed beside the fastest runtimes",
             "",
-            "Classifiers on test texts, two threads, one process, alternating runs, medians; mini and base have random",
-            "weights. Rivals: sorted by length, 16 or 64 to a batch, whichever is faster. *Moved*: what a probability",
-            "differs by from the same weights in fp32, for 99 % of texts and at most; *changed*: labels.",
-            "`make bench-predict` makes the rows.",
+            "Classifiers on test texts, two threads, one process, alternating runs, medians; mini is `filbert-mini`,",
+            "base has random weights. Rivals: sorted by length, 16 or 64 to a batch, whichever is faster. *Moved*: how",
+            "far a probability is from the same weights in fp32, for 99 % of texts and at most; *changed*: labels.",
+            "`make bench-predict` makes the rows of minilm, `make bench` all.",
         ]
     )
     for (name, shape), row in newest.items():
@@ -228,7 +229,7 @@ def predict_speed() -> list[str]:
         ]
         for side, speed in row["speed"].items():
             found, alone = row["quality"][side], row["milliseconds"][side]
-            accuracy = f"{100 * found['accuracy']:.2f}" if shape == "minilm" else ""
+            accuracy = f"{100 * found['accuracy']:.2f}" if shape != "base" else ""
             lines.append(
                 f"| {side} | {speed:,.0f} | {speed / best[0]:.2f} × | {alone['8']:.1f}, {alone['128']:.1f} ms "
                 f"| {accuracy} | {found['moved_99']:.3f}, {found['moved_most']:.3f} "

@@ -20,12 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 import filbert
 from filbert.bases import find_base
-from filbert.checkpoint import HEADS, load_pretrained, save_pretrained, write_json
+from filbert.checkpoint import HEADS, load_pretrained, save_pretrained, write_json, write_tensors
 from filbert.cloze import pseudo_perplexity
 from filbert.config import EncoderConfig, PretrainConfig
+from filbert.cooccurrence import word_vectors
 from filbert.crew import Crew, joined, own_device
 from filbert.data.corpus import UNWANTED, Corpus, open_corpus
 from filbert.data.instances import Pool
@@ -55,6 +58,8 @@ HEAD_FIRST = 0.3  # share of a run in which a head learns alone that the base di
 GENTLE = 0.15  # of the usual rate, for the encoder of such a base: it was made for something else, and would forget it
 MOST_PASSES = 10.0  # over the corpora, on a base model, where nobody says
 BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, where nobody says
+COUNTED_TOKENS = 50e6  # for the first word vectors: half a minute
+WORDS = "words.safetensors"  # these vectors
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
 
@@ -83,12 +88,17 @@ class Start:
     """Whether a learned vocabulary folds capitals and accents."""
     position: str = "learned"
     """Positions of a random start: `learned` or `sinusoidal`."""
+    words: str = "counted"
+    """Word vectors of a random start: `counted` (cooccurrence.py), and the head's bias from the tokens' frequencies;
+    or `random`, as in the paper."""
 
     def __post_init__(self) -> None:
         EncoderConfig.of_size(self.size, 1000)
         EncoderConfig(1000, position=self.position)
         if self.vocabulary_size < 100:
             raise ConfigError(f"vocabulary_size is {self.vocabulary_size} — give at least 100")
+        if self.words not in ("counted", "random"):
+            raise ConfigError(f"words are {self.words!r} — choose 'counted' or 'random'")
         if self.base is not None and self.vocabulary is not None:
             raise ConfigError("a base brings its own vocabulary — leave out one of the two")
 
@@ -153,8 +163,9 @@ def pretrain(
             sources = [open_corpus(path, leave_out=leave_out) for path in corpora]
             tokenizer = _tokenizer(sources, start, work, watch)
             shards = _shards(sources, tokenizer, config, work, watch)
+            words = _words(shards, tokenizer, settings, work, watch)
             write_json(work / READY, {"corpora": len(corpora), "token": token})
-            run = _Run.prepare(tokenizer, shards, settings, watch)
+            run = _Run.prepare(tokenizer, shards, words, settings, watch)
             trained, plan = run.train(out, track=track)
             if not run.changed(trained):
                 watch.say("held-out text was guessed best before the base began to learn: it stays as it was")
@@ -250,7 +261,8 @@ def _follow(out: Path, token: float, settings: _Settings) -> Pretrained:
             told = read_json(work / READY)
     tokenizer = Tokenizer.from_folder(work / "tokenizer")
     shards = [open_shards(_corpus_folder(work, number)) for number in range(told["corpora"])]
-    _Run.prepare(tokenizer, shards, settings, Silent()).train(out, track=False)
+    words = _words(shards, tokenizer, settings, work, Silent())
+    _Run.prepare(tokenizer, shards, words, settings, Silent()).train(out, track=False)
     return Pretrained(out, {})
 
 
@@ -318,6 +330,21 @@ def _shards(
     return found
 
 
+def _words(
+    shards: Sequence[Shards], tokenizer: Tokenizer, settings: _Settings, work: Path, watch: Watcher
+) -> Tensor | None:
+    """Return the word vectors that a random start begins with, kept beside the shards; None where they are drawn."""
+    start, kept = settings.start, work / WORDS
+    if start.base is not None or start.words == "random":
+        return None
+    if not kept.is_file():
+        watch.say("counting which tokens stand near which, for the first word vectors")
+        pool, width = Pool(shards, settings.weights), EncoderConfig.of_size(start.size, len(tokenizer)).hidden
+        vectors_VD = word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), width, settings.config.seed)
+        write_tensors(kept, {"words": vectors_VD})
+    return load_file(str(kept))["words"]
+
+
 @dataclass
 class _Run:
     """What is known before training starts; every process of a run makes the same."""
@@ -332,7 +359,14 @@ class _Run:
     watch: Watcher
 
     @classmethod
-    def prepare(cls, tokenizer: Tokenizer, shards: Sequence[Shards], settings: _Settings, watch: Watcher) -> _Run:
+    def prepare(
+        cls,
+        tokenizer: Tokenizer,
+        shards: Sequence[Shards],
+        words_VD: Tensor | None,
+        settings: _Settings,
+        watch: Watcher,
+    ) -> _Run:
         """Make the model and the feed; ConfigError where there is too little text."""
         start, config = settings.start, settings.config
         generator, lacks = torch.Generator().manual_seed(config.seed), set[str]()
@@ -356,7 +390,10 @@ class _Run:
         feed = CorpusFeed(Pool(shards, settings.weights), config, tokenizer, settings.crew)
         if "mlm" in lacks:
             watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing, alone at first")
+        if "mlm" in lacks or words_VD is not None:
             model.expect(feed.pool.counts(model.encoder.config.vocab_size))
+        if words_VD is not None:
+            model.know(words_VD)
         learned = HEADS.keys() if config.next_sentence else {"mlm"}
         fresh = [name for head in sorted(lacks & learned) for name in HEADS[head]]
         if not feed.tokens or not feed.pool.tokens(held_out=True):

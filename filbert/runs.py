@@ -16,7 +16,7 @@ from filbert.errors import ConfigError, TrainingError
 LOCK, OWNER = ".lock", ".owner"  # the lock itself, held by the system as long as the process lives; who holds it
 CHECKPOINT = re.compile(
     r"(step|best)-\d+\.(json|safetensors)(\.part)?"
-    r"|corpus-\d+|tokenizer(\.part)?|ready\.json(\.part)?"  # of pre-training
+    r"|corpus-\d+|tokenizer(\.part)?|(ready\.json|words\.safetensors)(\.part)?"  # of pre-training
     r"|adapted|adapted\.json(\.part)?|texts\.jsonl|run\.json(\.part)?"  # of `fit --adapt`
 )
 

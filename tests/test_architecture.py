@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / "filbert"
 LAYERS = {  # module or folder → layer; an import goes to a lower layer, or stays in its own family
     **dict.fromkeys(("errors", "records", "config", "foreign", "watch", "crc32c"), 0),
     **dict.fromkeys(("text", "data", "metrics", "doubt", "batching", "plan", "runs", "crew"), 1),
-    **dict.fromkeys(("tensorflow", "unpickled", "checksum", "native", "linear"), 1),
+    **dict.fromkeys(("tensorflow", "unpickled", "checksum", "native", "linear", "cooccurrence"), 1),
     **dict.fromkeys(("model", "folders", "adamw", "cascade", "hugging_face"), 2),
     **dict.fromkeys(("tasks", "hub", "opened"), 3),
     **dict.fromkeys(("checkpoint", "optimise", "journal", "bases"), 4),

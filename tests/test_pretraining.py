@@ -77,7 +77,7 @@ def logged(folder: Path) -> list[dict[str, Any]]:
 def test_a_run_learns_and_says_what_it_did(whole):
     report = json.loads((whole / "out" / "report.json").read_text())
     losses = [row["mlm_loss"] for row in logged(whole) if "mlm_loss" in row]
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])  # which the frequencies alone give
     assert {"mlm_accuracy", "mlm_perplexity", "nsp_accuracy", "pseudo_perplexity"} == report["scores"].keys()
     for score in report["scores"].values():
         assert score["low"] <= score["value"] <= score["high"]
@@ -86,6 +86,16 @@ def test_a_run_learns_and_says_what_it_did(whole):
     assert not (whole / "out" / "checkpoints").exists()
     assert (whole / "out" / "report.html").is_file()
     assert (whole / "out" / "README.md").is_file()
+
+
+def test_a_start_that_counted_knows_more_than_a_random_one(whole, tmp_path):
+    """The tokens' frequencies and neighbours, before the first step; the rest of the weights are drawn alike."""
+    drawn = Start(size="tiny", vocabulary_size=120, words="random")
+    pretrain([corpus(tmp_path)], tmp_path / "out", start=drawn, config=CONFIG)
+    counted, random = (next(row for row in logged(folder) if "mlm_loss" in row) for folder in (whole, tmp_path))
+    assert counted["mlm_loss"] < random["mlm_loss"] - 0.5
+    with pytest.raises(ConfigError, match="choose 'counted' or 'random'"):
+        Start(words="guessed")
 
 
 def test_the_folder_is_a_base_with_its_heads(whole):
@@ -150,7 +160,9 @@ def test_a_deadline_ends_the_run_and_does_not_multiply_the_validations(tmp_path)
     assert 1 <= len([row for row in logged(tmp_path) if "validation" in row]) <= 21
 
 
-@pytest.mark.parametrize("changes", [{"vocabulary_size": 130}, {"position": "sinusoidal"}, {"size": "mini"}])
+@pytest.mark.parametrize(
+    "changes", [{"vocabulary_size": 130}, {"position": "sinusoidal"}, {"size": "mini"}, {"words": "random"}]
+)
 def test_T21_another_start_is_refused(tmp_path, changes):
     source = corpus(tmp_path)
     with pytest.raises(Interrupted):
@@ -219,13 +231,14 @@ def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
 
 
 @pytest.mark.parametrize(("rate", "learns"), [(1e-3, True), (1e-6, False)])
-def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(whole, tmp_path, rate, learns):
+def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(tmp_path, rate, learns):
     """As with sentence encoders: a head that knows nothing would cost 4.8 nats, all of them the encoder's to bear.
 
     A base that gains nothing, once the head alone has learned, is left as it was, and that is said.
     """
-    base = tmp_path / "base"
-    encoder, tokenizer, _ = load_base(whole / "out")
+    base, drawn = tmp_path / "base", Start(size="tiny", vocabulary_size=120, words="random")
+    pretrain([corpus(tmp_path)], tmp_path / "drawn", start=drawn, config=CONFIG)
+    encoder, tokenizer, _ = load_base(tmp_path / "drawn")
     save_model(base, Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 64})
     said: list[str] = []
 

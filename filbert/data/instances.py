@@ -9,6 +9,7 @@ Nothing is tokenised, masked or packed here.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 
 SHORT = 0.1  # share of texts made shorter than need be, so that the model meets all lengths
 OTHER = 0.5  # share of second parts that come from another document
-COUNTED = 10_000_000  # tokens counted at once, to bound memory
+BLOCK_TOKENS = 2_000_000  # looked at together, about, to bound memory
 BLOCK = 100_000  # texts planned before they become an array: a tuple takes eight times as much
 HELD_OUT_TOKENS = 200_000  # of a corpus at most, and a hundredth of it
 
@@ -96,15 +97,27 @@ class Pool:
     def counts(self, vocabulary: int) -> FloatArray:
         """Return how often a pass over the corpora, by their weights, meets each token; nothing held out is counted."""
         counts_V = np.zeros(vocabulary)
+        for ids_N, _, weight in self.blocks():
+            counts_V += weight * np.bincount(ids_N, minlength=vocabulary)
+        return counts_V
+
+    def blocks(self, most: float = float("inf")) -> Iterator[tuple[IntArray, IntArray, float]]:
+        """Yield what is trained on: ids_N, the document each stands in, and the weight of the corpus.
+
+        Where there is more than `most` tokens, every second document, or third, and so on.
+        """
+        total = sum(int(_lengths(each)[~(each.held_out_D | each.known_D)].sum()) for each in self._corpora)
+        step = max(1, math.ceil(total / most))
         for shards, corpus in zip(self._shards, self._corpora, strict=True):
             bounds_D = np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)]
-            used_D = ~(corpus.held_out_D | corpus.known_D)
-            changes = np.flatnonzero(np.diff(used_D, prepend=False, append=False)).reshape(-1, 2)
-            for first, last in bounds_D[changes].tolist():  # runs of documents
-                for begin in range(first, last, COUNTED):
-                    ids_T = shards.ids_T[begin : min(last, begin + COUNTED)]
-                    counts_V += corpus.weight * np.bincount(ids_T, minlength=vocabulary)
-        return counts_V
+            used_D = np.flatnonzero(~(corpus.held_out_D | corpus.known_D))[::step]
+            lengths_D = bounds_D[used_D + 1] - bounds_D[used_D]
+            block_D = np.cumsum(lengths_D) // BLOCK_TOKENS  # a large document is a block of its own
+            for part_D in np.split(np.arange(len(used_D)), np.flatnonzero(np.diff(block_D)) + 1):
+                ids = [shards.ids_T[bounds_D[d] : bounds_D[d + 1]] for d in used_D[part_D].tolist()]
+                if ids:
+                    ids_N = np.concatenate(ids).astype(np.int32)
+                    yield ids_N, np.repeat(used_D[part_D], lengths_D[part_D]).astype(np.int32), corpus.weight
 
     def plan(
         self,

@@ -166,6 +166,13 @@ class PreTrainer(nn.Module):
         chances_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
         self.bias.copy_(torch.from_numpy(np.log(chances_V)))
 
+    @torch.no_grad()
+    def know(self, words_VD: Tensor) -> None:
+        """Begin with word vectors made otherwise; where one is of zeros, with the drawn one, as long as the others."""
+        table_VD = self.encoder.embeddings.token.weight
+        known_V = words_VD.any(1, keepdim=True)
+        table_VD.copy_(torch.where(known_V, words_VD, F.normalize(table_VD)))
+
     def forward(
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, masked_M: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from filbert.data import instances
 from filbert.data.instances import OTHER, Pool
 
 
@@ -26,6 +27,11 @@ def corpus(documents: int = 300, seed: int = 0) -> SimpleNamespace:
 def document_of(source: SimpleNamespace, token: int) -> int:
     sentence = np.searchsorted(source.sentences_S, token, side="right") - 1
     return int(np.searchsorted(source.documents_D, sentence, side="right") - 1)
+
+
+def document(source: SimpleNamespace, number: int) -> list[int]:
+    first, last = source.sentences_S[source.documents_D[number : number + 2]]
+    return source.ids_T[first:last].tolist()
 
 
 def held(source: SimpleNamespace) -> set[int]:
@@ -61,6 +67,22 @@ def test_portions_of_an_epoch_are_the_epoch():
     first, later = (set(map(tuple, portions[0])) for portions in dealt)
     assert first & later
     assert first - later
+
+
+def test_blocks_are_what_is_trained_on_or_every_so_manyth_document(monkeypatch):
+    monkeypatch.setattr(instances, "BLOCK_TOKENS", 500)
+    source, weight = corpus(), 2.5
+    pool = Pool([source], [weight])
+    found = list(pool.blocks())
+    assert len(found) > 5
+    ids = np.concatenate([ids_N for ids_N, _, _ in found])
+    kept = [d for d in range(300) if d not in held(source)]
+    assert ids.tolist() == [t for d in kept for t in document(source, d)]
+    owners = np.concatenate([documents_N for _, documents_N, _ in found])
+    assert owners.tolist() == [document_of(source, token) for token in ids]
+    assert {each[2] for each in found} == {weight}
+    fewer = np.concatenate([ids_N for ids_N, _, _ in pool.blocks(len(ids) / 2.5)])
+    assert fewer.tolist() == [t for d in kept[::3] for t in document(source, d)]
 
 
 def test_counts_are_of_what_a_pass_reads():

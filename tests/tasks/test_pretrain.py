@@ -219,6 +219,18 @@ def test_the_fast_loss_equals_the_readable_one():
         torch.testing.assert_close(fast, readable, rtol=1e-5, atol=1e-5)
 
 
+def test_known_words_are_taken_and_the_others_keep_their_direction():
+    net = model()
+    before = net.encoder.embeddings.token.weight.detach().clone()
+    words = torch.randn(before.shape, generator=torch.Generator().manual_seed(1))
+    words[[0, 3]] = 0
+    net.know(words)
+    after = net.encoder.embeddings.token.weight.detach()
+    met = words.any(1)
+    assert torch.equal(after[met], words[met])
+    torch.testing.assert_close(after[~met], before[~met] / before[~met].norm(dim=1, keepdim=True))
+
+
 def test_each_hidden_token_moves_the_loss():
     net, packed = model(), batch(count=4)
     before = values(net, packed)
