@@ -34,6 +34,7 @@ constexpr int TEXTS = 12;  // whose first tokens attend together; 12 × 12 heads
 constexpr int SHORT = 64;    // tokens of a text; longer ones gain nothing by going through the layers in bundles
 constexpr int BUNDLE = 168;  // tokens of a bundle, or a little less: its texts are a multiple of six
 constexpr int LOTS = 4;      // bundles for each thread, at least: none waits long for the last one
+constexpr int64_t NEAR = 24 << 20;  // weights of all layers, in numbers, that stay near from bundle to bundle
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
@@ -256,7 +257,8 @@ class Encoder {
   // How many texts go through the layers on one thread, or 0: then all threads work on one layer. A multiple of ROWS, so
   // that texts of one length fill their tiles.
   int bundle_of(const Batch& batch, int longest) const {
-    if (longest > SHORT) return 0;
+    const int64_t weights = int64_t{hidden_} * (4 * hidden_ + 2 * intermediate_) * static_cast<int64_t>(layers_.size());
+    if (longest > SHORT || weights > NEAR) return 0;
     const int size = ROWS * std::max(1, static_cast<int>(int64_t{BUNDLE} * batch.texts / batch.tokens) / ROWS);
     return batch.texts < size * LOTS * pool_.threads() ? 0 : size;
   }
