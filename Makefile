@@ -51,7 +51,7 @@ format: $(VENV)/.installed-dev  ## lay out the code
 docs: $(VENV)/.installed-dev  ## write docs/commands.md again
 	$(BIN)/python docs/make_commands.py
 
-bench: bench/.venv/.installed  ## measure all that RESULTS.md says of speed, beside the rivals (hours)
+bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all that RESULTS.md says of speed, beside the rivals (hours)
 	$(BENCH) bench/cold_start.py
 	for mix in long middle short; do for shape in mini minilm base; do \
 	  $(BENCH) bench/train_speed.py --mix $$mix --shape $$shape --write || exit; done; done
@@ -60,7 +60,7 @@ bench: bench/.venv/.installed  ## measure all that RESULTS.md says of speed, bes
 	for shape in mini minilm base; do $(BENCH) bench/predict_speed.py --shape $$shape --write || exit; done
 	$(BENCH) bench/cascade.py imdb --write
 	$(BENCH) bench/memory.py --write
-	$(BENCH) bench/corpus_memory.py --write
+	$(BIN)/python bench/corpus_memory.py --write
 	$(BENCH) bench/tables.py
 
 bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)

@@ -26,7 +26,10 @@ RESULTS = HERE / "results" / "corpus_memory.jsonl"
 CORPORA = ("enwiki_text_AA.tar.xz", "enwiki_text_AB.tar.xz", "zhwiki_text_AA.tar.xz")
 SHARES = (10, 1)  # every tenth document, and every one
 MOST = 1000  # MB
-PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # in KB
+PEAK = """
+from pathlib import Path
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""  # in KB; getrusage's figure would be this process' own, where that is larger
 OPENED = """
 from pathlib import Path
 from filbert.data.corpus import open_corpus

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from filbert.errors import ConfigError, DataError
+from filbert.text import vocab
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 from filbert.text.vocab import learn
 
@@ -103,6 +104,15 @@ def test_a_stream_is_read_twice_and_gives_the_same_as_a_list():
     stream = Stream()
     assert tokens(learn(stream, 120)) == tokens(learn(TEXTS, 120))
     assert stream.passes == 2
+
+
+def test_of_a_large_corpus_every_so_manyth_text_is_learned_from(monkeypatch):
+    texts = ["apple apple", "grape grape", "lemon lemon"] * 20
+    monkeypatch.setattr(vocab, "MOST", sum(map(len, texts)) / 2.5)
+    made = learn(texts, 60)
+    assert "apple" in tokens(made)
+    assert not {"grape", "lemon"} & {*tokens(made)}
+    assert made.unk not in made.encode(["grape lemon"])[0].ids  # characters are counted in all texts
 
 
 def test_an_iterator_is_refused():
