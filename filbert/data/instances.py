@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 
 SHORT = 0.1  # share of texts made shorter than need be, so that the model meets all lengths
 OTHER = 0.5  # share of second parts that come from another document
-BLOCK_TOKENS = 2_000_000  # looked at together, about, to bound memory
+BLOCK_TOKENS = 250_000  # looked at together, about, to bound memory
 BLOCK = 100_000  # texts planned before they become an array: a tuple takes eight times as much
 HELD_OUT_TOKENS = 200_000  # of a corpus at most, and a hundredth of it
 
@@ -112,12 +112,14 @@ class Pool:
             bounds_D = np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)]
             used_D = np.flatnonzero(~(corpus.held_out_D | corpus.known_D))[::step]
             lengths_D = bounds_D[used_D + 1] - bounds_D[used_D]
-            block_D = np.cumsum(lengths_D) // BLOCK_TOKENS  # a large document is a block of its own
+            block_D = np.cumsum(lengths_D) // BLOCK_TOKENS
             for part_D in np.split(np.arange(len(used_D)), np.flatnonzero(np.diff(block_D)) + 1):
                 ids = [shards.ids_T[bounds_D[d] : bounds_D[d + 1]] for d in used_D[part_D].tolist()]
-                if ids:
-                    ids_N = np.concatenate(ids).astype(np.int32)
-                    yield ids_N, np.repeat(used_D[part_D], lengths_D[part_D]).astype(np.int32), corpus.weight
+                ids_N = np.concatenate([np.empty(0, np.int32), *ids]).astype(np.int32)
+                documents_N = np.repeat(used_D[part_D], lengths_D[part_D]).astype(np.int32)
+                for begin in range(0, len(ids_N), BLOCK_TOKENS):
+                    block = slice(begin, begin + BLOCK_TOKENS)
+                    yield ids_N[block], documents_N[block], corpus.weight
 
     def plan(
         self,
