@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from accuracy import DATA, HERE
-from speeds import circumstances, record
+from speeds import circumstances, record, resident
 
 from filbert.data.corpus import open_corpus
 
@@ -26,10 +25,6 @@ RESULTS = HERE / "results" / "corpus_memory.jsonl"
 CORPORA = ("enwiki_text_AA.tar.xz", "enwiki_text_AB.tar.xz", "zhwiki_text_AA.tar.xz")
 SHARES = (10, 1)  # every tenth document, and every one
 MOST = 1000  # MB
-PEAK = """
-from pathlib import Path
-print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-"""  # in KB; getrusage's figure would be this process' own, where that is larger
 OPENED = """
 from pathlib import Path
 from filbert.data.corpus import open_corpus
@@ -46,10 +41,7 @@ STAGES = {
 import sys
 from filbert.cli import main
 sys.argv = ["filbert", "vocab", {corpus!r}, "-o", {work!r} + "/vocab", "--overwrite"]
-try:
-    main()
-except SystemExit as end:
-    assert not end.code
+main()
 """,
     "shards": OPENED
     + """
@@ -106,9 +98,7 @@ def main() -> int:
             characters.append(write_corpus(corpus, every))
             for stage, code in STAGES.items():
                 began = time.monotonic()
-                told = code.format(work=name, corpus=str(corpus)) + PEAK
-                done = subprocess.run([sys.executable, "-c", told], stdout=subprocess.PIPE, text=True, check=True)
-                sizes[stage].append(round(int(done.stdout.split()[-1]) / 1024))
+                sizes[stage].append(resident(code.format(work=name, corpus=str(corpus)))[0])
                 seconds = time.monotonic() - began
                 print(f"{characters[-1]:,} characters, {stage}: {sizes[stage][-1]:,} MB, {seconds:,.0f} s", flush=True)
             tokens.append(json.loads((Path(name) / "shards" / "shards.json").read_text(encoding="utf-8"))["tokens"])

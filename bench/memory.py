@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import HERE
-from speeds import circumstances, record
+from speeds import circumstances, record, resident
 
 from filbert.bases import find_base
 from filbert.checkpoint import load_base, save_model
@@ -31,13 +30,10 @@ from filbert.model.encoder import Encoder
 RESULTS = HERE / "results" / "memory.jsonl"
 MORE = 1.1
 PREDICT = """
-import resource, sys
+import sys
 from filbert.cli import main
 sys.argv = ["filbert", "predict", {model!r}, {rows!r}, "-o", {out!r}, "--json", "--overwrite"]
-try:
-    main()
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+main()
 """
 
 
@@ -71,9 +67,9 @@ def main() -> int:
             write_rows(work / "rows.csv", rows)
             code = PREDICT.format(model=str(work / "model"), rows=str(work / "rows.csv"), out=str(work / "out.csv"))
             began = time.monotonic()
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            seconds, told = time.monotonic() - began, json.loads(done.stdout)
-            sizes.append(int(done.stderr.split()[-1]) / 1024)
+            size, printed = resident(code)
+            seconds, told = time.monotonic() - began, json.loads(printed)
+            sizes.append(size)
             assert told["scored"] == rows, f"{rows:,} rows in, {told['scored']:,} out"
             speeds.append(round(rows / seconds, 1))
             print(f"{rows:>9,} rows: {sizes[-1]:,.0f} MB, {speeds[-1]:,.0f} rows/s", flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +22,11 @@ from filbert.config import EncoderConfig
 from filbert.model.forward import native_bf16
 
 PEAKS = (torch.float32, torch.bfloat16, torch.int8)
+PEAK = """
+import atexit
+from pathlib import Path
+atexit.register(lambda: print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]))
+"""  # in KB; getrusage would give the size of the process that starts this one, where that is larger
 Measured = dict[str, list[tuple[float, float]]]  # side → (real tokens/s, mean loss) of each round
 
 
@@ -119,6 +126,13 @@ def record(results: Path, row: Mapping[str, Any], *, write: bool) -> None:
         results.parent.mkdir(exist_ok=True)
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def resident(code: str) -> tuple[int, str]:
+    """Run a program in a process of its own → its largest resident size in MB, and what it printed."""
+    done = subprocess.run([sys.executable, "-c", PEAK + code], stdout=subprocess.PIPE, text=True, check=True)
+    printed, _, peak_kb = done.stdout.rstrip().rpartition("\n")
+    return round(int(peak_kb) / 1024), printed
 
 
 def by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:

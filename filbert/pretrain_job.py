@@ -24,6 +24,7 @@ from filbert.tasks import pretrain as task
 from filbert.text.tokenizer import Tokenizer
 
 PORTION = 250_000_000  # tokens planned at once, about: 2 million texts of 40 bytes, three times while they are made
+DOCUMENTS = 10  # of a portion, at least: a corpus of a few huge ones has fewer portions
 
 
 @dataclass
@@ -43,7 +44,8 @@ class CorpusFeed:
     def __post_init__(self) -> None:
         self.masking = task.Masking.of(self.tokenizer, self.config.mask_rate, self.config.whole_words)
         self.budget = self.config.tokens_per_batch
-        self.portions = max(1, math.ceil(self.pool.tokens() / PORTION))  # of an epoch
+        wanted = math.ceil(self.pool.tokens() / PORTION)
+        self.portions = max(1, min(wanted, self.pool.documents // DOCUMENTS))  # of an epoch
         _, ends_N = self._plan(self.config.length, 0)
         tokens = float(ends_N[-1]) if len(ends_N) else 0.0
         assert self.config.batch_tokens is not None  # pretrain.py has set it

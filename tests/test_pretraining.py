@@ -328,6 +328,9 @@ def test_an_epoch_in_portions_reads_every_text_once_and_keeps_one_plan(tmp_path,
     monkeypatch.setattr(pretrain_job, "PORTION", pool.tokens() // 3)
     feed = CorpusFeed(pool, config, tokenizer)
     assert feed.portions in (3, 4)
+    assert pool.documents == 59
+    monkeypatch.setattr(pretrain_job, "DOCUMENTS", 40)
+    assert CorpusFeed(pool, config, tokenizer).portions == 1  # few documents, however long
     assert feed.tokens == pytest.approx(whole.tokens, rel=0.2)
     for epoch in range(2):
         seen: list[tuple[int, ...]] = []

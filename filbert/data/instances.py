@@ -55,6 +55,10 @@ class Corpus:
     held_out_D: Mask
     weight: float
 
+    def chosen(self, *, held_out: bool = False) -> Long:
+        """Return the numbers of the documents that are trained on, or of those held out."""
+        return np.flatnonzero((self.held_out_D == held_out) & ~self.known_D)
+
 
 class Pool:
     """Token shards of one or several corpora as one row of ids, and the texts that an epoch makes of them."""
@@ -90,9 +94,14 @@ class Pool:
         """Tokens of a pass over the corpora, by their weights; or those held out."""
         total = 0.0
         for each in self._corpora:
-            used_D = (each.held_out_D == held_out) & ~each.known_D
-            total += float(_lengths(each)[used_D].sum()) * (1.0 if held_out else each.weight)
+            chosen_D = each.chosen(held_out=held_out)
+            total += float(_lengths(each)[chosen_D].sum()) * (1.0 if held_out else each.weight)
         return int(total)
+
+    @property
+    def documents(self) -> int:
+        """Documents that are trained on."""
+        return sum(len(each.chosen()) for each in self._corpora)
 
     def counts(self, vocabulary: int) -> FloatArray:
         """Return how often a pass over the corpora, by their weights, meets each token; nothing held out is counted."""
@@ -106,11 +115,11 @@ class Pool:
 
         Where there is more than `most` tokens, every second document, or third, and so on.
         """
-        total = sum(int(_lengths(each)[~(each.held_out_D | each.known_D)].sum()) for each in self._corpora)
+        total = sum(int(_lengths(each)[each.chosen()].sum()) for each in self._corpora)
         step = max(1, math.ceil(total / most))
         for shards, corpus in zip(self._shards, self._corpora, strict=True):
             bounds_D = np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)]
-            used_D = np.flatnonzero(~(corpus.held_out_D | corpus.known_D))[::step]
+            used_D = corpus.chosen()[::step]
             lengths_D = bounds_D[used_D + 1] - bounds_D[used_D]
             block_D = np.cumsum(lengths_D) // BLOCK_TOKENS
             for part_D in np.split(np.arange(len(used_D)), np.flatnonzero(np.diff(block_D)) + 1):
@@ -189,7 +198,7 @@ def _held_out(shards: Shards, usable_D: Mask) -> Mask:
 
 def _passes(corpus: Corpus, draw: random.Random, *, held_out: bool) -> Iterator[IntArray]:
     """Yield the documents of each pass an epoch makes: weight 2.5 is two passes and a half of the documents."""
-    kept_D = np.flatnonzero((corpus.held_out_D == held_out) & ~corpus.known_D).astype(np.int32)
+    kept_D = corpus.chosen(held_out=held_out).astype(np.int32)
     weight = 1.0 if held_out else corpus.weight
     for _ in range(int(weight)):
         yield kept_D
