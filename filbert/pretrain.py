@@ -482,6 +482,7 @@ class _Run:
             "model": {
                 "base": start.base or start.size,
                 "random_start": start.base is None,
+                "words": start.words if start.base is None else None,
                 "layers": shape.layers,
                 "hidden": shape.hidden,
                 "heads": shape.heads,

@@ -51,6 +51,7 @@ def full_report() -> dict[str, Any]:
         "model": {
             "base": "mini",
             "random_start": True,
+            "words": "counted",
             "layers": 4,
             "hidden": 256,
             "heads": 4,
@@ -118,7 +119,7 @@ def test_the_page_is_whole(tmp_path: Path) -> None:
         "61,234 of them masked",
         "filbert fit your.csv --base filbert-mini",
         "filbert pretrain wiki.txt 维基百科_中文 --size mini",
-        "size mini, from random weights",
+        "size mini, from random weights and counted word vectors",
     ):
         assert said in page.text
     assert "http" not in html.replace("http-equiv", "")
