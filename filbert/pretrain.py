@@ -88,17 +88,15 @@ class Start:
     """Whether a learned vocabulary folds capitals and accents."""
     position: str = "learned"
     """Positions of a random start: `learned` or `sinusoidal`."""
-    words: str = "counted"
-    """Word vectors of a random start: `counted` (cooccurrence.py), and the head's bias from the tokens' frequencies;
-    or `random`, as in the paper."""
+    drawn: bool = False
+    """Draw all weights of a random start, as in the paper; else word vectors (cooccurrence.py) and the head's bias are
+    counted, and learned positions begin as waves."""
 
     def __post_init__(self) -> None:
         EncoderConfig.of_size(self.size, 1000)
         EncoderConfig(1000, position=self.position)
         if self.vocabulary_size < 100:
             raise ConfigError(f"vocabulary_size is {self.vocabulary_size} — give at least 100")
-        if self.words not in ("counted", "random"):
-            raise ConfigError(f"words are {self.words!r} — choose 'counted' or 'random'")
         if self.base is not None and self.vocabulary is not None:
             raise ConfigError("a base brings its own vocabulary — leave out one of the two")
 
@@ -335,7 +333,7 @@ def _words(
 ) -> Tensor | None:
     """Return the word vectors that a random start begins with, kept beside the shards; None where they are drawn."""
     start, kept = settings.start, work / WORDS
-    if start.base is not None or start.words == "random":
+    if start.base is not None or start.drawn:
         return None
     if not kept.is_file():
         watch.say("counting which tokens stand near which, for the first word vectors")
@@ -482,7 +480,7 @@ class _Run:
             "model": {
                 "base": start.base or start.size,
                 "random_start": start.base is None,
-                "words": start.words if start.base is None else None,
+                "drawn": start.drawn if start.base is None else None,
                 "layers": shape.layers,
                 "hidden": shape.hidden,
                 "heads": shape.heads,

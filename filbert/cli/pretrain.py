@@ -140,10 +140,10 @@ def pretrain(
     vocab_size: Annotated[int | None, typer.Option(help="Word pieces to learn [16000].")] = None,
     cased: Cased = False,
     position: Annotated[str | None, typer.Option(help="learned or sinusoidal [learned].")] = None,
-    words: Annotated[
-        str | None,
-        typer.Option(help="First word vectors: counted, by which stand near which, or random [counted]."),
-    ] = None,
+    drawn: Annotated[
+        bool,
+        typer.Option("--drawn", help="Draw all first weights; else words are counted, positions begin as waves."),
+    ] = False,
     training: dict[str, Any],
     no_next: Annotated[bool, typer.Option("--no-next", help="Leave out next sentence prediction.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; those given here win.")] = None,
@@ -162,7 +162,7 @@ def pretrain(
         "vocab_size": vocab_size,
         "cased": cased or None,
         "position": position,
-        "words": words,
+        "drawn": drawn or None,
         "next_sentence": False if no_next else None,
     }
     settings = {**_recipe(recipe), **{key: value for key, value in shape.items() if value is not None}, **training}
@@ -174,7 +174,7 @@ def pretrain(
         vocabulary_size=settings.get("vocab_size", 16_000),
         lowercase=not settings.get("cased", False),
         position=settings.get("position", "learned"),
-        words=settings.get("words", "counted"),
+        drawn=settings.get("drawn", False),
     )
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
 
@@ -202,11 +202,11 @@ def adapt(
 
 
 RECIPE: dict[str, tuple[type, ...]] = {  # what a recipe may say, and how
-    **dict.fromkeys(("size", "out", "vocab", "position", "words", "optimizer", "precision", "licence"), (str,)),
+    **dict.fromkeys(("size", "out", "vocab", "position", "optimizer", "precision", "licence"), (str,)),
     **dict.fromkeys(("vocab_size", "batch_tokens", "tokens_per_batch", "length", "long_length", "seed"), (int,)),
     **dict.fromkeys(("epochs", "minutes", "learning_rate", "mask_rate", "long_share", "dropout"), (int, float)),
     **dict.fromkeys(("warmup", "decay", "layer_decay", "weight_decay", "clip", "patience"), (int, float)),
-    **dict.fromkeys(("cased", "whole_words", "next_sentence", "half"), (bool,)),
+    **dict.fromkeys(("cased", "drawn", "whole_words", "next_sentence", "half"), (bool,)),
     "corpora": (list, str),
     "weights": (list, str),
     "tokens": (str, int, float),

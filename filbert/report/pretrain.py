@@ -67,7 +67,7 @@ def start_of(report: Report) -> str:
     """
     model = report.get("model") or {}
     if model.get("random_start"):
-        counted = " and counted word vectors" if model.get("words") == "counted" else ""
+        counted = " and counted word vectors" if model.get("drawn") is False else ""
         return f"size {model.get('base')}, from random weights{counted}"
     return f"going on from {model.get('base')}"
 

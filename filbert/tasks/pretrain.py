@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from filbert import metrics
 from filbert.data.instances import Long, Mask, Pool
 from filbert.model.attention import Spans
-from filbert.model.encoder import Encoder, Linear, initialise
+from filbert.model.encoder import Encoder, Linear, initialise, sinusoids
 from filbert.records import FloatArray, IntArray, PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
@@ -168,10 +168,16 @@ class PreTrainer(nn.Module):
 
     @torch.no_grad()
     def know(self, words_VD: Tensor) -> None:
-        """Begin with word vectors made otherwise; where one is of zeros, with the drawn one, as long as the others."""
-        table_VD = self.encoder.embeddings.token.weight
+        """Begin with word vectors made otherwise, of length 1, and with learned positions as waves of that length.
+
+        A word whose vector is of zeros keeps the drawn one, as long as the others. Between waves the same distance is
+        the same rotation everywhere, so that what is learned of neighbours in short texts holds further on as well.
+        """
+        table_VD, place_PD = self.encoder.embeddings.token.weight, self.encoder.embeddings.position.weight
         known_V = words_VD.any(1, keepdim=True)
         table_VD.copy_(torch.where(known_V, words_VD, F.normalize(table_VD)))
+        if self.encoder.config.position == "learned":
+            place_PD.copy_(F.normalize(sinusoids(*place_PD.shape)))
 
     def forward(
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, masked_M: Tensor

@@ -51,7 +51,7 @@ def full_report() -> dict[str, Any]:
         "model": {
             "base": "mini",
             "random_start": True,
-            "words": "counted",
+            "drawn": False,
             "layers": 4,
             "hidden": 256,
             "heads": 4,

@@ -14,7 +14,7 @@ from small import VOCAB, same_weights, shape, spread, tokenizer
 from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
 from filbert.data.shards import write_shards
-from filbert.model.encoder import Encoder
+from filbert.model.encoder import Encoder, sinusoids
 from filbert.model.forward import tensors_of
 from filbert.records import PackedBatch
 from filbert.tasks import pretrain as task
@@ -229,6 +229,21 @@ def test_known_words_are_taken_and_the_others_keep_their_direction():
     met = words.any(1)
     assert torch.equal(after[met], words[met])
     torch.testing.assert_close(after[~met], before[~met] / before[~met].norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+def test_learned_positions_begin_as_waves_where_a_distance_is_a_rotation(position):
+    """Of the same length as a word's vector; the fixed table stays what its formula says."""
+    net = PreTrainer(Encoder(shape(max_positions=128, position=position)))
+    net.know(torch.zeros_like(net.encoder.embeddings.token.weight))
+    table = net.encoder.embeddings.position.weight.detach()
+    if position == "sinusoidal":
+        assert torch.equal(table, sinusoids(*table.shape))
+        return
+    torch.testing.assert_close(table.norm(dim=1), torch.ones(len(table)))
+    near = table[:-5] @ table[5:].T  # row i beside row j + 5
+    torch.testing.assert_close(near.diagonal(), near.diagonal().mean().expand(len(near)), rtol=1e-4, atol=1e-4)
+    assert near.diagonal().mean() < 1
 
 
 def test_each_hidden_token_moves_the_loss():
