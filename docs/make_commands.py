@@ -93,7 +93,7 @@ A corpus may be plain text (a sentence or a paragraph a line, a blank line betwe
 CSV with a column of texts, WikiExtractor files, compressed, in an archive, or a folder of these. It is tokenised once,
 to disk; repeated documents are left out and counted. A hundredth of it (200,000 tokens at most) is held out to measure
 on. Masked language modelling and next sentence prediction are those of the paper (Devlin et al. 2018); masks are drawn
-anew in every epoch. The last tenth of the run reads longer texts, so that all positions are learned.
+anew in every epoch. One step in ten reads longer texts, so that all positions are learned.
 
 A stopped run is taken up again by the same command (without `--overwrite`), exactly where it was. Several processes or
 machines train one model: `torchrun --nproc-per-node 2 -m filbert pretrain …`, with the folder on a disk they share.

@@ -174,9 +174,9 @@ class PretrainConfig(RunConfig):
     length: int = 128
     """Longest training text in tokens, [CLS] and [SEP] included."""
     long_length: int = 512
-    """The same for the end of the run, so that all positions are learned (Devlin et al. 2018, appendix A.2)."""
+    """The same for some of the steps, so that all positions are learned (Devlin et al. 2018, appendix A.2)."""
     long_share: float = 0.1
-    """Share of the run on the longer texts."""
+    """Share of the steps that read the longer texts, evenly over the run."""
     mask_rate: float = 0.15
     """Share of tokens to be predicted: 80 % of them become [MASK], 10 % another token, 10 % stay."""
     whole_words: bool = False

@@ -55,7 +55,7 @@ class CorpusFeed:
     def rows(self, step: int, progress: float) -> IntArray:
         """Return the numbers, in its portion, of a step's texts: as many as fill an equal share of its tokens."""
         portion, i = divmod(step, self._steps)
-        _, ends_N = self._plan(self._length(progress), portion)
+        _, ends_N = self._plan(self._length(step), portion)
         first, last = np.searchsorted(ends_N, [ends_N[-1] * (i + n) / self._steps for n in (0, 1)], side="left")
         return np.arange(first, last + (i == self._steps - 1), dtype=np.int32)[: len(ends_N)]
 
@@ -63,7 +63,7 @@ class CorpusFeed:
         """Return this process's parts of a step."""
         numbers = self.rows(step, progress)[self.crew.rank :: self.crew.size]
         portion = step // self._steps
-        rows_N5, _ = self._plan(self._length(progress), portion)
+        rows_N5, _ = self._plan(self._length(step), portion)
         key = (self.config.seed << 20) + portion
         return self._packed(rows_N5, numbers, key)
 
@@ -76,9 +76,14 @@ class CorpusFeed:
         numbers = np.arange(min(count, len(rows_N5)), dtype=np.int32)[crew.rank :: crew.size]
         return self._packed(rows_N5, numbers, key=0)
 
-    def _length(self, progress: float) -> int:
-        """Return how long the texts are: towards the end of the run the long ones come."""
-        return self.config.long_length if progress >= 1 - self.config.long_share else self.config.length
+    def _length(self, step: int) -> int:
+        """Return how long a step's texts are: long ones come in an even share of the steps, from the first ones on.
+
+        The paper keeps them for the end. There, a short run no longer teaches the far positions anything: the encoder
+        has learned to lean on the near ones.
+        """
+        before, after = (math.floor(n * self.config.long_share) for n in (step, step + 1))
+        return self.config.long_length if after > before else self.config.length
 
     def _packed(self, rows_N5: Long, numbers: IntArray, key: int) -> list[PackedBatch]:
         lengths = _lengths(rows_N5[numbers])
@@ -92,7 +97,7 @@ class CorpusFeed:
     def _plan(self, length: int, number: int) -> tuple[Long, Long]:
         """Return the texts of a portion, numbered on from epoch to epoch, and where each ends, in tokens.
 
-        The plans of other portions are forgotten.
+        Those of other portions are forgotten.
         """
         key = (length, number)
         if key not in self._plans:

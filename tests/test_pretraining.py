@@ -228,7 +228,7 @@ def test_a_base_is_taken_on_with_its_words_and_weights(whole, tmp_path):
     assert f"after {amount(first)} that its base saw" in (tmp_path / "on" / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("rate", "learns"), [(1e-3, True), (1e-6, False)])
+@pytest.mark.parametrize(("rate", "learns"), [(1e-3, True), (0.3, False)])
 def test_a_base_without_heads_begins_with_how_often_each_token_stands_there(tmp_path, rate, learns):
     """As with sentence encoders: a head that knows nothing would cost 4.8 nats, all of them the encoder's to bear.
 
@@ -287,7 +287,7 @@ def test_steps_are_smaller_on_a_base(whole, tmp_path):
     assert on["steps"] > new["steps"]
 
 
-def test_the_end_of_the_run_reads_longer_texts(tmp_path):
+def test_an_even_share_of_the_steps_reads_longer_texts(tmp_path):
     from filbert.data.instances import Pool
     from filbert.data.shards import write_shards
     from filbert.text.sentences import split
@@ -298,16 +298,19 @@ def test_the_end_of_the_run_reads_longer_texts(tmp_path):
     opened = open_corpus(source)
     tokenizer = learn([p for d in opened.documents() for p in d.paragraphs], 120)
     shards = write_shards(opened, tmp_path / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())
-    feed = CorpusFeed(Pool([shards]), CONFIG, tokenizer)
-    early = [np.diff(batch.starts_B).max() for batch in feed.batches(0, 0.5)]
-    late = [np.diff(batch.starts_B).max() for batch in feed.batches(0, 0.95)]
-    assert max(early) <= 32 < max(late) <= 64
-    for progress in (0.0, 0.95):
-        texts = sum(len(batch.order_B) for i in range(feed.steps) for batch in feed.batches(i, progress))
-        planned = feed.pool.plan(32 if progress < 0.9 else 64, pairs=True, seed=0, epoch=0)
-        assert texts == len(planned)
-    tokens = [sum(len(batch.ids_T) for batch in feed.batches(i, 0.0)) for i in range(feed.steps)]
-    assert max(tokens) - min(tokens) <= 3 * 32
+    feed = CorpusFeed(Pool([shards]), CONFIG.with_options(long_share=0.25), tokenizer)
+    longest = [max(np.diff(batch.starts_B).max() for batch in feed.batches(i, 0.0)) for i in range(feed.steps)]
+    assert feed.steps >= 8
+    assert [tokens > 32 for tokens in longest] == [i % 4 == 3 for i in range(feed.steps)]
+    assert max(longest) <= 64
+    for share, length in ((0.0, 32), (0.9999, 64)):
+        feed = CorpusFeed(Pool([shards]), CONFIG.with_options(long_share=share), tokenizer)
+        begin = 0 if share == 0 else feed.steps  # with nearly all of them long, the first step alone is not
+        steps = [feed.batches(begin + i, 0.0) for i in range(feed.steps)]
+        planned = feed.pool.plan(length, pairs=True, seed=0, epoch=begin // feed.steps)
+        assert sum(len(batch.order_B) for step in steps for batch in step) == len(planned)
+        tokens = [sum(len(batch.ids_T) for batch in step) for step in steps]
+        assert max(tokens) - min(tokens) <= 3 * length
 
 
 def test_an_epoch_in_portions_reads_every_text_once_and_keeps_one_plan(tmp_path, monkeypatch):
@@ -321,7 +324,7 @@ def test_an_epoch_in_portions_reads_every_text_once_and_keeps_one_plan(tmp_path,
     opened = open_corpus(corpus(tmp_path))
     tokenizer = learn([p for d in opened.documents() for p in d.paragraphs], 120)
     pool = Pool([write_shards(opened, tmp_path / "shards", tokenizer=tokenizer, sentences=split, watch=Silent())])
-    config = replace(CONFIG, next_sentence=False)
+    config = replace(CONFIG, next_sentence=False, long_share=0.0)
     whole = CorpusFeed(pool, config, tokenizer)
     monkeypatch.setattr(pretrain_job, "PORTION", pool.tokens() // 3)
     feed = CorpusFeed(pool, config, tokenizer)

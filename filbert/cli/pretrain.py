@@ -45,7 +45,7 @@ def training_options(
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens per step [from nothing 16384, from a base 4096].")
     ] = None,
-    length: Annotated[int | None, typer.Option(help="Longest text in tokens; the last tenth reads 512 [128].")] = None,
+    length: Annotated[int | None, typer.Option(help="Longest text in tokens; one step in ten reads 512 [128].")] = None,
     mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")] = None,
     whole_words: Annotated[
         bool, typer.Option("--whole-words", help="Mask all pieces of a word together; Chinese by jieba.")
