@@ -171,7 +171,7 @@ class PreTrainer(nn.Module):
         """Begin with word vectors made otherwise, of length 1, and with learned positions as waves of that length.
 
         A word whose vector is of zeros keeps the drawn one, as long as the others. Between waves the same distance is
-        the same rotation everywhere, so that what is learned of neighbours in short texts holds further on as well.
+        the same rotation everywhere, so that what one place learns of its neighbours serves the others, too.
         """
         table_VD, place_PD = self.encoder.embeddings.token.weight, self.encoder.embeddings.position.weight
         known_V = words_VD.any(1, keepdim=True)
