@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from filbert.model.native_training import Attend, can_attend
+from filbert.model.native_training import Attend, AttendFrom, can_attend
 from filbert.records import IntArray
 
 WASTE = 1.15  # a group may hold at most this many padded tokens per real one, beside the rounding of lengths
+STEP = 64  # chosen rows are rounded up to it: products of few shapes
 GROUP_TOKENS = 1024  # and this many tokens, so that its products stay in the processor's cache
 
 
@@ -122,6 +124,36 @@ class Spans:
         return Group(first, last, end - begin, longest, pick, keep_R, bias_GL[:, None, None, :])
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of a packed batch that are asked for, in its order: each text's [CLS], and some other of its tokens."""
+
+    rows_R: Tensor
+    """Which rows of T; on a CPU their number is rounded up, with row 0 again and again."""
+    first_B: Tensor
+    """Where in R each text's [CLS] stands."""
+    others_M: Tensor
+    """Where in R the others stand, in the order they were given."""
+    begins_B: Tensor
+    """Where in R each text's rows begin; one more says where the last text's end."""
+
+    @classmethod
+    def of(cls, spans: Spans, others_M: Tensor) -> Chosen:
+        """Choose each text's first row and `others_M`."""
+        given_R = torch.cat((spans.first_B, others_M))
+        rows_R, order_R = given_R.sort(stable=True)
+        place_R = torch.empty_like(order_R).scatter_(0, order_R, torch.arange(len(order_R), device=spans.device))
+        begins_B = torch.searchsorted(rows_R, torch.as_tensor(spans.starts, device=spans.device))
+        more = 0 if spans.device.type != "cpu" else -len(rows_R) % STEP
+        first_B, others_M = place_R.split((len(spans), len(others_M)))
+        return cls(F.pad(rows_R, (0, more)), first_B, others_M, begins_B)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """`begins_B` in memory."""
+        return self.begins_B.cpu().numpy()
+
+
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """Cut the last dimension into heads: (…, D) → (…, H, E)."""
     return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
@@ -145,6 +177,16 @@ def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     if can_attend(qkv_T3D, heads):
         return Attend.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
     return _Grouped.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def attend_from(q_RD: Tensor, kv_T2D: Tensor, spans: Spans, chosen: Chosen, heads: int) -> Tensor:
+    """Attend from the chosen rows only: q_RD, kv_T2D → context_RD, the rows of `attend`; what R is rounded up with is 0."""
+    if can_attend(q_RD, heads):
+        return AttendFrom.apply(q_RD, kv_T2D, spans, chosen.starts, heads)  # type: ignore[no-any-return, no-untyped-call]
+    count = int(chosen.starts[-1])
+    q_TD = torch.zeros_like(kv_T2D[:, 0]).index_copy(0, chosen.rows_R[:count], q_RD[:count])
+    context_TD = attend(torch.cat((q_TD[:, None], kv_T2D), 1), spans, heads)
+    return F.pad(context_TD[chosen.rows_R[:count]], (0, 0, 0, len(q_RD) - count))
 
 
 def _attend_cuda(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:

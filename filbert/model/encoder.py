@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
-from filbert.model.attention import Spans, attend, attend_first, split_heads
-from filbert.model.native_training import Drop, can_drop
+from filbert.model.attention import Chosen, Spans, attend, attend_first, attend_from, split_heads
+from filbert.model.native_training import BiasGelu, Drop, can_activate, can_drop
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -33,6 +33,13 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Leave the values unset; torch's own draw, on its way, loads the compiler, a second at every start."""
+
+
+def activated(linear: Linear, x: Tensor) -> Tensor:
+    """Return GELU(linear(x)) (Hendrycks & Gimpel 2016)."""
+    if linear.bias is not None and can_activate(x, linear.bias):
+        return BiasGelu.apply(F.linear(x, linear.weight), linear.bias)  # type: ignore[no-any-return, no-untyped-call]
+    return F.gelu(linear(x))
 
 
 class Embedding(nn.Embedding):
@@ -111,9 +118,17 @@ class Layer(nn.Module):
         kv_TD = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:])
         return self._rest(attend_first(q_BD, split_heads(kv_TD, 2), spans, self.heads), first_BD)
 
+    def chosen_only(self, hidden_TD: Tensor, spans: Spans, chosen: Chosen) -> Tensor:
+        """hidden_TD → hidden_RD: the same numbers for the chosen rows, computed for no other."""
+        width = hidden_TD.shape[-1]
+        chosen_RD = hidden_TD.index_select(0, chosen.rows_R)
+        q_RD = F.linear(chosen_RD, self.qkv.weight[:width], self.qkv.bias[:width])
+        kv_TD = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:])
+        return self._rest(attend_from(q_RD, split_heads(kv_TD, 2), spans, chosen, self.heads), chosen_RD)
+
     def _rest(self, context: Tensor, residual: Tensor) -> Tensor:
         hidden = self.attention_norm(self.dropout(self.out(context), residual))
-        return self.norm(self.dropout(self.down(F.gelu(self.up(hidden))), hidden))  # type: ignore[no-any-return]
+        return self.norm(self.dropout(self.down(activated(self.up, hidden)), hidden))  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -140,15 +155,24 @@ class Encoder(nn.Module):
             self.embeddings.position.weight.requires_grad_(False)
 
     def forward(
-        self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, *, first_only: bool = False
+        self,
+        ids_T: Tensor,
+        positions_T: Tensor,
+        segments_T: Tensor,
+        spans: Spans,
+        *,
+        first_only: bool = False,
+        chosen: Chosen | None = None,
     ) -> Tensor:
-        """Return hidden_TD, or hidden_BD, the [CLS] vectors alone, which spares most of the last layer."""
+        """Return hidden_TD, or, which spares most of the last layer, [CLS] vectors alone, hidden_BD, or hidden_RD."""
         hidden_TD = self.embeddings(ids_T, positions_T, segments_T)
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             if first_only and i == last:
                 return layer.first_only(hidden_TD, spans)
+            if chosen is not None and i == last:
+                return layer.chosen_only(hidden_TD, spans, chosen)
             hidden_TD = layer(hidden_TD, spans)
         return hidden_TD[: spans.tokens]  # type: ignore[no-any-return]
 

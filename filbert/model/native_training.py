@@ -8,6 +8,7 @@ number is kept. Dropout and the sum after it take one pass through memory instea
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -19,15 +20,18 @@ from torch.autograd.function import once_differentiable
 
 from filbert.native import library
 
-INTERFACE = 2  # what `filbert_training_interface` says
+INTERFACE = 3  # what `filbert_training_interface` says
 WIDTH = 32  # a head's is a multiple of it
 VECTOR = 16  # a tensor's numbers, for dropout, are a multiple of it
+
+
+Starts = npt.NDArray[np.int64]
 
 
 class Texts(Protocol):
     """Where each text begins and ends: `Spans` of attention.py."""
 
-    starts: npt.NDArray[np.int64]
+    starts: Starts
 
     @property
     def tokens(self) -> int:
@@ -45,15 +49,20 @@ def able(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.bfloat16 and native() is not None
 
 
-def can_attend(qkv_T3D: Tensor, heads: int) -> bool:
+def can_attend(x: Tensor, heads: int) -> bool:
     """Say whether it can attend with heads of that width."""
-    return qkv_T3D.shape[-1] % (heads * WIDTH) == 0 and able(qkv_T3D)
+    return x.shape[-1] % (heads * WIDTH) == 0 and able(x)
 
 
 def can_drop(x: Tensor, residual: Tensor | None) -> bool:
     """Say whether it can drop out of so many numbers and add them to such ones."""
     alike = residual is None or (residual.shape == x.shape and able(residual))
     return alike and x.numel() % VECTOR == 0 and able(x)
+
+
+def can_activate(x: Tensor, bias_F: Tensor) -> bool:
+    """Say whether it can add such a bias and take GELU."""
+    return len(bias_F) % VECTOR == 0 and able(x) and able(bias_F)
 
 
 class Attend(torch.autograd.Function):
@@ -63,12 +72,7 @@ class Attend(torch.autograd.Function):
     def forward(ctx: Any, qkv_T3D: Tensor, spans: Texts, heads: int) -> Tensor:
         """qkv_T3D → context_TD."""
         qkv_T3D = qkv_T3D.contiguous()
-        context_TD = torch.empty_like(qkv_T3D[:, 0])
-        context_TD[spans.tokens :] = 0
-        lse_TH = (
-            torch.empty(spans.tokens, heads, dtype=torch.float32, device="cpu") if ctx.needs_input_grad[0] else None
-        )
-        _call("filbert_attend", qkv_T3D, spans, heads, outputs=(context_TD, lse_TH))
+        context_TD, lse_TH = _attend(qkv_T3D.unbind(1), spans.starts, spans.starts, heads, keep=ctx.needs_input_grad[0])
         if lse_TH is not None:
             ctx.save_for_backward(qkv_T3D, lse_TH)
             ctx.spans, ctx.heads = spans, heads
@@ -79,36 +83,98 @@ class Attend(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """grad_TD → grad_T3D."""
         qkv_T3D, lse_TH = ctx.saved_tensors
-        grad_TD = gradients[0].contiguous()
-        grad_T3D = torch.empty_like(qkv_T3D)
-        grad_T3D[ctx.spans.tokens :] = 0
-        _call("filbert_attend_back", qkv_T3D, ctx.spans, ctx.heads, before=(grad_TD, lse_TH), outputs=(grad_T3D,))
+        starts, grad_T3D = ctx.spans.starts, torch.empty_like(qkv_T3D)
+        _attend_back(qkv_T3D.unbind(1), starts, starts, ctx.heads, (gradients[0], lse_TH), grad_T3D.unbind(1))
         return grad_T3D, None, None
+
+
+class AttendFrom(torch.autograd.Function):
+    """The same from some queries of each text only; `starts` say where each text's begin in q_RD."""
+
+    @staticmethod
+    def forward(ctx: Any, q_RD: Tensor, kv_T2D: Tensor, spans: Texts, starts: Starts, heads: int) -> Tensor:
+        """q_RD, kv_T2D → context_RD."""
+        q_RD, kv_T2D, needed = q_RD.contiguous(), kv_T2D.contiguous(), any(ctx.needs_input_grad)
+        context_RD, lse_RH = _attend((q_RD, *kv_T2D.unbind(1)), starts, spans.starts, heads, keep=needed)
+        if lse_RH is not None:
+            ctx.save_for_backward(q_RD, kv_T2D, lse_RH)
+            ctx.spans, ctx.starts, ctx.heads = spans, starts, heads
+        return context_RD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        """grad_RD → (grad_RD of the queries, grad_T2D)."""
+        q_RD, kv_T2D, lse_RH = ctx.saved_tensors
+        grad_q_RD, grad_T2D = torch.empty_like(q_RD), torch.empty_like(kv_T2D)
+        given, results = (q_RD, *kv_T2D.unbind(1)), (grad_q_RD, *grad_T2D.unbind(1))
+        _attend_back(given, ctx.starts, ctx.spans.starts, ctx.heads, (gradients[0], lse_RH), results)
+        return grad_q_RD, grad_T2D, None, None, None
+
+
+class _Given(ctypes.Structure):
+    """`Given` of attention.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "query_starts", "starts")),
+        *((name, ctypes.c_int) for name in ("q_stride", "stride", "texts", "heads", "width", "threads")),
+    )
+
+
+def _attend(
+    parts: Sequence[Tensor], query_starts: Starts, starts: Starts, heads: int, *, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Queries, keys and values → (their context, 0 where a row belongs to no text; the log-sum-exps to `keep`)."""
+    q, count = parts[0], int(query_starts[-1])
+    context = torch.empty(q.shape, dtype=q.dtype, device="cpu")
+    context[count:] = 0
+    lse = torch.empty(count, heads, dtype=torch.float32, device="cpu") if keep else None
+    _call("filbert_attend", parts, query_starts, starts, heads, (context, lse))
+    return context, lse
+
+
+def _attend_back(
+    parts: Sequence[Tensor],
+    query_starts: Starts,
+    starts: Starts,
+    heads: int,
+    before: tuple[Tensor, Tensor],
+    results: Sequence[Tensor],
+) -> None:
+    """Fill `results` with the gradients of queries, keys and values; `before` are the context's and the log-sum-exps."""
+    grad, lse = before
+    for part, ends in zip(results, (query_starts, starts, starts), strict=True):
+        part[int(ends[-1]) :] = 0
+    _call("filbert_attend_back", parts, query_starts, starts, heads, (grad.contiguous(), lse, *results))
 
 
 def _call(
     name: str,
-    qkv_T3D: Tensor,
-    spans: Texts,
+    parts: Sequence[Tensor],
+    query_starts: Starts,
+    starts: Starts,
     heads: int,
-    *,
-    before: tuple[Tensor, ...] = (),
-    outputs: tuple[Tensor | None, ...],
+    tensors: Sequence[Tensor | None],
 ) -> None:
-    found, starts = native(), np.ascontiguousarray(spans.starts, dtype=np.int64)
+    found = native()
     assert found is not None
-    assert starts[0] >= 0
-    assert starts[-1] <= len(qkv_T3D)
-    done = getattr(found, name)(
-        *(ctypes.c_void_p(x.data_ptr()) for x in (qkv_T3D, *before)),
-        ctypes.c_void_p(starts.ctypes.data),
+    q, k, v = parts
+    begins = [np.ascontiguousarray(array, dtype=np.int64) for array in (query_starts, starts)]
+    for array, rows in zip(begins, (q, k), strict=True):
+        assert array[0] >= 0
+        assert array[-1] <= len(rows)
+    given = _Given(
+        *(x.data_ptr() for x in (q, k, v)),
+        *(array.ctypes.data for array in begins),
+        q.stride(0),
+        k.stride(0),
         len(starts) - 1,
         heads,
-        qkv_T3D.shape[-1] // heads,
+        q.shape[-1] // heads,
         torch.get_num_threads(),
-        *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in outputs),
     )
-    if not done:
+    pointers = (None if x is None else ctypes.c_void_p(x.data_ptr()) for x in tensors)
+    if not getattr(found, name)(ctypes.byref(given), *pointers):
         raise MemoryError("no memory for attention")
 
 
@@ -144,3 +210,53 @@ def _drop(x: Tensor, residual: Tensor | None, drawn: Tensor, dropped: int) -> Te
         ctypes.c_void_p(out.data_ptr()),
     )
     return out
+
+
+class BiasGelu(torch.autograd.Function):
+    """GELU of x + bias in C++, the sum for the bias's gradient made on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x_TF: Tensor, bias_F: Tensor) -> Tensor:
+        """x_TF → out_TF."""
+        x_TF, out_TF = x_TF.contiguous(), torch.empty_like(x_TF)
+        ctx.save_for_backward(x_TF, bias_F)
+        _pass("filbert_gelu", (x_TF, bias_F), x_TF.shape, (out_TF,))
+        return out_TF
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """grad_TF → (gradient of x_TF, of bias_F)."""
+        x_TF, bias_F = ctx.saved_tensors
+        grad_x_TF, grad_bias_F = torch.empty_like(x_TF), torch.empty(len(bias_F), dtype=torch.float32, device="cpu")
+        _pass("filbert_gelu_back", (x_TF, bias_F, gradients[0].contiguous()), x_TF.shape, (grad_x_TF, grad_bias_F))
+        return grad_x_TF, grad_bias_F.to(bias_F.dtype)
+
+
+def lose_in_place(
+    products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
+) -> Tensor:
+    """Return losses_R of the right token among all, where logits are products and bias.
+
+    With `grad_bias_V` the logits' gradient takes the place of products_RV, and its sum over R is added to grad_bias_V.
+    """
+    assert products_RV.is_contiguous()
+    assert targets_R.dtype == torch.int64
+    losses_R = torch.empty(len(products_RV), dtype=torch.float32, device="cpu")
+    given = (products_RV, bias_V.contiguous(), targets_R.contiguous())
+    _pass("filbert_vocabulary_loss", given, products_RV.shape, (losses_R, grad_bias_V))
+    return losses_R
+
+
+def _pass(name: str, given: tuple[Tensor, ...], shape: torch.Size, outputs: tuple[Tensor | None, ...]) -> None:
+    """Call what works on rows: pointers, number of rows, width, threads, pointers to the results."""
+    found = native()
+    assert found is not None
+    done = getattr(found, name)(
+        *(ctypes.c_void_p(x.data_ptr()) for x in given),
+        *(ctypes.c_int64(n) for n in shape),
+        torch.get_num_threads(),
+        *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in outputs),
+    )
+    if not done:
+        raise MemoryError(f"no memory for {name}")

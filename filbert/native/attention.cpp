@@ -49,10 +49,11 @@ struct Desk : Attention {
 
 // Where a text's part of a head begins in queries, keys and values, the context's gradient and the log-sum-exps.
 struct Place {
-  const bf16 *qkv, *grad;
+  const bf16 *q, *k, *v, *grad;
   const float* lse;
-  bf16* grad_qkv;
-  int length, slots, width, hidden, heads;
+  bf16 *grad_q, *grad_k, *grad_v;
+  int q_stride, stride;  // of keys and values the same
+  int queries, length, slots, width, hidden, heads;
 
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
@@ -117,8 +118,8 @@ void pair_up(const bf16* block, int queries, int slots, uint32_t* pairs) {
 
 // The gradients of a block of queries, and what the block adds to those of keys and values.
 void block_back(const Place& at, int first, int queries, Desk& desk) {
-  const int slots = at.slots, width = at.width, stride = 3 * at.hidden, even = up_to(queries, 2);
-  const bf16* q = at.qkv + static_cast<size_t>(first) * stride;
+  const int slots = at.slots, width = at.width, stride = at.q_stride, even = up_to(queries, 2);
+  const bf16* q = at.q + static_cast<size_t>(first) * stride;
   const bf16* grad = at.grad + static_cast<size_t>(first) * at.hidden;
   lay_out_rows(q, stride, queries, even, width, desk.query_rows.data());
   lay_out_rows(grad, at.hidden, queries, even, width, desk.grad_rows.data());
@@ -135,7 +136,7 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
       back_row(scores + begin, weight_grads + begin, at.length, slots, at.scale(),
                at.lse[static_cast<size_t>(first + row + r) * at.heads], weights + begin, score_grads + begin);
     }
-    bf16* out = at.grad_qkv + static_cast<size_t>(first + row) * stride;
+    bf16* out = at.grad_q + static_cast<size_t>(first + row) * stride;
     for (int e = 0; e < width; e += 32) {
       context_tile<Bf16, R>(reinterpret_cast<const uint32_t*>(score_grads), slots / 2, desk.key_rows.data() + e, width,
                             nullptr, out + e, stride);
@@ -156,23 +157,21 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
 }
 
 void attend_back(const Place& at, Desk& desk) {
-  const int slots = at.slots, width = at.width, stride = 3 * at.hidden;
-  const bf16 *k = at.qkv + at.hidden, *v = k + at.hidden;
+  const int slots = at.slots, width = at.width, stride = at.stride;
   desk.reserve_back(slots, width);
-  lay_out_columns<Bf16>(k, stride, at.length, slots, width, desk.keys.data());
-  lay_out_columns<Bf16>(v, stride, at.length, slots, width, desk.value_columns.data());
-  lay_out_rows(k, stride, at.length, slots, width, desk.key_rows.data());
+  lay_out_columns<Bf16>(at.k, stride, at.length, slots, width, desk.keys.data());
+  lay_out_columns<Bf16>(at.v, stride, at.length, slots, width, desk.value_columns.data());
+  lay_out_rows(at.k, stride, at.length, slots, width, desk.key_rows.data());
   std::fill_n(desk.key_sums.data(), static_cast<size_t>(slots) * width, 0.0f);
   std::fill_n(desk.value_sums.data(), static_cast<size_t>(slots) * width, 0.0f);
-  for (int first = 0; first < at.length; first += QUERIES) {
-    block_back(at, first, std::min(QUERIES, at.length - first), desk);
+  for (int first = 0; first < at.queries; first += QUERIES) {
+    block_back(at, first, std::min(QUERIES, at.queries - first), desk);
   }
   for (int j = 0; j < at.length; ++j) {
-    bf16* out = at.grad_qkv + static_cast<size_t>(j) * stride;
     for (int e = 0; e < width; e += 16) {
-      const size_t place = static_cast<size_t>(j) * width + e;
-      store(out + at.hidden + e, _mm512_loadu_ps(desk.key_sums.data() + place));
-      store(out + 2 * at.hidden + e, _mm512_loadu_ps(desk.value_sums.data() + place));
+      const size_t place = static_cast<size_t>(j) * width + e, to = static_cast<size_t>(j) * stride + e;
+      store(at.grad_k + to, _mm512_loadu_ps(desk.key_sums.data() + place));
+      store(at.grad_v + to, _mm512_loadu_ps(desk.value_sums.data() + place));
     }
   }
 }
@@ -202,38 +201,50 @@ int share_out(int texts, int heads, int threads, const Work& work) {
 
 extern "C" {
 
-// 2 where the processor has the instructions; another number than native_training.py expects means another version.
+// 3 where the processor has the instructions; another number than native_training.py expects means another version.
 int filbert_training_interface() {
-  return able() ? 2 : 0;
+  return able() ? 3 : 0;
 }
 
-// qkv_T3D → context_TD, and for the way back each query's log-sum-exp, TH, where `lse` is not null. `width` is a multiple
-// of 32. What follows says 0 where memory runs out.
-int filbert_attend(const uint16_t* qkv, const int64_t* starts, int texts, int heads, int width, int threads,
-                   uint16_t* context, float* lse) {
-  const int hidden = heads * width;
-  return share_out(texts, heads, threads, [&](int text, int head, Desk& desk) {
-    const int64_t first = starts[text];
-    const int length = static_cast<int>(starts[text + 1] - first), slots = up_to(length, 16);
-    desk.reserve(slots, width);
-    const bf16* q = qkv + first * 3 * hidden + head * width;
-    bf16* out = context + first * hidden + head * width;
-    float* sums = lse ? lse + first * heads + head : nullptr;
-    const Head<Bf16, bf16> one = {q,     q + hidden, q + 2 * hidden, 3 * hidden, length, slots,
-                                  width, out,        hidden,         sums,       heads};
+// What both ways are told: queries with `q_stride` numbers from one to the next, keys and values with `stride`; where each
+// text's queries begin, and its keys. `width`, of a head, is a multiple of 32.
+struct Given {
+  const uint16_t *q, *k, *v;
+  const int64_t *query_starts, *starts;
+  int q_stride, stride, texts, heads, width, threads;
+};
+
+// Queries, keys and values → the queries' context, and for the way back each query's log-sum-exp where `lse` is not null.
+// What follows says 0 where memory runs out.
+int filbert_attend(const Given* given, uint16_t* context, float* lse) {
+  const Given& g = *given;
+  const int hidden = g.heads * g.width;
+  return share_out(g.texts, g.heads, g.threads, [&](int text, int head, Desk& desk) {
+    const int64_t first = g.starts[text], query = g.query_starts[text], at = head * g.width;
+    const int length = static_cast<int>(g.starts[text + 1] - first), slots = up_to(length, 16);
+    const int queries = static_cast<int>(g.query_starts[text + 1] - query);
+    desk.reserve(slots, g.width);
+    const Head<Bf16, bf16> one = {
+        g.q + query * g.q_stride + at, g.k + first * g.stride + at, g.v + first * g.stride + at, g.q_stride, g.stride,
+        queries, length, slots, g.width, context + query * hidden + at, hidden,
+        lse ? lse + query * g.heads + head : nullptr, g.heads};
     attend(one, desk);
   });
 }
 
-// grad_TD of the context → grad_T3D of queries, keys and values.
-int filbert_attend_back(const uint16_t* qkv, const uint16_t* grad, const float* lse, const int64_t* starts, int texts,
-                        int heads, int width, int threads, uint16_t* grad_qkv) {
-  const int hidden = heads * width;
-  return share_out(texts, heads, threads, [&](int text, int head, Desk& desk) {
-    const int64_t first = starts[text];
-    const int length = static_cast<int>(starts[text + 1] - first), at = head * width;
-    const Place place = {qkv + first * 3 * hidden + at, grad + first * hidden + at, lse + first * heads + head,
-                         grad_qkv + first * 3 * hidden + at, length, up_to(length, 16), width, hidden, heads};
+// The context's gradient → those of queries, keys and values.
+int filbert_attend_back(const Given* given, const uint16_t* grad, const float* lse, uint16_t* grad_q, uint16_t* grad_k,
+                        uint16_t* grad_v) {
+  const Given& g = *given;
+  const int hidden = g.heads * g.width;
+  return share_out(g.texts, g.heads, g.threads, [&](int text, int head, Desk& desk) {
+    const int64_t first = g.starts[text], query = g.query_starts[text], at = head * g.width;
+    const int64_t from = query * g.q_stride + at, to = first * g.stride + at;
+    const int length = static_cast<int>(g.starts[text + 1] - first);
+    const Place place = {
+        g.q + from, g.k + to, g.v + to, grad + query * hidden + at, lse + query * g.heads + head,
+        grad_q + from, grad_k + to, grad_v + to, g.q_stride, g.stride,
+        static_cast<int>(g.query_starts[text + 1] - query), length, up_to(length, 16), g.width, hidden, g.heads};
     attend_back(place, desk);
   });
 }

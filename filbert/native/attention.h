@@ -196,11 +196,12 @@ inline void lay_out_rows(const bf16* rows, int stride, int length, int slots, in
   }
 }
 
-// What attention reads: queries, keys and values of one head, `stride` numbers from token to token, and where it writes.
+// What attention reads: queries, keys and values of one head, so many numbers from token to token, and where it writes.
 template <class Kind, class Out>
 struct Head {
   const typename Kind::Number *q, *k, *v;
-  int stride, length, slots, width;  // slots: the length rounded up to 16
+  int q_stride, stride;               // of keys and values the same
+  int queries, length, slots, width;  // slots: the length, of the text, rounded up to 16
   Out* out;
   int out_stride;
   float* lse;  // where each query's log-sum-exp of base 2 goes, if anywhere, `lse_stride` numbers from token to token
@@ -235,9 +236,9 @@ void score_rows(const typename Kind::Number* rows, int stride, const uint32_t* c
 template <class Kind, int R, class Out>
 void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   const int slots = head.slots, steps = slots / PER_WORD<Kind>;
-  const auto* q = head.q + static_cast<size_t>(first) * head.stride;
+  const auto* q = head.q + static_cast<size_t>(first) * head.q_stride;
   float* scores = at.scores.data();
-  score_rows<Kind, R>(q, head.stride, at.keys.data(), slots, head.width, scores);
+  score_rows<Kind, R>(q, head.q_stride, at.keys.data(), slots, head.width, scores);
   Normaliser by[R];
   uint32_t* weights = at.weights.data();
   softmax_rows<Kind, R>(scores, head.length, slots, head.scale(), reinterpret_cast<typename Kind::Number*>(weights), by);
@@ -250,12 +251,12 @@ void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   }
 }
 
-// The context of a text's tokens, for one head.
+// The context of a text's queries, for one head.
 template <class Kind, class Out>
 void attend(const Head<Kind, Out>& head, Attention& at) {
   lay_out_columns<Kind>(head.k, head.stride, head.length, head.slots, head.width, at.keys.data());
   lay_out_rows(head.v, head.stride, head.length, head.slots, head.width, at.values.data());
-  tiles(head.length, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
+  tiles(head.queries, [&](int first, auto count) { attend_rows<Kind, decltype(count)::value>(head, first, at); });
 }
 
 }  // namespace

@@ -248,7 +248,7 @@ void attend_int8(const Head<Bf16, float>& head, Int8Attention& at) {
   uint32_t* pairs = at.pairs.data();
   lay_out_columns<Bf16>(head.k, head.stride, head.length, slots, width, pairs);
   round_columns(pairs, slots, width, true, at.keys.data(), at.key_scale.data(), nullptr);
-  lay_out_columns<Bf16>(head.q, head.stride, head.length, slots, width, pairs);
+  lay_out_columns<Bf16>(head.q, head.q_stride, head.length, slots, width, pairs);
   round_columns(pairs, slots, width, false, at.queries.data(), at.query_scale.data(), at.begin.data());
   round_values(head.v, head.stride, head.length, slots, width, at.values.data(), at.value_scale.data(),
                at.value_mean.data());

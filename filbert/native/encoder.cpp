@@ -38,31 +38,11 @@ constexpr int64_t NEAR = 24 << 20;  // weights of all layers, in numbers, that s
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
-// GELU(x) = x (1 + erf(x / √2)) / 2, with erf(x / √2) / x as a polynomial of u = 2 (x / limit)² - 1; beyond the limit the
-// error function is taken as it is there.
-template <int N>
-inline __m512 gelu(__m512 x, float limit, const float (&coefficients)[N]) {
-  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-limit)), _mm512_set1_ps(limit));
-  const __m512 factor = _mm512_set1_ps(2.0f / (limit * limit));
-  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), factor, _mm512_set1_ps(1.0f));
-  const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
-  return _mm512_fmadd_ps(half, _mm512_mul_ps(inside, polynomial(u, coefficients)), half);
-}
-
-// To 1e-6, fitted at Chebyshev's points.
-inline __m512 gelu(__m512 x) {
-  constexpr float coefficients[] = {
-      1.31247329e-03f, -2.85608161e-03f, 1.27981301e-03f, -2.10354618e-03f, 9.44713924e-03f,
-      -1.57563876e-02f, 2.03284240e-02f, -2.91207172e-02f, 4.07696138e-02f, -5.22832124e-02f,
-      6.41344464e-02f, -7.75680591e-02f, 9.54755918e-02f, -1.28345152e-01f, 2.57103859e-01f};
-  return gelu(x, 5.5f, coefficients);
-}
-
 // To 3e-4, for what is rounded next; the largest error of GELU itself is the least.
 inline __m512 gelu_rough(__m512 x) {
   constexpr float coefficients[] = {8.57088150e-03f,  -2.53627474e-02f, 4.14790136e-02f, -6.72484692e-02f,
                                     1.10268602e-01f, -1.74077950e-01f, 3.69505620e-01f};
-  return gelu(x, 3.8f, coefficients);
+  return gelu_by(x, error_function(x, 3.8f, coefficients));
 }
 
 // ---- layer norm -----------------------------------------------------------------------------------------------------
@@ -386,8 +366,8 @@ class Encoder {
     const int first = batch.starts[text], length = batch.starts[text + 1] - first, width = hidden_ / heads_;
     const auto* q = numbers<typename Kind::Number>() + static_cast<size_t>(first) * 3 * hidden_ + head * width;
     float* out = context_.data() + static_cast<size_t>(first) * hidden_ + head * width;
-    return {q,       q + hidden_, q + 2 * hidden_, 3 * hidden_, length, up_to(length, 16), width, out,
-            hidden_, nullptr,     0};
+    return {q,      q + hidden_,       q + 2 * hidden_, 3 * hidden_, 3 * hidden_, length,
+            length, up_to(length, 16), width,           out,         hidden_,     nullptr, 0};
   }
 
   // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last

@@ -83,6 +83,32 @@ inline __m512 exp2_rough(__m512 x) {
   return exp2_by(x, coefficients);
 }
 
+// erf(x / √2), as x times a polynomial of u = 2 (x / limit)² - 1; beyond the limit it is taken as it is there.
+template <int N>
+inline __m512 error_function(__m512 x, float limit, const float (&coefficients)[N]) {
+  const __m512 inside = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-limit)), _mm512_set1_ps(limit));
+  const __m512 factor = _mm512_set1_ps(2.0f / (limit * limit));
+  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(inside, inside), factor, _mm512_set1_ps(1.0f));
+  return _mm512_mul_ps(inside, polynomial(u, coefficients));
+}
+
+// To 1e-6, fitted at Chebyshev's points.
+inline __m512 error_function(__m512 x) {
+  constexpr float coefficients[] = {
+      1.31247329e-03f, -2.85608161e-03f, 1.27981301e-03f, -2.10354618e-03f, 9.44713924e-03f,
+      -1.57563876e-02f, 2.03284240e-02f, -2.91207172e-02f, 4.07696138e-02f, -5.22832124e-02f,
+      6.41344464e-02f, -7.75680591e-02f, 9.54755918e-02f, -1.28345152e-01f, 2.57103859e-01f};
+  return error_function(x, 5.5f, coefficients);
+}
+
+// GELU(x) = x (1 + erf(x / √2)) / 2.
+inline __m512 gelu_by(__m512 x, __m512 erf) {
+  const __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
+  return _mm512_fmadd_ps(half, erf, half);
+}
+
+inline __m512 gelu(__m512 x) { return gelu_by(x, error_function(x)); }
+
 constexpr float LOG2_E = 1.44269504f, LOG2_255 = 7.99435344f;
 
 inline void store_bf16(bf16* to, __m512 x) {

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from filbert import metrics
 from filbert.data.instances import Long, Mask, Pool
-from filbert.model.attention import Spans
-from filbert.model.encoder import Encoder, Linear, initialise, sinusoids
+from filbert.model.attention import Chosen, Spans
+from filbert.model.encoder import Encoder, Linear, activated, initialise, sinusoids
+from filbert.model.native_training import able, lose_in_place
 from filbert.records import FloatArray, IntArray, PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
@@ -183,9 +184,10 @@ class PreTrainer(nn.Module):
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, masked_M: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Packed ids and the rows to predict → (token_MD for `token_logits`, next_B2 in fp32)."""
-        hidden_TD = self.encoder(ids_T, positions_T, segments_T, spans)
-        token_MD = self.transform_norm(F.gelu(self.transform(hidden_TD[masked_M])))
-        pooled_BD = torch.tanh(self.pooler(hidden_TD[spans.first_B].float()))
+        chosen = Chosen.of(spans, masked_M)
+        hidden_RD = self.encoder(ids_T, positions_T, segments_T, spans, chosen=chosen)
+        token_MD = self.transform_norm(activated(self.transform, hidden_RD.index_select(0, chosen.others_M)))
+        pooled_BD = torch.tanh(self.pooler(hidden_RD.index_select(0, chosen.first_B).float()))
         return token_MD, self.next(pooled_BD)
 
     def token_logits(self, token_MD: Tensor) -> Tensor:
@@ -210,7 +212,7 @@ def vocabulary_loss(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_
     return _VocabularyLoss.apply(token_MD, table_VD, bias_V, targets_M)  # type: ignore[no-any-return, no-untyped-call]
 
 
-ROWS = 256  # masked tokens at a time: with 16,000 tokens their logits take 8 MB in bf16, a part of the cache
+ROWS = 1024  # masked tokens at a time: with 16,000 tokens their logits take 32 MB in bf16
 ROWS_CUDA = 8192  # enough to keep a GPU busy; 500 MB of logits in fp32
 
 
@@ -225,16 +227,11 @@ class _VocabularyLoss(torch.autograd.Function):
         size = ROWS_CUDA if token_MD.is_cuda else ROWS
         for begin in range(0, len(token_MD), size):
             rows = slice(begin, begin + size)
-            logits_RV = F.linear(token_MD[rows], table_VD, bias_V)
-            log_p_RV = F.log_softmax(logits_RV, dim=-1, dtype=torch.float32)
-            target_R1 = targets_M[rows, None]
-            total -= log_p_RV.gather(1, target_R1).sum()
+            products_RV = F.linear(token_MD[rows], table_VD)
+            losses_R, grad_RV = _gradient(products_RV, bias_V, targets_M[rows], grad_bias_V if needed else None)
+            total += losses_R.sum()
             if not needed:
                 continue
-            grad_RV = log_p_RV.exp_()
-            grad_RV.scatter_add_(1, target_R1, torch.full_like(target_R1, -1, dtype=torch.float32))
-            grad_bias_V += grad_RV.sum(0)
-            grad_RV = grad_RV.to(token_MD.dtype)
             grad_token_MD[rows] = grad_RV @ table_VD
             if ctx.needs_input_grad[1]:  # not while the head learns alone
                 grad_table_VD += grad_RV.T @ token_MD[rows]
@@ -246,6 +243,22 @@ class _VocabularyLoss(torch.autograd.Function):
         (scale,) = gradients
         token, table, bias = ctx.saved_tensors
         return token * scale, table * scale, bias * scale, None
+
+
+def _gradient(
+    products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return losses_R and, with `grad_bias_V`, the gradient of the logits, whose sum over R is added to it."""
+    if able(products_RV):
+        return lose_in_place(products_RV, bias_V, targets_R, grad_bias_V), products_RV
+    log_p_RV = F.log_softmax(products_RV + bias_V, dim=-1, dtype=torch.float32)
+    losses_R = -log_p_RV.gather(1, targets_R[:, None])[:, 0]
+    if grad_bias_V is None:
+        return losses_R, log_p_RV
+    grad_RV = log_p_RV.exp_()
+    grad_RV[torch.arange(len(grad_RV), device=grad_RV.device), targets_R] -= 1
+    grad_bias_V += grad_RV.sum(0)
+    return losses_R, grad_RV.to(products_RV.dtype)
 
 
 def decode(logits_V: Tensor, tokenizer: Tokenizer, top: int = 5) -> list[tuple[str, float]]:
