@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
 from filbert.model.attention import Chosen, Spans, attend, attend_first, attend_from, split_heads
-from filbert.model.native_training import BiasGelu, Drop, can_activate, can_drop
+from filbert.model.native_training import VECTOR, AddNorm, BiasGelu, Drop, able, can_activate, can_drop
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -64,14 +64,32 @@ class Dropout(nn.Module):
         """Return `residual + dropped(x)`; in evaluation nothing is dropped."""
         if not self.training or self.dropped == 0:
             return x if residual is None else residual + x
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), 2**63 - 1)
-        drawn = words.view(torch.uint8)[: x.numel()]
+        drawn = self.draw(x)
         if can_drop(x, residual):
             return Drop.apply(x, residual, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
         keep = (drawn >= self.dropped).view(x.shape).to(x.dtype)
         scale = 256 / (256 - self.dropped)
         return x * keep * scale if residual is None else torch.addcmul(residual, x, keep, value=scale)
+
+
+    def draw(self, x: Tensor) -> Tensor:
+        """Return a byte for each number of x."""
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        words.random_(-(2**63), 2**63 - 1)
+        return words.view(torch.uint8)[: x.numel()]
+
+
+def added(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
+    """Return what a layer was given plus what `linear` makes of x, normalised."""
+    parts = (linear.weight, linear.bias, norm.weight, norm.bias, residual)
+    if linear.out_features % VECTOR == 0 and all(map(able, (x, *parts))):
+        made = F.linear(x, linear.weight)
+        dropped = dropout.dropped if dropout.training else 0
+        drawn = dropout.draw(made) if dropped else None
+        return AddNorm.apply(  # type: ignore[no-any-return, no-untyped-call]
+            made, linear.bias, residual, norm.weight, norm.bias, drawn, dropped, norm.eps
+        )
+    return norm(dropout(linear(x), residual))  # type: ignore[no-any-return]
 
 
 class Embeddings(nn.Module):
@@ -127,8 +145,8 @@ class Layer(nn.Module):
         return self._rest(attend_from(q_RD, split_heads(kv_TD, 2), spans, chosen, self.heads), chosen_RD)
 
     def _rest(self, context: Tensor, residual: Tensor) -> Tensor:
-        hidden = self.attention_norm(self.dropout(self.out(context), residual))
-        return self.norm(self.dropout(self.down(activated(self.up, hidden)), hidden))  # type: ignore[no-any-return]
+        hidden = added(self.attention_norm, self.dropout, self.out, context, residual)
+        return added(self.norm, self.dropout, self.down, activated(self.up, hidden), hidden)
 
 
 class Encoder(nn.Module):

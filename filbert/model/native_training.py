@@ -233,6 +233,48 @@ class BiasGelu(torch.autograd.Function):
         return grad_x_TF, grad_bias_F.to(bias_F.dtype)
 
 
+class AddNorm(torch.autograd.Function):
+    """Layer norm of residual + dropped(x + bias) in C++; `drawn` is None where nothing is dropped."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_TD: Tensor,
+        bias_D: Tensor,
+        residual_TD: Tensor,
+        weight_D: Tensor,
+        shift_D: Tensor,
+        drawn: Tensor | None,
+        dropped: int,
+        eps: float,
+    ) -> Tensor:
+        """x_TD, residual_TD → out_TD."""
+        x_TD, residual_TD = x_TD.contiguous(), residual_TD.contiguous()
+        sum_TD, out_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
+        moments_T2 = torch.empty(len(x_TD), 2, dtype=torch.float32, device="cpu")
+        numbers = (ctypes.c_int(dropped), ctypes.c_float(256 / (256 - dropped)), ctypes.c_float(eps))
+        given = (x_TD, bias_D, residual_TD, weight_D, shift_D, drawn)
+        _pass("filbert_add_norm", given, x_TD.shape, (sum_TD, out_TD, moments_T2), numbers)
+        ctx.save_for_backward(sum_TD, weight_D, moments_T2, drawn)
+        ctx.dropped = dropped
+        return out_TD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """grad_TD → the gradients of x_TD, bias_D, residual_TD, weight_D and shift_D."""
+        sum_TD, weight_D, moments_T2, drawn = ctx.saved_tensors
+        grad_residual_TD = torch.empty_like(sum_TD)
+        grad_x_TD = None if drawn is None else torch.empty_like(sum_TD)
+        grads_3D = torch.empty(3, len(weight_D), dtype=torch.float32, device="cpu")
+        numbers = (ctypes.c_int(ctx.dropped), ctypes.c_float(256 / (256 - ctx.dropped)))
+        given = (sum_TD, weight_D, moments_T2, drawn, gradients[0].contiguous())
+        _pass("filbert_add_norm_back", given, sum_TD.shape, (grad_residual_TD, grad_x_TD, grads_3D), numbers)
+        bias_D, norm_weight_D, shift_D = grads_3D.to(weight_D.dtype)
+        grad_x_TD = grad_residual_TD if grad_x_TD is None else grad_x_TD
+        return grad_x_TD, bias_D, grad_residual_TD, norm_weight_D, shift_D, None, None, None
+
+
 def lose_in_place(
     products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
 ) -> Tensor:
@@ -248,14 +290,21 @@ def lose_in_place(
     return losses_R
 
 
-def _pass(name: str, given: tuple[Tensor, ...], shape: torch.Size, outputs: tuple[Tensor | None, ...]) -> None:
-    """Call what works on rows: pointers, number of rows, width, threads, pointers to the results."""
+def _pass(
+    name: str,
+    given: Sequence[Tensor | None],
+    shape: torch.Size,
+    outputs: Sequence[Tensor | None],
+    numbers: Sequence[Any] = (),
+) -> None:
+    """Call what works on rows: pointers, number of rows, width, threads, other numbers, pointers to the results."""
     found = native()
     assert found is not None
     done = getattr(found, name)(
-        *(ctypes.c_void_p(x.data_ptr()) for x in given),
+        *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in given),
         *(ctypes.c_int64(n) for n in shape),
         torch.get_num_threads(),
+        *numbers,
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in outputs),
     )
     if not done:
