@@ -180,7 +180,7 @@ def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
 
 
 def attend_from(q_RD: Tensor, kv_T2D: Tensor, spans: Spans, chosen: Chosen, heads: int) -> Tensor:
-    """Attend from the chosen rows only: q_RD, kv_T2D → context_RD, the rows of `attend`; what R is rounded up with is 0."""
+    """Attend from the chosen rows only: q_RD, kv_T2D → context_RD, as `attend` gives them; what fills R up is 0."""
     if can_attend(q_RD, heads):
         return AttendFrom.apply(q_RD, kv_T2D, spans, chosen.starts, heads)  # type: ignore[no-any-return, no-untyped-call]
     count = int(chosen.starts[-1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
 from filbert.model.attention import Chosen, Spans, attend, attend_first, attend_from, split_heads
-from filbert.model.native_training import VECTOR, AddNorm, BiasGelu, Drop, able, can_activate, can_drop
+from filbert.model.native_training import VECTOR, AddNorm, BiasGelu, Drop, able, can_activate, can_drop, kept_scale
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -65,12 +65,10 @@ class Dropout(nn.Module):
         if not self.training or self.dropped == 0:
             return x if residual is None else residual + x
         drawn = self.draw(x)
-        if can_drop(x, residual):
-            return Drop.apply(x, residual, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
-        keep = (drawn >= self.dropped).view(x.shape).to(x.dtype)
-        scale = 256 / (256 - self.dropped)
+        if residual is None and can_drop(x):
+            return Drop.apply(x, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
+        keep, scale = (drawn >= self.dropped).view(x.shape).to(x.dtype), kept_scale(self.dropped)
         return x * keep * scale if residual is None else torch.addcmul(residual, x, keep, value=scale)
-
 
     def draw(self, x: Tensor) -> Tensor:
         """Return a byte for each number of x."""

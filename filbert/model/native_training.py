@@ -1,8 +1,9 @@
-"""What a bf16 model does in C++ on a CPU (native/attention.cpp, dropout.cpp): twins of attention.py and encoder.py.
+"""What a bf16 model does in C++ on a CPU between its products: twins of attention.py, encoder.py and tasks/pretrain.py.
 
 Torch's batched products, which stay for other processors and for fp32, pad texts of like length to one shape, copy
-heads apart and keep the softmax for the way back. Here a head of a text is laid out in the cache, and of a query one
-number is kept. Dropout and the sum after it take one pass through memory instead of five.
+heads apart and keep the softmax for the way back. Here (native/attention.cpp) a head of a text lies in the cache, and
+of a query one number is kept. GELU with its bias (gelu.cpp), dropout, sum and layer norm (norm.cpp) and the loss of a
+whole vocabulary (vocabulary.cpp) take one pass through memory each, there and back, where torch takes two to seven.
 """
 
 from __future__ import annotations
@@ -54,15 +55,19 @@ def can_attend(x: Tensor, heads: int) -> bool:
     return x.shape[-1] % (heads * WIDTH) == 0 and able(x)
 
 
-def can_drop(x: Tensor, residual: Tensor | None) -> bool:
-    """Say whether it can drop out of so many numbers and add them to such ones."""
-    alike = residual is None or (residual.shape == x.shape and able(residual))
-    return alike and x.numel() % VECTOR == 0 and able(x)
+def can_drop(x: Tensor) -> bool:
+    """Say whether it can drop out of so many numbers."""
+    return x.numel() % VECTOR == 0 and able(x)
 
 
 def can_activate(x: Tensor, bias_F: Tensor) -> bool:
     """Say whether it can add such a bias and take GELU."""
     return len(bias_F) % VECTOR == 0 and able(x) and able(bias_F)
+
+
+def kept_scale(dropped: int) -> float:
+    """Return what the numbers that stay are multiplied by where a byte below `dropped` drops one."""
+    return 256 / (256 - dropped)
 
 
 class Attend(torch.autograd.Function):
@@ -141,7 +146,7 @@ def _attend_back(
     before: tuple[Tensor, Tensor],
     results: Sequence[Tensor],
 ) -> None:
-    """Fill `results` with the gradients of queries, keys and values; `before` are the context's and the log-sum-exps."""
+    """Fill `results` with the gradients of queries, keys and values; `before`: the context's, and the log-sum-exps."""
     grad, lse = before
     for part, ends in zip(results, (query_starts, starts, starts), strict=True):
         part[int(ends[-1]) :] = 0
@@ -179,32 +184,31 @@ def _call(
 
 
 class Drop(torch.autograd.Function):
-    """Dropout in C++, and the sum with `residual`: x stays, scaled, where its drawn byte is at least `dropped`."""
+    """Dropout in C++: a number stays, scaled, where its drawn byte is at least `dropped`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, residual: Tensor | None, drawn: Tensor, dropped: int) -> Tensor:
-        """Return residual + dropped(x); without a residual, dropped(x)."""
+    def forward(ctx: Any, x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
+        """Return x with a share of its numbers 0."""
         ctx.save_for_backward(drawn)
-        ctx.dropped, ctx.added = dropped, residual is not None
-        return _drop(x, residual, drawn, dropped)
+        ctx.dropped = dropped
+        return _drop(x, drawn, dropped)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        """Return the gradients of x and of the residual."""
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of x."""
         (drawn,) = ctx.saved_tensors
-        return _drop(gradients[0], None, drawn, ctx.dropped), gradients[0] if ctx.added else None, None, None
+        return _drop(gradients[0], drawn, ctx.dropped), None, None
 
 
-def _drop(x: Tensor, residual: Tensor | None, drawn: Tensor, dropped: int) -> Tensor:
+def _drop(x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
     found, x = native(), x.contiguous()
-    residual = None if residual is None else residual.contiguous()
     assert found is not None
     out = torch.empty_like(x)
     found.filbert_drop(
-        *(None if y is None else ctypes.c_void_p(y.data_ptr()) for y in (x, residual, drawn)),
+        *(ctypes.c_void_p(y.data_ptr()) for y in (x, drawn)),
         dropped,
-        ctypes.c_float(256 / (256 - dropped)),
+        ctypes.c_float(kept_scale(dropped)),
         ctypes.c_int64(x.numel()),
         torch.get_num_threads(),
         ctypes.c_void_p(out.data_ptr()),
@@ -228,7 +232,7 @@ class BiasGelu(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         """grad_TF → (gradient of x_TF, of bias_F)."""
         x_TF, bias_F = ctx.saved_tensors
-        grad_x_TF, grad_bias_F = torch.empty_like(x_TF), torch.empty(len(bias_F), dtype=torch.float32, device="cpu")
+        grad_x_TF, grad_bias_F = torch.empty_like(x_TF), torch.zeros(len(bias_F), dtype=torch.float32, device="cpu")
         _pass("filbert_gelu_back", (x_TF, bias_F, gradients[0].contiguous()), x_TF.shape, (grad_x_TF, grad_bias_F))
         return grad_x_TF, grad_bias_F.to(bias_F.dtype)
 
@@ -252,7 +256,7 @@ class AddNorm(torch.autograd.Function):
         x_TD, residual_TD = x_TD.contiguous(), residual_TD.contiguous()
         sum_TD, out_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
         moments_T2 = torch.empty(len(x_TD), 2, dtype=torch.float32, device="cpu")
-        numbers = (ctypes.c_int(dropped), ctypes.c_float(256 / (256 - dropped)), ctypes.c_float(eps))
+        numbers = (ctypes.c_int(dropped), ctypes.c_float(kept_scale(dropped)), ctypes.c_float(eps))
         given = (x_TD, bias_D, residual_TD, weight_D, shift_D, drawn)
         _pass("filbert_add_norm", given, x_TD.shape, (sum_TD, out_TD, moments_T2), numbers)
         ctx.save_for_backward(sum_TD, weight_D, moments_T2, drawn)
@@ -266,8 +270,8 @@ class AddNorm(torch.autograd.Function):
         sum_TD, weight_D, moments_T2, drawn = ctx.saved_tensors
         grad_residual_TD = torch.empty_like(sum_TD)
         grad_x_TD = None if drawn is None else torch.empty_like(sum_TD)
-        grads_3D = torch.empty(3, len(weight_D), dtype=torch.float32, device="cpu")
-        numbers = (ctypes.c_int(ctx.dropped), ctypes.c_float(256 / (256 - ctx.dropped)))
+        grads_3D = torch.zeros(3, len(weight_D), dtype=torch.float32, device="cpu")
+        numbers = (ctypes.c_int(ctx.dropped), ctypes.c_float(kept_scale(ctx.dropped)))
         given = (sum_TD, weight_D, moments_T2, drawn, gradients[0].contiguous())
         _pass("filbert_add_norm_back", given, sum_TD.shape, (grad_residual_TD, grad_x_TD, grads_3D), numbers)
         bias_D, norm_weight_D, shift_D = grads_3D.to(weight_D.dtype)
@@ -275,9 +279,7 @@ class AddNorm(torch.autograd.Function):
         return grad_x_TD, bias_D, grad_residual_TD, norm_weight_D, shift_D, None, None, None
 
 
-def lose_in_place(
-    products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
-) -> Tensor:
+def lose_in_place(products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None) -> Tensor:
     """Return losses_R of the right token among all, where logits are products and bias.
 
     With `grad_bias_V` the logits' gradient takes the place of products_RV, and its sum over R is added to grad_bias_V.

@@ -6,10 +6,7 @@
 
 #if defined(__x86_64__) && defined(__AVX512BF16__) && defined(_OPENMP)
 
-#include <omp.h>
-
-#include <vector>
-
+#include "columns.h"
 #include "simd.h"
 
 namespace {
@@ -34,31 +31,17 @@ int filbert_gelu(const uint16_t* x, const uint16_t* bias, int64_t rows, int64_t 
   return 1;
 }
 
-// grad_TF of the result → grad_x_TF, and summed up over the rows grad_bias_F. Returns whether there was memory.
+// grad_TF of the result → grad_x_TF, and added to grad_bias_F its sum over the rows. Returns whether there was memory.
 int filbert_gelu_back(const uint16_t* x, const uint16_t* bias, const uint16_t* grad, int64_t rows, int64_t width,
                       int threads, uint16_t* grad_x, float* grad_bias) {
-  try {
-    std::vector<float> sums(static_cast<size_t>(threads) * width);
-    #pragma omp parallel num_threads(threads)
-    {
-      float* mine = sums.data() + static_cast<size_t>(omp_get_thread_num()) * width;
-      #pragma omp for schedule(static)
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t i = 0; i < width; i += 16) {
-          const int64_t at = row * width + i;
-          const __m512 grad_here = _mm512_mul_ps(load(grad + at), slope(_mm512_add_ps(load(x + at), load(bias + i))));
-          _mm512_storeu_ps(mine + i, _mm512_add_ps(_mm512_loadu_ps(mine + i), grad_here));
-          store(grad_x + at, grad_here);
-        }
+  return with_columns(rows, width, threads, grad_bias, [&](int64_t row, float* sums) {
+    for (int64_t i = 0; i < width; i += 16) {
+      const int64_t at = row * width + i;
+      const __m512 back = _mm512_mul_ps(load(grad + at), slope(_mm512_add_ps(load(x + at), load(bias + i))));
+      _mm512_storeu_ps(sums + i, _mm512_add_ps(_mm512_loadu_ps(sums + i), back));
+      store(grad_x + at, back);
     }
-    for (int64_t i = 0; i < width; ++i) {
-      grad_bias[i] = 0;
-      for (int t = 0; t < threads; ++t) grad_bias[i] += sums[static_cast<size_t>(t) * width + i];
-    }
-  } catch (const std::bad_alloc&) {
-    return 0;
-  }
-  return 1;
+  });
 }
 
 }  // extern "C"

@@ -1,15 +1,12 @@
-// Layer norm of the sum of what a layer was given and what it made, dropout between them, there and back, for training in
-// bf16: what `filbert/model/native_training.py` calls. torch takes a pass each for the bias, for dropout and the sum, for
-// the norm, and for the gradient of each. `added` in encoder.py is the definition; a test holds both together.
+// Dropout, and layer norm of the sum of what a layer was given and what it made, there and back, for training in bf16: what
+// `filbert/model/native_training.py` calls. torch takes a pass each for bias, mask, scale, sum and norm, and for the
+// gradient of each. `Dropout` and `added` in encoder.py are the definitions; tests hold both together.
 
 #include <cstdint>
 
 #if defined(__x86_64__) && defined(__AVX512BF16__) && defined(_OPENMP)
 
-#include <omp.h>
-
-#include <vector>
-
+#include "columns.h"
 #include "simd.h"
 
 namespace {
@@ -39,6 +36,14 @@ inline void add_to(float* sums, __m512 x) { _mm512_storeu_ps(sums, _mm512_add_ps
 }  // namespace
 
 extern "C" {
+
+// out = x · scale where the drawn byte is at least `dropped`, 0 elsewhere. `count` is a multiple of 16.
+void filbert_drop(const uint16_t* x, const uint8_t* drawn, int dropped, float scale, int64_t count, int threads,
+                  uint16_t* out) {
+  const Kept kept = {drawn, dropped, scale};
+  #pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t i = 0; i < count / 16; ++i) store(out + 16 * i, kept.of(load(x + 16 * i), 16 * i));
+}
 
 // sum_TD = residual_TD + kept(x_TD + bias_D); out_TD = (sum - mean) · rstd · weight_D + shift_D of each row, and mean and
 // rstd go to `moments`, two numbers a row. `width` is a multiple of 16. Returns 1.
@@ -73,50 +78,35 @@ int filbert_add_norm(const uint16_t* x, const uint16_t* bias, const uint16_t* re
   return 1;
 }
 
-// grad_TD of `out` → those of the residual and of x, in one where nothing was dropped (`grad_x` null), and as sums over the
-// rows grad_D of bias, weight and shift, one after the other. Returns whether there was memory.
+// grad_TD of `out` → those of the residual and of x, in one where nothing was dropped (`grad_x` null); to `grads` are added
+// sums over the rows, grad_D of bias, weight and shift, one after the other. Returns whether there was memory.
 int filbert_add_norm_back(const uint16_t* sum, const uint16_t* weight, const float* moments, const uint8_t* drawn,
                           const uint16_t* grad, int64_t rows, int64_t width, int threads, int dropped, float scale,
                           uint16_t* grad_residual, uint16_t* grad_x, float* grads) {
   const Kept kept = {drawn, dropped, scale};
-  try {
-    std::vector<float> sums(static_cast<size_t>(threads) * 3 * width);
-    #pragma omp parallel num_threads(threads)
-    {
-      float* mine = sums.data() + static_cast<size_t>(omp_get_thread_num()) * 3 * width;
-      #pragma omp for schedule(static)
-      for (int64_t row = 0; row < rows; ++row) {
-        const int64_t at = row * width;
-        const __m512 mean = _mm512_set1_ps(moments[2 * row]), rstd = _mm512_set1_ps(moments[2 * row + 1]);
-        const auto normed = [&](int64_t i) { return _mm512_mul_ps(_mm512_sub_ps(load(sum + at + i), mean), rstd); };
-        __m512 total = _mm512_setzero_ps(), along = _mm512_setzero_ps();
-        by_sixteen(width, [&](int64_t i) {
-          const __m512 y = normed(i), here = load(grad + at + i), scaled = _mm512_mul_ps(here, load(weight + i));
-          total = _mm512_add_ps(total, scaled);
-          along = _mm512_fmadd_ps(scaled, y, along);
-          add_to(mine + width + i, _mm512_mul_ps(here, y));
-          add_to(mine + 2 * width + i, here);
-        });
-        const __m512 mean_grad = _mm512_set1_ps(_mm512_reduce_add_ps(total) / width);
-        const __m512 mean_along = _mm512_set1_ps(_mm512_reduce_add_ps(along) / width);
-        by_sixteen(width, [&](int64_t i) {
-          const __m512 scaled = _mm512_sub_ps(_mm512_mul_ps(load(grad + at + i), load(weight + i)), mean_grad);
-          const __m512 back = _mm512_mul_ps(_mm512_fnmadd_ps(normed(i), mean_along, scaled), rstd);
-          const __m512 made = kept.of(back, at + i);
-          store(grad_residual + at + i, back);
-          if (grad_x) store(grad_x + at + i, made);
-          add_to(mine + i, made);
-        });
-      }
-    }
-    for (int64_t i = 0; i < 3 * width; ++i) {
-      grads[i] = 0;
-      for (int t = 0; t < threads; ++t) grads[i] += sums[static_cast<size_t>(t) * 3 * width + i];
-    }
-  } catch (const std::bad_alloc&) {
-    return 0;
-  }
-  return 1;
+  return with_columns(rows, 3 * width, threads, grads, [&](int64_t row, float* sums) {
+    const int64_t at = row * width;
+    const __m512 mean = _mm512_set1_ps(moments[2 * row]), rstd = _mm512_set1_ps(moments[2 * row + 1]);
+    const auto normed = [&](int64_t i) { return _mm512_mul_ps(_mm512_sub_ps(load(sum + at + i), mean), rstd); };
+    __m512 total = _mm512_setzero_ps(), along = _mm512_setzero_ps();
+    by_sixteen(width, [&](int64_t i) {
+      const __m512 y = normed(i), here = load(grad + at + i), scaled = _mm512_mul_ps(here, load(weight + i));
+      total = _mm512_add_ps(total, scaled);
+      along = _mm512_fmadd_ps(scaled, y, along);
+      add_to(sums + width + i, _mm512_mul_ps(here, y));
+      add_to(sums + 2 * width + i, here);
+    });
+    const __m512 mean_grad = _mm512_set1_ps(_mm512_reduce_add_ps(total) / width);
+    const __m512 mean_along = _mm512_set1_ps(_mm512_reduce_add_ps(along) / width);
+    by_sixteen(width, [&](int64_t i) {
+      const __m512 scaled = _mm512_sub_ps(_mm512_mul_ps(load(grad + at + i), load(weight + i)), mean_grad);
+      const __m512 back = _mm512_mul_ps(_mm512_fnmadd_ps(normed(i), mean_along, scaled), rstd);
+      const __m512 made = kept.of(back, at + i);
+      store(grad_residual + at + i, back);
+      if (grad_x) store(grad_x + at + i, made);
+      add_to(sums + i, made);
+    });
+  });
 }
 
 }  // extern "C"

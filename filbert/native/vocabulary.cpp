@@ -6,10 +6,7 @@
 
 #if defined(__x86_64__) && defined(__AVX512BF16__) && defined(_OPENMP)
 
-#include <omp.h>
-
-#include <vector>
-
+#include "columns.h"
 #include "simd.h"
 
 namespace {
@@ -77,30 +74,17 @@ extern "C" {
 // softmax less 1 at the target, and its sum over the rows is added to grad_bias_V. Returns whether there was memory.
 int filbert_vocabulary_loss(uint16_t* products_RV, const uint16_t* bias_V, const int64_t* targets_R, int64_t rows,
                             int64_t width, int threads, float* losses_R, float* grad_bias_V) {
-  try {
-    std::vector<float> sums(grad_bias_V ? static_cast<size_t>(threads) * width : 0);
-    #pragma omp parallel num_threads(threads)
-    {
-      float* mine = sums.data() + static_cast<size_t>(omp_get_thread_num()) * (grad_bias_V ? width : 0);
-      #pragma omp for schedule(static)
-      for (int64_t r = 0; r < rows; ++r) {
-        const Row row = {products_RV + r * width, bias_V, width};
-        const float most = largest(row), log_sum = most + std::log(sum_of_powers(row, most));
-        const float target = row.logit(targets_R[r]);
-        losses_R[r] = log_sum - target;
-        if (!grad_bias_V) continue;
-        become_chances(row, log_sum, mine);
-        mine[targets_R[r]] -= 1.0f;
-        const __m512 gradient = _mm512_set1_ps(std::exp(target - log_sum) - 1.0f);
-        _mm256_mask_storeu_epi16(row.products + targets_R[r], 1, (__m256i)_mm512_cvtneps_pbh(gradient));
-      }
-    }
-    for (int t = 0; grad_bias_V && t < threads; ++t)
-      for (int64_t i = 0; i < width; ++i) grad_bias_V[i] += sums[static_cast<size_t>(t) * width + i];
-  } catch (const std::bad_alloc&) {
-    return 0;
-  }
-  return 1;
+  return with_columns(rows, grad_bias_V ? width : 0, threads, grad_bias_V, [&](int64_t r, float* sums) {
+    const Row row = {products_RV + r * width, bias_V, width};
+    const float most = largest(row), log_sum = most + std::log(sum_of_powers(row, most));
+    const float target = row.logit(targets_R[r]);
+    losses_R[r] = log_sum - target;
+    if (!grad_bias_V) return;
+    become_chances(row, log_sum, sums);
+    sums[targets_R[r]] -= 1.0f;
+    const __m512 gradient = _mm512_set1_ps(std::exp(target - log_sum) - 1.0f);
+    _mm256_mask_storeu_epi16(row.products + targets_R[r], 1, (__m256i)_mm512_cvtneps_pbh(gradient));
+  });
 }
 
 }  // extern "C"

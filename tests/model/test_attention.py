@@ -7,7 +7,17 @@ import pytest
 import torch
 from small import needs_native_training, starts
 
-from filbert.model.attention import GROUP_TOKENS, WASTE, Spans, attend, attend_first, attend_readable, rounded
+from filbert.model.attention import (
+    GROUP_TOKENS,
+    WASTE,
+    Chosen,
+    Spans,
+    attend,
+    attend_first,
+    attend_from,
+    attend_readable,
+    rounded,
+)
 from filbert.model.native_training import can_attend
 
 HEADS, WIDTH = 2, 8
@@ -176,6 +186,65 @@ def test_attend_first_with_scores_beyond_exp():
     first_BD = attend_first(qkv_T3D[spans.first_B, 0], qkv_T3D[:, 1:], spans, HEADS)
     assert torch.isfinite(first_BD).all()
     torch.testing.assert_close(first_BD, attend_readable(qkv_T3D, spans, HEADS)[spans.first_B], rtol=1e-4, atol=1e-3)
+
+
+def some_rows(spans: Spans, seed: int = 0) -> torch.Tensor:
+    """A third of each text's tokens behind its first, in no order."""
+    generator = torch.Generator().manual_seed(seed)
+    behind = torch.tensor([row for first, last in spans.bounds for row in range(first + 1, last)], dtype=torch.int64)
+    return behind[torch.randperm(len(behind), generator=generator)[: len(behind) // 3 + 1]]
+
+
+@each_lengths
+def test_chosen_rows_keep_the_order_of_the_batch(lengths):
+    spans = Spans(starts(lengths))
+    others_M = some_rows(spans)
+    chosen = Chosen.of(spans, others_M)
+    count = len(spans) + len(others_M)
+    assert chosen.rows_R[:count].tolist() == sorted([*spans.first_B.tolist(), *others_M.tolist()])
+    assert len(chosen.rows_R) % 64 == 0
+    assert not chosen.rows_R[count:].any()
+    assert torch.equal(chosen.rows_R[chosen.first_B], spans.first_B)
+    assert torch.equal(chosen.rows_R[chosen.others_M], others_M)
+    for (first, last), begin, end in zip(spans.bounds, chosen.starts[:-1], chosen.starts[1:], strict=True):
+        assert ((chosen.rows_R[begin:end] >= first) & (chosen.rows_R[begin:end] < last)).all()
+
+
+def from_chosen(qkv_T3D: torch.Tensor, spans: Spans, chosen: Chosen) -> torch.Tensor:
+    return attend_from(qkv_T3D[chosen.rows_R, 0], qkv_T3D[:, 1:], spans, chosen, HEADS)
+
+
+@each_lengths
+@pytest.mark.parametrize("native", [False, pytest.param(True, marks=needs_native_training)])
+def test_attend_from_is_the_chosen_rows(lengths, native):
+    spans = Spans(starts(lengths))
+    chosen = Chosen.of(spans, some_rows(spans))
+    count = int(chosen.starts[-1])
+    qkv_T3D = wide_qkv(sum(lengths), 32) if native else random_qkv(sum(lengths))
+    assert can_attend(qkv_T3D, HEADS) == native
+    fast, gradient = value_and_gradient(lambda x, s, _: from_chosen(x, s, chosen)[:count], qkv_T3D, spans)
+    slow, expected = value_and_gradient(
+        lambda x, s, heads: attend_readable(x, s, heads)[chosen.rows_R[:count]], qkv_T3D.double(), spans
+    )
+    tolerance = 0.004 if native else 1e-12
+    assert (fast - slow).norm() <= tolerance * slow.norm()
+    assert (gradient - expected).norm() <= 1.5 * tolerance * expected.norm()
+    assert not from_chosen(qkv_T3D, spans, chosen)[count:].any()
+
+
+@each_lengths
+@pytest.mark.parametrize("native", [False, pytest.param(True, marks=needs_native_training)])
+def test_no_chosen_row_sees_another_text(lengths, native):
+    spans = Spans(starts(lengths))
+    chosen, (first, last) = Chosen.of(spans, some_rows(spans)), spans.bounds[len(lengths) // 2]
+    qkv_T3D = wide_qkv(sum(lengths), 32) if native else random_qkv(sum(lengths))
+    changed_T3D = qkv_T3D.clone()
+    changed_T3D[first:last] = 3 * changed_T3D[first:last].flip(-1)
+    inside_R = (chosen.rows_R >= first) & (chosen.rows_R < last)
+    inside_R[chosen.starts[-1] :] = False
+    before, after = (from_chosen(x, spans, chosen) for x in (qkv_T3D, changed_T3D))
+    assert torch.equal(before[~inside_R], after[~inside_R])
+    assert not torch.equal(before[inside_R], after[inside_R])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])

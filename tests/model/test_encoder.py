@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -13,10 +14,10 @@ from filbert.batching import pack
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
 from filbert.hugging_face import from_hugging_face, shapes
-from filbert.model.attention import Spans
-from filbert.model.encoder import Dropout, Encoder, sinusoids
+from filbert.model.attention import Chosen, Spans
+from filbert.model.encoder import Dropout, Encoder, Linear, activated, added, initialise, sinusoids
 from filbert.model.forward import tensors_of
-from filbert.model.native_training import can_drop
+from filbert.model.native_training import can_activate, can_drop
 
 LENGTHS = [3, 9, 9, 10, 24, 2, 64]
 
@@ -94,6 +95,25 @@ def test_first_only_is_the_first_rows(position):
     full_TD = ours(ids, positions, segments, spans)
     first_BD = ours(ids, positions, segments, spans, first_only=True)
     torch.testing.assert_close(first_BD, full_TD[spans.first_B], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_native_training)])
+def test_chosen_rows_are_those_rows_and_have_their_gradient(dtype):
+    ours, batch = encoder(hidden=64, intermediate=64).to(dtype), pack(rows(LENGTHS))
+    tensors = tensors_of(batch, "cpu")
+    others_M = torch.tensor([100, 4, 30, 31, 60])
+    chosen, results = Chosen.of(tensors[-1], others_M), []
+    for only in (None, chosen):
+        ours.zero_grad()
+        hidden = ours(*tensors, chosen=only)
+        asked = hidden[
+            torch.cat((tensors[-1].first_B, others_M) if only is None else (chosen.first_B, chosen.others_M))
+        ]
+        wish = torch.randn(asked.shape, generator=torch.Generator().manual_seed(1))
+        (asked.float() * wish).sum().backward()
+        results.append([asked.detach(), *(p.grad.clone() for p in ours.parameters())])
+    for full, some in zip(*results, strict=True):
+        assert (full - some).norm() <= (1e-5 if dtype == torch.float32 else 0.02) * full.norm()
 
 
 @torch.no_grad()
@@ -196,28 +216,96 @@ def test_dropout_passes_the_gradient_of_what_it_kept(with_residual):
 
 
 @needs_native_training
-@pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("shape", [(1, 16), (37, 48), (64, 384)])
-def test_native_dropout_is_torchs(monkeypatch, with_residual, shape):
+def test_native_dropout_is_torchs(monkeypatch, shape):
     generator = torch.Generator().manual_seed(3)
-    x, residual, wish = (torch.randn(shape, generator=generator).bfloat16() for _ in range(3))
+    x, wish = (torch.randn(shape, generator=generator).bfloat16() for _ in range(2))
 
     def made():
         torch.manual_seed(5)
-        leaves = [y.clone().requires_grad_() for y in (x, residual)]
-        out = Dropout(0.1).train()(leaves[0], leaves[1] if with_residual else None)
-        return [out.detach(), *torch.autograd.grad(out, leaves[: 1 + with_residual], wish)]
+        leaf = x.clone().requires_grad_()
+        out = Dropout(0.1).train()(leaf)
+        return out.detach(), *torch.autograd.grad(out, leaf, wish)
 
-    assert can_drop(x, residual)
-    assert not can_drop(x, residual[:1].float())
+    assert can_drop(x)
+    assert not can_drop(x.float())
     fast = made()
-    monkeypatch.setattr("filbert.model.encoder.can_drop", lambda x, residual: False)
+    monkeypatch.setattr("filbert.model.encoder.can_drop", lambda x: False)
     slow = made()
     assert torch.equal(fast[0], slow[0])
     assert torch.equal(fast[1] == 0, slow[1] == 0)
-    for ours, theirs in zip(fast[1:], slow[1:], strict=True):  # torch rounds the scale to bf16 on its way back
-        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=0)
-    assert (fast[0] == (residual if with_residual else 0)).any()
+    torch.testing.assert_close(fast[1], slow[1], rtol=2**-7, atol=0)  # torch rounds the scale to bf16 on its way back
+    assert (fast[0] == 0).any()
+
+
+def drawn(module: torch.nn.Module) -> torch.nn.Module:
+    initialise(module, torch.Generator().manual_seed(2))
+    return spread(module, by=0.5)
+
+
+def made_with_gradients(work, module: torch.nn.Module, tensors: list[torch.Tensor], dtype: torch.dtype):
+    """What `work(module, *tensors)` returns in `dtype`, and its gradients, those of the weights, too; all in fp32."""
+    module, leaves = copy.deepcopy(module).to(dtype), [x.to(dtype).requires_grad_() for x in tensors]
+    torch.manual_seed(5)
+    out = work(module, *leaves)
+    wish = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    gradients = torch.autograd.grad(out, [*leaves, *module.parameters()], wish.to(dtype))
+    return [x.detach().float() for x in (out, *gradients)]
+
+
+def as_near_as_torch(native, theirs, exact) -> bool:
+    """Whether each of the native results is as near to the exact one as torch's own in bf16, or nearer."""
+    errors = [[(x - y).norm() / y.norm() for x, y in zip(found, exact, strict=True)] for found in (native, theirs)]
+    return all(ours < 1.1 * other + 0.001 and ours < 0.01 for ours, other in zip(*errors, strict=True))
+
+
+@needs_native_training
+@pytest.mark.parametrize("tokens", [1, 300])
+@pytest.mark.parametrize("large", [1.0, 30.0])  # where GELU is flat, too
+def test_native_gelu_with_its_bias_is_torchs(monkeypatch, tokens, large):
+    linear = drawn(Linear(16, 48))
+    x_TD = (torch.randn(tokens, 16, generator=torch.Generator().manual_seed(3)) * large).bfloat16()
+    exact = made_with_gradients(activated, linear.bfloat16().float(), [x_TD], torch.float32)
+    assert can_activate(x_TD, linear.bias.bfloat16())
+    fast = made_with_gradients(activated, linear, [x_TD], torch.bfloat16)
+    monkeypatch.setattr("filbert.model.encoder.can_activate", lambda x, bias: False)
+    assert as_near_as_torch(fast, made_with_gradients(activated, linear, [x_TD], torch.bfloat16), exact)
+
+
+@needs_native_training
+@pytest.mark.parametrize("tokens", [1, 300])
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_native_norm_of_the_sum_is_torchs(monkeypatch, tokens, share):
+    """With dropout in it the same bytes are drawn, and the same numbers dropped."""
+    parts = torch.nn.ModuleList((torch.nn.LayerNorm(48), Dropout(share), Linear(16, 48)))
+    parts = drawn(parts).bfloat16().float().train()
+    generator = torch.Generator().manual_seed(3)
+    tensors = [torch.randn(tokens, width, generator=generator).bfloat16() for width in (16, 48)]
+
+    def work(module, x, residual):
+        return added(*module, x, residual)
+
+    exact = made_with_gradients(work, parts, tensors, torch.float32)
+    fast = made_with_gradients(work, parts, tensors, torch.bfloat16)
+    monkeypatch.setattr("filbert.model.encoder.able", lambda x: False)
+    assert as_near_as_torch(fast, made_with_gradients(work, parts, tensors, torch.bfloat16), exact)
+
+
+@needs_native_training
+def test_native_sums_over_rows_do_not_depend_on_the_number_of_threads():
+    layer, before = encoder(hidden=64, intermediate=64).layers[0].bfloat16(), torch.get_num_threads()
+    hidden_TD = torch.randn(1000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            layer.zero_grad()
+            out = added(layer.norm, layer.dropout, layer.down, activated(layer.up, hidden_TD), hidden_TD)
+            out.square().sum().backward()
+            found.append([p.grad.clone() for p in (layer.up.bias, layer.down.bias, layer.norm.weight, layer.norm.bias)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
 
 
 def test_dropout_masks_differ_by_call_and_return_with_the_seed():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import VOCAB, same_weights, shape, spread, tokenizer
+from small import VOCAB, needs_native_training, same_weights, shape, spread, tokenizer
 
 from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
@@ -217,6 +217,34 @@ def test_the_fast_loss_equals_the_readable_one():
         grads.append([value, *(x.grad for x in inputs)])
     for readable, fast in zip(*grads, strict=True):
         torch.testing.assert_close(fast, readable, rtol=1e-5, atol=1e-5)
+
+
+@needs_native_training
+@pytest.mark.parametrize("vocabulary", [50, 64, 1000])  # the last numbers of a row fill a vector, or not
+def test_the_loss_in_bf16_equals_the_readable_one(vocabulary):
+    """There is no number of bf16 that both could be equal to: each gradient is as near to fp32's as rounding allows."""
+    torch.manual_seed(0)
+    tokens, table, bias = torch.randn(2100, 16), torch.randn(vocabulary, 16), torch.randn(vocabulary)
+    rounded, targets = [x.bfloat16() for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
+    results = []
+    for function, dtype in ((task.vocabulary_loss_readable, torch.float32), (task.vocabulary_loss, torch.bfloat16)):
+        inputs = [x.to(dtype).requires_grad_() for x in rounded]
+        value = function(*inputs, targets)
+        value.backward()
+        results.append([value.detach(), *(x.grad.float() for x in inputs)])
+    with torch.inference_mode():
+        assert torch.equal(task.vocabulary_loss(*rounded, targets), results[1][0])
+    assert abs(results[1][0] / results[0][0] - 1) < 1e-3
+    for exact, found in zip(results[0][1:], results[1][1:], strict=True):
+        assert (found - exact).norm() < 0.01 * exact.norm()
+
+
+@needs_native_training
+def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss():
+    table, bias = torch.randn(50, 16).bfloat16(), torch.zeros(50).bfloat16()
+    tokens = torch.randn(3, 16).bfloat16()
+    tokens[1, 0] = torch.nan
+    assert task.vocabulary_loss(tokens, table, bias, torch.tensor([1, 2, 3])).isnan()
 
 
 def test_known_words_are_taken_and_the_others_keep_their_direction():
