@@ -13,6 +13,7 @@ Shapes: T tokens in the batch, B texts, H heads, E width of a head, D = H · E, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -145,8 +146,7 @@ class Chosen:
         place_R = torch.empty_like(order_R).scatter_(0, order_R, torch.arange(len(order_R), device=spans.device))
         begins_B = torch.searchsorted(rows_R, torch.as_tensor(spans.starts, device=spans.device))
         more = 0 if spans.device.type != "cpu" else -len(rows_R) % STEP
-        first_B, others_M = place_R.split((len(spans), len(others_M)))
-        return cls(F.pad(rows_R, (0, more)), first_B, others_M, begins_B)
+        return cls(F.pad(rows_R, (0, more)), place_R[: len(spans)], place_R[len(spans) :], begins_B)
 
     @cached_property
     def starts(self) -> IntArray:
@@ -172,31 +172,38 @@ def attend_readable(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
 
 def attend(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
     """Attend within each text by the fastest way the hardware has: qkv_T3D → context_TD, equal to `attend_readable`."""
-    if qkv_T3D.is_cuda and qkv_T3D.dtype in (torch.bfloat16, torch.float16):
-        return _attend_cuda(qkv_T3D, spans, heads)
+    if _can_flash(qkv_T3D):
+        return _flash(qkv_T3D.unbind(1), spans.cumulative[0], spans, heads)
     if can_attend(qkv_T3D, heads):
-        return Attend.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
+        return Attend.apply(qkv_T3D, spans.starts, heads)  # type: ignore[no-any-return, no-untyped-call]
     return _Grouped.apply(qkv_T3D, spans, heads)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def attend_from(q_RD: Tensor, kv_T2D: Tensor, spans: Spans, chosen: Chosen, heads: int) -> Tensor:
     """Attend from the chosen rows only: q_RD, kv_T2D → context_RD, as `attend` gives them; what fills R up is 0."""
+    if _can_flash(q_RD):
+        return _flash((q_RD, *kv_T2D.unbind(1)), chosen.begins_B.int(), spans, heads)
     if can_attend(q_RD, heads):
-        return AttendFrom.apply(q_RD, kv_T2D, spans, chosen.starts, heads)  # type: ignore[no-any-return, no-untyped-call]
-    count = int(chosen.starts[-1])
+        return AttendFrom.apply(q_RD, kv_T2D, (chosen.starts, spans.starts), heads)  # type: ignore[no-any-return, no-untyped-call]
+    count = len(chosen.first_B) + len(chosen.others_M)
     q_TD = torch.zeros_like(kv_T2D[:, 0]).index_copy(0, chosen.rows_R[:count], q_RD[:count])
     context_TD = attend(torch.cat((q_TD[:, None], kv_T2D), 1), spans, heads)
     return F.pad(context_TD[chosen.rows_R[:count]], (0, 0, 0, len(q_RD) - count))
 
 
-def _attend_cuda(qkv_T3D: Tensor, spans: Spans, heads: int) -> Tensor:
+def _can_flash(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype in (torch.bfloat16, torch.float16)
+
+
+def _flash(parts: Sequence[Tensor], query_starts: Tensor, spans: Spans, heads: int) -> Tensor:
+    """Queries, keys and values → the queries' context; no text has more queries than tokens."""
     from torch.nn.attention.varlen import varlen_attn
 
-    q_THE, k_THE, v_THE = split_heads(qkv_T3D, heads).unbind(1)
+    q, k, v = (split_heads(x, heads) for x in parts)
     starts, longest = spans.cumulative
-    context_THE = varlen_attn(q_THE, k_THE, v_THE, starts, starts, longest, longest)
-    assert isinstance(context_THE, Tensor)
-    return context_THE.flatten(1)
+    context = varlen_attn(q, k, v, query_starts, starts, longest, longest)
+    assert isinstance(context, Tensor)
+    return context.flatten(1)
 
 
 def _spread(rows_RD: Tensor, group: Group, parts: int, heads: int) -> Tensor:

@@ -79,14 +79,12 @@ class Dropout(nn.Module):
 
 def added(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
     """Return what a layer was given plus what `linear` makes of x, normalised."""
-    parts = (linear.weight, linear.bias, norm.weight, norm.bias, residual)
-    if linear.out_features % VECTOR == 0 and all(map(able, (x, *parts))):
+    if linear.out_features % VECTOR == 0 and all(map(able, (x, residual, linear.weight, norm.weight))):
         made = F.linear(x, linear.weight)
         dropped = dropout.dropped if dropout.training else 0
         drawn = dropout.draw(made) if dropped else None
-        return AddNorm.apply(  # type: ignore[no-any-return, no-untyped-call]
-            made, linear.bias, residual, norm.weight, norm.bias, drawn, dropped, norm.eps
-        )
+        parts = (made, linear.bias, residual, norm.weight, norm.bias)
+        return AddNorm.apply(drawn, dropped, norm.eps, *parts)  # type: ignore[no-any-return, no-untyped-call]
     return norm(dropout(linear(x), residual))  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +27,6 @@ VECTOR = 16  # a tensor's numbers, for dropout, are a multiple of it
 
 
 Starts = npt.NDArray[np.int64]
-
-
-class Texts(Protocol):
-    """Where each text begins and ends: `Spans` of attention.py."""
-
-    starts: Starts
-
-    @property
-    def tokens(self) -> int:
-        """T: rows that belong to a text."""
 
 
 @cache
@@ -74,13 +64,13 @@ class Attend(torch.autograd.Function):
     """Attention in C++; for the way back it keeps the log-sum-exp of each query's scores."""
 
     @staticmethod
-    def forward(ctx: Any, qkv_T3D: Tensor, spans: Texts, heads: int) -> Tensor:
+    def forward(ctx: Any, qkv_T3D: Tensor, starts: Starts, heads: int) -> Tensor:
         """qkv_T3D → context_TD."""
         qkv_T3D = qkv_T3D.contiguous()
-        context_TD, lse_TH = _attend(qkv_T3D.unbind(1), spans.starts, spans.starts, heads, keep=ctx.needs_input_grad[0])
+        context_TD, lse_TH = _attend(qkv_T3D.unbind(1), (starts, starts), heads, keep=ctx.needs_input_grad[0])
         if lse_TH is not None:
             ctx.save_for_backward(qkv_T3D, lse_TH)
-            ctx.spans, ctx.heads = spans, heads
+            ctx.starts, ctx.heads = starts, heads
         return context_TD
 
     @staticmethod
@@ -88,33 +78,33 @@ class Attend(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """grad_TD → grad_T3D."""
         qkv_T3D, lse_TH = ctx.saved_tensors
-        starts, grad_T3D = ctx.spans.starts, torch.empty_like(qkv_T3D)
-        _attend_back(qkv_T3D.unbind(1), starts, starts, ctx.heads, (gradients[0], lse_TH), grad_T3D.unbind(1))
+        grad_T3D, both = torch.empty_like(qkv_T3D), (ctx.starts, ctx.starts)
+        _attend_back(qkv_T3D.unbind(1), both, ctx.heads, (gradients[0], lse_TH), grad_T3D.unbind(1))
         return grad_T3D, None, None
 
 
 class AttendFrom(torch.autograd.Function):
-    """The same from some queries of each text only; `starts` say where each text's begin in q_RD."""
+    """The same from some queries of each text only; `both` say where each text's begin in q_RD, and its tokens."""
 
     @staticmethod
-    def forward(ctx: Any, q_RD: Tensor, kv_T2D: Tensor, spans: Texts, starts: Starts, heads: int) -> Tensor:
+    def forward(ctx: Any, q_RD: Tensor, kv_T2D: Tensor, both: tuple[Starts, Starts], heads: int) -> Tensor:
         """q_RD, kv_T2D → context_RD."""
-        q_RD, kv_T2D, needed = q_RD.contiguous(), kv_T2D.contiguous(), any(ctx.needs_input_grad)
-        context_RD, lse_RH = _attend((q_RD, *kv_T2D.unbind(1)), starts, spans.starts, heads, keep=needed)
+        q_RD, kv_T2D = q_RD.contiguous(), kv_T2D.contiguous()
+        context_RD, lse_RH = _attend((q_RD, *kv_T2D.unbind(1)), both, heads, keep=any(ctx.needs_input_grad))
         if lse_RH is not None:
             ctx.save_for_backward(q_RD, kv_T2D, lse_RH)
-            ctx.spans, ctx.starts, ctx.heads = spans, starts, heads
+            ctx.both, ctx.heads = both, heads
         return context_RD
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """grad_RD → (grad_RD of the queries, grad_T2D)."""
         q_RD, kv_T2D, lse_RH = ctx.saved_tensors
         grad_q_RD, grad_T2D = torch.empty_like(q_RD), torch.empty_like(kv_T2D)
         given, results = (q_RD, *kv_T2D.unbind(1)), (grad_q_RD, *grad_T2D.unbind(1))
-        _attend_back(given, ctx.starts, ctx.spans.starts, ctx.heads, (gradients[0], lse_RH), results)
-        return grad_q_RD, grad_T2D, None, None, None
+        _attend_back(given, ctx.both, ctx.heads, (gradients[0], lse_RH), results)
+        return grad_q_RD, grad_T2D, None, None
 
 
 class _Given(ctypes.Structure):
@@ -127,53 +117,51 @@ class _Given(ctypes.Structure):
 
 
 def _attend(
-    parts: Sequence[Tensor], query_starts: Starts, starts: Starts, heads: int, *, keep: bool
+    parts: Sequence[Tensor], both: tuple[Starts, Starts], heads: int, *, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Queries, keys and values → (their context, 0 where a row belongs to no text; the log-sum-exps to `keep`)."""
-    q, count = parts[0], int(query_starts[-1])
+    q, count = parts[0], int(both[0][-1])
     context = torch.empty(q.shape, dtype=q.dtype, device="cpu")
     context[count:] = 0
     lse = torch.empty(count, heads, dtype=torch.float32, device="cpu") if keep else None
-    _call("filbert_attend", parts, query_starts, starts, heads, (context, lse))
+    _call("filbert_attend", parts, both, heads, (context, lse))
     return context, lse
 
 
 def _attend_back(
     parts: Sequence[Tensor],
-    query_starts: Starts,
-    starts: Starts,
+    both: tuple[Starts, Starts],
     heads: int,
     before: tuple[Tensor, Tensor],
     results: Sequence[Tensor],
 ) -> None:
     """Fill `results` with the gradients of queries, keys and values; `before`: the context's, and the log-sum-exps."""
     grad, lse = before
-    for part, ends in zip(results, (query_starts, starts, starts), strict=True):
-        part[int(ends[-1]) :] = 0
-    _call("filbert_attend_back", parts, query_starts, starts, heads, (grad.contiguous(), lse, *results))
+    for part, starts in zip(results, (both[0], both[1], both[1]), strict=True):
+        part[int(starts[-1]) :] = 0
+    _call("filbert_attend_back", parts, both, heads, (grad.contiguous(), lse, *results))
 
 
 def _call(
     name: str,
     parts: Sequence[Tensor],
-    query_starts: Starts,
-    starts: Starts,
+    both: tuple[Starts, Starts],
     heads: int,
     tensors: Sequence[Tensor | None],
 ) -> None:
     found = native()
     assert found is not None
     q, k, v = parts
-    begins = [np.ascontiguousarray(array, dtype=np.int64) for array in (query_starts, starts)]
-    for array, rows in zip(begins, (q, k), strict=True):
-        assert array[0] >= 0
-        assert array[-1] <= len(rows)
+    begins = [np.ascontiguousarray(starts, dtype=np.int64) for starts in both]
+    for starts, rows in zip(begins, (q, k), strict=True):
+        assert starts[0] >= 0
+        assert starts[-1] <= len(rows)
     given = _Given(
         *(x.data_ptr() for x in (q, k, v)),
-        *(array.ctypes.data for array in begins),
+        *(starts.ctypes.data for starts in begins),
         q.stride(0),
         k.stride(0),
-        len(starts) - 1,
+        len(begins[1]) - 1,
         heads,
         q.shape[-1] // heads,
         torch.get_num_threads(),
@@ -241,19 +229,9 @@ class AddNorm(torch.autograd.Function):
     """Layer norm of residual + dropped(x + bias) in C++; `drawn` is None where nothing is dropped."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x_TD: Tensor,
-        bias_D: Tensor,
-        residual_TD: Tensor,
-        weight_D: Tensor,
-        shift_D: Tensor,
-        drawn: Tensor | None,
-        dropped: int,
-        eps: float,
-    ) -> Tensor:
-        """x_TD, residual_TD → out_TD."""
-        x_TD, residual_TD = x_TD.contiguous(), residual_TD.contiguous()
+    def forward(ctx: Any, drawn: Tensor | None, dropped: int, eps: float, *parts: Tensor) -> Tensor:
+        """`parts`: x_TD, bias_D, residual_TD, and the norm's weight_D and shift_D → out_TD."""
+        x_TD, bias_D, residual_TD, weight_D, shift_D = (part.contiguous() for part in parts)
         sum_TD, out_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
         moments_T2 = torch.empty(len(x_TD), 2, dtype=torch.float32, device="cpu")
         numbers = (ctypes.c_int(dropped), ctypes.c_float(kept_scale(dropped)), ctypes.c_float(eps))
@@ -266,7 +244,7 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """grad_TD → the gradients of x_TD, bias_D, residual_TD, weight_D and shift_D."""
+        """grad_TD → those of the parts."""
         sum_TD, weight_D, moments_T2, drawn = ctx.saved_tensors
         grad_residual_TD = torch.empty_like(sum_TD)
         grad_x_TD = None if drawn is None else torch.empty_like(sum_TD)
@@ -274,9 +252,9 @@ class AddNorm(torch.autograd.Function):
         numbers = (ctypes.c_int(ctx.dropped), ctypes.c_float(kept_scale(ctx.dropped)))
         given = (sum_TD, weight_D, moments_T2, drawn, gradients[0].contiguous())
         _pass("filbert_add_norm_back", given, sum_TD.shape, (grad_residual_TD, grad_x_TD, grads_3D), numbers)
-        bias_D, norm_weight_D, shift_D = grads_3D.to(weight_D.dtype)
+        grad_bias_D, grad_weight_D, grad_shift_D = grads_3D.to(weight_D.dtype)
         grad_x_TD = grad_residual_TD if grad_x_TD is None else grad_x_TD
-        return grad_x_TD, bias_D, grad_residual_TD, norm_weight_D, shift_D, None, None, None
+        return None, None, None, grad_x_TD, grad_bias_D, grad_residual_TD, grad_weight_D, grad_shift_D
 
 
 def lose_in_place(products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None) -> Tensor:
@@ -285,7 +263,10 @@ def lose_in_place(products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_b
     With `grad_bias_V` the logits' gradient takes the place of products_RV, and its sum over R is added to grad_bias_V.
     """
     assert products_RV.is_contiguous()
+    assert bias_V.dtype == products_RV.dtype
     assert targets_R.dtype == torch.int64
+    if len(targets_R) and not 0 <= int(targets_R.min()) <= int(targets_R.max()) < products_RV.shape[1]:
+        raise IndexError(f"a target is none of the vocabulary's {products_RV.shape[1]:,} tokens")
     losses_R = torch.empty(len(products_RV), dtype=torch.float32, device="cpu")
     given = (products_RV, bias_V.contiguous(), targets_R.contiguous())
     _pass("filbert_vocabulary_loss", given, products_RV.shape, (losses_R, grad_bias_V))

@@ -327,3 +327,5 @@ def test_cuda_equals_readable(lengths):
     spans, qkv_T3D = Spans(starts(lengths), "cuda"), random_qkv(sum(lengths), torch.bfloat16).cuda().repeat(1, 1, 8)
     slow = attend_readable(qkv_T3D.double(), spans, HEADS)
     assert (attend(qkv_T3D, spans, HEADS) - slow).abs().max() < 0.04
+    chosen = Chosen.of(spans, some_rows(spans).cuda())
+    assert (from_chosen(qkv_T3D, spans, chosen) - slow[chosen.rows_R]).abs().max() < 0.04

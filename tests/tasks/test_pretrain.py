@@ -240,6 +240,14 @@ def test_the_loss_in_bf16_equals_the_readable_one(vocabulary):
 
 
 @needs_native_training
+@pytest.mark.parametrize("target", [-1, 50])
+def test_a_target_outside_the_vocabulary_is_refused(target):
+    tokens, table, bias = (torch.zeros(size).bfloat16() for size in ((2, 16), (50, 16), (50,)))
+    with pytest.raises(IndexError, match="50 tokens"):
+        task.vocabulary_loss(tokens, table, bias, torch.tensor([3, target]))
+
+
+@needs_native_training
 def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss():
     table, bias = torch.randn(50, 16).bfloat16(), torch.zeros(50).bfloat16()
     tokens = torch.randn(3, 16).bfloat16()
