@@ -32,7 +32,7 @@ from filbert.text.tokenizer import Tokenizer
 from filbert.watch import Silent
 
 EDGES = (0, 64, 128, 192, 256, 384, 512)  # of the places that are looked at together
-REVIEWS = 8_000  # looked through for long ones
+REVIEWS = 4_000  # looked through for long ones
 BATCH = 16  # texts
 
 
