@@ -10,6 +10,7 @@ texts. Between bases of two vocabularies only the rise from left to right can be
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from itertools import islice, pairwise
 from pathlib import Path
@@ -38,10 +39,13 @@ BATCH = 16  # texts
 
 def losses_of(folder: Path, texts: int, scratch: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the losses of the masked tokens, the place of each, and the text it stands in."""
-    model, tokenizer = load_pretrained(folder).model.eval(), Tokenizer.from_folder(folder)
+    loaded, tokenizer = load_pretrained(folder), Tokenizer.from_folder(folder)
+    model = loaded.model.eval()
+    if "mlm" not in loaded.has or model.encoder.config.max_positions < EDGES[-1]:
+        sys.exit(f"{folder.name} has no head for masked tokens, or reads less than {EDGES[-1]} — name another base")
     shards = write_shards(
         open_corpus(scratch / "reviews.txt"),
-        scratch / folder.name,
+        Path(tempfile.mkdtemp(dir=scratch)),
         tokenizer=tokenizer,
         sentences=split,
         watch=Silent(),
@@ -57,7 +61,7 @@ def losses_of(folder: Path, texts: int, scratch: Path) -> tuple[np.ndarray, np.n
         assert batch.masked_M is not None
         losses.append(held_out_answers(model, batch, "cpu")[0])
         places.append(batch.positions_T[batch.masked_M])
-        owners.append(np.repeat(numbers, np.diff(batch.starts_B))[batch.masked_M])
+        owners.append(np.repeat(batch.order_B, np.diff(batch.starts_B))[batch.masked_M] + begin)
     return np.concatenate(losses).astype(np.float64), np.concatenate(places), np.concatenate(owners)
 
 

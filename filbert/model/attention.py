@@ -8,7 +8,10 @@
   would bring the padding back.
 - CUDA in bf16 or fp16: torch's variable-length flash attention.
 
-Shapes: T tokens in the batch, B texts, H heads, E width of a head, D = H · E, G texts of a group, L its longest length.
+Where not all rows are asked for: `attend_from` has queries of the chosen ones only, `attend_first` of the first ones.
+
+Shapes: T tokens in the batch, B texts, R chosen rows of T, M of them beside the first ones, H heads, E width of a head,
+D = H · E, G texts of a group, L its longest length, N its rows.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from filbert.model.native_training import Attend, AttendFrom, can_attend
 from filbert.records import IntArray
 
 WASTE = 1.15  # a group may hold at most this many padded tokens per real one, beside the rounding of lengths
-STEP = 64  # chosen rows are rounded up to it: products of few shapes
+STEP = 64  # chosen rows are rounded up to it: the last layer's products have few shapes
 GROUP_TOKENS = 1024  # and this many tokens, so that its products stay in the processor's cache
 
 
@@ -53,7 +56,7 @@ class Group:
     texts: int
     longest: int
     pick_GL: Tensor | None = None  # which row each padded slot shows; None where all lengths are equal
-    keep_R: Tensor | None = None  # which slots are real
+    keep_N: Tensor | None = None  # which slots are real
     bias_G11L: Tensor | None = None  # 0 for a real key, -inf for a padded one
 
 
@@ -120,9 +123,9 @@ class Spans:
         bias_GL = torch.zeros(real_GL.shape, device=self.device).masked_fill_(
             ~torch.as_tensor(real_GL, device=self.device), float("-inf")
         )
-        keep_R = torch.as_tensor(np.flatnonzero(real_GL), device=self.device)
+        keep_N = torch.as_tensor(np.flatnonzero(real_GL), device=self.device)
         pick = torch.as_tensor(pick_GL.reshape(-1), device=self.device)
-        return Group(first, last, end - begin, longest, pick, keep_R, bias_GL[:, None, None, :])
+        return Group(first, last, end - begin, longest, pick, keep_N, bias_GL[:, None, None, :])
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class Chosen:
 
     @classmethod
     def of(cls, spans: Spans, others_M: Tensor) -> Chosen:
-        """Choose each text's first row and `others_M`."""
+        """Choose each text's first row and `others_M`, which are distinct and no text's first."""
         given_R = torch.cat((spans.first_B, others_M))
         rows_R, order_R = given_R.sort(stable=True)
         place_R = torch.empty_like(order_R).scatter_(0, order_R, torch.arange(len(order_R), device=spans.device))
@@ -206,17 +209,17 @@ def _flash(parts: Sequence[Tensor], query_starts: Tensor, spans: Spans, heads: i
     return context.flatten(1)
 
 
-def _spread(rows_RD: Tensor, group: Group, parts: int, heads: int) -> Tensor:
+def _spread(rows_ND: Tensor, group: Group, parts: int, heads: int) -> Tensor:
     """Rows of a group → (parts, G, H, L, E)."""
     if group.pick_GL is not None:
-        rows_RD = rows_RD[group.pick_GL]
-    return rows_RD.view(group.texts, group.longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
+        rows_ND = rows_ND[group.pick_GL]
+    return rows_ND.view(group.texts, group.longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
 
 
 def _gather(parts_PGHLE: Tensor, group: Group) -> Tensor:
     """(parts, G, H, L, E) → the group's real rows, (rows, parts · D): the inverse of `_spread`."""
-    rows_RD = parts_PGHLE.permute(1, 3, 0, 2, 4).reshape(group.texts * group.longest, -1)
-    return rows_RD if group.keep_R is None else rows_RD[group.keep_R]
+    rows_ND = parts_PGHLE.permute(1, 3, 0, 2, 4).reshape(group.texts * group.longest, -1)
+    return rows_ND if group.keep_N is None else rows_ND[group.keep_N]
 
 
 class _Grouped(torch.autograd.Function):
@@ -253,7 +256,7 @@ class _Grouped(torch.autograd.Function):
             rows = slice(group.first, group.last)
             q, k, v = _spread(qkv_T3D[rows], group, 3, ctx.heads)
             (grad_GHLE,) = _spread(grad_TD[rows], group, 1, ctx.heads)
-            if group.keep_R is not None:  # padded slots showed another row's gradient
+            if group.keep_N is not None:  # padded slots showed another row's gradient
                 grad_GHLE = grad_GHLE * torch.isfinite(group.bias_G11L).transpose(-1, -2)
             grad_v = torch.matmul(p_GHLL.transpose(-1, -2), grad_GHLE)
             grad_p = torch.matmul(grad_GHLE, v.transpose(-1, -2))

@@ -3,7 +3,7 @@
 The encoder sees packed tokens only — texts end to end, no padding — and `Spans` keeps attention inside each text.
 What is not here: heads (tasks/), how attention is made fast (attention.py), Hugging Face names (hugging_face.py).
 
-Shapes: T tokens in the batch, B texts, D hidden width, F feed-forward width.
+Shapes: T tokens in the batch, B texts, R chosen rows of T, D hidden width, F feed-forward width.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
 from filbert.model.attention import Chosen, Spans, attend, attend_first, attend_from, split_heads
-from filbert.model.native_training import VECTOR, AddNorm, BiasGelu, Drop, able, can_activate, can_drop, kept_scale
+from filbert.model.native_training import AddNorm, BiasGelu, Drop, can_activate, can_add_norm, can_drop, kept_scale
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -37,7 +37,7 @@ class Linear(nn.Linear):
 
 def activated(linear: Linear, x: Tensor) -> Tensor:
     """Return GELU(linear(x)) (Hendrycks & Gimpel 2016)."""
-    if linear.bias is not None and can_activate(x, linear.bias):
+    if can_activate(x, linear.bias):
         return BiasGelu.apply(F.linear(x, linear.weight), linear.bias)  # type: ignore[no-any-return, no-untyped-call]
     return F.gelu(linear(x))
 
@@ -79,7 +79,7 @@ class Dropout(nn.Module):
 
 def added(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
     """Return what a layer was given plus what `linear` makes of x, normalised."""
-    if linear.out_features % VECTOR == 0 and all(map(able, (x, residual, linear.weight, norm.weight))):
+    if can_add_norm(x, residual, (linear.bias, norm.weight, norm.bias)):
         made = F.linear(x, linear.weight)
         dropped = dropout.dropped if dropout.training else 0
         drawn = dropout.draw(made) if dropped else None
@@ -126,19 +126,21 @@ class Layer(nn.Module):
 
     def first_only(self, hidden_TD: Tensor, spans: Spans) -> Tensor:
         """hidden_TD → hidden_BD: the same numbers for each text's first token, computed for no other."""
-        width = hidden_TD.shape[-1]
         first_BD = hidden_TD[spans.first_B]
-        q_BD = F.linear(first_BD, self.qkv.weight[:width], self.qkv.bias[:width])
-        kv_TD = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:])
-        return self._rest(attend_first(q_BD, split_heads(kv_TD, 2), spans, self.heads), first_BD)
+        q_BD, kv_T2D = self._queries(first_BD, hidden_TD)
+        return self._rest(attend_first(q_BD, kv_T2D, spans, self.heads), first_BD)
 
     def chosen_only(self, hidden_TD: Tensor, spans: Spans, chosen: Chosen) -> Tensor:
         """hidden_TD → hidden_RD: the same numbers for the chosen rows, computed for no other."""
-        width = hidden_TD.shape[-1]
         chosen_RD = hidden_TD.index_select(0, chosen.rows_R)
-        q_RD = F.linear(chosen_RD, self.qkv.weight[:width], self.qkv.bias[:width])
-        kv_TD = F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:])
-        return self._rest(attend_from(q_RD, split_heads(kv_TD, 2), spans, chosen, self.heads), chosen_RD)
+        q_RD, kv_T2D = self._queries(chosen_RD, hidden_TD)
+        return self._rest(attend_from(q_RD, kv_T2D, spans, chosen, self.heads), chosen_RD)
+
+    def _queries(self, asking: Tensor, hidden_TD: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries of some rows, keys and values of all."""
+        width = hidden_TD.shape[-1]
+        q = F.linear(asking, self.qkv.weight[:width], self.qkv.bias[:width])
+        return q, split_heads(F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:]), 2)
 
     def _rest(self, context: Tensor, residual: Tensor) -> Tensor:
         hidden = added(self.attention_norm, self.dropout, self.out, context, residual)
@@ -179,6 +181,7 @@ class Encoder(nn.Module):
         chosen: Chosen | None = None,
     ) -> Tensor:
         """Return hidden_TD, or, which spares most of the last layer, [CLS] vectors alone, hidden_BD, or hidden_RD."""
+        assert not (first_only and chosen)
         hidden_TD = self.embeddings(ids_T, positions_T, segments_T)
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):

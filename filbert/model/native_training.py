@@ -4,6 +4,8 @@ Torch's batched products, which stay for other processors and for fp32, pad text
 heads apart and keep the softmax for the way back. Here (native/attention.cpp) a head of a text lies in the cache, and
 of a query one number is kept. GELU with its bias (gelu.cpp), dropout, sum and layer norm (norm.cpp) and the loss of a
 whole vocabulary (vocabulary.cpp) take one pass through memory each, there and back, where torch takes two to seven.
+
+Shapes: T tokens in the batch, R some rows of them, H heads, D hidden width, F feed-forward width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from filbert.native import library
 
 INTERFACE = 3  # what `filbert_training_interface` says
 WIDTH = 32  # a head's is a multiple of it
-VECTOR = 16  # a tensor's numbers, for dropout, are a multiple of it
+VECTOR = 16  # a row's numbers are a multiple of it, and for dropout a tensor's
 
 
-Starts = npt.NDArray[np.int64]
+Starts = npt.NDArray[np.int64]  # where each text begins, and where the last one ends
 
 
 @cache
@@ -50,14 +52,21 @@ def can_drop(x: Tensor) -> bool:
     return x.numel() % VECTOR == 0 and able(x)
 
 
-def can_activate(x: Tensor, bias_F: Tensor) -> bool:
-    """Say whether it can add such a bias and take GELU."""
-    return len(bias_F) % VECTOR == 0 and able(x) and able(bias_F)
+def can_activate(x: Tensor, bias_F: Tensor | None) -> bool:
+    """Say whether it can add such a bias to what is made of x, and take GELU."""
+    return bias_F is not None and x.ndim == 2 and len(bias_F) % VECTOR == 0 and able(x) and able(bias_F)
 
 
 def kept_scale(dropped: int) -> float:
     """Return what the numbers that stay are multiplied by where a byte below `dropped` drops one."""
     return 256 / (256 - dropped)
+
+
+def can_add_norm(x: Tensor, residual: Tensor, parameters: Sequence[Tensor | None]) -> bool:
+    """Say whether it can add x to such a residual, with a bias, and norm the sum; the parameters are those of a row."""
+    width = residual.shape[-1]
+    rows = all(part is not None and part.shape == (width,) and able(part) for part in parameters)
+    return rows and residual.shape == (len(x), width) and width % VECTOR == 0 and able(x) and able(residual)
 
 
 class Attend(torch.autograd.Function):
@@ -257,19 +266,29 @@ class AddNorm(torch.autograd.Function):
         return None, None, None, grad_x_TD, grad_bias_D, grad_residual_TD, grad_weight_D, grad_shift_D
 
 
-def lose_in_place(products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None) -> Tensor:
+def cross_entropy_in_place(
+    products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
+) -> Tensor:
     """Return losses_R of the right token among all, where logits are products and bias.
 
     With `grad_bias_V` the logits' gradient takes the place of products_RV, and its sum over R is added to grad_bias_V.
+    Raises ValueError where a target is no token.
     """
+    rows, vocabulary = products_RV.shape
     assert products_RV.is_contiguous()
+    assert bias_V.shape == (vocabulary,)
     assert bias_V.dtype == products_RV.dtype
+    assert targets_R.shape == (rows,)
     assert targets_R.dtype == torch.int64
-    if len(targets_R) and not 0 <= int(targets_R.min()) <= int(targets_R.max()) < products_RV.shape[1]:
-        raise IndexError(f"a target is none of the vocabulary's {products_RV.shape[1]:,} tokens")
-    losses_R = torch.empty(len(products_RV), dtype=torch.float32, device="cpu")
+    assert grad_bias_V is None or (grad_bias_V.shape == (vocabulary,) and grad_bias_V.dtype == torch.float32)
+    if rows:
+        first, last = (int(x) for x in targets_R.aminmax())
+        if first < 0 or last >= vocabulary:
+            wrong = first if first < 0 else last
+            raise ValueError(f"a target is {wrong:,}, the vocabulary has {vocabulary:,} tokens — take the model's own")
+    losses_R = torch.empty(rows, dtype=torch.float32, device="cpu")
     given = (products_RV, bias_V.contiguous(), targets_R.contiguous())
-    _pass("filbert_vocabulary_loss", given, products_RV.shape, (losses_R, grad_bias_V))
+    _pass("filbert_cross_entropy", given, products_RV.shape, (losses_R, grad_bias_V))
     return losses_R
 
 
@@ -281,11 +300,12 @@ def _pass(
     numbers: Sequence[Any] = (),
 ) -> None:
     """Call what works on rows: pointers, number of rows, width, threads, other numbers, pointers to the results."""
-    found = native()
+    found, (rows, width) = native(), shape
     assert found is not None
     done = getattr(found, name)(
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in given),
-        *(ctypes.c_int64(n) for n in shape),
+        ctypes.c_int64(rows),
+        ctypes.c_int64(width),
         torch.get_num_threads(),
         *numbers,
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in outputs),

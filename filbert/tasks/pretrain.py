@@ -5,7 +5,7 @@ The five verbs, in order: features → head → loss → decode → score.
 Which tokens are masked depends on the seed, the epoch and the text's number alone, by a hash in place of a generator:
 the same whoever packs the text, beside whichever others, on however many processes; and drawn anew each epoch.
 
-Shapes: T tokens in the batch, B texts, M masked tokens, V vocabulary, D hidden width.
+Shapes: T tokens in the batch, B texts, M masked tokens, R rows of them, or of T, V vocabulary, D hidden width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from filbert import metrics
 from filbert.data.instances import Long, Mask, Pool
 from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Encoder, Linear, activated, initialise, sinusoids
-from filbert.model.native_training import able, lose_in_place
+from filbert.model.native_training import able, cross_entropy_in_place
 from filbert.records import FloatArray, IntArray, PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
@@ -208,11 +208,12 @@ def vocabulary_loss_readable(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor,
 
 
 def vocabulary_loss(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_M: Tensor) -> Tensor:
-    """Return the same, the gradient made on the way: logits never leave the cache, nothing is kept for later."""
+    """Return the same, the gradient made on the way: the logits of some rows at a time, none of them kept for later."""
     return _VocabularyLoss.apply(token_MD, table_VD, bias_V, targets_M)  # type: ignore[no-any-return, no-untyped-call]
 
 
-ROWS = 1024  # masked tokens at a time: with 16,000 tokens their logits take 32 MB in bf16
+ROWS = 256  # masked tokens at a time: with 16,000 tokens in the vocabulary their logits take 16 MB in fp32
+ROWS_NATIVE = 1024  # in place, in bf16: 32 MB; 2,458 rows take 188 ms there and back, by 256 at a time 201
 ROWS_CUDA = 8192  # enough to keep a GPU busy; 500 MB of logits in fp32
 
 
@@ -220,45 +221,48 @@ class _VocabularyLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token_MD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_M: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=token_MD.device)
-        needed = any(ctx.needs_input_grad)
         grad_token_MD = torch.empty_like(token_MD)
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32)
-        grad_bias_V = torch.zeros_like(bias_V, dtype=torch.float32)
-        size = ROWS_CUDA if token_MD.is_cuda else ROWS
+        grad_bias_V = torch.zeros_like(bias_V, dtype=torch.float32) if any(ctx.needs_input_grad) else None
+        size = ROWS_CUDA if token_MD.is_cuda else ROWS_NATIVE if able(token_MD) else ROWS
         for begin in range(0, len(token_MD), size):
             rows = slice(begin, begin + size)
-            products_RV = F.linear(token_MD[rows], table_VD)
-            losses_R, grad_RV = _gradient(products_RV, bias_V, targets_M[rows], grad_bias_V if needed else None)
+            losses_R, grad_RV = _cross_entropy(token_MD[rows], table_VD, bias_V, targets_M[rows], grad_bias_V)
             total += losses_R.sum()
-            if not needed:
+            if grad_RV is None:
                 continue
             grad_token_MD[rows] = grad_RV @ table_VD
             if ctx.needs_input_grad[1]:  # not while the head learns alone
                 grad_table_VD += grad_RV.T @ token_MD[rows]
-        ctx.save_for_backward(grad_token_MD, grad_table_VD.to(table_VD.dtype), grad_bias_V.to(bias_V.dtype))
+        if grad_bias_V is not None:
+            ctx.save_for_backward(grad_token_MD, grad_table_VD.to(table_VD.dtype), grad_bias_V.to(bias_V.dtype))
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Scale what was made on the way."""
         (scale,) = gradients
         token, table, bias = ctx.saved_tensors
         return token * scale, table * scale, bias * scale, None
 
 
-def _gradient(
-    products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _cross_entropy(
+    token_RD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """Return losses_R and, with `grad_bias_V`, the gradient of the logits, whose sum over R is added to it."""
-    if able(products_RV):
-        return lose_in_place(products_RV, bias_V, targets_R, grad_bias_V), products_RV
-    log_p_RV = F.log_softmax(products_RV + bias_V, dim=-1, dtype=torch.float32)
-    losses_R = -log_p_RV.gather(1, targets_R[:, None])[:, 0]
+    if able(token_RD):
+        products_RV = F.linear(token_RD, table_VD)
+        losses_R = cross_entropy_in_place(products_RV, bias_V, targets_R, grad_bias_V)
+        return losses_R, None if grad_bias_V is None else products_RV
+    log_p_RV = F.log_softmax(F.linear(token_RD, table_VD, bias_V), dim=-1, dtype=torch.float32)
+    target_R1 = targets_R[:, None]
+    losses_R = -log_p_RV.gather(1, target_R1)[:, 0]
     if grad_bias_V is None:
-        return losses_R, log_p_RV
+        return losses_R, None
     grad_RV = log_p_RV.exp_()
-    grad_RV[torch.arange(len(grad_RV), device=grad_RV.device), targets_R] -= 1
+    grad_RV.scatter_add_(1, target_R1, torch.full_like(target_R1, -1, dtype=torch.float32))
     grad_bias_V += grad_RV.sum(0)
-    return losses_R, grad_RV.to(products_RV.dtype)
+    return losses_R, grad_RV.to(token_RD.dtype)
 
 
 def decode(logits_V: Tensor, tokenizer: Tokenizer, top: int = 5) -> list[tuple[str, float]]:

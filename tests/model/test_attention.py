@@ -42,7 +42,7 @@ def value_and_gradient(way, qkv_T3D: torch.Tensor, spans: Spans) -> tuple[torch.
     leaf_T3D = qkv_T3D.clone().requires_grad_()
     context_TD = way(leaf_T3D, spans, HEADS)
     generator = torch.Generator().manual_seed(1)
-    wish_TD = torch.randn(context_TD.shape, generator=generator, dtype=torch.float64).to(context_TD.dtype)
+    wish_TD = torch.randn(context_TD.shape, generator=generator, dtype=torch.float64).to(context_TD)
     (gradient,) = torch.autograd.grad((context_TD * wish_TD).sum(), leaf_T3D)
     return context_TD.detach(), gradient
 
@@ -322,10 +322,18 @@ def test_cumulative_is_what_flash_attention_asks_for():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @each_lengths
-def test_cuda_equals_readable(lengths):
-    spans, qkv_T3D = Spans(starts(lengths), "cuda"), random_qkv(sum(lengths), torch.bfloat16).cuda().repeat(1, 1, 8)
-    slow = attend_readable(qkv_T3D.double(), spans, HEADS)
-    assert (attend(qkv_T3D, spans, HEADS) - slow).abs().max() < 0.04
+def test_cuda_equals_readable(lengths, dtype):
+    """There and back, from all rows and from chosen ones."""
+    spans, qkv_T3D = Spans(starts(lengths), "cuda"), random_qkv(sum(lengths), dtype).repeat(1, 1, 8).cuda()
     chosen = Chosen.of(spans, some_rows(spans).cuda())
-    assert (from_chosen(qkv_T3D, spans, chosen) - slow[chosen.rows_R]).abs().max() < 0.04
+    pairs = [
+        (attend, attend_readable),
+        (lambda x, s, _: from_chosen(x, s, chosen), lambda x, s, heads: attend_readable(x, s, heads)[chosen.rows_R]),
+    ]
+    for way, readable in pairs:
+        fast, gradient = value_and_gradient(way, qkv_T3D, spans)
+        slow, expected = value_and_gradient(readable, qkv_T3D.double(), spans)
+        assert (fast - slow).norm() < 0.01 * slow.norm()
+        assert (gradient - expected).norm() < 0.02 * expected.norm()

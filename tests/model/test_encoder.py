@@ -17,7 +17,7 @@ from filbert.hugging_face import from_hugging_face, shapes
 from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Dropout, Encoder, Linear, activated, added, initialise, sinusoids
 from filbert.model.forward import tensors_of
-from filbert.model.native_training import can_activate, can_drop
+from filbert.model.native_training import can_activate, can_add_norm, can_attend, can_drop
 
 LENGTHS = [3, 9, 9, 10, 24, 2, 64]
 
@@ -103,6 +103,7 @@ def test_chosen_rows_are_those_rows_and_have_their_gradient(dtype):
     tensors = tensors_of(batch, "cpu")
     others_M = torch.tensor([100, 4, 30, 31, 60])
     chosen, results = Chosen.of(tensors[-1], others_M), []
+    assert can_attend(torch.zeros(1, 64, dtype=dtype), ours.layers[0].heads) == (dtype == torch.bfloat16)
     for only in (None, chosen):
         ours.zero_grad()
         hidden = ours(*tensors, chosen=only)
@@ -286,15 +287,33 @@ def test_native_norm_of_the_sum_is_torchs(monkeypatch, tokens, share):
         return added(*module, x, residual)
 
     exact = made_with_gradients(work, parts, tensors, torch.float32)
+    assert can_add_norm(*tensors, [p.bfloat16() for p in (parts[2].bias, *parts[0].parameters())])
     fast = made_with_gradients(work, parts, tensors, torch.bfloat16)
-    monkeypatch.setattr("filbert.model.encoder.able", lambda x: False)
-    assert as_near_as_torch(fast, made_with_gradients(work, parts, tensors, torch.bfloat16), exact)
+    monkeypatch.setattr("filbert.model.encoder.can_add_norm", lambda x, residual, parameters: False)
+    slow = made_with_gradients(work, parts, tensors, torch.bfloat16)
+    assert as_near_as_torch(fast, slow, exact)
+    assert not torch.equal(fast[-1], slow[-1]) or tokens == 1
+
+
+@needs_native_training
+def test_a_sum_of_other_shapes_or_numbers_is_left_to_torch():
+    x_TD, residual_TD, row_D = torch.zeros(3, 16).bfloat16(), torch.zeros(3, 48).bfloat16(), torch.zeros(48).bfloat16()
+    rows = [row_D] * 3
+    assert can_add_norm(x_TD, residual_TD, rows)
+    assert not can_add_norm(x_TD, residual_TD[:1], rows)
+    assert not can_add_norm(x_TD, residual_TD[:, :40], [row_D[:40]] * 3)
+    assert not can_add_norm(x_TD, residual_TD.float(), rows)
+    assert not can_add_norm(x_TD, residual_TD, [row_D, row_D.float(), row_D])
+    assert not can_add_norm(x_TD, residual_TD, [None, row_D, row_D])
+    assert not can_activate(x_TD, None)
 
 
 @needs_native_training
 def test_native_sums_over_rows_do_not_depend_on_the_number_of_threads():
     layer, before = encoder(hidden=64, intermediate=64).layers[0].bfloat16(), torch.get_num_threads()
     hidden_TD = torch.randn(1000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert can_activate(hidden_TD, layer.up.bias)
+    assert can_add_norm(hidden_TD, hidden_TD, (layer.down.bias, layer.norm.weight, layer.norm.bias))
     found = []
     try:
         for threads in (1, 3):

@@ -16,6 +16,7 @@ from filbert.data.instances import Pool
 from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder, sinusoids
 from filbert.model.forward import tensors_of
+from filbert.model.native_training import able
 from filbert.records import PackedBatch
 from filbert.tasks import pretrain as task
 from filbert.tasks.pretrain import Masking, PreTrainer
@@ -220,20 +221,23 @@ def test_the_fast_loss_equals_the_readable_one():
 
 
 @needs_native_training
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("vocabulary", [50, 64, 1000])  # the last numbers of a row fill a vector, or not
-def test_the_loss_in_bf16_equals_the_readable_one(vocabulary):
+def test_the_loss_in_bf16_equals_the_readable_one(monkeypatch, vocabulary, native):
     """There is no number of bf16 that both could be equal to: each gradient is as near to fp32's as rounding allows."""
     torch.manual_seed(0)
+    assert able(torch.zeros(1).bfloat16())
     tokens, table, bias = torch.randn(2100, 16), torch.randn(vocabulary, 16), torch.randn(vocabulary)
     rounded, targets = [x.bfloat16() for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
     results = []
+    monkeypatch.setattr(task, "able", lambda x: native and able(x))
     for function, dtype in ((task.vocabulary_loss_readable, torch.float32), (task.vocabulary_loss, torch.bfloat16)):
         inputs = [x.to(dtype).requires_grad_() for x in rounded]
         value = function(*inputs, targets)
         value.backward()
         results.append([value.detach(), *(x.grad.float() for x in inputs)])
-    with torch.inference_mode():
-        assert torch.equal(task.vocabulary_loss(*rounded, targets), results[1][0])
+        with torch.inference_mode():
+            assert torch.equal(function(*inputs, targets), value)
     assert abs(results[1][0] / results[0][0] - 1) < 1e-3
     for exact, found in zip(results[0][1:], results[1][1:], strict=True):
         assert (found - exact).norm() < 0.01 * exact.norm()
@@ -243,16 +247,23 @@ def test_the_loss_in_bf16_equals_the_readable_one(vocabulary):
 @pytest.mark.parametrize("target", [-1, 50])
 def test_a_target_outside_the_vocabulary_is_refused(target):
     tokens, table, bias = (torch.zeros(size).bfloat16() for size in ((2, 16), (50, 16), (50,)))
-    with pytest.raises(IndexError, match="50 tokens"):
+    with pytest.raises(ValueError, match=f"a target is {target}, the vocabulary has 50 tokens"):
         task.vocabulary_loss(tokens, table, bias, torch.tensor([3, target]))
 
 
 @needs_native_training
-def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss():
-    table, bias = torch.randn(50, 16).bfloat16(), torch.zeros(50).bfloat16()
-    tokens = torch.randn(3, 16).bfloat16()
-    tokens[1, 0] = torch.nan
-    assert task.vocabulary_loss(tokens, table, bias, torch.tensor([1, 2, 3])).isnan()
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", [0, 7, 990, 999])
+def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss(place, broken):
+    generator = torch.Generator().manual_seed(0)
+    tokens, table = (torch.randn(rows, 16, generator=generator).bfloat16() for rows in (3, 1000))
+    bias = torch.zeros(1000).bfloat16()
+    bias[place] = broken
+    leaves = [x.requires_grad_() for x in (tokens, table, bias)]
+    value = task.vocabulary_loss(*leaves, torch.tensor([1, 2, 3]))
+    value.backward()
+    assert not value.isfinite()
+    assert not tokens.grad.isfinite().any()
 
 
 def test_known_words_are_taken_and_the_others_keep_their_direction():
