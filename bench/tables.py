@@ -240,15 +240,18 @@ def predict_speed() -> list[str]:
 
 
 def encoders() -> list[str]:
-    groups = grouped(records("encoders.jsonl"), "set", "limit", "base", "weights")
+    runs = records("encoders.jsonl")
+    groups = grouped(runs, "set", "limit", "base", "weights")
     if not groups:
         return []
+    newest = {row["base"]: row["weights"] for row in runs}
     lines = [
         "## What pre-training is worth",
         "",
         "The default recipe from `filbert-mini`, from a random start of its shape (`mini`), and TF-IDF + logistic",
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
-        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out.",
+        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes are of",
+        "two threads, those of the newest `filbert-mini` of one thread beside another such run.",
         "",
         *header("set | train (left out) / test | base | accuracy | each seed | training | made"),
     ]
@@ -256,9 +259,10 @@ def encoders() -> list[str]:
         last = rows[-1]
         each = ", ".join(f"{row['seed']}: {percent(row['accuracy'])}" for row in rows)
         minutes = mean(row["training"]["seconds"] for row in rows) / 60
+        before = "" if last["weights"] == newest[last["base"]] else ", the two-part weights before"
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
-            f"| {last['base']} | **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "
+            f"| {last['base']}{before} | **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "
             f"| {minutes:.1f} min | {made(last)} |"
         )
     return [*lines, "", "`python bench/encoders.py SET` makes the rows of a set.", ""]
