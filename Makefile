@@ -70,7 +70,7 @@ bench-predict: bench/.venv/.installed  ## measure scoring speed beside the faste
 	$(BENCH) bench/predict_speed.py sst2 imdb --write
 	$(BENCH) bench/tables.py
 
-pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (2 h 30)
+pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (2 h 15)
 	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \
 	  $(DATA)/wiki/zhwiki_text_AA.tar.xz --recipe recipes/filbert-mini.toml -o runs/filbert-mini
 	rm -rf filbert/encoders/filbert-mini

@@ -250,8 +250,8 @@ def encoders() -> list[str]:
         "",
         "The default recipe from `filbert-mini`, from a random start of its shape (`mini`), and TF-IDF + logistic",
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
-        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes are of",
-        "two threads, those of the newest `filbert-mini` of one thread beside another such run.",
+        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes: of",
+        "two threads; of the newest `filbert-mini` of one, beside another such run.",
         "",
         *header("set | train (left out) / test | base | accuracy | each seed | training | made"),
     ]
