@@ -250,8 +250,8 @@ def encoders() -> list[str]:
         "",
         "The default recipe from `filbert-mini`, from a random start of its shape (`mini`), and TF-IDF + logistic",
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
-        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes: of",
-        "two threads; of the newest `filbert-mini` of one, beside another such run.",
+        "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes are",
+        "of a shared machine, one or two threads.",
         "",
         *header("set | train (left out) / test | base | accuracy | each seed | training | made"),
     ]
@@ -259,7 +259,7 @@ def encoders() -> list[str]:
         last = rows[-1]
         each = ", ".join(f"{row['seed']}: {percent(row['accuracy'])}" for row in rows)
         minutes = mean(row["training"]["seconds"] for row in rows) / 60
-        before = "" if last["weights"] == newest[last["base"]] else ", the two-part weights before"
+        before = "" if last["weights"] == newest[last["base"]] else ", earlier weights"
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
             f"| {last['base']}{before} | **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from filbert.model.native_training import Attend, AttendFrom, can_attend
+from filbert.model.native_training import Attend, AttendFrom, Starts, can_attend
 from filbert.records import IntArray
 
 WASTE = 1.15  # a group may hold at most this many padded tokens per real one, beside the rounding of lengths
@@ -152,7 +152,7 @@ class Chosen:
         return cls(F.pad(rows_R, (0, more)), place_R[: len(spans)], place_R[len(spans) :], begins_B)
 
     @cached_property
-    def starts(self) -> IntArray:
+    def starts(self) -> Starts:
         """`begins_B` in memory."""
         return self.begins_B.cpu().numpy()
 

@@ -76,7 +76,7 @@ extern "C" {
 // target, takes the place of products_RV, and its sum over the rows is added to grad_bias_V. Returns whether there was
 // memory.
 int filbert_cross_entropy(uint16_t* products_RV, const uint16_t* bias_V, const int64_t* targets_R, int64_t rows,
-                            int64_t width, int threads, float* losses_R, float* grad_bias_V) {
+                          int64_t width, int threads, float* losses_R, float* grad_bias_V) {
   return with_columns(rows, grad_bias_V ? width : 0, threads, grad_bias_V, [&](int64_t r, float* sums) {
     const Row row = {products_RV + r * width, bias_V, width};
     const float most = largest(row), log_sum = most + std::log(sum_of_exponentials(row, most));
