@@ -24,6 +24,7 @@ from typing import Any
 from accuracy import DATA, HERE, commit
 from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
 
+from filbert.bases import find_base
 from filbert.config import PretrainConfig, TrainConfig
 from filbert.console import Screen
 from filbert.data.sources import open_source
@@ -113,7 +114,8 @@ def measure(name: str, base: str, seeds: int, tokens: int | None, limit: int | N
         folder = adapted(name, base, splits, tokens) if after else None
         found[after] = []
         for seed in range(seeds):
-            start, config = str(folder or base), TrainConfig(seed=seed)
+            start = str(folder or base)
+            config = TrainConfig(seed=seed, optimizer=find_base(start).optimizer)
             key: Row = {"set": name, "base": base, "adapted": after, "seed": seed, "limit": limit}
             key |= {"tokens": tokens if after else None, "settings": asdict(config), "weights": weights_of(start)}
             row = made(RESULTS, key)

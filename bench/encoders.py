@@ -4,7 +4,7 @@ Each is fitted with the default recipe, nothing tuned per set, by several seeds;
 dropout, never the texts. Training texts that stand in validation or test are left out of every set, and counted.
 Runs are appended to bench/results/encoders.jsonl as they end, and one that is there already is not made again.
 
-    python bench/encoders.py [SET…] [--seeds 3] [--bases filbert-mini mini tfidf] [--limit 20000]
+    python bench/encoders.py [SET…] [--seeds 3] [--bases filbert-mini mini tfidf] [--limit 20000] [--optimizer adamw]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -124,7 +124,7 @@ def say(row: Mapping[str, Any], metric: str = "accuracy") -> None:
     print(f"{row['set']}, {base}, seed {row['seed']}: {metric} {interval}", flush=True)
 
 
-def measure(name: str, bases: Sequence[str], seeds: int, limit: int) -> None:
+def measure(name: str, bases: Sequence[str], seeds: int, limit: int, optimizer: str | None) -> None:
     splits, dropped = apart(texts_of(name))
     if dropped:
         print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
@@ -132,8 +132,10 @@ def measure(name: str, bases: Sequence[str], seeds: int, limit: int) -> None:
     for base in bases:
         weights, rows = None if base == LINEAR else weights_of(base), []
         for seed in range(1 if base == LINEAR else seeds):
-            config = TrainConfig(seed=seed)
-            settings = None if base == LINEAR else asdict(config)
+            config, settings = TrainConfig(seed=seed), None
+            if base != LINEAR:
+                config = replace(config, optimizer=optimizer or find_base(base).optimizer)
+                settings = asdict(config)
             key: Row = {"set": name, "base": base, "seed": seed, "limit": limit}
             key |= {"settings": settings, "weights": weights}
             row = made(RESULTS, key)
@@ -152,12 +154,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--bases", nargs="+", default=["filbert-mini", "mini", LINEAR])
     parser.add_argument("--limit", type=int, default=LIMIT, help="training texts, at most")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), help="instead of the default of each base")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.sets if name not in SETS]
     if unknown:
         parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
     for name in arguments.sets or SETS:
-        measure(name, arguments.bases, arguments.seeds, arguments.limit)
+        measure(name, arguments.bases, arguments.seeds, arguments.limit, arguments.optimizer)
 
 
 if __name__ == "__main__":

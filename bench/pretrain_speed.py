@@ -152,7 +152,7 @@ class Ours:
         self.loop = Loop(
             PretrainJob(model, [], True, "cpu", Crew()),
             feed,
-            replace(feed.config, precision=precision),
+            replace(feed.config, precision=precision, optimizer="adamw"),
             Plan(1000.0, LENGTH),  # so long that the schedule stays at its peak
             layers=model.encoder.config.layers,
             rate=RATE,

@@ -253,7 +253,7 @@ def encoders() -> list[str]:
         "with its 95 % bootstrap interval. Training texts that stand in validation or test are left out. Minutes are",
         "of a shared machine, one or two threads.",
         "",
-        *header("set | train (left out) / test | base | accuracy | each seed | training | made"),
+        *header("set | train (left out) / test | base | optimizer | accuracy | each seed | training | made"),
     ]
     for rows in groups:
         last = rows[-1]
@@ -262,7 +262,8 @@ def encoders() -> list[str]:
         before = "" if last["weights"] == newest[last["base"]] else ", earlier weights"
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
-            f"| {last['base']}{before} | **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "
+            f"| {last['base']}{before} | {(last['settings'] or {}).get('optimizer', '')} "
+            f"| **{over_seeds([row['accuracy']['value'] for row in rows])}** | {each} "
             f"| {minutes:.1f} min | {made(last)} |"
         )
     return [*lines, "", "`python bench/encoders.py SET` makes the rows of a set.", ""]

@@ -133,7 +133,7 @@ class Ours:
         self.config, self.lengths = encoder.config, [len(row) for row in features]
         self.real = sum(self.lengths)
         self.steps = -(-len(rows) // batch)
-        config = replace(TrainConfig(), batch_size=batch, precision=precision, warmup=0.0)
+        config = replace(TrainConfig(optimizer="adamw"), batch_size=batch, precision=precision, warmup=0.0)
         self.scratch = tempfile.TemporaryDirectory()
         self.feed = feed = TextFeed(features, None, batch, config.tokens_per_batch, config.seed)
         self.loop = Loop(

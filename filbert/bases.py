@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from filbert.checksum import compare
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
+from filbert.foreign import read_json
 from filbert.folders import check_folder, check_names, file_names, is_googles
 from filbert.hub import Unavailable, fetch
 
@@ -53,6 +55,15 @@ class Base:
     """One sentence to print."""
     revision: str | None
     """Commit of a hub model, otherwise None."""
+
+    @property
+    def optimizer(self) -> str:
+        """What to go on with: the optimizer that trained the base, as its report says, else AdamW."""
+        report = None if self.folder is None else self.folder / "report.json"
+        told: Any = read_json(report) if report is not None and report.is_file() else None
+        for key in ("training", "config", "optimizer"):
+            told = told.get(key) if isinstance(told, dict) else None
+        return "muon" if told == "muon" else "adamw"
 
 
 def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str = "cpu") -> Base:

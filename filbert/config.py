@@ -95,8 +95,9 @@ class RunConfig:
     """Most tokens in memory at once; a larger batch is split, its gradients added up."""
     learning_rate: float | None = None
     """Peak of the schedule, reached after the warm-up; None: by the width of the encoder."""
-    optimizer: str = "adamw"
-    """`adamw` (Loshchilov & Hutter 2019), or `muon` (Jordan 2024) for the matrices inside the layers."""
+    optimizer: str = "auto"
+    """`adamw` (Loshchilov & Hutter 2019), `muon` (Jordan 2024) for the matrices inside the layers, or `auto`: what the base
+    was trained by, and AdamW where its folder does not say or nothing was trained yet."""
     warmup: float = 0.06
     """Share of the run over which the learning rate rises."""
     decay: float = 1.0
@@ -125,7 +126,7 @@ class RunConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)} — give a number above 0, at most 1")
         if self.weight_decay < 0:
             raise ConfigError(f"weight_decay is {self.weight_decay} — give 0 or more")
-        for name, choices in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("adamw", "muon"))):
+        for name, choices in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("auto", "adamw", "muon"))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} is {getattr(self, name)!r} — choose {', '.join(choices)}")
 

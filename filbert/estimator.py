@@ -52,6 +52,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int | None = None,
         max_length: int | None = None,
         learning_rate: float | None = None,
+        optimizer: str | None = None,
         layer_decay: float | None = None,
         precision: str | None = None,
         patience: int | None = None,
@@ -70,6 +71,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.max_length = max_length
         self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.layer_decay = layer_decay
         self.precision = precision
         self.patience = patience

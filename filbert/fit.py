@@ -163,7 +163,9 @@ def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, wat
     if config.max_length > longest:
         config = replace(config, max_length=longest)
     model = _with_pooling(encoder, len(splits.labels), heads, generator)
-    rate = config.learning_rate or default_learning_rate(encoder.config.hidden, random_start=chosen.folder is None)
+    if config.optimizer == "auto":
+        config = replace(config, optimizer=chosen.optimizer)
+    usual = default_learning_rate(encoder.config.hidden, random_start=chosen.folder is None, optimizer=config.optimizer)
     encodings = {
         split: _encode(tokenizer, [example.text for example in examples], split, watch)
         for split, examples in splits.parts.items()
@@ -177,7 +179,9 @@ def _prepare(splits: Splits, chosen: Base, config: TrainConfig, device: str, wat
         "filbert": filbert.__version__,
         **asdict(config),
     }
-    return _Run(chosen, config, device, rate, tokenizer, model, encodings, lengths, identity, {})
+    return _Run(
+        chosen, config, device, config.learning_rate or usual, tokenizer, model, encodings, lengths, identity, {}
+    )
 
 
 def _encoder(base: Base, splits: Splits, generator: torch.Generator) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
@@ -402,7 +406,12 @@ def _training_facts(run: _Run, trained: Trained, used: Plan, *, config: TrainCon
         "precision": "bf16" if working_dtype(config.precision, device) == torch.bfloat16 else "fp32",
         "device": device,
         "seed": config.seed,
-        "config": {**asdict(config), "learning_rate": run.rate, "epochs": used.epochs},
+        "config": {
+            **asdict(config),
+            "optimizer": run.config.optimizer,
+            "learning_rate": run.rate,
+            "epochs": used.epochs,
+        },
         "command": command,
     }
 

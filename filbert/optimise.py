@@ -198,8 +198,13 @@ class Optimizer:
                     part.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device) for key in keys}
 
 
-def default_learning_rate(hidden: int, *, random_start: bool = False) -> float:
-    """Peak learning rate by width: 3e-5 at 768, as published for BERT, 1e-4 at 384, 4e-4 at 256; 5e-4 from nothing."""
+def default_learning_rate(hidden: int, *, random_start: bool = False, optimizer: str = "adamw") -> float:
+    """Peak learning rate of fine-tuning by width: 3e-5 at 768, as published for BERT, 1e-4 at 384, 4e-4 at 256.
+
+    AdamW from a random start goes at 5e-4, Muon at 1e-3 wherever it starts, less where the encoder is wider than 256.
+    """
+    if optimizer == "muon":
+        return pretraining_rate(hidden, random_start=True)
     return 5e-4 if random_start else min(5e-4, 1e-4 * (384 / hidden) ** (1.75 if hidden >= 384 else 3.42))
 
 

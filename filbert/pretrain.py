@@ -148,6 +148,8 @@ def pretrain(
         usual = BATCH_TOKENS if start.base is None else BATCH_TOKENS_ON_BASE
         config = replace(config, batch_tokens=max(usual, config.length, config.long_length))
     _check(corpora, weights, start, config, track=track)
+    if config.optimizer == "auto":
+        config = replace(config, optimizer=find_base(start.base or start.size).optimizer)
     with joined(device) as crew:
         token = crew.total([random.random() if crew.leads else 0.0])[0]  # tells this start from an earlier one
         settings = _Settings(start, config, weights, device, crew)

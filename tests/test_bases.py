@@ -90,6 +90,17 @@ def test_a_folder_is_itself_and_never_touches_the_network(folder, no_network):
     assert base == Base(str(folder), folder, None, f"The folder {folder} was asked for.", None)
 
 
+def test_what_trained_a_base_goes_on_with_it(folder, no_network):
+    assert find_base("mini").optimizer == "adamw"
+    assert find_base(str(folder)).optimizer == "adamw"
+    report = folder / "report.json"
+    for told, expected in (("muon", "muon"), ("adamw", "adamw"), ("lion", "adamw")):
+        report.write_text(json.dumps({"training": {"config": {"optimizer": told}}}), encoding="utf-8")
+        assert find_base(str(folder)).optimizer == expected
+    report.write_text(json.dumps({"training": "by hand"}), encoding="utf-8")
+    assert find_base(str(folder)).optimizer == "adamw"
+
+
 def test_a_relative_folder_wins_over_a_hub_id_but_not_over_a_size(folder, monkeypatch, no_network):
     written(folder.parent / REPO, FILES)
     folder.rename(folder.parent / "mini")

@@ -193,13 +193,17 @@ def test_without_a_test_split_validation_is_scored(tmp_path):
     assert "baseline" not in found.report
 
 
-def test_the_learning_rate_follows_the_model_unless_told(tmp_path):
-    """train.default_learning_rate: 5e-4 for a random start, 3e-5 for BERT-base; one rate for all trains neither."""
-    out = tmp_path / "run"
-    default = TrainConfig(epochs=1, batch_size=20, precision="fp32")
-    assert run(out, config=default).report["training"]["config"]["learning_rate"] == 5e-4
-    told = default.with_options(learning_rate=1e-4)
-    assert run(out, config=told, overwrite=True).report["training"]["config"]["learning_rate"] == 1e-4
+def test_optimizer_and_learning_rate_follow_the_start_unless_told(tmp_path):
+    """A random start learns by AdamW at 5e-4, by Muon at 1e-3; BERT-base would at 3e-5: one rate for all trains none."""
+
+    def used(**told: Any) -> tuple[str, float]:
+        config = TrainConfig(epochs=1, batch_size=20, precision="fp32").with_options(**told)
+        settings = run(tmp_path / "run", config=config, overwrite=True).report["training"]["config"]
+        return settings["optimizer"], settings["learning_rate"]
+
+    assert used() == ("adamw", 5e-4)
+    assert used(optimizer="muon") == ("muon", 1e-3)
+    assert used(learning_rate=1e-4) == ("adamw", 1e-4)
 
 
 # -- a folder in use --------------------------------------------------------------------------------------------------

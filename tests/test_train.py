@@ -140,6 +140,8 @@ def test_default_learning_rate():
     assert default_learning_rate(128) == 5e-4
     assert default_learning_rate(768) == pytest.approx(3e-5, rel=0.02)
     assert default_learning_rate(128, random_start=True) == 5e-4
+    assert default_learning_rate(256, optimizer="muon") == default_learning_rate(128, optimizer="muon") == 1e-3
+    assert default_learning_rate(512, optimizer="muon") == 5e-4
 
 
 def test_default_epochs():

@@ -42,6 +42,7 @@ def fit(
     batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest text in tokens; longer ones are cut [512].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
     layer_decay: Annotated[float | None, typer.Option(help="Factor on the rate per layer downwards [1].")] = None,
     precision: Precision = "auto",
     device: Device = None,
@@ -58,6 +59,7 @@ def fit(
         batch_size=batch_size,
         max_length=max_length,
         learning_rate=learning_rate,
+        optimizer=optimizer,
         layer_decay=layer_decay,
         precision=precision,
     )

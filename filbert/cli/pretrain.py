@@ -41,7 +41,7 @@ def training_options(
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     weights: Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [adamw].")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens per step [from nothing 16384, from a base 4096].")
     ] = None,
