@@ -20,8 +20,8 @@ from typing import Any
 from filbert.checksum import compare
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
-from filbert.foreign import read_json
 from filbert.folders import check_folder, check_names, file_names, is_googles
+from filbert.foreign import read_json
 from filbert.hub import Unavailable, fetch
 
 MINILM, FILBERT_MINI = "minilm", "filbert-mini"

@@ -96,8 +96,8 @@ class RunConfig:
     learning_rate: float | None = None
     """Peak of the schedule, reached after the warm-up; None: by the width of the encoder."""
     optimizer: str = "auto"
-    """`adamw` (Loshchilov & Hutter 2019), `muon` (Jordan 2024) for the matrices inside the layers, or `auto`: what the base
-    was trained by, and AdamW where its folder does not say or nothing was trained yet."""
+    """`adamw` (Loshchilov & Hutter 2019), `muon` (Jordan 2024) for the matrices inside the layers, or `auto`: what
+    trained the base, and AdamW where its folder does not say or nothing was trained yet."""
     warmup: float = 0.06
     """Share of the run over which the learning rate rises."""
     decay: float = 1.0

@@ -223,9 +223,13 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
 
     def measure() -> float:
         watch.say("measuring the speed of this machine for a few seconds")
-        return measure_speed(job, feed(None), config, run.device)
+        texts = feed(None)
+        return measure_speed(job, texts, config, run.device, layers=layers, rows=rows_of(texts))
 
-    config = run.config
+    def rows_of(texts: TextFeed) -> dict[str, Tensor]:
+        return {"encoder.embeddings.token.weight": torch.from_numpy(texts.ids)}
+
+    config, layers = run.config, run.model.encoder.config.layers
     job = ClassifyJob(run.model, run.features["validation"], run.device)
     interrupted = newest_checkpoint(out / "checkpoints")
     known = Plan(**interrupted[1]["plan"]) if interrupted else None
@@ -242,12 +246,12 @@ def _train(run: _Run, splits: Splits, out: Path, track: bool, watch: Watcher) ->
         texts,
         config,
         used,
-        layers=run.model.encoder.config.layers,
+        layers=layers,
         rate=run.rate,
         folder=out / "checkpoints",
         identity=run.identity,
         device=run.device,
-        rows={"encoder.embeddings.token.weight": torch.from_numpy(texts.ids)},
+        rows=rows_of(texts),
         watch=watch,
         track=out / "tensorboard" if track else None,
     )

@@ -401,11 +401,14 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-def measure_speed(job: Job, feed: Feed, config: RunConfig, device: str) -> float:
-    """Train on nothing for a few seconds and return tokens/s: real batches, forward and backward, no update."""
+def measure_speed(
+    job: Job, feed: Feed, config: RunConfig, device: str, *, layers: int, rows: Mapping[str, Tensor]
+) -> float:
+    """Train for a few seconds at a rate of 0, which leaves the weights as they are, and return tokens/s."""
     state = torch.get_rng_state()
     model = job.model.to(device)
     masters = Masters(model, working_dtype(config.precision, device), keep=job.keep)
+    optimizer = Optimizer(masters, parameter_groups(masters, layers, config, 0.0), 0.0, rows)
     model.train()
     tokens, began, ended = 0, 0.0, time.monotonic() + PROBE_SECONDS
     for n in range(10_000):
@@ -418,6 +421,8 @@ def measure_speed(job: Job, feed: Feed, config: RunConfig, device: str) -> float
                 break
             tokens += len(batch.ids_T) if began else 0
         else:
+            optimizer.step(0.0, 1.0)
+            masters.forget_gradients()
             if began and time.monotonic() > ended:
                 break
             began = began or time.monotonic()  # the first batch warms up

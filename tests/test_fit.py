@@ -194,7 +194,7 @@ def test_without_a_test_split_validation_is_scored(tmp_path):
 
 
 def test_optimizer_and_learning_rate_follow_the_start_unless_told(tmp_path):
-    """A random start learns by AdamW at 5e-4, by Muon at 1e-3; BERT-base would at 3e-5: one rate for all trains none."""
+    """A random start learns by AdamW at 5e-4, by Muon at 1e-3; no one rate trains all."""
 
     def used(**told: Any) -> tuple[str, float]:
         config = TrainConfig(epochs=1, batch_size=20, precision="fp32").with_options(**told)
@@ -394,10 +394,10 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
     """The machine may be slower when the run is taken up again: crop and schedule stay what they were."""
     data = make_splits([Example(f"{example.text} " * 20, example.label) for example in examples(60, 0)])
     config = CONFIG.with_options(minutes=1)
-    monkeypatch.setattr(fit_module, "measure_speed", lambda *rest: 1e6)
+    monkeypatch.setattr(fit_module, "measure_speed", lambda *_, **__: 1e6)
     with pytest.raises(Interrupted):
         run(tmp_path / "run", splits=data, config=config, watch=Stopper(3))
-    monkeypatch.setattr(fit_module, "measure_speed", lambda *rest: 90.0)
+    monkeypatch.setattr(fit_module, "measure_speed", lambda *_, **__: 90.0)
     found = run(tmp_path / "run", splits=data, config=config)
     assert found.report["model"]["max_length"] == 512
     assert found.report["training"]["config"]["epochs"] == 1

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from small import same_weights
 
 from filbert import train
+from filbert.bases import find_base
 from filbert.checkpoint import load_base, load_pretrained, save_model
 from filbert.cloze import fill, follows
 from filbert.config import PretrainConfig
@@ -191,6 +192,7 @@ def test_muon_trains_and_resumes_exactly(tmp_path):
         run(tmp_path / "b", source, config, watch=Stop(5))
     run(tmp_path / "b", source, config)
     assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert find_base(str(tmp_path / "a" / "out")).optimizer == "muon"  # what fit and adapt go on with
 
 
 def test_T21_other_settings_are_refused(tmp_path):

@@ -434,7 +434,7 @@ def test_T20_other_errors_are_no_lack_of_memory(tmp_path):
 def test_T20_the_probe_of_speed_finds_the_batches_that_fit(monkeypatch):
     monkeypatch.setattr(train, "PROBE_SECONDS", 0.05)
     texts = TextFeed(FEATURES, None, TEXTS, 1000, 0)
-    assert measure_speed(Cramped(), texts, CONFIG, "cpu") > 0
+    assert measure_speed(Cramped(), texts, CONFIG, "cpu", layers=2, rows={}) > 0
     assert texts.budget <= Cramped.room
 
 
@@ -503,8 +503,10 @@ def test_measuring_the_speed_changes_nothing(monkeypatch):
     job = Job()
     before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
     random = torch.get_rng_state()
-    for precision in ("fp32", "bf16"):
-        assert measure_speed(job, feed(early=None), CONFIG.with_options(precision=precision), "cpu") > 100
+    rows = {"encoder.embeddings.token.weight": torch.from_numpy(feed(early=None).ids)}
+    for precision, optimizer in (("fp32", "adamw"), ("bf16", "adamw"), ("bf16", "muon")):
+        config = CONFIG.with_options(precision=precision, optimizer=optimizer)
+        assert measure_speed(job, feed(early=None), config, "cpu", layers=2, rows=rows) > 100
         assert same_weights(job.model.state_dict(), before)
         assert torch.equal(torch.get_rng_state(), random)
     assert all(p.grad is None for p in job.model.parameters())
