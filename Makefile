@@ -23,7 +23,7 @@ quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese,
 	             "Not the cheapest plumber in town, and worth every penny."; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart "$$text" || exit; done
 	@printf '\n'
-	$(BIN)/filbert fit filbert/samples/reviews_zh.csv -o quickstart-zh --base filbert-mini --epochs 16 --overwrite
+	$(BIN)/filbert fit filbert/samples/reviews_zh.csv -o quickstart-zh --base filbert-mini --overwrite
 	@for text in "菜端上来已经凉了，也没有人道歉。" "两分钟就装好了，电池能用一个星期。"; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart-zh "$$text" || exit; done
 	@printf '\n'; printf '%s\n' \
