@@ -263,12 +263,13 @@ def encoders() -> list[str]:
     groups = grouped(runs, "set", "limit", "base")
     for rows in groups:
         last = rows[-1]
+        told = over_seeds([row["accuracy"]["value"] for row in rows])
         each = ", ".join(f"{row['seed']}: {percent(row['accuracy'])}" for row in rows)
         minutes = mean(row["training"]["seconds"] for row in rows) / 60
         before = "" if last["weights"] == shipped[last["base"]] else ", earlier weights"
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
-            f"| {last['base']}{before} | {optimizer_of(last)} | **{over_seeds([row['accuracy']['value'] for row in rows])}** "
+            f"| {last['base']}{before} | {optimizer_of(last)} | **{told}** "
             f"| {each} | {minutes:.1f} min | {made(last)} |"
         )
     lines += [
@@ -281,9 +282,9 @@ def encoders() -> list[str]:
     for mine in ours:
         first = mine[0]
         others = [rows for rows in groups if rows[0]["base"] == "mini" and same_texts(rows[0], first)]
-        told = {optimizer_of(rows[0]): above(mine, rows) for rows in others}
+        gains = {optimizer_of(rows[0]): above(mine, rows) for rows in others}
         lines.append(
-            f"| {first['set']} | {first['counts']['train']:,} | {told.get('adamw', '')} | {told.get('muon', '')} |"
+            f"| {first['set']} | {first['counts']['train']:,} | {gains.get('adamw', '')} | {gains.get('muon', '')} |"
         )
     return [*lines, "", "`python bench/encoders.py SET` makes the rows of a set.", ""]
 
