@@ -23,8 +23,8 @@ quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese,
 	             "Not the cheapest plumber in town, and worth every penny."; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart "$$text" || exit; done
 	@printf '\n'
-	$(BIN)/filbert fit filbert/samples/reviews_zh.csv -o quickstart-zh --base filbert-mini --overwrite
-	@for text in "菜端上来已经凉了，也没有人道歉。" "两分钟就装好了，电池能用一个星期。"; do \
+	$(BIN)/filbert fit filbert/samples/reviews_zh.csv -o quickstart-zh --base filbert-mini --epochs 16 --overwrite
+	@for text in "质量太差，用了两天就坏了，退货也没有人理。" "味道很好，服务也热情，下次还会再来。"; do \
 	  printf '\n%s\n' "$$text"; $(BIN)/filbert predict quickstart-zh "$$text" || exit; done
 	@printf '\n'; printf '%s\n' \
 	  "The reports are quickstart/report.html and quickstart-zh/report.html: open them in a browser. What to try next:" \
