@@ -255,8 +255,8 @@ def encoders() -> list[str]:
         "The default recipe from `filbert-mini`, from a random start of its shape (`mini`), and TF-IDF + logistic",
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
         "with its 95 % bootstrap interval. The default of `filbert-mini` is Muon, which trained it, that of a random",
-        "start AdamW; rows with the other one are beside them. Training texts that stand in validation or test are left",
-        "out. Minutes are of a shared machine, one or two threads.",
+        "start AdamW; rows with the other one are beside them. Training texts that stand in validation or test are",
+        "left out. Minutes are of a shared machine, one or two threads.",
         "",
         *header("set | train (left out) / test | base | optimizer | accuracy | each seed | training | made"),
     ]
