@@ -59,8 +59,10 @@ class Base:
     @property
     def optimizer(self) -> str:
         """What to go on with: the optimizer that trained the base, as its report says, else AdamW."""
-        report = None if self.folder is None else self.folder / "report.json"
-        told: Any = read_json(report) if report is not None and report.is_file() else None
+        try:
+            told: Any = None if self.folder is None else read_json(self.folder / "report.json")
+        except ModelError:  # none there, or somebody else's: a base needs no report
+            told = None
         for key in ("training", "config", "optimizer"):
             told = told.get(key) if isinstance(told, dict) else None
         return "muon" if told == "muon" else "adamw"

@@ -97,8 +97,9 @@ def test_what_trained_a_base_goes_on_with_it(folder, no_network):
     for told, expected in (("muon", "muon"), ("adamw", "adamw"), ("lion", "adamw")):
         report.write_text(json.dumps({"training": {"config": {"optimizer": told}}}), encoding="utf-8")
         assert find_base(str(folder)).optimizer == expected
-    report.write_text(json.dumps({"training": "by hand"}), encoding="utf-8")
-    assert find_base(str(folder)).optimizer == "adamw"
+    for told in (json.dumps({"training": "by hand"}), "[1]", "no JSON", "[" * 5_000_000):
+        report.write_text(told, encoding="utf-8")
+        assert find_base(str(folder)).optimizer == "adamw"
 
 
 def test_a_relative_folder_wins_over_a_hub_id_but_not_over_a_size(folder, monkeypatch, no_network):

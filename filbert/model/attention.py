@@ -269,14 +269,17 @@ class _Grouped(torch.autograd.Function):
 
 
 def attend_first(q_BD: Tensor, kv_T2D: Tensor, spans: Spans, heads: int) -> Tensor:
-    """Attend from each text's first token only → context_BD, computed in fp32.
+    """Attend from each text's first token only → context_BD, computed in fp32 where C++ cannot.
 
     A classifier reads nothing but [CLS], so its last layer needs one query per text: a sixth of MiniLM-L6's work saved.
     """
+    if can_attend(q_BD, heads):
+        return AttendFrom.apply(q_BD, kv_T2D, (np.arange(len(spans) + 1), spans.starts), heads)  # type: ignore[no-any-return, no-untyped-call]
     q_BHE = split_heads(q_BD.float(), heads)
     k_THE, v_THE = split_heads(kv_T2D[: spans.tokens].float(), heads).unbind(1)
     text_T = spans.text_T
-    scores_TH = (q_BHE[text_T] * k_THE).sum(-1) / k_THE.shape[-1] ** 0.5
+    asking_THE = q_BHE.index_select(0, text_T)  # the gradient of q_BHE[text_T] is summed by threads in any order
+    scores_TH = (asking_THE * k_THE).sum(-1) / k_THE.shape[-1] ** 0.5
     index_TH = text_T[:, None].expand_as(scores_TH)
     empty_BH = scores_TH.new_zeros(len(spans), heads)
     largest_BH = empty_BH.scatter_reduce(0, index_TH, scores_TH.detach(), "amax", include_self=False)
