@@ -111,7 +111,7 @@ class RunConfig:
     patience: int = 3
     """Validations without a better score after which training stops early."""
     seed: int = 0
-    """Fixes split, initialisation, order and dropout; in fp32 on a CPU the weights too, else up to rounding."""
+    """Fixes split, initialisation, order and dropout; on a CPU, with as many threads, the weights to the bit."""
     precision: str = "auto"
     """`fp32`, `bf16`, or `auto`: bf16 where the processor multiplies it natively."""
 
