@@ -379,8 +379,8 @@ def short() -> str:
         )
         said = (
             f"\n\nFine-tuning runs at {ratios[0]:.1f} to {ratios[-1]:.1f} × the real tokens/s of the default "
-            f"`transformers` loop, and {tuned[0]:.1f} to {tuned[-1]:.1f} × those\nof one tuned by hand, same machine, on "
-            "texts of IMDb's length (three measurements)."
+            f"`transformers` loop, and {tuned[0]:.1f} to {tuned[-1]:.1f} × those\nof one tuned by hand, same machine, "
+            "on texts of IMDb's length (three measurements)."
         )
     scored = {row["set"]: row["speed"] for row in records("predict_speed.jsonl") if row["name"] == "minilm"}
     ratios = [

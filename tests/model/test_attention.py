@@ -185,7 +185,7 @@ def test_attend_first_is_the_first_rows(lengths, native):
 
 @pytest.mark.parametrize("native", [False, pytest.param(True, marks=needs_native_training)])
 def test_attend_first_has_the_same_gradient_every_time(native):
-    """Whatever the threads' timing: a query's gradient is a sum over its text, and floats do not add up in any order."""
+    """Whatever the threads' timing: a query's gradient is a sum over its text, and its order moves the bits."""
     spans, qkv_T3D = Spans(starts([2_000])), wide_qkv(2_000, 128)
     qkv_T3D = qkv_T3D if native else qkv_T3D.float()
     threads, gradients = torch.get_num_threads(), set()
