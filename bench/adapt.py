@@ -30,7 +30,8 @@ from filbert.console import Screen
 from filbert.data.sources import open_source
 from filbert.data.splits import Splits, load_splits, make_splits
 from filbert.foreign import read_json
-from filbert.pretrain import Start, pretrain
+from filbert.preparation import Start
+from filbert.pretrain import pretrain
 from filbert.records import Example
 from filbert.runs import unfinished
 

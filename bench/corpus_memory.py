@@ -54,7 +54,7 @@ write_shards(
     + """
 from filbert.cooccurrence import word_vectors
 from filbert.data.instances import Pool
-from filbert.pretrain import COUNTED_TOKENS
+from filbert.preparation import COUNTED_TOKENS
 pool = Pool([open_shards(work / "shards")])
 word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), 256)
 """,

@@ -17,7 +17,8 @@ from filbert.checkpoint import write_json
 from filbert.config import PretrainConfig, TrainConfig
 from filbert.data.splits import Splits
 from filbert.foreign import read_json
-from filbert.pretrain import Start, pretrain
+from filbert.preparation import Start
+from filbert.pretrain import pretrain
 from filbert.train import refuse_changes
 from filbert.watch import Watcher
 

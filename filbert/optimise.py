@@ -1,7 +1,7 @@
 """What an update is made of: fp32 weights behind a bf16 model, the optimizers, learning rates by depth, the schedule.
 
 AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its twin in adamw.py, which goes through memory once; Muon
-(Jordan 2024), where asked for, is torch's and takes the matrices inside the layers. train.py drives them.
+(muon.py), where asked for, takes the matrices inside the layers. train.py drives them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from filbert.adamw import FusedAdamW, able
 from filbert.config import RunConfig
+from filbert.model.forward import working_dtype
+from filbert.muon import Muon
 
 
 class Masters:
@@ -144,7 +146,7 @@ class Optimizer:
         elif adamw:
             self._parts.append(torch.optim.AdamW(adamw, lr=rate, fused=True))
         if muon:
-            self._parts.append(torch.optim.Muon(muon, lr=rate, adjust_lr_fn="match_rms_adamw"))
+            self._parts.append(Muon(muon, rate, working_dtype("auto", muon[0]["params"][0].device.type)))
         self.groups = [group for part in self._parts for group in part.param_groups]
         ours = {id(weight) for group in adamw for weight in group["params"]} if self._fused is not None else set()
         self._plain = [name for name, weight in masters.weights.items() if id(weight) not in ours]  # torch's

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -20,19 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 import filbert
 from filbert.bases import find_base
-from filbert.checkpoint import HEADS, load_pretrained, save_pretrained, write_json, write_tensors
+from filbert.checkpoint import HEADS, load_pretrained, save_pretrained, write_json
 from filbert.cloze import pseudo_perplexity
 from filbert.config import EncoderConfig, PretrainConfig
-from filbert.cooccurrence import word_vectors
 from filbert.crew import Crew, joined, own_device
-from filbert.data.corpus import UNWANTED, Corpus, open_corpus
+from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
-from filbert.data.shards import Shards, open_shards, write_shards
+from filbert.data.shards import open_shards
 from filbert.engine import best_device
 from filbert.errors import ConfigError, ModelError
 from filbert.foreign import read_json
@@ -40,14 +38,13 @@ from filbert.model.encoder import Dropout, Encoder
 from filbert.model.forward import working_dtype
 from filbert.optimise import pretraining_rate
 from filbert.plan import Plan
+from filbert.preparation import Start, corpus_folder, shards_of, tokenizer_of, words_of
 from filbert.pretrain_job import CorpusFeed, PretrainJob, measured
 from filbert.records import IntArray
 from filbert.report import write_report
 from filbert.runs import claim, locked, refuse_taken
 from filbert.tasks.pretrain import PreTrainer
-from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
-from filbert.text.vocab import learn
 from filbert.text.words import word_starts
 from filbert.train import Loop, Trained, newest_checkpoint, refuse_changes
 from filbert.watch import Silent, Watcher
@@ -58,8 +55,6 @@ HEAD_FIRST = 0.3  # share of a run in which a head learns alone that the base di
 GENTLE = 0.15  # of the usual rate, for the encoder of such a base: it was made for something else, and would forget it
 MOST_PASSES = 10.0  # over the corpora, on a base model, where nobody says
 BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, where nobody says
-COUNTED_TOKENS = 50e6  # for the first word vectors: half a minute
-WORDS = "words.safetensors"  # these vectors
 RUN = "run.json"  # whose vocabulary and shards these are
 READY = "ready.json"  # tells the other processes of a run that the shards are there
 
@@ -70,39 +65,6 @@ class Pretrained:
 
     folder: Path
     report: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run begins with: random weights of a size, or a base model; and the words it knows."""
-
-    base: str | None = None
-    """Base model to go on from; None: a random start."""
-    size: str = "mini"
-    """Shape of a random start: tiny, mini, small, medium, base or large."""
-    vocabulary: Path | None = None
-    """Folder of a tokenizer; None: the base's, or one learned from the corpora."""
-    vocabulary_size: int = 16_000
-    """Word pieces of a learned vocabulary, special tokens included."""
-    lowercase: bool = True
-    """Whether a learned vocabulary folds capitals and accents."""
-    position: str = "learned"
-    """Positions of a random start: `learned` or `sinusoidal`."""
-    drawn: bool = False
-    """Draw all weights of a random start, as in the paper; else word vectors (cooccurrence.py) and the head's bias are
-    counted, and learned positions begin as waves."""
-
-    def __post_init__(self) -> None:
-        EncoderConfig.of_size(self.size, 1000)
-        EncoderConfig(1000, position=self.position)
-        if self.vocabulary_size < 100:
-            raise ConfigError(f"vocabulary_size is {self.vocabulary_size} — give at least 100")
-        if self.base is not None and self.vocabulary is not None:
-            raise ConfigError("a base brings its own vocabulary — leave out one of the two")
-
-    def identity(self) -> dict[str, Any]:
-        """Return what must be the same for a stopped run to go on."""
-        return {**asdict(self), "vocabulary": self.vocabulary and str(self.vocabulary)}
 
 
 def default_passes(tokens: float, *, gentle: bool = False) -> float:
@@ -161,11 +123,11 @@ def pretrain(
             work = out / "checkpoints"
             _same_run(work, settings)
             sources = [open_corpus(path, leave_out=leave_out) for path in corpora]
-            tokenizer = _tokenizer(sources, start, work, watch)
-            shards = _shards(sources, tokenizer, config, work, watch)
-            words = _words(shards, tokenizer, settings, work, watch)
+            tokenizer = tokenizer_of(sources, start, work, watch)
+            pool = Pool(shards_of(sources, tokenizer, config, work, watch), weights)
+            words_VD = words_of(pool, tokenizer, start, work, seed=config.seed, watch=watch)
             write_json(work / READY, {"corpora": len(corpora), "token": token})
-            run = _Run.prepare(tokenizer, shards, words, settings, watch)
+            run = _Run.prepare(tokenizer, pool, words_VD, settings, watch)
             trained, plan = run.train(out, track=track)
             if not run.changed(trained):
                 watch.say("held-out text was guessed best before the base began to learn: it stays as it was")
@@ -260,89 +222,10 @@ def _follow(out: Path, token: float, settings: _Settings) -> Pretrained:
         with suppress(ModelError):  # not there yet
             told = read_json(work / READY)
     tokenizer = Tokenizer.from_folder(work / "tokenizer")
-    shards = [open_shards(_corpus_folder(work, number)) for number in range(told["corpora"])]
-    words = _words(shards, tokenizer, settings, work, Silent())
-    _Run.prepare(tokenizer, shards, words, settings, Silent()).train(out, track=False)
+    pool = Pool([open_shards(corpus_folder(work, number)) for number in range(told["corpora"])], settings.weights)
+    words_VD = words_of(pool, tokenizer, settings.start, work, seed=settings.config.seed, watch=Silent())
+    _Run.prepare(tokenizer, pool, words_VD, settings, Silent()).train(out, track=False)
     return Pretrained(out, {})
-
-
-def _corpus_folder(work: Path, number: int) -> Path:
-    return work / f"corpus-{number:03d}"
-
-
-def _tokenizer(corpora: Sequence[Corpus], start: Start, work: Path, watch: Watcher) -> Tokenizer:
-    """Return the vocabulary of the run, kept beside the shards so that every process and every resumption has it."""
-    kept = work / "tokenizer"
-    if (kept / "tokenizer.json").is_file():
-        return Tokenizer.from_folder(kept)
-    if start.vocabulary is not None:
-        tokenizer = Tokenizer.from_folder(start.vocabulary)
-    elif start.base is not None:
-        folder = find_base(start.base).folder
-        assert folder is not None  # checked at the start
-        tokenizer = Tokenizer.from_folder(folder)
-    else:
-        watch.say(f"learning a vocabulary of {start.vocabulary_size:,} word pieces")
-        tokenizer = learn(Paragraphs(corpora), start.vocabulary_size, lowercase=start.lowercase, watch=watch)
-    draft = work / "tokenizer.part"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    tokenizer.save(draft, 512)
-    draft.rename(kept)
-    return tokenizer
-
-
-class Paragraphs:
-    """Everything the corpora hold, streamed, paragraph by paragraph, and again each time it is asked for."""
-
-    def __init__(self, corpora: Sequence[Corpus]) -> None:
-        self.corpora = corpora
-
-    def __iter__(self) -> Iterator[str]:
-        for corpus in self.corpora:
-            for document in corpus.documents():
-                yield from document.paragraphs
-
-
-def _shards(
-    corpora: Sequence[Corpus], tokenizer: Tokenizer, config: PretrainConfig, work: Path, watch: Watcher
-) -> list[Shards]:
-    found = []
-    for number, corpus in enumerate(corpora):
-        for line in corpus.found:
-            watch.say(line)
-        shards = write_shards(
-            corpus,
-            _corpus_folder(work, number),
-            tokenizer=tokenizer,
-            sentences=split,
-            word_starts=word_starts if config.whole_words else None,
-            watch=watch,
-        )
-        facts = shards.facts
-        watch.say(
-            f"{corpus.name}: {facts['documents']:,} documents, {facts['sentences']:,} sentences, "
-            f"{facts['tokens']:,} tokens; {facts['duplicates']:,} duplicates left out"
-        )
-        if left_out := corpus.notes[UNWANTED]:
-            watch.say(f"{corpus.name}: {left_out:,} {UNWANTED}, which the model will be tested on")
-        found.append(shards)
-    return found
-
-
-def _words(
-    shards: Sequence[Shards], tokenizer: Tokenizer, settings: _Settings, work: Path, watch: Watcher
-) -> Tensor | None:
-    """Return the word vectors that a random start begins with, kept beside the shards; None where they are drawn."""
-    start, kept = settings.start, work / WORDS
-    if start.base is not None or start.drawn:
-        return None
-    if not kept.is_file():
-        watch.say("counting which tokens stand near which, for the first word vectors")
-        pool, width = Pool(shards, settings.weights), EncoderConfig.of_size(start.size, len(tokenizer)).hidden
-        vectors_VD = word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), width, settings.config.seed)
-        write_tensors(kept, {"words": vectors_VD})
-    return load_file(str(kept))["words"]
 
 
 @dataclass
@@ -352,7 +235,6 @@ class _Run:
     model: PreTrainer
     tokenizer: Tokenizer
     feed: CorpusFeed
-    shards: Sequence[Shards]
     settings: _Settings
     config: PretrainConfig  # of the settings, fitted to the longest text the model reads
     fresh: Sequence[str]  # parts that start from nothing and learn, though the base is trained
@@ -362,7 +244,7 @@ class _Run:
     def prepare(
         cls,
         tokenizer: Tokenizer,
-        shards: Sequence[Shards],
+        pool: Pool,
         words_VD: Tensor | None,
         settings: _Settings,
         watch: Watcher,
@@ -387,7 +269,7 @@ class _Run:
                 model.next.requires_grad_(False)
         longest = model.encoder.config.max_positions
         config = replace(config, length=min(config.length, longest), long_length=min(config.long_length, longest))
-        feed = CorpusFeed(Pool(shards, settings.weights), config, tokenizer, settings.crew)
+        feed = CorpusFeed(pool, config, tokenizer, settings.crew)
         if "mlm" in lacks:
             watch.say(f"{start.base} has no head for masked tokens: one is trained from nothing, alone at first")
         if "mlm" in lacks or words_VD is not None:
@@ -401,7 +283,7 @@ class _Run:
             raise ConfigError(f"the corpora hold one document, and one is held out to measure on — {todo}")
         if feed.pool.repeated:
             watch.say(f"{feed.pool.repeated:,} documents stand in an earlier corpus, too: read there only")
-        return cls(model, tokenizer, feed, shards, settings, config, fresh, watch)
+        return cls(model, tokenizer, feed, settings, config, fresh, watch)
 
     def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
         """Run the loop to its end."""
@@ -410,7 +292,7 @@ class _Run:
         plan = Plan(**interrupted[1]["plan"]) if interrupted else self._plan()
         held_out = self.feed.held_out(VALIDATION_TOKENS, crew)
         job = PretrainJob(self.model, held_out, config.next_sentence, device, crew)
-        identity = {**self.settings.identity(), "corpora": [shards.facts for shards in self.shards]}
+        identity = {**self.settings.identity(), "corpora": [shards.facts for shards in self.feed.pool.shards]}
         loop = Loop(
             job,
             self.feed,
@@ -474,7 +356,7 @@ class _Run:
             "data": {
                 "corpora": [
                     {**shards.facts, "weight": weight}
-                    for shards, weight in zip(self.shards, self.settings.weights, strict=True)
+                    for shards, weight in zip(self.feed.pool.shards, self.settings.weights, strict=True)
                 ],
                 "held_out_tokens": self.feed.pool.tokens(held_out=True),
                 "repeated_documents": self.feed.pool.repeated,

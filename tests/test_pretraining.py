@@ -30,7 +30,8 @@ from filbert.errors import ConfigError
 from filbert.folders import check_folder
 from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
-from filbert.pretrain import Start, pretrain
+from filbert.preparation import Start
+from filbert.pretrain import pretrain
 from filbert.pretrain_job import CorpusFeed
 from filbert.report.words import amount
 from filbert.train import Interrupted

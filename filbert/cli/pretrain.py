@@ -18,7 +18,7 @@ from filbert.console import Screen, fitted, span_of_time, table
 from filbert.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from filbert.pretrain import Start
+    from filbert.preparation import Start
 
 VOCABULARY = {"vocab.txt", "tokenizer.json", "tokenizer_config.json"}
 SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9}
@@ -102,7 +102,7 @@ def vocab(
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
         from filbert.data.corpus import open_corpus
-        from filbert.pretrain import Paragraphs
+        from filbert.preparation import Paragraphs
         from filbert.text.vocab import learn
 
         texts = Paragraphs([open_corpus(path) for path in corpora])
@@ -166,7 +166,7 @@ def pretrain(
         "next_sentence": False if no_next else None,
     }
     settings = {**_recipe(recipe), **{key: value for key, value in shape.items() if value is not None}, **training}
-    from filbert.pretrain import Start
+    from filbert.preparation import Start
 
     start = Start(
         size=settings.get("size", "mini"),
@@ -195,7 +195,7 @@ def adapt(
 ) -> None:
     """Let a base model read the texts of a field (medical, legal, your own) before it is fine-tuned."""
     settings = {"corpora": corpora, "out": str(out), "next_sentence": next_sentence, **training}
-    from filbert.pretrain import Start
+    from filbert.preparation import Start
 
     start = Start(base=base)
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)

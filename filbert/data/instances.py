@@ -64,7 +64,7 @@ class Pool:
     """Token shards of one or several corpora as one row of ids, and the texts that an epoch makes of them."""
 
     def __init__(self, shards: Sequence[Shards], weights: Sequence[float] | None = None) -> None:
-        self._shards = shards
+        self.shards = shards
         sizes = [len(each.ids_T) for each in shards]
         self.offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
         self._corpora = []
@@ -79,12 +79,12 @@ class Pool:
 
     def take(self, places_N: Long) -> tuple[IntArray, Mask]:
         """Return the ids at places of the pool, and whether each begins a word."""
-        if len(self._shards) == 1:
-            one = self._shards[0]
+        if len(self.shards) == 1:
+            one = self.shards[0]
             return one.ids_T[places_N].astype(np.int32), one.begins_T[places_N] != 0
         ids_N, begins_N = np.empty(len(places_N), np.int32), np.empty(len(places_N), np.bool_)
         which_N = np.searchsorted(self.offsets, places_N, side="right") - 1
-        for number, each in enumerate(self._shards):
+        for number, each in enumerate(self.shards):
             mine = which_N == number
             local = places_N[mine] - self.offsets[number]
             ids_N[mine], begins_N[mine] = each.ids_T[local], each.begins_T[local] != 0
@@ -117,7 +117,7 @@ class Pool:
         """
         total = sum(int(_lengths(each)[each.chosen()].sum()) for each in self._corpora)
         step = max(1, math.ceil(total / most))
-        for shards, corpus in zip(self._shards, self._corpora, strict=True):
+        for shards, corpus in zip(self.shards, self._corpora, strict=True):
             bounds_D = np.asarray(shards.sentences_S)[np.asarray(shards.documents_D)]
             used_D = corpus.chosen()[::step]
             lengths_D = bounds_D[used_D + 1] - bounds_D[used_D]
