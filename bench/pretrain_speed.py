@@ -26,7 +26,7 @@ import torch
 import transformers
 from accuracy import DATA, HERE
 from adapt import write_corpus
-from speeds import alternate, circumstances, compared, record
+from speeds import TUNED_TYPE, alternate, circumstances, compared, record
 from torch import Tensor
 from transformers import BertForPreTraining
 
@@ -37,7 +37,7 @@ from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
 from filbert.data.shards import write_shards
 from filbert.model.encoder import Encoder
-from filbert.model.forward import tensors_of
+from filbert.model.forward import native_bf16, tensors_of
 from filbert.plan import Plan
 from filbert.pretrain import BATCH_TOKENS
 from filbert.pretrain_job import CorpusFeed, PretrainJob
@@ -53,7 +53,7 @@ RESULTS = HERE / "results" / "pretrain_speed.jsonl"
 SLICES = {"enwiki_text_AA.tar.xz": 4_000_000, "zhwiki_text_AA.tar.xz": 1_300_000}  # characters, about 4 MB each
 VOCABULARY, LENGTH, RATE = 16_000, 128, 1e-4
 STEPS = 3  # of a round
-DEFAULT, TUNED = "transformers, fp32, sdpa, defaults", "transformers, bf16, no dropout, fused AdamW"
+DEFAULT, TUNED = "transformers, fp32, sdpa, defaults", f"transformers, {TUNED_TYPE}, no dropout, fused AdamW"
 OURS_FP32, OURS = "filbert, fp32", "filbert, default"
 
 
@@ -132,7 +132,7 @@ class Rival:
         self.model.train()
         losses, began = [], time.perf_counter()
         for batch in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.tuned):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.tuned and native_bf16()):
                 loss = self.model(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -190,7 +190,7 @@ def measure(texts: int, rounds: int) -> dict[str, Any]:
         sides: dict[str, Rival | Ours] = {
             DEFAULT: (rival := Rival(scratch / "start", feed, tuned=False)),
             TUNED: Rival(scratch / "start", feed, tuned=True),
-            OURS_FP32: Ours(scratch, feed, "fp32"),
+            **({OURS_FP32: Ours(scratch, feed, "fp32")} if native_bf16() else {}),
             OURS: Ours(scratch, feed, "auto"),
         }
         first = first_losses(rival, feed)

@@ -21,7 +21,8 @@ from torch import Tensor
 from filbert.config import EncoderConfig
 from filbert.model.forward import native_bf16
 
-PEAKS = (torch.float32, torch.bfloat16, torch.int8)
+PEAKS = (torch.float32, torch.bfloat16, torch.int8) if native_bf16() else (torch.float32,)  # others are emulated
+TUNED_TYPE = "bf16" if native_bf16() else "fp32"  # what somebody who knows the machine trains in
 PEAK = """
 import atexit
 from pathlib import Path

@@ -12,6 +12,7 @@ from scipy.stats import ttest_ind
 
 HERE = Path(__file__).resolve().parent
 SHOWN = ("minilm", "long")  # the training speed that README.md tells
+WITHOUT_BF16 = "on a processor that multiplies bf16 by emulation only (AVX2), so in fp32"
 START, END = "<!-- accuracy table -->", "<!-- end of the accuracy table -->"
 HEAD = """# Results
 
@@ -61,7 +62,8 @@ def accuracy() -> list[str]:
 
 
 def train_speed() -> list[str]:
-    newest = {(row.get("shape", "minilm"), row.get("mix", "long")): row for row in records("train_speed.jsonl")}
+    rows = records("train_speed.jsonl")
+    newest = {(row["bf16"], row.get("shape", "minilm"), row.get("mix", "long")): row for row in rows}
     lines = [
         "## Training speed beside `transformers`",
         "",
@@ -70,9 +72,9 @@ def train_speed() -> list[str]:
         "the ratios. `python bench/train_speed.py --write` makes a row, with `--shape` and `--mix`.",
         "",
     ]
-    for (shape, mix), row in newest.items():
-        length = row["tokens"] / row["texts"]
-        lines.append(f"**{shape}, {mix} texts** ({length:.0f} tokens on average), {row['batch']} a step")
+    for (bf16, shape, mix), row in sorted(newest.items(), key=lambda entry: not entry[0][0]):
+        length, where = row["tokens"] / row["texts"], "" if bf16 else f" {WITHOUT_BF16}"
+        lines.append(f"**{shape}, {mix} texts** ({length:.0f} tokens on average), {row['batch']} a step{where}")
         lines += [*speeds([row]), *beside_tuned([row]), *of_peak(row)]
     return lines
 
@@ -82,7 +84,8 @@ def of_peak(row: dict[str, Any]) -> list[str]:
     if not found:
         return []
     plain, made = (f"{100 * found[key]:.0f} %" for key in ("plain", "made"))
-    said = f"Of the bf16 product peak: {plain} by the products of a plain BERT, {made} by those that are made, as a"
+    peak = "bf16" if row["bf16"] else "fp32"
+    said = f"Of the {peak} product peak: {plain} by the products of a plain BERT, {made} by those that are made, as a"
     share = f" Reading, tokenising and packing: {row['reading']:.1%} of an epoch." if "reading" in row else ""
     return [said, f"classifier needs little of its last layer.{share}", ""]
 
@@ -173,10 +176,10 @@ def corpus_memory() -> list[str]:
 
 
 def pretrain_speed() -> list[str]:
-    rows = records("pretrain_speed.jsonl")
-    if not rows:
+    newest = {row["bf16"]: row for row in records("pretrain_speed.jsonl")}
+    if not newest:
         return []
-    last = rows[-1]
+    last = next(iter(newest.values()))
     head = [
         "## Pre-training speed beside `transformers`",
         "",
@@ -185,7 +188,10 @@ def pretrain_speed() -> list[str]:
         "rounds; medians, also of the ratios. The rival has dropout 0.1 by default, ours has none; pairing and masking",
         "is in our time alone. `python bench/pretrain_speed.py --write` makes a row.",
     ]
-    return [*head, *speeds(rows), *beside_tuned(rows)]
+    parts = []
+    for bf16, row in sorted(newest.items(), reverse=True):
+        parts += [*(() if bf16 else (f"The same {WITHOUT_BF16}:",)), *speeds([row]), *beside_tuned([row])]
+    return [*head, *parts]
 
 
 def beside_tuned(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -208,7 +214,7 @@ def speeds(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def predict_speed() -> list[str]:
-    newest = {(row["set"], row["name"]): row for row in records("predict_speed.jsonl")}
+    newest = {(row["bf16"], row["set"], row["name"]): row for row in records("predict_speed.jsonl")}
     lines = (
         []
         if not newest
@@ -221,11 +227,12 @@ def predict_speed() -> list[str]:
             "`make bench-predict` makes the rows of minilm, `make bench` all.",
         ]
     )
-    for (name, shape), row in newest.items():
+    for (bf16, name, shape), row in sorted(newest.items(), key=lambda entry: not entry[0][0]):
         best = max((speed, side) for side, speed in row["speed"].items() if not side.startswith("filbert"))
         lines += [
             "",
-            f"**{shape}, {name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {made(row)}, {row['machine']}.",
+            f"**{shape}, {name}**: {row['texts']:,} texts, {row['tokens']:,} tokens; {made(row)}, {row['machine']}"
+            f"{'' if bf16 else f', {WITHOUT_BF16}'}.",
             "",
             f"| runtime | tokens/s | beside {best[1]} | one text of 8, of 128 tokens | accuracy | moved | changed |",
             "|---|---|---|---|---|---|---|",
@@ -371,7 +378,8 @@ def short() -> str:
     for row in newest.values():
         minutes = row["training"]["seconds"] / 60
         lines.append(f"| {row['set']} | **{percent(row['test'])}** | {percent(row['baseline'])} | {minutes:.0f} min |")
-    rows = [r for r in records("train_speed.jsonl") if (r.get("shape", "minilm"), r.get("mix", "long")) == SHOWN]
+    shown = [r for r in records("train_speed.jsonl") if (r.get("shape", "minilm"), r.get("mix", "long")) == SHOWN]
+    rows, others = [r for r in shown if r["bf16"]], [r for r in shown if not r["bf16"]]
     said = ""
     if rows:
         ratios, tuned = (
@@ -382,7 +390,12 @@ def short() -> str:
             f"`transformers` loop, and {tuned[0]:.1f} to {tuned[-1]:.1f} × those\nof one tuned by hand, same machine, "
             "on texts of IMDb's length (three measurements)."
         )
-    scored = {row["set"]: row["speed"] for row in records("predict_speed.jsonl") if row["name"] == "minilm"}
+    if others:
+        ratio, tuned_ratio = (others[-1][key]["filbert, default"] for key in ("ratio", "ratio_to_tuned"))
+        said += (
+            f"\nOn an older processor without bf16 it is {ratio:.1f} × and {tuned_ratio:.1f} ×, in fp32 all of them."
+        )
+    scored = {r["set"]: r["speed"] for r in records("predict_speed.jsonl") if r["name"] == "minilm" and r["bf16"]}
     ratios = [
         f"{speed['filbert, int8'] / max(n for side, n in speed.items() if side[:7] != 'filbert'):.2f} × ({texts})"
         for name, texts in (("sst2", "sentences"), ("imdb", "long reviews"))

@@ -27,7 +27,7 @@ import torch
 import transformers
 from accuracy import DATA, HERE
 from adapt import splits_of
-from speeds import alternate, by_length, circumstances, compared, products, record
+from speeds import TUNED_TYPE, alternate, by_length, circumstances, compared, products, record
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases import find_base
@@ -37,6 +37,7 @@ from filbert.config import EncoderConfig, TrainConfig
 from filbert.data.sources import open_source
 from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
+from filbert.model.forward import native_bf16
 from filbert.plan import Plan
 from filbert.tasks import classify
 from filbert.text.tokenizer import Tokenizer
@@ -44,7 +45,7 @@ from filbert.train import Loop
 
 RESULTS = HERE / "results" / "train_speed.jsonl"
 DEFAULT = "transformers, fp32, sdpa, defaults"
-TUNED = "transformers, bf16, no attention dropout, fused AdamW, by length"
+TUNED = f"transformers, {TUNED_TYPE}, no attention dropout, fused AdamW, by length"
 OURS = "filbert, default"
 MIXES = {"long": "imdb/aclImdb_labeled.tar.xz", "short": "sst2", "middle": None}
 MIDDLE = (20, 100)  # tokens
@@ -105,7 +106,7 @@ class Rival:
         self.model.train()
         losses, began = [], time.perf_counter()
         for batch in self.loader:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.tuned):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.tuned and native_bf16()):
                 loss = self.model(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -172,7 +173,7 @@ def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str
         sides: dict[str, Rival | Ours] = {
             DEFAULT: Rival(folder, rows, batch),
             TUNED: Rival(folder, rows, batch, tuned=True),
-            "filbert, fp32": Ours(folder, rows, batch, "fp32"),
+            **({"filbert, fp32": Ours(folder, rows, batch, "fp32")} if native_bf16() else {}),
             OURS: ours,
         }
         told = compared(alternate(sides, runs), DEFAULT, TUNED)
@@ -184,8 +185,9 @@ def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str
 
 
 def of_peak(told: Mapping[str, Any], ours: Ours) -> dict[str, float]:
-    """Return our share of the bf16 product peak: by the products of a plain BERT, and by those that we make."""
-    seconds, peak = ours.real / told["speed"][OURS], told["peak_gflops"]["bfloat16"] * 1e9
+    """Return our share of the product peak: by the products of a plain BERT, and by those that we make."""
+    kind = "bfloat16" if told["bf16"] else "float32"
+    seconds, peak = ours.real / told["speed"][OURS], told["peak_gflops"][kind] * 1e9
     plain, made = (3 * found / seconds / peak for found in products(ours.config, ours.lengths))
     return {"plain": round(plain, 3), "made": round(made, 3)}  # forward, and twice as much backward
 
