@@ -1,7 +1,9 @@
-"""The documentation is true: the Python of its pages runs from top to bottom."""
+"""The documentation is true: the Python of its pages runs from top to bottom, and so do the examples of docstrings."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MODULES = [path for path in sorted((ROOT / "filbert").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
+READERS_OWN = ('Path("', "fetch(")  # files of the reader, and the hub: such an example is not run
 PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if "```python" in path.read_text("utf-8")]
 
 
@@ -24,3 +28,13 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert len(ran.stdout.splitlines()) >= len(blocks)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).with_suffix("").as_posix())
+def test_the_examples_of_a_module_hold(path):
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    runner, told = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS), []
+    for found in doctest.DocTestFinder().find(module):
+        if not any(name in example.source for example in found.examples for name in READERS_OWN):
+            runner.run(found, out=told.append)
+    assert runner.failures == 0, "".join(told)

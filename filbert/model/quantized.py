@@ -56,9 +56,9 @@ def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def rounded_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
     """Round each row to whole numbers from -127 to 127 → q_NK, scale_N: w ≈ scale · q.
 
-    >>> q_NK, scale_N = rounded_weight(torch.tensor([[0.5, -1.0], [20.0, 40.0]]))
+    >>> q_NK, scale_N = rounded_weight(torch.tensor([[0.25, -1.0], [10.0, 40.0]]))
     >>> q_NK.tolist()
-    [[64.0, -127.0], [64.0, 127.0]]
+    [[32.0, -127.0], [32.0, 127.0]]
     """
     largest_N = weight_NK.abs().amax(-1).clamp(min=1e-20)
     inverse_N = torch.tensor(127.0) / largest_N  # `127 / x` is 127 · (1 / x): a bf16 number is often half the largest
