@@ -24,7 +24,7 @@ from filbert.errors import ModelError, shown
 
 CONFIG, VOCAB = "bert_config.json", "vocab.txt"  # as Google names them
 
-INDEX_LIMIT = 1 << 20  # bytes; BERT-large with its optimizer's slots needs 70 kB, and 1 MB is parsed in half a second
+INDEX_LIMIT = 1 << 18  # bytes; BERT-large with its optimizer's slots needs 70 kB
 NAME_LIMIT = 1024  # bytes of a variable's name: prefix compression would let a hostile file build long ones cheaply
 MAGIC = 0xDB4775248B80FB57
 FOOTER, TRAILER = 48, 5  # bytes: two block handles, padding and MAGIC; a block's compression type and checksum
@@ -111,7 +111,7 @@ def variables(prefix: Path) -> dict[str, Variable]:
     index = _inside(_with(prefix, ".index"))
     try:
         if index.stat().st_size > INDEX_LIMIT:
-            raise ValueError(f"is larger than {INDEX_LIMIT >> 20} MB, no BERT's index")
+            raise ValueError(f"is larger than {INDEX_LIMIT >> 10} kB, no BERT's index")
         table = dict(_table(index.read_bytes()))
         found = _entries(table, prefix)
     except FileNotFoundError as e:
@@ -158,7 +158,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read `bert_config.json` as the content of a Hugging Face `config.json`; ModelError names the field."""
     try:
         if _inside(path).stat().st_size > INDEX_LIMIT:
-            raise ModelError(f"{path} — is larger than {INDEX_LIMIT >> 20} MB — this is no model's JSON")
+            raise ModelError(f"{path} — is larger than {INDEX_LIMIT >> 10} kB — this is no model's JSON")
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing — copy the whole checkpoint folder") from None
