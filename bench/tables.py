@@ -190,7 +190,9 @@ def pretrain_speed() -> list[str]:
     ]
     parts = []
     for bf16, row in sorted(newest.items(), reverse=True):
-        parts += [*(() if bf16 else (f"The same {WITHOUT_BF16}:",)), *speeds([row]), *beside_tuned([row])]
+        if not bf16:
+            parts.append(f"The same {WITHOUT_BF16}:")
+        parts += [*speeds([row]), *beside_tuned([row])]
     return [*head, *parts]
 
 
