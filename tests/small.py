@@ -32,7 +32,11 @@ needs_minilm = pytest.mark.skipif(
 )
 
 needs_native = pytest.mark.skipif(library() is None, reason="no C++ part, or a processor without AVX-512 VNNI and bf16")
-needs_native_training = pytest.mark.skipif(native() is None, reason="no C++ part, or a processor without AVX-512 bf16")
+NATIVE_TRAINING = [
+    pytest.param(dtype, marks=pytest.mark.skipif(native(dtype) is None, reason=f"no C++ part, or no {needed}"), id=name)
+    for dtype, name, needed in ((torch.bfloat16, "bf16", "AVX-512 with bf16"), (torch.float32, "fp32", "AVX2"))
+]
+each_native_training = pytest.mark.parametrize("dtype", NATIVE_TRAINING)  # the C++ parts for training, by their numbers
 
 
 def tokenizer() -> Tokenizer:

@@ -2,7 +2,7 @@
 
 `attend_readable` is the definition; `attend` gives the same numbers faster, and a test holds the two together.
 
-- CPU in bf16, with the C++ part: one text and head at a time, there and back (native_training.py).
+- CPU, with a C++ part for the numbers: one text and head at a time, there and back (native_training.py).
 - CPU else: texts of like length are attended together as one batched product; the softmax is kept for the backward
   pass. torch's own flash attention takes 3–8 × longer for forward and backward on a CPU (docs/log.md), and its mask
   would bring the padding back.

@@ -1,9 +1,11 @@
-"""What a bf16 model does in C++ on a CPU between its products: twins of attention.py, encoder.py and tasks/pretrain.py.
+"""What a model does in C++ on a CPU between its products: twins of attention.py, encoder.py and tasks/pretrain.py.
 
-Torch's batched products, which stay for other processors and for fp32, pad texts of like length to one shape, copy
-heads apart and keep the softmax for the way back. Here (native/attention.cpp) a head of a text lies in the cache, and
-of a query one number is kept. GELU with its bias (gelu.cpp), dropout, sum and layer norm (norm.cpp) and the loss of a
-whole vocabulary (vocabulary.cpp) take one pass through memory each, there and back, where torch takes two to seven.
+In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice.
+
+Torch's batched products, which stay for other processors, pad texts of like length to one shape, copy heads apart and
+keep the softmax for the way back. Here (native/training_attention.h) a head of a text lies in the cache, and of a query
+one number is kept. GELU with its bias (training_gelu.h), dropout, sum and layer norm (training_norm.h) and the loss of
+a whole vocabulary (training_vocabulary.h) take one pass through memory each, there and back; torch takes two to seven.
 
 Shapes: T tokens in the batch, R some rows of them, H heads, D hidden width, F feed-forward width, V vocabulary.
 """
@@ -26,20 +28,21 @@ from filbert.native import library
 INTERFACE = 3  # what `filbert_training_interface` says
 WIDTH = 32  # a head's is a multiple of it
 VECTOR = 16  # a row's numbers are a multiple of it, and for dropout a tensor's
-
+PARTS = {torch.bfloat16: "_training", torch.float32: "_training_fp32"}  # which C++ part works on which numbers
 
 Starts = npt.NDArray[np.int64]  # where each text begins, and where the last one ends
 
 
 @cache
-def native() -> ctypes.CDLL | None:
-    """Return the C++ part, or None where there is none."""
-    return library("_training", "filbert_training_interface", INTERFACE)
+def native(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the C++ part for such numbers, or None where there is none."""
+    return library(PARTS[dtype], "filbert_training_interface", INTERFACE) if dtype in PARTS else None
 
 
-def able(x: Tensor) -> bool:
-    """Say whether the C++ part can work on such numbers, here."""
-    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and native() is not None
+def able(x: Tensor, *others: Tensor) -> bool:
+    """Say whether a C++ part can work on such numbers, all of one kind, here."""
+    alike = all(y.device.type == "cpu" and y.dtype == x.dtype for y in (x, *others))
+    return alike and native(x.dtype) is not None
 
 
 def can_attend(x: Tensor, heads: int) -> bool:
@@ -54,7 +57,7 @@ def can_drop(x: Tensor) -> bool:
 
 def can_activate(x: Tensor, bias_F: Tensor | None) -> bool:
     """Say whether it can add such a bias to what is made of x, and take GELU."""
-    return bias_F is not None and x.ndim == 2 and len(bias_F) % VECTOR == 0 and able(x) and able(bias_F)
+    return bias_F is not None and x.ndim == 2 and len(bias_F) % VECTOR == 0 and able(x, bias_F)
 
 
 def kept_scale(dropped: int) -> float:
@@ -65,8 +68,8 @@ def kept_scale(dropped: int) -> float:
 def can_add_norm(x: Tensor, residual: Tensor, parameters: Sequence[Tensor | None]) -> bool:
     """Say whether it can add x to such a residual, with a bias, and norm the sum; the parameters are those of a row."""
     width = residual.shape[-1]
-    rows = all(part is not None and part.shape == (width,) and able(part) for part in parameters)
-    return rows and residual.shape == (len(x), width) and width % VECTOR == 0 and able(x) and able(residual)
+    rows = all(part is not None and part.shape == (width,) and able(x, part) for part in parameters)
+    return rows and residual.shape == (len(x), width) and width % VECTOR == 0 and able(x, residual)
 
 
 class Attend(torch.autograd.Function):
@@ -117,7 +120,7 @@ class AttendFrom(torch.autograd.Function):
 
 
 class _Given(ctypes.Structure):
-    """`Given` of attention.cpp."""
+    """`Given` of training_attention.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "query_starts", "starts")),
@@ -158,9 +161,9 @@ def _call(
     heads: int,
     tensors: Sequence[Tensor | None],
 ) -> None:
-    found = native()
-    assert found is not None
     q, k, v = parts
+    found = native(q.dtype)
+    assert found is not None
     begins = [np.ascontiguousarray(starts, dtype=np.int64) for starts in both]
     for starts, rows in zip(begins, (q, k), strict=True):
         assert starts[0] >= 0
@@ -199,7 +202,7 @@ class Drop(torch.autograd.Function):
 
 
 def _drop(x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
-    found, x = native(), x.contiguous()
+    found, x = native(x.dtype), x.contiguous()
     assert found is not None
     out = torch.empty_like(x)
     found.filbert_drop(
@@ -300,7 +303,9 @@ def _pass(
     numbers: Sequence[Any] = (),
 ) -> None:
     """Call what works on rows: pointers, number of rows, width, threads, other numbers, pointers to the results."""
-    found, (rows, width) = native(), shape
+    (rows, width), first = shape, given[0]
+    assert first is not None
+    found = native(first.dtype)
     assert found is not None
     done = getattr(found, name)(
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in given),

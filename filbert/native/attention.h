@@ -3,7 +3,11 @@
 
 #pragma once
 
+#ifdef __AVX512BF16__
 #include "simd.h"
+#else
+#include "lanes.h"
+#endif
 
 namespace {
 
@@ -18,22 +22,22 @@ struct Attention {
   Buffer<float> scores;
 };
 
-// R queries × 16 · C keys, summed up in fp32.
+// R queries × LANES · C keys, summed up in fp32.
 template <class Kind, int R, int C>
 inline void score_tile(const typename Kind::Number* q, int stride, const uint32_t* keys, int slots, int width,
                        float* scores) {
-  __m512 sum[R][C];
+  Floats sum[R][C];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
+    for (int c = 0; c < C; ++c) sum[r][c] = Floats{};
   for (int e = 0; e < width; e += PER_WORD<Kind>, keys += slots) {
-    __m512i key[C];
+    Words key[C];
     #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + 16 * c);
+    for (int c = 0; c < C; ++c) key[c] = load_words(keys + LANES * c);
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const __m512i query = four_bytes(q + static_cast<size_t>(r) * stride + e);
+      const Words query = four_bytes(q + static_cast<size_t>(r) * stride + e);
       #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) sum[r][c] = Kind::add(sum[r][c], query, key[c]);
     }
@@ -41,7 +45,7 @@ inline void score_tile(const typename Kind::Number* q, int stride, const uint32_
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) _mm512_storeu_ps(scores + static_cast<size_t>(r) * slots + 16 * c, sum[r][c]);
+    for (int c = 0; c < C; ++c) store(scores + static_cast<size_t>(r) * slots + LANES * c, sum[r][c]);
 }
 
 // What a query's weights are divided by: their sum, where the largest score was taken off before.
@@ -49,80 +53,77 @@ struct Normaliser {
   float sum, largest;
 };
 
+// Which lanes of the last vector of slots belong to the text.
+inline Mask last_lanes(int length, int slots) { return first_lanes(LANES - (slots - length)); }
+
 // The largest of each of R queries' scores. The queries go side by side: one by one, each would wait for its own.
 template <int R>
 inline void largest_scores(const float* scores, int length, int slots, float* most) {
-  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  __m512 largest[R];
+  const Mask last = last_lanes(length, slots);
+  Floats largest[R];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const float* end = scores + static_cast<size_t>(r + 1) * slots - 16;
-    largest[r] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), last, end);
+    const float* end = scores + static_cast<size_t>(r + 1) * slots - LANES;
+    largest[r] = where(last, load(end), -INFINITY);
   }
-  for (int i = 0; i < slots - 16; i += 16) {
+  for (int i = 0; i < slots - LANES; i += LANES) {
     #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      largest[r] = _mm512_max_ps(largest[r], _mm512_loadu_ps(scores + static_cast<size_t>(r) * slots + i));
-    }
+    for (int r = 0; r < R; ++r) largest[r] = larger(largest[r], load(scores + static_cast<size_t>(r) * slots + i));
   }
   #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) most[r] = _mm512_reduce_max_ps(largest[r]);
+  for (int r = 0; r < R; ++r) most[r] = largest_of(largest[r]);
 }
 
 // Scores of R queries → weights that are not yet divided by their sum.
 template <class Kind, int R>
 inline void softmax_rows(const float* scores, int length, int slots, float scale, typename Kind::Number* weights,
                          Normaliser* by) {
-  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  const __m512 factor = _mm512_set1_ps(scale);
+  const Mask last = last_lanes(length, slots);
   float most[R];
   largest_scores<R>(scores, length, slots, most);
-  __m512 sum[R];
+  Floats sum[R];
   for (int r = 0; r < R; ++r, scores += slots, weights += slots) {
-    const __m512 largest = _mm512_set1_ps(most[r]);
-    const auto weight = [&](int i) {
-      return Kind::exp2(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), largest), factor));
-    };
-    const int end = slots - 16;
-    __m512 all = _mm512_maskz_mov_ps(last, weight(end));  // in sum[r] itself it would go to memory at every step
-    store(weights + end, all);
-    for (int i = 0; i < end; i += 16) {
-      const __m512 y = weight(i);
-      all = _mm512_add_ps(all, y);
+    const auto weight = [&](int i) { return Kind::exp2((load(scores + i) - all(most[r])) * all(scale)); };
+    const int end = slots - LANES;
+    Floats total = where(last, weight(end));  // in sum[r] itself it would go to memory at every step
+    store(weights + end, total);
+    for (int i = 0; i < end; i += LANES) {
+      const Floats y = weight(i);
+      total = total + y;
       store(weights + i, y);
     }
-    sum[r] = all;
+    sum[r] = total;
   }
-  for (int r = 0; r < R; ++r) by[r] = {_mm512_reduce_add_ps(sum[r]), most[r]};
+  for (int r = 0; r < R; ++r) by[r] = {sum_of(sum[r]), most[r]};
 }
 
-// R queries' weights × 32 columns of the values, divided by the sums of the weights where these are given.
+// R queries' weights × two vectors of columns of the values, divided by the sums of the weights where these are given.
 template <class Kind, int R, class Out>
 inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const Normaliser* by,
                          Out* out, int stride) {
-  __m512 sum[R][2];
+  Floats sum[R][2];
   #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = Floats{};
   for (int j = 0; j < steps; ++j, values += width) {
-    const __m512i value[2] = {_mm512_loadu_si512(values), _mm512_loadu_si512(values + 16)};
+    const Words value[2] = {load_words(values), load_words(values + LANES)};
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const __m512i weight = four_bytes(weights + static_cast<size_t>(r) * steps + j);
+      const Words weight = four_bytes(weights + static_cast<size_t>(r) * steps + j);
       #pragma GCC unroll 8
       for (int c = 0; c < 2; ++c) sum[r][c] = Kind::add(sum[r][c], weight, value[c]);
     }
   }
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const __m512 share = _mm512_set1_ps(by ? 1.0f / by[r].sum : 1.0f);
+    const Floats share = all(by ? 1.0f / by[r].sum : 1.0f);
     #pragma GCC unroll 8
-    for (int c = 0; c < 2; ++c) {
-      store(out + static_cast<size_t>(r) * stride + 16 * c, _mm512_mul_ps(sum[r][c], share));
-    }
+    for (int c = 0; c < 2; ++c) store(out + static_cast<size_t>(r) * stride + LANES * c, sum[r][c] * share);
   }
 }
 
-// 16 rows of 16 words become 16 columns.
+#ifdef __AVX512F__
+
+// LANES rows of as many words become as many columns.
 inline void transpose(const __m512i (&row)[16], uint32_t* words, int stride) {
   __m512i pair[16], four[16];
   #pragma GCC unroll 16
@@ -151,17 +152,41 @@ inline void transpose(const __m512i (&row)[16], uint32_t* words, int stride) {
   }
 }
 
-// Lay out rows as words [E / PER_WORD][slots], so that a product takes 16 of them at a time; slots beyond the text are 0.
+#else
+
+inline void transpose(const __m256i (&row)[8], uint32_t* words, int stride) {
+  __m256i pair[8], four[8];
+  #pragma GCC unroll 8
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = _mm256_unpacklo_epi32(row[i], row[i + 1]);
+    pair[i + 1] = _mm256_unpackhi_epi32(row[i], row[i + 1]);
+  }
+  #pragma GCC unroll 8
+  for (int i = 0; i < 8; i += 4) {  // four[i + n]: of four rows the words n, n + 4
+    four[i] = _mm256_unpacklo_epi64(pair[i], pair[i + 2]);
+    four[i + 1] = _mm256_unpackhi_epi64(pair[i], pair[i + 2]);
+    four[i + 2] = _mm256_unpacklo_epi64(pair[i + 1], pair[i + 3]);
+    four[i + 3] = _mm256_unpackhi_epi64(pair[i + 1], pair[i + 3]);
+  }
+  #pragma GCC unroll 8
+  for (int n = 0; n < 4; ++n) {
+    store_words(words + static_cast<size_t>(n) * stride, _mm256_permute2x128_si256(four[n], four[n + 4], 0x20));
+    store_words(words + static_cast<size_t>(n + 4) * stride, _mm256_permute2x128_si256(four[n], four[n + 4], 0x31));
+  }
+}
+
+#endif
+
+// Lay out rows as words [E / PER_WORD][slots], so that a product takes LANES of them at a time; slots beyond the text are 0.
 template <class Kind>
 void lay_out_columns(const typename Kind::Number* rows, int stride, int length, int slots, int width, uint32_t* words) {
-  constexpr int step = 16 * PER_WORD<Kind>;
-  for (int j = 0; j < slots; j += 16) {
+  constexpr int step = LANES * PER_WORD<Kind>;
+  for (int j = 0; j < slots; j += LANES) {
     for (int e = 0; e < width; e += step) {
-      __m512i row[16];
+      Words row[LANES];
       #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
-        row[r] = j + r < length ? _mm512_loadu_si512(rows + static_cast<size_t>(j + r) * stride + e)
-                                : _mm512_setzero_si512();
+      for (int r = 0; r < LANES; ++r) {
+        row[r] = j + r < length ? load_words(rows + static_cast<size_t>(j + r) * stride + e) : Words{};
       }
       transpose(row, words + static_cast<size_t>(e / PER_WORD<Kind>) * slots + j, slots);
     }
@@ -175,6 +200,8 @@ inline void lay_out_rows(const float* rows, int stride, int length, int slots, i
     j < length ? std::memcpy(words, rows + static_cast<size_t>(j) * stride, row) : std::memset(words, 0, row);
   }
 }
+
+#ifdef __AVX512BF16__
 
 // 32 numbers of one row and 32 of the next → two vectors of words, a number of each in a word.
 inline void interleave(__m512i one, __m512i next, uint32_t* words) {
@@ -196,12 +223,14 @@ inline void lay_out_rows(const bf16* rows, int stride, int length, int slots, in
   }
 }
 
+#endif
+
 // What attention reads: queries, keys and values of one head, so many numbers from token to token, and where it writes.
 template <class Kind, class Out>
 struct Head {
   const typename Kind::Number *q, *k, *v;
   int q_stride, stride;               // of keys and values the same
-  int queries, length, slots, width;  // slots: the length, of the text, rounded up to 16
+  int queries, length, slots, width;  // slots: the length, of the text, rounded up to LANES
   Out* out;
   int out_stride;
   float* lse;  // where each query's log-sum-exp of base 2 goes, if anywhere, `lse_stride` numbers from token to token
@@ -210,12 +239,12 @@ struct Head {
   float scale() const { return LOG2_E / std::sqrt(static_cast<float>(width)); }
 };
 
-// Cut slots into tiles: work(first slot, Count<C>), 16 · C slots of them.
+// Cut slots into tiles: work(first slot, Count<C>), LANES · C slots of them.
 template <class Work>
 inline void slot_tiles(int slots, const Work& work) {
   int j = 0;
-  for (; j + 64 <= slots; j += 64) work(j, Count<4>());
-  switch ((slots - j) / 16) {
+  for (; j + COLUMNS * LANES <= slots; j += COLUMNS * LANES) work(j, Count<COLUMNS>());
+  switch ((slots - j) / LANES) {
     case 3: work(j, Count<3>()); break;
     case 2: work(j, Count<2>()); break;
     case 1: work(j, Count<1>()); break;
@@ -246,7 +275,7 @@ void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
     head.lse[static_cast<size_t>(first + r) * head.lse_stride] = by[r].largest * head.scale() + std::log2(by[r].sum);
   }
   Out* out = head.out + static_cast<size_t>(first) * head.out_stride;
-  for (int e = 0; e < head.width; e += 32) {
+  for (int e = 0; e < head.width; e += 2 * LANES) {
     context_tile<Kind, R>(weights, steps, at.values.data() + e, head.width, by, out + e, head.out_stride);
   }
 }

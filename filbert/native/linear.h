@@ -67,7 +67,7 @@ void round_row(const float* x, const Rows& to, int row, Precision precision) {
     return;
   }
   if (precision == BF16) {
-    for (int i = 0; i < to.width; i += 16) store_bf16(to.at<bf16>(row) + i, _mm512_loadu_ps(x + i));
+    for (int i = 0; i < to.width; i += 16) store(to.at<bf16>(row) + i, _mm512_loadu_ps(x + i));
     return;
   }
   __m512 most = _mm512_set1_ps(-INFINITY), least = _mm512_set1_ps(INFINITY);
@@ -149,7 +149,7 @@ struct Linear {
     to += column % PANEL * 2;
     bf16 rounded[16];
     for (int i = 0; i < in; ++i) {
-      if (i % 16 == 0) store_bf16(rounded, _mm512_loadu_ps(row + i));
+      if (i % 16 == 0) store(rounded, _mm512_loadu_ps(row + i));
       to[i / 2 * PANEL * 2 + i % 2] = rounded[i % 16];
     }
   }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import VOCAB, needs_native_training, same_weights, shape, spread, tokenizer
+from small import VOCAB, each_native_training, same_weights, shape, spread, tokenizer
 
 from filbert.data.corpus import open_corpus
 from filbert.data.instances import Pool
@@ -220,44 +220,45 @@ def test_the_fast_loss_equals_the_readable_one():
         torch.testing.assert_close(fast, readable, rtol=1e-5, atol=1e-5)
 
 
-@needs_native_training
+@each_native_training
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("vocabulary", [50, 64, 1000])  # the last numbers of a row fill a vector, or not
-def test_the_loss_in_bf16_equals_the_readable_one(monkeypatch, vocabulary, native):
-    """There is no number of bf16 that both could be equal to: each gradient is as near to fp32's as rounding allows."""
+def test_the_loss_as_it_is_made_equals_the_readable_one(monkeypatch, vocabulary, native, dtype):
+    """There is no number of bf16 that both could be equal to: each gradient is as near to fp64's as rounding allows."""
     torch.manual_seed(0)
-    assert able(torch.zeros(1).bfloat16())
+    assert able(torch.zeros(1, dtype=dtype))
     tokens, table, bias = torch.randn(2100, 16), torch.randn(vocabulary, 16), torch.randn(vocabulary)
-    rounded, targets = [x.bfloat16() for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
+    rounded, targets = [x.to(dtype) for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
+    near = 0.01 if dtype == torch.bfloat16 else 2e-6
     results = []
     monkeypatch.setattr(task, "able", lambda x: native and able(x))
-    for function, dtype in ((task.vocabulary_loss_readable, torch.float32), (task.vocabulary_loss, torch.bfloat16)):
-        inputs = [x.to(dtype).requires_grad_() for x in rounded]
+    for function, exact in ((task.vocabulary_loss_readable, True), (task.vocabulary_loss, False)):
+        inputs = [(x.double() if exact else x.clone()).requires_grad_() for x in rounded]
         value = function(*inputs, targets)
         value.backward()
-        results.append([value.detach(), *(x.grad.float() for x in inputs)])
+        results.append([value.detach(), *(x.grad.double() for x in inputs)])
         with torch.inference_mode():
             assert torch.equal(function(*inputs, targets), value)
-    assert abs(results[1][0] / results[0][0] - 1) < 1e-3
+    assert abs(results[1][0] / results[0][0] - 1) < near / 10
     for exact, found in zip(results[0][1:], results[1][1:], strict=True):
-        assert (found - exact).norm() < 0.01 * exact.norm()
+        assert (found - exact).norm() < near * exact.norm()
 
 
-@needs_native_training
+@each_native_training
 @pytest.mark.parametrize("target", [-1, 50])
-def test_a_target_outside_the_vocabulary_is_refused(target):
-    tokens, table, bias = (torch.zeros(size).bfloat16() for size in ((2, 16), (50, 16), (50,)))
+def test_a_target_outside_the_vocabulary_is_refused(target, dtype):
+    tokens, table, bias = (torch.zeros(size, dtype=dtype) for size in ((2, 16), (50, 16), (50,)))
     with pytest.raises(ValueError, match=f"a target is {target}, the vocabulary has 50 tokens"):
         task.vocabulary_loss(tokens, table, bias, torch.tensor([3, target]))
 
 
-@needs_native_training
+@each_native_training
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 @pytest.mark.parametrize("place", [0, 7, 990, 999])
-def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss(place, broken):
+def test_a_logit_that_is_no_number_is_not_hidden_by_the_loss(place, broken, dtype):
     generator = torch.Generator().manual_seed(0)
-    tokens, table = (torch.randn(rows, 16, generator=generator).bfloat16() for rows in (3, 1000))
-    bias = torch.zeros(1000).bfloat16()
+    tokens, table = (torch.randn(rows, 16, generator=generator).to(dtype) for rows in (3, 1000))
+    bias = torch.zeros(1000, dtype=dtype)
     bias[place] = broken
     leaves = [x.requires_grad_() for x in (tokens, table, bias)]
     value = task.vocabulary_loss(*leaves, torch.tensor([1, 2, 3]))

@@ -1,18 +1,13 @@
-// Attention over packed texts and its gradient, for training in bf16 on processors with AVX-512: what
-// `filbert/model/native_training.py` calls.
+// Attention over packed texts and its gradient, for training: what `filbert/model/native_training.py` calls.
 //
 // One text and head at a time. The weights are not kept for the way back but made again from each query's log-sum-exp
 // (Dao et al. 2022), which is cheaper than to bring them from memory; keys and values are laid out in the cache, one head
 // of one text. Sums are in fp32, in an order that does not depend on the texts beside it. `attend_readable` in
 // attention.py is the definition; a test holds both together.
 //
-// The threads are OpenMP's: with gcc they are torch's own, which was loaded first. A set beside them would wait for them.
-//
 // Shapes: T tokens, H heads, E width of a head, D = H · E.
 
-#include <cstdint>
-
-#if defined(__x86_64__) && defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(_OPENMP)
+#pragma once
 
 #include <atomic>
 
@@ -20,27 +15,28 @@
 
 namespace {
 
-constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB, stay in the L2 cache
+constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB in bf16, stay in the L2 cache
+constexpr int PAIR = PER_WORD<Kind>;
 
 // What a thread needs for a gradient: queries, keys, values and gradients of one text and head laid out as words, the
 // weights of a block of queries and the gradients of their scores, and sums for each key.
 struct Desk : Attention {
   Buffer<uint32_t> value_columns, key_rows, query_rows, grad_rows, weight_pairs, score_grad_pairs;
-  Buffer<bf16> block_weights, block_score_grads;
+  Buffer<Number> block_weights, block_score_grads;
   Buffer<float> weight_grads, key_sums, value_sums;
 
   void reserve(int slots, int width) {
     const size_t all = static_cast<size_t>(slots) * width;
-    for (auto* words : {&keys, &values}) words->get(all / 2);
-    weights.get(static_cast<size_t>(ROWS) * slots / 2);
+    for (auto* words : {&keys, &values}) words->get(all / PAIR);
+    weights.get(static_cast<size_t>(ROWS) * slots / PAIR);
     scores.get(static_cast<size_t>(ROWS) * slots);
   }
 
   void reserve_back(int slots, int width) {
     const size_t all = static_cast<size_t>(slots) * width, block = static_cast<size_t>(QUERIES) * slots;
-    for (auto* words : {&keys, &value_columns, &key_rows}) words->get(all / 2);
-    for (auto* words : {&query_rows, &grad_rows}) words->get(static_cast<size_t>(QUERIES) * width / 2);
-    for (auto* words : {&weight_pairs, &score_grad_pairs}) words->get(block / 2);
+    for (auto* words : {&keys, &value_columns, &key_rows}) words->get(all / PAIR);
+    for (auto* words : {&query_rows, &grad_rows}) words->get(static_cast<size_t>(QUERIES) * width / PAIR);
+    for (auto* words : {&weight_pairs, &score_grad_pairs}) words->get(PAIR == 2 ? block / 2 : 0);
     for (auto* rows : {&block_weights, &block_score_grads}) rows->get(block);
     for (auto* rows : {&scores, &weight_grads}) rows->get(static_cast<size_t>(ROWS) * slots);
     for (auto* sums : {&key_sums, &value_sums}) sums->get(all);
@@ -49,62 +45,62 @@ struct Desk : Attention {
 
 // Where a text's part of a head begins in queries, keys and values, the context's gradient and the log-sum-exps.
 struct Place {
-  const bf16 *q, *k, *v, *grad;
+  const Number *q, *k, *v, *grad;
   const float* lse;
-  bf16 *grad_q, *grad_k, *grad_v;
+  Number *grad_q, *grad_k, *grad_v;
   int q_stride, stride;  // of keys and values the same
   int queries, length, slots, width, hidden, heads;
 
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
 
-// Scores of one query, which become its weights, and these weights' gradients → in bf16 the weights, and the gradients
-// of the scores.
+// Scores of one query, which become its weights, and these weights' gradients → the weights, and the gradients of the
+// scores.
 inline void back_row(float* scores, const float* weight_grads, int length, int slots, float scale, float lse,
-                     bf16* weights, bf16* score_grads) {
-  const __mmask16 last = static_cast<__mmask16>(0xffff >> (slots - length));
-  const __m512 factor = _mm512_set1_ps(scale * LOG2_E), by = _mm512_set1_ps(lse);
-  __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < slots; i += 16) {
-    const __mmask16 real = i + 16 < slots ? static_cast<__mmask16>(0xffff) : last;
-    const __m512 weight =
-        _mm512_maskz_mov_ps(real, Bf16::exp2(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, by)));
-    sum = _mm512_fmadd_ps(weight, _mm512_loadu_ps(weight_grads + i), sum);
-    _mm512_storeu_ps(scores + i, weight);
+                     Number* weights, Number* score_grads) {
+  const auto weigh = [&](int i) { return Kind::exp2(multiply_subtract(load(scores + i), all(scale * LOG2_E), all(lse))); };
+  Floats sum = {};
+  const auto keep = [&](int i, Floats weight) {
+    sum = multiply_add(weight, load(weight_grads + i), sum);
+    store(scores + i, weight);
     store(weights + i, weight);
-  }
-  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum)), scales = _mm512_set1_ps(scale);
-  for (int i = 0; i < slots; i += 16) {
-    const __m512 away = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(weight_grads + i), mean), scales);
-    store(score_grads + i, _mm512_mul_ps(_mm512_loadu_ps(scores + i), away));
+  };
+  for (int i = 0; i < slots - LANES; i += LANES) keep(i, weigh(i));
+  keep(slots - LANES, where(last_lanes(length, slots), weigh(slots - LANES)));
+  const Floats mean = all(sum_of(sum));
+  for (int i = 0; i < slots; i += LANES) {
+    store(score_grads + i, load(scores + i) * ((load(weight_grads + i) - mean) * all(scale)));
   }
 }
 
-// R keys' sums + their pairs of queries × 32 columns of what belongs to the queries.
+// R keys' sums + their queries' numbers × two vectors of columns of what belongs to the queries.
 template <int R>
-inline void sum_tile(const uint32_t* pairs, int slots, int steps, const uint32_t* rows, int width, float* sums) {
-  __m512 sum[R][2];
+inline void sum_tile(const uint32_t* numbers, int slots, int steps, const uint32_t* rows, int width, float* sums) {
+  Floats sum[R][2];
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
-    for (int c = 0; c < 2; ++c) sum[r][c] = _mm512_loadu_ps(sums + static_cast<size_t>(r) * width + 16 * c);
-  for (int j = 0; j < steps; ++j, pairs += slots, rows += width) {
-    const __m512i row[2] = {_mm512_loadu_si512(rows), _mm512_loadu_si512(rows + 16)};
+    for (int c = 0; c < 2; ++c) sum[r][c] = load(sums + static_cast<size_t>(r) * width + LANES * c);
+  for (int j = 0; j < steps; ++j, numbers += slots, rows += width) {
+    const Words row[2] = {load_words(rows), load_words(rows + LANES)};
     #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const __m512i pair = four_bytes(pairs + r);
+      const Words number = four_bytes(numbers + r);
       #pragma GCC unroll 8
-      for (int c = 0; c < 2; ++c) sum[r][c] = Bf16::add(sum[r][c], pair, row[c]);
+      for (int c = 0; c < 2; ++c) sum[r][c] = Kind::add(sum[r][c], number, row[c]);
     }
   }
   #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     #pragma GCC unroll 8
-    for (int c = 0; c < 2; ++c) _mm512_storeu_ps(sums + static_cast<size_t>(r) * width + 16 * c, sum[r][c]);
+    for (int c = 0; c < 2; ++c) store(sums + static_cast<size_t>(r) * width + LANES * c, sum[r][c]);
 }
 
-// Two queries' rows of numbers → pairs, [queries / 2][slots].
-void pair_up(const bf16* block, int queries, int slots, uint32_t* pairs) {
+#ifdef __AVX512BF16__
+
+// Rows of numbers, a query each → words [queries / 2][slots], two queries in a word.
+const uint32_t* by_query(const bf16* block, int queries, int slots, Buffer<uint32_t>& words) {
+  uint32_t* pairs = words.data();
   for (int q = 0; q < queries; q += 2, pairs += slots) {
     const bf16* row = block + static_cast<size_t>(q) * slots;
     int i = 0;
@@ -114,43 +110,52 @@ void pair_up(const bf16* block, int queries, int slots, uint32_t* pairs) {
     }
     for (; i < slots; ++i) pairs[i] = row[i] | static_cast<uint32_t>(q + 1 < queries ? row[slots + i] : 0) << 16;
   }
+  return words.data();
 }
+
+#else
+
+// Numbers of fp32 are words as they are.
+const uint32_t* by_query(const float* block, int, int, Buffer<uint32_t>&) {
+  return reinterpret_cast<const uint32_t*>(block);
+}
+
+#endif
 
 // The gradients of a block of queries, and what the block adds to those of keys and values.
 void block_back(const Place& at, int first, int queries, Desk& desk) {
-  const int slots = at.slots, width = at.width, stride = at.q_stride, even = up_to(queries, 2);
-  const bf16* q = at.q + static_cast<size_t>(first) * stride;
-  const bf16* grad = at.grad + static_cast<size_t>(first) * at.hidden;
+  const int slots = at.slots, width = at.width, stride = at.q_stride, even = up_to(queries, PAIR);
+  const Number* q = at.q + static_cast<size_t>(first) * stride;
+  const Number* grad = at.grad + static_cast<size_t>(first) * at.hidden;
   lay_out_rows(q, stride, queries, even, width, desk.query_rows.data());
   lay_out_rows(grad, at.hidden, queries, even, width, desk.grad_rows.data());
   tiles(queries, [&](int row, auto count) {
     constexpr int R = decltype(count)::value;
     float *scores = desk.scores.data(), *weight_grads = desk.weight_grads.data();
-    score_rows<Bf16, R>(q + static_cast<size_t>(row) * stride, stride, desk.keys.data(), slots, width, scores);
-    score_rows<Bf16, R>(grad + static_cast<size_t>(row) * at.hidden, at.hidden, desk.value_columns.data(), slots, width,
+    score_rows<Kind, R>(q + static_cast<size_t>(row) * stride, stride, desk.keys.data(), slots, width, scores);
+    score_rows<Kind, R>(grad + static_cast<size_t>(row) * at.hidden, at.hidden, desk.value_columns.data(), slots, width,
                         weight_grads);
-    bf16* weights = desk.block_weights.data() + static_cast<size_t>(row) * slots;
-    bf16* score_grads = desk.block_score_grads.data() + static_cast<size_t>(row) * slots;
+    Number* weights = desk.block_weights.data() + static_cast<size_t>(row) * slots;
+    Number* score_grads = desk.block_score_grads.data() + static_cast<size_t>(row) * slots;
     for (int r = 0; r < R; ++r) {
       const size_t begin = static_cast<size_t>(r) * slots;
       back_row(scores + begin, weight_grads + begin, at.length, slots, at.scale(),
                at.lse[static_cast<size_t>(first + row + r) * at.heads], weights + begin, score_grads + begin);
     }
-    bf16* out = at.grad_q + static_cast<size_t>(first + row) * stride;
-    for (int e = 0; e < width; e += 32) {
-      context_tile<Bf16, R>(reinterpret_cast<const uint32_t*>(score_grads), slots / 2, desk.key_rows.data() + e, width,
-                            nullptr, out + e, stride);
+    Number* out = at.grad_q + static_cast<size_t>(first + row) * stride;
+    for (int e = 0; e < width; e += 2 * LANES) {
+      context_tile<Kind, R>(reinterpret_cast<const uint32_t*>(score_grads), slots / PAIR, desk.key_rows.data() + e,
+                            width, nullptr, out + e, stride);
     }
   });
-  pair_up(desk.block_weights.data(), queries, slots, desk.weight_pairs.data());
-  pair_up(desk.block_score_grads.data(), queries, slots, desk.score_grad_pairs.data());
+  const uint32_t* weights = by_query(desk.block_weights.data(), queries, slots, desk.weight_pairs);
+  const uint32_t* score_grads = by_query(desk.block_score_grads.data(), queries, slots, desk.score_grad_pairs);
   tiles(slots, [&](int key, auto count) {
     constexpr int R = decltype(count)::value;
-    for (int e = 0; e < width; e += 32) {
+    for (int e = 0; e < width; e += 2 * LANES) {
       const size_t place = static_cast<size_t>(key) * width + e;
-      sum_tile<R>(desk.weight_pairs.data() + key, slots, even / 2, desk.grad_rows.data() + e, width,
-                  desk.value_sums.data() + place);
-      sum_tile<R>(desk.score_grad_pairs.data() + key, slots, even / 2, desk.query_rows.data() + e, width,
+      sum_tile<R>(weights + key, slots, even / PAIR, desk.grad_rows.data() + e, width, desk.value_sums.data() + place);
+      sum_tile<R>(score_grads + key, slots, even / PAIR, desk.query_rows.data() + e, width,
                   desk.key_sums.data() + place);
     }
   });
@@ -159,8 +164,8 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
 void attend_back(const Place& at, Desk& desk) {
   const int slots = at.slots, width = at.width, stride = at.stride;
   desk.reserve_back(slots, width);
-  lay_out_columns<Bf16>(at.k, stride, at.length, slots, width, desk.keys.data());
-  lay_out_columns<Bf16>(at.v, stride, at.length, slots, width, desk.value_columns.data());
+  lay_out_columns<Kind>(at.k, stride, at.length, slots, width, desk.keys.data());
+  lay_out_columns<Kind>(at.v, stride, at.length, slots, width, desk.value_columns.data());
   lay_out_rows(at.k, stride, at.length, slots, width, desk.key_rows.data());
   std::fill_n(desk.key_sums.data(), static_cast<size_t>(slots) * width, 0.0f);
   std::fill_n(desk.value_sums.data(), static_cast<size_t>(slots) * width, 0.0f);
@@ -168,10 +173,10 @@ void attend_back(const Place& at, Desk& desk) {
     block_back(at, first, std::min(QUERIES, at.queries - first), desk);
   }
   for (int j = 0; j < at.length; ++j) {
-    for (int e = 0; e < width; e += 16) {
+    for (int e = 0; e < width; e += LANES) {
       const size_t place = static_cast<size_t>(j) * width + e, to = static_cast<size_t>(j) * stride + e;
-      store(at.grad_k + to, _mm512_loadu_ps(desk.key_sums.data() + place));
-      store(at.grad_v + to, _mm512_loadu_ps(desk.value_sums.data() + place));
+      store(at.grad_k + to, load(desk.key_sums.data() + place));
+      store(at.grad_v + to, load(desk.value_sums.data() + place));
     }
   }
 }
@@ -209,22 +214,22 @@ int filbert_training_interface() {
 // What both ways are told: queries with `q_stride` numbers from one to the next, keys and values with `stride`; where each
 // text's queries begin, and its keys. `width`, of a head, is a multiple of 32.
 struct Given {
-  const uint16_t *q, *k, *v;
+  const Number *q, *k, *v;
   const int64_t *query_starts, *starts;
   int q_stride, stride, texts, heads, width, threads;
 };
 
 // Queries, keys and values → the queries' context, and for the way back each query's log-sum-exp where `lse` is not null.
 // What follows says 0 where memory runs out.
-int filbert_attend(const Given* given, uint16_t* context, float* lse) {
+int filbert_attend(const Given* given, Number* context, float* lse) {
   const Given& g = *given;
   const int hidden = g.heads * g.width;
   return share_out(g.texts, g.heads, g.threads, [&](int text, int head, Desk& desk) {
     const int64_t first = g.starts[text], query = g.query_starts[text], at = head * g.width;
-    const int length = static_cast<int>(g.starts[text + 1] - first), slots = up_to(length, 16);
+    const int length = static_cast<int>(g.starts[text + 1] - first), slots = up_to(length, LANES);
     const int queries = static_cast<int>(g.query_starts[text + 1] - query);
     desk.reserve(slots, g.width);
-    const Head<Bf16, bf16> one = {
+    const Head<Kind, Number> one = {
         g.q + query * g.q_stride + at, g.k + first * g.stride + at, g.v + first * g.stride + at, g.q_stride, g.stride,
         queries, length, slots, g.width, context + query * hidden + at, hidden,
         lse ? lse + query * g.heads + head : nullptr, g.heads};
@@ -233,8 +238,8 @@ int filbert_attend(const Given* given, uint16_t* context, float* lse) {
 }
 
 // The context's gradient → those of queries, keys and values.
-int filbert_attend_back(const Given* given, const uint16_t* grad, const float* lse, uint16_t* grad_q, uint16_t* grad_k,
-                        uint16_t* grad_v) {
+int filbert_attend_back(const Given* given, const Number* grad, const float* lse, Number* grad_q, Number* grad_k,
+                        Number* grad_v) {
   const Given& g = *given;
   const int hidden = g.heads * g.width;
   return share_out(g.texts, g.heads, g.threads, [&](int text, int head, Desk& desk) {
@@ -244,15 +249,9 @@ int filbert_attend_back(const Given* given, const uint16_t* grad, const float* l
     const Place place = {
         g.q + from, g.k + to, g.v + to, grad + query * hidden + at, lse + query * g.heads + head,
         grad_q + from, grad_k + to, grad_v + to, g.q_stride, g.stride,
-        static_cast<int>(g.query_starts[text + 1] - query), length, up_to(length, 16), g.width, hidden, g.heads};
+        static_cast<int>(g.query_starts[text + 1] - query), length, up_to(length, LANES), g.width, hidden, g.heads};
     attend_back(place, desk);
   });
 }
 
 }  // extern "C"
-
-#else
-
-extern "C" int filbert_training_interface() { return 0; }
-
-#endif

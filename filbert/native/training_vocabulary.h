@@ -1,0 +1,93 @@
+// Cross-entropy over a whole vocabulary, and its gradient in place of the logits, for training: what
+// `filbert/model/native_training.py` calls. A row lies in the cache while it is gone through, twice, and once more for
+// the gradient; torch takes seven passes through rows in fp32. `vocabulary_loss_readable` in tasks/pretrain.py is the
+// definition; a test holds both together.
+
+#pragma once
+
+#include "columns.h"
+
+namespace {
+
+// All lanes, where a mask could say which.
+struct Every {};
+template <class T>
+inline Floats load_some(Every, const T* x) { return load(x); }
+template <class T>
+inline void store_some(Every, T* to, Floats x) { store(to, x); }
+inline Floats where(Every, Floats x, float = 0) { return x; }
+
+// Call work(i, lanes) for the first number of every vector of a row, from number `i` on; the last one may be short.
+template <class Work>
+inline void by_lanes_and_rest(int64_t i, int64_t width, const Work& work) {
+  for (; i + LANES <= width; i += LANES) work(i, Every());
+  if (i < width) work(i, first_lanes(static_cast<int>(width - i)));
+}
+
+// Products of a row and the biases of the vocabulary: their sums are its logits.
+struct Row {
+  Number* products;
+  const Number* bias;
+  int64_t width;
+
+  template <class Some>
+  Floats logits(Some some, int64_t i) const { return load_some(some, products + i) + load_some(some, bias + i); }
+  float logit(int64_t i) const { return logits(first_lanes(1), i)[0]; }
+};
+
+// A logit that is no number may be passed over here; the sum of exponentials keeps it.
+inline float largest(const Row& row) {
+  Floats most = all(-INFINITY);
+  by_lanes_and_rest(0, row.width, [&](int64_t i, auto some) {
+    most = larger(most, where(some, row.logits(some, i), -INFINITY));
+  });
+  return largest_of(most);
+}
+
+// The sum of e^(logit - most), as four sums side by side.
+inline float sum_of_exponentials(const Row& row, float most) {
+  const Floats scale = all(LOG2_E), shift = all(-most * LOG2_E);
+  const auto exponential = [&](int64_t i, auto some) {
+    return where(some, exp2_of(multiply_add(row.logits(some, i), scale, shift)));
+  };
+  Floats sum[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * LANES <= row.width; i += 4 * LANES)
+    #pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) sum[k] = sum[k] + exponential(i + LANES * k, Every());
+  by_lanes_and_rest(i, row.width, [&](int64_t rest, auto some) { sum[0] = sum[0] + exponential(rest, some); });
+  return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+// The softmax takes the place of the products, and is added to `total`, too.
+inline void become_softmax(const Row& row, float log_sum, float* total) {
+  const Floats scale = all(LOG2_E), shift = all(-log_sum * LOG2_E);
+  by_lanes_and_rest(0, row.width, [&](int64_t i, auto some) {
+    const Floats probability = exp2_of(multiply_add(row.logits(some, i), scale, shift));
+    store_some(some, total + i, load_some(some, total + i) + probability);
+    store_some(some, row.products + i, probability);
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+// losses_R = log-sum-exp of a row's logits less its target's. With grad_bias_V, the gradient, softmax less 1 at the
+// target, takes the place of products_RV, and its sum over the rows is added to grad_bias_V. Returns whether there was
+// memory.
+int filbert_cross_entropy(Number* products_RV, const Number* bias_V, const int64_t* targets_R, int64_t rows,
+                          int64_t width, int threads, float* losses_R, float* grad_bias_V) {
+  return with_columns(rows, grad_bias_V ? width : 0, threads, grad_bias_V, [&](int64_t r, float* sums) {
+    const Row row = {products_RV + r * width, bias_V, width};
+    const float most = largest(row), log_sum = most + std::log(sum_of_exponentials(row, most));
+    const float target = row.logit(targets_R[r]);
+    losses_R[r] = log_sum - target;
+    if (!grad_bias_V) return;
+    become_softmax(row, log_sum, sums);
+    sums[targets_R[r]] -= 1.0f;
+    store_some(first_lanes(1), row.products + targets_R[r], all(std::exp(target - log_sum) - 1.0f));
+  });
+}
+
+}  // extern "C"
