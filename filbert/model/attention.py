@@ -186,7 +186,7 @@ def attend_from(q_RD: Tensor, kv_T2D: Tensor, spans: Spans, chosen: Chosen, head
     """Attend from the chosen rows only: q_RD, kv_T2D → context_RD, as `attend` gives them; what fills R up is 0."""
     if _can_flash(q_RD):
         return _flash((q_RD, *kv_T2D.unbind(1)), chosen.begins_B.int(), spans, heads)
-    if can_attend(q_RD, heads):
+    if can_attend(q_RD, heads, kv_T2D):
         return AttendFrom.apply(q_RD, kv_T2D, (chosen.starts, spans.starts), heads)  # type: ignore[no-any-return, no-untyped-call]
     count = len(chosen.first_B) + len(chosen.others_M)
     q_TD = torch.zeros_like(kv_T2D[:, 0]).index_copy(0, chosen.rows_R[:count], q_RD[:count])
@@ -273,7 +273,7 @@ def attend_first(q_BD: Tensor, kv_T2D: Tensor, spans: Spans, heads: int) -> Tens
 
     A classifier reads nothing but [CLS], so its last layer needs one query per text: a sixth of MiniLM-L6's work saved.
     """
-    if can_attend(q_BD, heads):
+    if can_attend(q_BD, heads, kv_T2D):
         return AttendFrom.apply(q_BD, kv_T2D, (np.arange(len(spans) + 1), spans.starts), heads)  # type: ignore[no-any-return, no-untyped-call]
     q_BHE = split_heads(q_BD.float(), heads)
     k_THE, v_THE = split_heads(kv_T2D[: spans.tokens].float(), heads).unbind(1)

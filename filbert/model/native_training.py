@@ -1,6 +1,7 @@
 """What a model does in C++ on a CPU between its products: twins of attention.py, encoder.py and tasks/pretrain.py.
 
-In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice.
+In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice. Each goes
+back once; there is no gradient of a gradient.
 
 Torch's batched products, which stay for other processors, pad texts of like length to one shape, copy heads apart and
 keep the softmax for the way back. Here (native/training_attention.h) a head of a text lies in the cache, and of a query
@@ -42,12 +43,12 @@ def native(dtype: torch.dtype) -> ctypes.CDLL | None:
 def able(x: Tensor, *others: Tensor) -> bool:
     """Say whether a C++ part can work on such numbers, all of one kind, here."""
     alike = all(y.device.type == "cpu" and y.dtype == x.dtype for y in (x, *others))
-    return alike and native(x.dtype) is not None
+    return alike and native(x.dtype) is not None and not torch.is_autocast_enabled("cpu")  # which makes them of two kinds
 
 
-def can_attend(x: Tensor, heads: int) -> bool:
+def can_attend(x: Tensor, heads: int, *others: Tensor) -> bool:
     """Say whether it can attend with heads of that width."""
-    return x.shape[-1] % (heads * WIDTH) == 0 and able(x)
+    return x.shape[-1] % (heads * WIDTH) == 0 and able(x, *others)
 
 
 def can_drop(x: Tensor) -> bool:
@@ -68,8 +69,9 @@ def kept_scale(dropped: int) -> float:
 def can_add_norm(x: Tensor, residual: Tensor, parameters: Sequence[Tensor | None]) -> bool:
     """Say whether it can add x to such a residual, with a bias, and norm the sum; the parameters are those of a row."""
     width = residual.shape[-1]
-    rows = all(part is not None and part.shape == (width,) and able(x, part) for part in parameters)
-    return rows and residual.shape == (len(x), width) and width % VECTOR == 0 and able(x, residual)
+    rows = [part for part in parameters if part is not None and part.shape == (width,)]
+    shapes = len(rows) == len(parameters) and residual.shape == (len(x), width) and width % VECTOR == 0
+    return shapes and able(x, residual, *rows)
 
 
 class Attend(torch.autograd.Function):
@@ -162,6 +164,7 @@ def _call(
     tensors: Sequence[Tensor | None],
 ) -> None:
     q, k, v = parts
+    assert q.dtype == k.dtype == v.dtype
     found = native(q.dtype)
     assert found is not None
     begins = [np.ascontiguousarray(starts, dtype=np.int64) for starts in both]

@@ -121,9 +121,9 @@ inline void context_tile(const uint32_t* weights, int steps, const uint32_t* val
   }
 }
 
+// LANES rows of as many words become as many columns.
 #ifdef __AVX512F__
 
-// LANES rows of as many words become as many columns.
 inline void transpose(const __m512i (&row)[16], uint32_t* words, int stride) {
   __m512i pair[16], four[16];
   #pragma GCC unroll 16

@@ -15,7 +15,7 @@
 
 namespace {
 
-constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB in bf16, stay in the L2 cache
+constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB in bf16, 128 in fp32, stay in the L2 cache
 constexpr int PAIR = PER_WORD<Kind>;
 
 // What a thread needs for a gradient: queries, keys, values and gradients of one text and head laid out as words, the
@@ -26,20 +26,19 @@ struct Desk : Attention {
   Buffer<float> weight_grads, key_sums, value_sums;
 
   void reserve(int slots, int width) {
-    const size_t all = static_cast<size_t>(slots) * width;
-    for (auto* words : {&keys, &values}) words->get(all / PAIR);
+    for (auto* words : {&keys, &values}) words->get(static_cast<size_t>(slots) * width / PAIR);
     weights.get(static_cast<size_t>(ROWS) * slots / PAIR);
     scores.get(static_cast<size_t>(ROWS) * slots);
   }
 
   void reserve_back(int slots, int width) {
-    const size_t all = static_cast<size_t>(slots) * width, block = static_cast<size_t>(QUERIES) * slots;
-    for (auto* words : {&keys, &value_columns, &key_rows}) words->get(all / PAIR);
+    const size_t text = static_cast<size_t>(slots) * width, block = static_cast<size_t>(QUERIES) * slots;
+    for (auto* words : {&keys, &value_columns, &key_rows}) words->get(text / PAIR);
     for (auto* words : {&query_rows, &grad_rows}) words->get(static_cast<size_t>(QUERIES) * width / PAIR);
     for (auto* words : {&weight_pairs, &score_grad_pairs}) words->get(PAIR == 2 ? block / 2 : 0);
     for (auto* rows : {&block_weights, &block_score_grads}) rows->get(block);
     for (auto* rows : {&scores, &weight_grads}) rows->get(static_cast<size_t>(ROWS) * slots);
-    for (auto* sums : {&key_sums, &value_sums}) sums->get(all);
+    for (auto* sums : {&key_sums, &value_sums}) sums->get(text);
   }
 };
 
@@ -50,15 +49,16 @@ struct Place {
   Number *grad_q, *grad_k, *grad_v;
   int q_stride, stride;  // of keys and values the same
   int queries, length, slots, width, hidden, heads;
-
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(width)); }
 };
 
 // Scores of one query, which become its weights, and these weights' gradients → the weights, and the gradients of the
 // scores.
-inline void back_row(float* scores, const float* weight_grads, int length, int slots, float scale, float lse,
+inline void back_row(float* scores, const float* weight_grads, int length, int slots, int width, float lse,
                      Number* weights, Number* score_grads) {
-  const auto weigh = [&](int i) { return Kind::exp2(multiply_subtract(load(scores + i), all(scale * LOG2_E), all(lse))); };
+  const float root = std::sqrt(static_cast<float>(width)), factor = LOG2_E / root;  // the factor that made `lse`
+  const auto weigh = [&](int i) {  // 1 at most, but a large score less a large log-sum-exp may round to much more
+    return Kind::exp2(smaller(all(1.0f), multiply_subtract(load(scores + i), all(factor), all(lse))));
+  };
   Floats sum = {};
   const auto keep = [&](int i, Floats weight) {
     sum = multiply_add(weight, load(weight_grads + i), sum);
@@ -69,7 +69,7 @@ inline void back_row(float* scores, const float* weight_grads, int length, int s
   keep(slots - LANES, where(last_lanes(length, slots), weigh(slots - LANES)));
   const Floats mean = all(sum_of(sum));
   for (int i = 0; i < slots; i += LANES) {
-    store(score_grads + i, load(scores + i) * ((load(weight_grads + i) - mean) * all(scale)));
+    store(score_grads + i, load(scores + i) * ((load(weight_grads + i) - mean) * all(1.0f / root)));
   }
 }
 
@@ -139,7 +139,7 @@ void block_back(const Place& at, int first, int queries, Desk& desk) {
     Number* score_grads = desk.block_score_grads.data() + static_cast<size_t>(row) * slots;
     for (int r = 0; r < R; ++r) {
       const size_t begin = static_cast<size_t>(r) * slots;
-      back_row(scores + begin, weight_grads + begin, at.length, slots, at.scale(),
+      back_row(scores + begin, weight_grads + begin, at.length, slots, width,
                at.lse[static_cast<size_t>(first + row + r) * at.heads], weights + begin, score_grads + begin);
     }
     Number* out = at.grad_q + static_cast<size_t>(first + row) * stride;

@@ -44,26 +44,25 @@ inline float largest(const Row& row) {
   return largest_of(most);
 }
 
+// e^(x - most).
+inline Floats exponential(Floats x, float most) { return exp2_of((x - all(most)) * all(LOG2_E)); }
+
 // The sum of e^(logit - most), as four sums side by side.
 inline float sum_of_exponentials(const Row& row, float most) {
-  const Floats scale = all(LOG2_E), shift = all(-most * LOG2_E);
-  const auto exponential = [&](int64_t i, auto some) {
-    return where(some, exp2_of(multiply_add(row.logits(some, i), scale, shift)));
-  };
+  const auto some_of_it = [&](int64_t i, auto some) { return where(some, exponential(row.logits(some, i), most)); };
   Floats sum[4] = {};
   int64_t i = 0;
   for (; i + 4 * LANES <= row.width; i += 4 * LANES)
     #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) sum[k] = sum[k] + exponential(i + LANES * k, Every());
-  by_lanes_and_rest(i, row.width, [&](int64_t rest, auto some) { sum[0] = sum[0] + exponential(rest, some); });
+    for (int k = 0; k < 4; ++k) sum[k] = sum[k] + some_of_it(i + LANES * k, Every());
+  by_lanes_and_rest(i, row.width, [&](int64_t rest, auto some) { sum[0] = sum[0] + some_of_it(rest, some); });
   return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 // The softmax takes the place of the products, and is added to `total`, too.
-inline void become_softmax(const Row& row, float log_sum, float* total) {
-  const Floats scale = all(LOG2_E), shift = all(-log_sum * LOG2_E);
+inline void become_softmax(const Row& row, float most, float sum, float* total) {
   by_lanes_and_rest(0, row.width, [&](int64_t i, auto some) {
-    const Floats probability = exp2_of(multiply_add(row.logits(some, i), scale, shift));
+    const Floats probability = exponential(row.logits(some, i), most) * all(1.0f / sum);
     store_some(some, total + i, load_some(some, total + i) + probability);
     store_some(some, row.products + i, probability);
   });
@@ -80,13 +79,13 @@ int filbert_cross_entropy(Number* products_RV, const Number* bias_V, const int64
                           int64_t width, int threads, float* losses_R, float* grad_bias_V) {
   return with_columns(rows, grad_bias_V ? width : 0, threads, grad_bias_V, [&](int64_t r, float* sums) {
     const Row row = {products_RV + r * width, bias_V, width};
-    const float most = largest(row), log_sum = most + std::log(sum_of_exponentials(row, most));
-    const float target = row.logit(targets_R[r]);
-    losses_R[r] = log_sum - target;
+    const float most = largest(row), sum = sum_of_exponentials(row, most);
+    const float target = row.logit(targets_R[r]) - most;
+    losses_R[r] = std::log(sum) - target;
     if (!grad_bias_V) return;
-    become_softmax(row, log_sum, sums);
+    become_softmax(row, most, sum, sums);
     sums[targets_R[r]] -= 1.0f;
-    store_some(first_lanes(1), row.products + targets_R[r], all(std::exp(target - log_sum) - 1.0f));
+    store_some(first_lanes(1), row.products + targets_R[r], all(std::exp(target) / sum - 1.0f));
   });
 }
 

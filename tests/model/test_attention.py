@@ -98,7 +98,9 @@ def test_native_equals_readable(lengths, width, dtype):
 def test_native_is_called_only_where_it_can(dtype):
     assert not can_attend(wide_qkv(3, 16, dtype), HEADS)
     assert not can_attend(wide_qkv(3, 32, torch.float64), HEADS)
-    assert can_attend(wide_qkv(3, 32, dtype), HEADS)
+    others = [torch.float64, *{torch.bfloat16, torch.float32} - {dtype}]
+    assert not any(can_attend(wide_qkv(3, 32, dtype), HEADS, wide_qkv(3, 32, other)) for other in others)
+    assert can_attend(wide_qkv(3, 32, dtype), HEADS, wide_qkv(3, 32, dtype))
 
 
 @each_native_training

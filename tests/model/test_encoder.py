@@ -257,9 +257,9 @@ def made_with_gradients(work, module: torch.nn.Module, tensors: list[torch.Tenso
 
 def as_near_as_torch(native, theirs, exact, dtype: torch.dtype) -> bool:
     """Whether each of the native results is as near to the exact one as torch's own in `dtype`, or nearer."""
-    eps = torch.finfo(dtype).eps
+    more, most = {torch.bfloat16: (0.001, 0.01), torch.float32: (1e-6, 2e-6)}[dtype]
     errors = [[(x - y).norm() / y.norm() for x, y in zip(found, exact, strict=True)] for found in (native, theirs)]
-    return all(ours < 1.1 * other + 8 * eps and ours < 16 * eps for ours, other in zip(*errors, strict=True))
+    return all(ours < 1.1 * other + more and ours < most for ours, other in zip(*errors, strict=True))
 
 
 @each_native_training
@@ -312,6 +312,17 @@ def test_a_sum_of_other_shapes_or_numbers_is_left_to_torch(dtype):
     assert not can_activate(x_TD, row_D.to(other))
     assert not can_add_norm(x_TD, residual_TD, [None, row_D, row_D])
     assert not can_activate(x_TD, None)
+
+
+def test_under_autocast_torch_does_it():
+    """There a layer's result is of another kind than its bias."""
+    layer = encoder(hidden=64, intermediate=64).layers[0].eval()
+    x_TD = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact = added(layer.norm, layer.dropout, layer.down, activated(layer.up, x_TD), x_TD)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = added(layer.norm, layer.dropout, layer.down, activated(layer.up, x_TD), x_TD)
+    assert (found - exact).norm() < 0.02 * exact.norm()
 
 
 @each_native_training

@@ -231,7 +231,7 @@ def test_the_loss_as_it_is_made_equals_the_readable_one(monkeypatch, vocabulary,
     rounded, targets = [x.to(dtype) for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
     near = 0.01 if dtype == torch.bfloat16 else 2e-6
     results = []
-    monkeypatch.setattr(task, "able", lambda x: native and able(x))
+    monkeypatch.setattr(task, "able", lambda *tensors: native and able(*tensors))
     for function, exact in ((task.vocabulary_loss_readable, True), (task.vocabulary_loss, False)):
         inputs = [(x.double() if exact else x.clone()).requires_grad_() for x in rounded]
         value = function(*inputs, targets)
@@ -242,6 +242,20 @@ def test_the_loss_as_it_is_made_equals_the_readable_one(monkeypatch, vocabulary,
     assert abs(results[1][0] / results[0][0] - 1) < near / 10
     for exact, found in zip(results[0][1:], results[1][1:], strict=True):
         assert (found - exact).norm() < near * exact.norm()
+
+
+@each_native_training
+def test_logits_far_apart_have_an_exact_loss(dtype):
+    """A token's loss is a difference of numbers of 10,000, and none of it is lost."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, table = (torch.randn(rows, 16, generator=generator) * 50 for rows in (40, 100))
+    tokens, table, bias = tokens.to(dtype), table.to(dtype), torch.zeros(100, dtype=dtype)
+    logits = torch.nn.functional.linear(tokens, table)
+    targets = logits.argsort(-1)[:, -2]  # the second best: neither 0 nor as large as the numbers
+    exact = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="sum")
+    found = task.vocabulary_loss(tokens, table, bias, targets)
+    assert exact > 1000
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0)
 
 
 @each_native_training
