@@ -41,9 +41,9 @@ def native(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def able(x: Tensor, *others: Tensor) -> bool:
-    """Say whether a C++ part can work on such numbers, all of one kind, here."""
+    """Say whether a C++ part can work on such numbers, all of one kind, here; autocast would make them of two."""
     alike = all(y.device.type == "cpu" and y.dtype == x.dtype for y in (x, *others))
-    return alike and native(x.dtype) is not None and not torch.is_autocast_enabled("cpu")  # which makes them of two kinds
+    return alike and native(x.dtype) is not None and not torch.is_autocast_enabled("cpu")
 
 
 def can_attend(x: Tensor, heads: int, *others: Tensor) -> bool:
