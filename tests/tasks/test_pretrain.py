@@ -232,8 +232,8 @@ def test_the_loss_as_it_is_made_equals_the_readable_one(monkeypatch, vocabulary,
     near = 0.01 if dtype == torch.bfloat16 else 2e-6
     results = []
     monkeypatch.setattr(task, "able", lambda *tensors: native and able(*tensors))
-    for function, exact in ((task.vocabulary_loss_readable, True), (task.vocabulary_loss, False)):
-        inputs = [(x.double() if exact else x.clone()).requires_grad_() for x in rounded]
+    for function, kind in ((task.vocabulary_loss_readable, torch.float64), (task.vocabulary_loss, dtype)):
+        inputs = [x.clone().to(kind).requires_grad_() for x in rounded]
         value = function(*inputs, targets)
         value.backward()
         results.append([value.detach(), *(x.grad.double() for x in inputs)])
