@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filbert.cli.console import Screen
 from filbert.config import TrainConfig
-from filbert.console import Screen
-from filbert.data.options import ReadOptions
 from filbert.data.splits import load_splits
-from filbert.fit import fit
+from filbert.finetuning.fit import fit
+from filbert.readers.options import ReadOptions
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("FILBERT_DATA", HERE.parent.parent / "shared" / "data"))

@@ -24,16 +24,16 @@ from typing import Any
 from accuracy import DATA, HERE, commit
 from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
 
-from filbert.bases import find_base
+from filbert.bases.find import find_base
+from filbert.cli.console import Screen
 from filbert.config import PretrainConfig, TrainConfig
-from filbert.console import Screen
-from filbert.data.sources import open_source
+from filbert.corpus.prepare import Start
 from filbert.data.splits import Splits, load_splits, make_splits
-from filbert.foreign import read_json
-from filbert.preparation import Start
-from filbert.pretrain import pretrain
+from filbert.files import read_json
+from filbert.folder.claim import unfinished
+from filbert.pretraining.run import pretrain
+from filbert.readers.sources import open_source
 from filbert.records import Example
-from filbert.runs import unfinished
 
 RESULTS = HERE / "results" / "adapt.jsonl"
 SETS = {"imdb": "accuracy", "ohsumed": "macro_f1", "unfair_tos": "macro_f1"}  # → the figure to look at

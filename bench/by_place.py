@@ -19,18 +19,18 @@ import numpy as np
 from accuracy import DATA
 from adapt import write_corpus
 
-from filbert import metrics
-from filbert.bases import find_base
-from filbert.checkpoint import load_pretrained
-from filbert.data.corpus import open_corpus
-from filbert.data.instances import Pool
-from filbert.data.shards import write_shards
-from filbert.data.sources import open_source
-from filbert.pretrain_job import held_out_answers
-from filbert.tasks import pretrain as task
+from filbert.bases.find import find_base
+from filbert.corpus.pool import Pool
+from filbert.corpus.shards import write_shards
+from filbert.metrics import intervals
+from filbert.pretraining import network as task
+from filbert.pretraining.folder import load_pretrained
+from filbert.pretraining.job import held_out_answers
+from filbert.progress import Silent
+from filbert.readers.documents import open_corpus
+from filbert.readers.sources import open_source
 from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
-from filbert.watch import Silent
 
 EDGES = (0, 64, 128, 192, 256, 384, 512)  # of the places that are looked at together
 REVIEWS = 4_000  # looked through for long ones
@@ -82,7 +82,7 @@ def main() -> None:
             print(f"{base}: {len(np.unique(text_M)):,} texts, {len(losses_M):,} masked tokens")
             for first, last in pairwise(EDGES):
                 here_M = (place_M >= first) & (place_M < last)
-                score = metrics.grouped_mean(losses_M[here_M], text_M[here_M])
+                score = intervals.grouped_mean(losses_M[here_M], text_M[here_M])
                 print(f"  {first:3} to {last - 1:3}: {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]")
 
 

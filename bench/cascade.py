@@ -21,12 +21,13 @@ from accuracy import DATA, HERE
 from predict_speed import SETS, model_of
 from speeds import circumstances, record
 
-from filbert import metrics
-from filbert.cascade import NEVER, Cascade, choose, fit_front
-from filbert.console import Screen
+from filbert.cli.console import Screen
 from filbert.data.splits import Splits, load_splits
-from filbert.engine import Engine, load
-from filbert.front import pseudo_labelled, quick_engine, texts_of
+from filbert.finetuning.cascade import pseudo_labelled, quick_engine, texts_of
+from filbert.inference.engine import Engine, load
+from filbert.linear.cascade import Cascade, fit_front
+from filbert.linear.risk import NEVER, choose
+from filbert.metrics import intervals
 from filbert.records import Example, FloatArray, IntArray
 
 RESULTS = HERE / "results" / "cascade.jsonl"
@@ -74,7 +75,7 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
         engine.front = Cascade(linear, threshold)
         both_NC, seconds = scored(engine, measured)
         _, sure_N = engine.front.answer([one.ids for one in engine.encode([each.text for each in measured])])
-        lost = metrics.paired_difference(true[2], alone_NC.argmax(axis=1), both_NC.argmax(axis=1))
+        lost = intervals.paired_difference(true[2], alone_NC.argmax(axis=1), both_NC.argmax(axis=1))
         bound = next((each["bound"] for each in curve if each["threshold"] == threshold), 0.0)  # 0: none in front
         rows.append(
             {

@@ -18,9 +18,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from filbert.bases import find_base
-from filbert.checkpoint import load_base, save_model
-from filbert.model.classifier import Classifier
+from filbert.bases.find import find_base
+from filbert.bases.load import load_base
+from filbert.folder.save import save_model
+from filbert.model.network import Classifier
 
 RUNS = 9
 TEXT = "Not a dull minute in it."

@@ -19,7 +19,7 @@ from pathlib import Path
 from accuracy import DATA, HERE
 from speeds import circumstances, record, resident
 
-from filbert.data.corpus import open_corpus
+from filbert.readers.documents import open_corpus
 
 RESULTS = HERE / "results" / "corpus_memory.jsonl"
 CORPORA = ("enwiki_text_AA.tar.xz", "enwiki_text_AB.tar.xz", "zhwiki_text_AA.tar.xz")
@@ -27,12 +27,12 @@ SHARES = (10, 1)  # every tenth document, and every one
 MOST = 1000  # MB
 OPENED = """
 from pathlib import Path
-from filbert.data.corpus import open_corpus
-from filbert.data.shards import open_shards, write_shards
+from filbert.readers.documents import open_corpus
+from filbert.corpus.shards import open_shards, write_shards
 from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
-from filbert.text.words import word_starts
-from filbert.watch import Silent
+from filbert.text.chinese import word_starts
+from filbert.progress import Silent
 work = Path({work!r})
 tokenizer = Tokenizer.from_folder(work / "vocab")
 """
@@ -52,17 +52,17 @@ write_shards(
 """,
     "words": OPENED
     + """
-from filbert.cooccurrence import word_vectors
-from filbert.data.instances import Pool
-from filbert.preparation import COUNTED_TOKENS
+from filbert.corpus.word_vectors import word_vectors
+from filbert.corpus.pool import Pool
+from filbert.corpus.prepare import COUNTED_TOKENS
 pool = Pool([open_shards(work / "shards")])
 word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), 256)
 """,
     "feed": OPENED
     + """
 from filbert.config import PretrainConfig
-from filbert.data.instances import Pool
-from filbert.pretrain_job import CorpusFeed
+from filbert.corpus.pool import Pool
+from filbert.pretraining.job import CorpusFeed
 config = PretrainConfig(batch_tokens=16_384, whole_words=True)
 feed = CorpusFeed(Pool([open_shards(work / "shards")]), config, tokenizer)
 for step in (0, feed.steps - 1):

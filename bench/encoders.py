@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 from accuracy import DATA, HERE, commit
 
-from filbert import metrics
-from filbert.bases import find_base
-from filbert.checksum import sha256
+from filbert.bases.find import find_base
+from filbert.cli.console import Screen
 from filbert.config import TrainConfig
-from filbert.console import Screen
 from filbert.data.splits import Splits, load_splits, make_splits
-from filbert.evaluate import baseline
-from filbert.fit import fit
+from filbert.files import sha256
+from filbert.finetuning.fit import fit
+from filbert.linear.baseline import baseline
+from filbert.metrics import classes
 
 RESULTS = HERE / "results" / "encoders.jsonl"
 LINEAR = "tfidf"  # TF-IDF + logistic regression, which has no seed
@@ -108,7 +108,7 @@ def linear(splits: Splits) -> Row:
     labels = [str(example.label) for example in splits.train]
     found = baseline([example.text for example in splits.train], labels, texts, splits.labels)
     true_N = [splits.labels.index(str(example.label)) for example in splits.test]
-    scores = metrics.score(true_N, found.probabilities["test"], splits.labels)
+    scores = classes.score(true_N, found.probabilities["test"], splits.labels)
     return {
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],

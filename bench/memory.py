@@ -21,11 +21,12 @@ import torch
 from accuracy import HERE
 from speeds import circumstances, record, resident
 
-from filbert.bases import find_base
-from filbert.checkpoint import load_base, save_model
+from filbert.bases.find import find_base
+from filbert.bases.load import load_base
 from filbert.config import EncoderConfig
-from filbert.model.classifier import Classifier
+from filbert.folder.save import save_model
 from filbert.model.encoder import Encoder
+from filbert.model.network import Classifier
 
 RESULTS = HERE / "results" / "memory.jsonl"
 MORE = 1.1

@@ -30,11 +30,11 @@ from accuracy import DATA, HERE, measure
 from speeds import by_length, circumstances, products, record
 from train_speed import SHAPES, start
 
-from filbert import metrics
-from filbert.checkpoint import add_facts, load_model
 from filbert.config import TrainConfig
 from filbert.data.splits import load_splits
-from filbert.engine import Engine, load
+from filbert.folder.save import add_facts, load_model
+from filbert.inference.engine import Engine, load
+from filbert.metrics import calibration
 from filbert.records import Example, Features, FloatArray
 
 RESULTS = HERE / "results" / "predict_speed.jsonl"
@@ -257,7 +257,7 @@ def timed(side: Callable[[Sequence[Features]], FloatArray], rows: Sequence[Featu
 
 
 def agreement(logits: FloatArray, exact: FloatArray, true_N: npt.NDArray[np.int32]) -> dict[str, float]:
-    ours, theirs = metrics.softmax(logits), metrics.softmax(exact)
+    ours, theirs = calibration.softmax(logits), calibration.softmax(exact)
     moved_N, label_N = np.abs(ours - theirs).max(axis=1), ours.argmax(axis=1)
     return {
         "accuracy": round(float((label_N == true_N).mean()), 5),

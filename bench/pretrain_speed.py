@@ -30,24 +30,25 @@ from speeds import TUNED_TYPE, alternate, circumstances, compared, record
 from torch import Tensor
 from transformers import BertForPreTraining
 
-from filbert.checkpoint import save_pretrained
 from filbert.config import EncoderConfig, PretrainConfig
-from filbert.crew import Crew
-from filbert.data.corpus import open_corpus
-from filbert.data.instances import Pool
-from filbert.data.shards import write_shards
+from filbert.corpus.pool import Pool
+from filbert.corpus.shards import write_shards
+from filbert.model.device import native_bf16
 from filbert.model.encoder import Encoder
-from filbert.model.forward import native_bf16, tensors_of
-from filbert.plan import Plan
-from filbert.pretrain import BATCH_TOKENS
-from filbert.pretrain_job import CorpusFeed, PretrainJob
+from filbert.model.run import tensors_of
+from filbert.pretraining.folder import save_pretrained
+from filbert.pretraining.job import CorpusFeed, PretrainJob
+from filbert.pretraining.network import PreTrainer
+from filbert.pretraining.run import BATCH_TOKENS
+from filbert.progress import Silent
+from filbert.readers.documents import open_corpus
 from filbert.records import PackedBatch
-from filbert.tasks.pretrain import PreTrainer
 from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
-from filbert.train import Loop
-from filbert.watch import Silent
+from filbert.training.distributed import Crew
+from filbert.training.loop import Loop
+from filbert.training.plan import Plan
 
 RESULTS = HERE / "results" / "pretrain_speed.jsonl"
 SLICES = {"enwiki_text_AA.tar.xz": 4_000_000, "zhwiki_text_AA.tar.xz": 1_300_000}  # characters, about 4 MB each

@@ -12,8 +12,8 @@ import argparse
 from adapt import SETS, splits_of
 from encoders import apart
 
-from filbert import probe
-from filbert.bases import find_base
+from filbert.bases.find import find_base
+from filbert.finetuning import probe
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from accuracy import DATA, HERE
 from encoders import limited
 from tables import records
 
+from filbert.cli.console import Screen, table
 from filbert.config import TrainConfig
-from filbert.console import Screen, table
 from filbert.data.splits import load_splits, make_splits
-from filbert.fit import fit
+from filbert.finetuning.fit import fit
 
 SIDES = (train_accuracy.OURS, train_accuracy.RIVAL)
 LOST = 0.003  # of accuracy, measured on test texts that the promise was not fitted on

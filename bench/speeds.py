@@ -19,7 +19,7 @@ from accuracy import commit
 from torch import Tensor
 
 from filbert.config import EncoderConfig
-from filbert.model.forward import native_bf16
+from filbert.model.device import native_bf16
 
 PEAKS = (torch.float32, torch.bfloat16, torch.int8) if native_bf16() else (torch.float32,)  # others are emulated
 TUNED_TYPE = "bf16" if native_bf16() else "fp32"  # what somebody who knows the machine trains in

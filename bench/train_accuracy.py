@@ -27,15 +27,15 @@ from encoders import Row, append, fine_tune, made, say
 from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from filbert import metrics
-from filbert.bases import find_base
+from filbert.bases.find import find_base
 from filbert.config import TrainConfig
-from filbert.data.options import ReadOptions
 from filbert.data.splits import Splits, load_splits
-from filbert.optimise import default_learning_rate, schedule
-from filbert.plan import default_epochs
+from filbert.metrics import calibration, classes
+from filbert.readers.options import ReadOptions
 from filbert.records import FloatArray
-from filbert.train import FEWEST_VALIDATIONS, MOST_VALIDATIONS
+from filbert.training.loop import FEWEST_VALIDATIONS, MOST_VALIDATIONS
+from filbert.training.optimizer import default_learning_rate, schedule
+from filbert.training.plan import default_epochs
 
 RESULTS = HERE / "results" / "train_accuracy.jsonl"
 OURS, RIVAL = "filbert, default", "transformers, fp32, sdpa, defaults"
@@ -73,7 +73,7 @@ class Rival:
         loader = torch.utils.data.DataLoader(self.rows[part], batch_size=32, collate_fn=self.collate)
         logits = [self.model(**batch).logits.numpy() for batch in loader]
         self.model.train()
-        return metrics.softmax(np.concatenate(logits))
+        return calibration.softmax(np.concatenate(logits))
 
     def macro_f1(self, part: str) -> float:
         """Return the figure that the best weights are chosen by."""
@@ -115,7 +115,7 @@ class Rival:
 def fit_rival(splits: Splits, config: TrainConfig, epochs: float, rate: float) -> Row:
     side = Rival(splits, config.seed)
     seconds = side.train(epochs, config, rate)
-    scores = metrics.score(splits.true("test"), side.chances("test"), splits.labels)
+    scores = classes.score(splits.true("test"), side.chances("test"), splits.labels)
     counts = {name: len(part) for name, part in splits.parts.items()}
     return {
         "accuracy": scores["accuracy"],

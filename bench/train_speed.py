@@ -30,18 +30,19 @@ from adapt import splits_of
 from speeds import TUNED_TYPE, alternate, by_length, circumstances, compared, products, record
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from filbert.bases import find_base
-from filbert.checkpoint import load_base, save_model
-from filbert.classify_job import ClassifyJob, TextFeed
+from filbert.bases.find import find_base
+from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
-from filbert.data.sources import open_source
-from filbert.model.classifier import Classifier
+from filbert.finetuning.job import ClassifyJob, TextFeed
+from filbert.folder.save import save_model
+from filbert.model.device import native_bf16
 from filbert.model.encoder import Encoder
-from filbert.model.forward import native_bf16
-from filbert.plan import Plan
-from filbert.tasks import classify
+from filbert.model.network import Classifier
+from filbert.readers.sources import open_source
+from filbert.tasks.single_label import outputs as classify
 from filbert.text.tokenizer import Tokenizer
-from filbert.train import Loop
+from filbert.training.loop import Loop
+from filbert.training.plan import Plan
 
 RESULTS = HERE / "results" / "train_speed.jsonl"
 DEFAULT = "transformers, fp32, sdpa, defaults"

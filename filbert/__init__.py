@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from filbert.version import __version__
+
 if TYPE_CHECKING:
-    from filbert.engine import Engine, load
     from filbert.estimator import TextClassifier
+    from filbert.inference.engine import Engine, load
 
 __all__ = ["Engine", "TextClassifier", "__version__", "load"]
-__version__ = "0.1.0"
 
-_HOMES = {"TextClassifier": "filbert.estimator", "load": "filbert.engine", "Engine": "filbert.engine"}
+_HOMES = {
+    "TextClassifier": "filbert.estimator",
+    "load": "filbert.inference.engine",
+    "Engine": "filbert.inference.engine",
+}
 
 
 def __getattr__(name: str) -> Any:

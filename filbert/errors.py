@@ -65,6 +65,18 @@ class Problem:
         return f"{self.place} {self.field} — {self.wrong} — {self.todo}"
 
 
+class Refusal(ValueError):
+    """A cell that is no target: what is wrong with it and what to do; who reads the row adds its place.
+
+    >>> Refusal("is empty", "give it a label").wrong
+    'is empty'
+    """
+
+    def __init__(self, wrong: str, todo: str) -> None:
+        super().__init__(f"{wrong} — {todo}")
+        self.wrong, self.todo = wrong, todo
+
+
 class DataError(FilbertError, ValueError):
     """Texts or labels are wrong; `problems` holds every one found in the pass, the message the first 20."""
 

@@ -19,12 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from filbert.config import TrainConfig
-from filbert.data.labels import visible
 from filbert.data.splits import Splits, load_splits, make_splits
-from filbert.engine import Engine, load
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
-from filbert.fit import Fitted, fit
+from filbert.finetuning.fit import Fitted, fit
+from filbert.inference.engine import Engine, load
 from filbert.records import Example, FloatArray
+from filbert.text.visible import visible
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

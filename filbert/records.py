@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,21 @@ UNREADABLE = 0.3  # from this share of [UNK] on a text is said to be beyond the 
 
 @dataclass(frozen=True)
 class Example:
-    """One text as it stood in the file: its label if it has one, the way back to its line, its other columns."""
+    """One row as it stood in its file: its text, or its two; the target as its task reads it; the way back to its line.
 
-    text: str
-    label: str | None = None
+    >>> Example(("A man sleeps.", "A man is awake."), "contradiction").text
+    'A man sleeps.'
+    """
+
+    inputs: tuple[str, ...]
+    target: Any = None  # a label, labels, a number, …; None where there is none
     place: Place = field(default_factory=lambda: Place("memory"))
-    columns: Mapping[str, str] = field(default_factory=dict)  # the whole original row, text and label included
+    columns: Mapping[str, str] = field(default_factory=dict)  # the whole original row, inputs and target included
+
+    @property
+    def text(self) -> str:
+        """The first input."""
+        return self.inputs[0]
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
-from filbert.model.classifier import Classifier
 from filbert.model.encoder import Encoder
-from filbert.model.forward import outputs
 from filbert.model.native_encoder import library
 from filbert.model.native_training import native
+from filbert.model.network import Classifier
+from filbert.model.run import outputs
 from filbert.records import Features
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 

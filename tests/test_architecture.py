@@ -48,7 +48,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def name_of(path: Path) -> str:
-    """`filbert/data/lines.py` → `data.lines`; a package is its folder's name, the root is empty."""
+    """`filbert/readers/lines.py` → `data.lines`; a package is its folder's name, the root is empty."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 

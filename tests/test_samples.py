@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import filbert
-from filbert.data.sources import open_source
-from filbert.evaluate import baseline
+from filbert.linear.baseline import baseline
+from filbert.readers.sources import open_source
 from filbert.records import Example
 
 SAMPLES = Path(filbert.__file__).parent / "samples"

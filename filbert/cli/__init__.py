@@ -20,11 +20,11 @@ from typing import Annotated, Any
 
 import typer
 
-from filbert import __version__
 from filbert.cli import ask, evaluate, fit, predict, pretrain
+from filbert.cli.console import safe
 from filbert.cli.parts import print_json
-from filbert.console import safe
 from filbert.errors import DataError, FilbertError, TrainingError
+from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
     "fit": fit.fit,

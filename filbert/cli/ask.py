@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from filbert.cli.console import Screen, bars, fitted, safe, table
 from filbert.cli.options import Json, Overwrite
 from filbert.cli.parts import pasted, print_json
-from filbert.console import Screen, bars, fitted, safe, table
 
 Base = Annotated[str, typer.Option(help="Base model with its pre-training heads: filbert-mini, a folder or a hub id.")]
 
@@ -22,8 +22,8 @@ def fill(
     as_json: Json = False,
 ) -> None:
     """Guess the words that are missing from a text."""
-    from filbert.cloze import fill as guess
-    from filbert.cloze import open_base
+    from filbert.pretraining.fill_mask import fill as guess
+    from filbert.pretraining.fill_mask import open_base
 
     with Screen(results=not as_json) as screen:
         found = guess(open_base(base), text, top)
@@ -43,7 +43,7 @@ def next_sentence(
     as_json: Json = False,
 ) -> None:
     """Say how probable it is that one text follows another (next sentence prediction)."""
-    from filbert.cloze import follows, open_base
+    from filbert.pretraining.fill_mask import follows, open_base
 
     chance = follows(open_base(base), first, second)
     if as_json:
@@ -63,7 +63,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Turn an original TensorFlow checkpoint, or an old PyTorch .bin, into a folder that `--base` takes."""
-    from filbert.convert import convert as turn
+    from filbert.bases.convert import convert as turn
 
     done: dict[str, Any] = turn(source, out, lowercase=None if cased is None else not cased, overwrite=overwrite)
     if as_json:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json
-from filbert.console import Screen, fitted, table
-from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
-    from filbert.engine import Engine
+    from filbert.inference.engine import Engine
     from filbert.records import Example
 
 WIDEST = 24  # terminal cells of a label in the table of classes
@@ -58,7 +58,7 @@ def _labelled(
     screen: Screen, path: str, read: ReadOptions, split: str | None
 ) -> tuple[list[Example], str, dict[str, int]]:
     """Read the labelled texts of the split asked for, else of test, else all there are."""
-    from filbert.data.sources import open_source
+    from filbert.readers.sources import open_source
 
     with kept_rejects(Path(f"{name_of(path)}.rejects.jsonl"), read) as rejects:
         source = open_source(path, read, rejects=rejects)
@@ -97,18 +97,18 @@ def _refuse_strangers(examples: Iterable[Example], labels: Iterable[str], model:
 
 
 def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[str, Any]:
-    from filbert import metrics
+    from filbert.metrics import classes
 
     number = {label: i for i, label in enumerate(engine.labels)}
     texts = [example.text for example in examples]
     chances_NC = engine.predict_proba(texts, done=lambda n: screen.progress("scoring", n, len(texts)))
     screen.clear()
-    return metrics.score([number[str(example.label)] for example in examples], chances_NC, engine.labels)
+    return classes.score([number[str(example.label)] for example in examples], chances_NC, engine.labels)
 
 
 def _show_scores(screen: Screen, measured: Mapping[str, Any], split: str) -> None:
     """Print the overall scores and one line per class."""
-    from filbert.evaluate import summary_rows
+    from filbert.report.summary import summary_rows
     from filbert.report.words import value_of, with_interval
 
     rows = summary_rows({"scores": {"test": measured}})

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from filbert.cli.console import Screen, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, pasted, print_json
 from filbert.config import TrainConfig
-from filbert.console import Screen, table
-from filbert.data.options import ReadOptions
+from filbert.readers.options import ReadOptions
 
 
 @reading()
@@ -98,10 +98,10 @@ def _fit(
 ) -> tuple[Path, dict[str, Any]]:
     """Read, say what was found, train; a stopped run says how it goes on."""
     screen.say(f"reading {path}")
-    from filbert import fit as fitting
     from filbert.data.splits import load_splits
-    from filbert.engine import best_device
-    from filbert.runs import default_folder, refuse_taken
+    from filbert.finetuning import fit as fitting
+    from filbert.folder.claim import default_folder, refuse_taken
+    from filbert.model.device import best_device
 
     best_device(device)
     name = name_of(path)
@@ -139,7 +139,7 @@ def _fit(
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     """Print the scores beside the baseline's, what was cut, and what can be done next."""
-    from filbert.evaluate import summary_lines
+    from filbert.report.summary import summary_lines
     from filbert.report.words import CHOSEN_ON, advice, cascade_line, difference_of, main_split, truncation_line
 
     split = main_split(report)

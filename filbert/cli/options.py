@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError, shown
+from filbert.readers.options import ReadOptions
 
 Model = Annotated[Path, typer.Argument(help="Run folder that `filbert fit` wrote, or any BERT classifier folder.")]
 Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02) or auto.")]

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filbert.cli.console import safe
 from filbert.config import SCORING
-from filbert.console import safe
-from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError, DataError, shown
+from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
-    from filbert.engine import Engine
+    from filbert.inference.engine import Engine
 
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
@@ -82,7 +82,7 @@ def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool 
     >>> engine_of(Path("runs/reviews"), None, "fp32").labels  # doctest: +SKIP
     ('neg', 'pos')
     """
-    from filbert.engine import load
+    from filbert.inference.engine import load
 
     return load(model, device=device, precision=precision, cascade=cascade)
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from filbert.cli.console import Screen, bars, cells, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
 from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, print_json
-from filbert.console import Screen, bars, cells, fitted, table
-from filbert.data.options import ReadOptions
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
-    from filbert.engine import Engine
+    from filbert.inference.engine import Engine
+    from filbert.inference.rows import Tally
     from filbert.records import Example
-    from filbert.scored import Tally
 
 BEYOND = "another language or script, symbols, or very long words — an answer means little there"
 
@@ -108,8 +108,8 @@ def _predict_rows(
     overwrite: bool,
 ) -> dict[str, Any]:
     """Score a file or stdin, say what became of its rows, and return it."""
-    from filbert.data.sources import open_source
-    from filbert.scored import check_output, score_to
+    from filbert.inference.rows import check_output, score_to
+    from filbert.readers.sources import open_source
 
     rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
     if target is not None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from filbert.cli.console import Screen, fitted, span_of_time, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, spliced
 from filbert.cli.parts import command_line, pasted, print_json
 from filbert.config import PretrainConfig
-from filbert.console import Screen, fitted, span_of_time, table
 from filbert.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from filbert.preparation import Start
+    from filbert.corpus.prepare import Start
 
 VOCABULARY = {"vocab.txt", "tokenizer.json", "tokenizer_config.json"}
 SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9}
@@ -101,8 +101,8 @@ def vocab(
     if there and not overwrite:
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
-        from filbert.data.corpus import open_corpus
-        from filbert.preparation import Paragraphs
+        from filbert.corpus.prepare import Paragraphs
+        from filbert.readers.documents import open_corpus
         from filbert.text.vocab import learn
 
         texts = Paragraphs([open_corpus(path) for path in corpora])
@@ -166,7 +166,7 @@ def pretrain(
         "next_sentence": False if no_next else None,
     }
     settings = {**_recipe(recipe), **{key: value for key, value in shape.items() if value is not None}, **training}
-    from filbert.preparation import Start
+    from filbert.corpus.prepare import Start
 
     start = Start(
         size=settings.get("size", "mini"),
@@ -195,7 +195,7 @@ def adapt(
 ) -> None:
     """Let a base model read the texts of a field (medical, legal, your own) before it is fine-tuned."""
     settings = {"corpora": corpora, "out": str(out), "next_sentence": next_sentence, **training}
-    from filbert.preparation import Start
+    from filbert.corpus.prepare import Start
 
     start = Start(base=base)
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
@@ -248,8 +248,8 @@ def _run(
     as_json: bool,
 ) -> None:
     """Train and show what came of it."""
-    from filbert.pretrain import pretrain as train
-    from filbert.runs import unfinished
+    from filbert.folder.claim import unfinished
+    from filbert.pretraining.run import pretrain as train
 
     if not settings.get("corpora"):
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from filbert.data.labels import check_classes, sort_labels, variant_lines
-from filbert.data.ledger import Ledger, fatal
-from filbert.data.options import ReadOptions
-from filbert.data.sources import merge_note, open_source
 from filbert.errors import shown
+from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.options import ReadOptions
+from filbert.readers.sources import merge_note, open_source
 from filbert.records import Example, IntArray
+from filbert.tasks.labels import check_classes, sort_labels, variant_lines
 
 SHARE, MOST = 0.1, 1_000  # of the training texts that become validation
 

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from filbert.errors import ModelError
-from filbert.report import card_classify, card_pretrain, classify, pretrain
+from filbert.pretraining import card as card_pretrain
+from filbert.pretraining import page as pretrain
 from filbert.report.html import Html
 from filbert.report.page import Log, Report, Section, whole_page
+from filbert.tasks.single_label import card as card_classify
+from filbert.tasks.single_label import page as classify
 
 
 @dataclass(frozen=True)

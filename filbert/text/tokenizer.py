@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from filbert.errors import ModelError
-from filbert.foreign import read_json
+from filbert.files import read_json
 from filbert.records import Encoding, IntArray
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

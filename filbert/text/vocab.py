@@ -19,8 +19,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from filbert.errors import ConfigError, DataError, Place, Problem
+from filbert.progress import Silent, Watcher
 from filbert.text.tokenizer import SPECIALS, Tokenizer
-from filbert.watch import Silent, Watcher
 
 # Which characters are kept: the commonest that make up this share of the corpus' Han text, and of all other text, each
 # on its own, so that neither language pushes the other out. A lost Han character is one unknown token, a lost letter

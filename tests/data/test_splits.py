@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 
-from filbert.data.labels import sort_labels, visible
-from filbert.data.sources import ReadOptions
 from filbert.data.splits import load_splits, make_splits
 from filbert.errors import ConfigError, DataError
+from filbert.readers.sources import ReadOptions
 from filbert.records import Example
+from filbert.tasks.labels import sort_labels
+from filbert.text.visible import visible
 
 
 def texts(count, classes="ab"):

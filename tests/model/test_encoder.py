@@ -10,14 +10,14 @@ import torch
 from small import NATIVE_TRAINING, each_native_training, encoder, padded, rows, shape, spread
 from transformers import BertConfig, BertModel
 
-from filbert.batching import pack
 from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
-from filbert.hugging_face import from_hugging_face, shapes
+from filbert.folder.layout import from_hugging_face, shapes
 from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Dropout, Encoder, Linear, activated, added, initialise, sinusoids
-from filbert.model.forward import tensors_of
 from filbert.model.native_training import can_activate, can_add_norm, can_attend, can_drop
+from filbert.model.packing import pack
+from filbert.model.run import tensors_of
 
 LENGTHS = [3, 9, 9, 10, 24, 2, 64]
 

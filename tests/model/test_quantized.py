@@ -16,13 +16,13 @@ import torch
 from small import encoder, needs_native
 from torch import Tensor
 
-from filbert.batching import pack
 from filbert.errors import ConfigError, ModelError
 from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
-from filbert.model.forward import tensors_of
 from filbert.model.native_encoder import NativeEncoder, why_not
+from filbert.model.packing import pack
 from filbert.model.quantized import encode_readable, first_queries, linear_readable, rounded_tokens, rounded_weight
+from filbert.model.run import tensors_of
 from filbert.records import Features
 
 WIDE = {"hidden": 64, "intermediate": 128, "max_positions": 200}  # heads of 32

@@ -10,7 +10,7 @@ import pytest
 from small import VOCAB, needs_minilm, reviews, tokenizer
 from transformers import AutoTokenizer, BertTokenizerFast
 
-from filbert.bases import find_base
+from filbert.bases.find import find_base
 from filbert.errors import ModelError
 from filbert.text.tokenizer import SPECIALS, Tokenizer, uncased
 

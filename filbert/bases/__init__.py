@@ -1,0 +1,1 @@
+"""Models to start from: found, fetched, converted, loaded."""

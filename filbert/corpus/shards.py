@@ -1,0 +1,379 @@
+"""Pre-training text as tokens on disk: a corpus is tokenised once, and every later run reads memory-mapped arrays.
+
+Documents are cut into sentences, tokenised in batches and appended to four raw files; one met before is left out. After
+every piece of about four million tokens the files are flushed and a note says how long they are. A killed run cuts them
+back to the note, reads the corpus again up to there without tokenising, checks that it is the same, and goes on: the
+files come out as if nothing had happened. The manifest is written last; a folder that has one is complete.
+
+Memory does not grow with the corpus but for 8 bytes a document, the hash that finds duplicates.
+
+Shapes: T tokens, S sentences, D documents, V tokens of the vocabulary, N tokens of a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from filbert.errors import ConfigError
+from filbert.progress import Watcher
+from filbert.readers.documents import Corpus, Document
+from filbert.readers.ledger import fatal
+from filbert.records import Encoding
+
+MANIFEST, PROGRESS = "shards.json", "progress.json"
+FORMAT = 1  # changes when the same corpus would give other files
+PIECE = 4_000_000  # tokens between two notes, at least: some seconds of work
+BATCH = 1_000_000  # characters tokenised at once, at least: 60 MB of encodings
+AGAIN = 10_000  # documents between two words on the reading after a break
+PROBE = "Äé ǅ ß İ 漢字 R&B don't ﬁ \u200b１ ##a [MASK]"  # tells rules apart that one vocabulary can go with
+
+# what tells two sets of shards apart, and how many of everything they hold
+SAME = ("format", "corpus_fingerprint", "vocabulary", "word_starts")
+COUNTS = ("documents", "duplicates", "empty", "sentences", "tokens", "characters", "unknown")
+
+Sentences = Callable[[str], list[str]]
+WordStarts = Callable[[str], set[int]]
+
+
+class Encodes(Protocol):
+    """What is asked of a tokenizer."""
+
+    unk: int
+
+    def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
+        """Turn texts into ids without special tokens."""
+
+    def token(self, number: int) -> str:
+        """Return the token of an id."""
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A tokenised corpus, memory-mapped.
+
+    Sentence s is `ids_T[sentences_S[s]:sentences_S[s + 1]]`, document d has the sentences from `documents_D[d]` to
+    before `documents_D[d + 1]`; so these two have one entry more than there are sentences and documents.
+
+    >>> shards = open_shards(Path("wiki.shards"))  # doctest: +SKIP
+    >>> shards.facts["tokens"], shards.ids_T[:3]  # doctest: +SKIP
+    (20461337, memmap([22265, 10986,  1010], dtype=uint16))
+    """
+
+    ids_T: npt.NDArray[np.integer[Any]]
+    begins_T: npt.NDArray[np.uint8]  # 1 where a token begins a word
+    sentences_S: npt.NDArray[np.int64]
+    documents_D: npt.NDArray[np.int64]
+    facts: dict[str, Any]
+
+
+def write_shards(
+    corpus: Corpus,
+    folder: Path,
+    *,
+    tokenizer: Encodes,
+    sentences: Sentences,
+    word_starts: WordStarts | None = None,
+    watch: Watcher,
+) -> Shards:
+    """Tokenise a corpus into a folder, or go on where a killed run stopped; a finished folder is opened as it is.
+
+    `word_starts` gives the offsets in a sentence where words begin, for Han characters, each of which would else count
+    as a word. Raises ConfigError where the folder holds another corpus or vocabulary, DataError where the corpus cannot
+    be read or has no text.
+
+    >>> write_shards(corpus, Path("wiki"), tokenizer=tokenizer, sentences=split, watch=Silent())  # doctest: +SKIP
+    """
+    facts: dict[str, Any] = {"format": FORMAT, "corpus": corpus.name, "corpus_fingerprint": corpus.fingerprint()}
+    facts |= {"vocabulary": _vocabulary(tokenizer), "vocabulary_size": len(tokenizer)}
+    facts |= {"word_starts": word_starts is not None, "read": 0, "digest": "", **dict.fromkeys(COUNTS, 0)}
+    with _alone(folder):
+        for name in (MANIFEST, PROGRESS):
+            if (folder / name).exists():
+                facts = _same(folder, _load(folder / name), facts)
+                break
+        if not (folder / MANIFEST).exists():
+            cut = _Cutter(tokenizer, sentences, word_starts)
+            _Writer(folder, facts, cut, watch).run(corpus)
+            if not facts["tokens"]:
+                raise fatal(str(corpus.path), "corpus", "holds no text that gives tokens", "give a corpus with texts")
+            _save(folder / MANIFEST, facts)
+        (folder / PROGRESS).unlink(missing_ok=True)
+        return open_shards(folder)
+
+
+def open_shards(folder: Path) -> Shards:
+    """Open a finished folder of shards; raises DataError where it is none, or its files are not those it was left with.
+
+    >>> open_shards(Path("wiki.shards")).documents_D[-1]  # doctest: +SKIP
+    845120
+    """
+    if not (folder / MANIFEST).exists():
+        begun = (folder / PROGRESS).exists()
+        what, todo = ("is not finished", "run the same command again") if begun else ("holds no shards", "write them")
+        raise fatal(str(folder), MANIFEST, what, todo)
+    facts = _load(folder / MANIFEST)
+    arrays = []
+    for name, kind, count in _files(facts):
+        path, size = folder / name, np.dtype(kind).itemsize * count
+        found = path.stat().st_size if path.exists() else 0
+        if found != size or not count:
+            wrong = f"has {found:,} bytes, {size:,} are expected"
+            raise fatal(str(path), "file", wrong, "it is damaged or cut short: delete the folder and write it again")
+        arrays.append(np.memmap(path, dtype=kind, mode="r"))
+    ids_T, begins_T, sentences_S, documents_D = arrays
+    if sentences_S[-1] != facts["tokens"] or documents_D[-1] != facts["sentences"]:
+        raise fatal(str(folder), "files", "do not belong together", "delete the folder and write it again")
+    return Shards(ids_T, begins_T, sentences_S, documents_D, facts)
+
+
+def _files(facts: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Return (name, type, entries) of the four files, in the order of Shards."""
+    ids = "<u2" if facts["vocabulary_size"] <= 1 << 16 else "<i4"
+    return [
+        ("ids.bin", ids, facts["tokens"]),
+        ("begins.bin", "|u1", facts["tokens"]),
+        ("sentences.bin", "<i8", facts["sentences"] + 1),
+        ("documents.bin", "<i8", facts["documents"] + 1),
+    ]
+
+
+# --- the folder -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder and keep a second writer out; the system frees the lock of a process that dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"{folder} is being written by another process — wait for it, or choose another folder"
+        ) from None
+
+
+def _same(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that are there, if they are of the same corpus, vocabulary and rules."""
+    words = {"format": "form of shards", "corpus_fingerprint": "corpus", "word_starts": "rule for words"}
+    others = [words.get(key, key) for key in SAME if there[key] != wanted[key]]
+    if others:
+        what = f"{folder} holds shards of another {' and another '.join(others)} (of {there['corpus']!r})"
+        raise ConfigError(f"{what} — choose another folder, or delete it")
+    return there
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [key for key in (*COUNTS, "read", "vocabulary_size") if type(facts[key]) is not int or facts[key] < 0]
+        wrong += [key for key in (*SAME, "corpus", "digest") if key not in facts]
+    except (ValueError, KeyError, TypeError) as error:
+        wrong = [str(error)]
+    if wrong:
+        raise fatal(str(path), "file", f"cannot be used ({wrong[0]})", "delete the folder and write it again")
+    return facts  # type: ignore[no-any-return]
+
+
+def _save(path: Path, facts: dict[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    with scratch.open("w", encoding="utf-8") as file:
+        json.dump(facts, file, ensure_ascii=False, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def _vocabulary(tokenizer: Encodes) -> str:
+    """Return a hash of the tokens, and of what its rules on case, accents and Han make of them and of a probe."""
+    tokens = list(map(tokenizer.token, range(len(tokenizer))))
+    digest = blake2b("\n".join(tokens).encode(), digest_size=16)
+    for encoding in tokenizer.encode([PROBE, " ".join(tokens).upper(), "\u0301 ".join(tokens), "".join(tokens)]):
+        digest.update(encoding.ids.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+# --- from documents to tokens ---------------------------------------------------------------------------------------
+
+
+class _Seen:
+    """A set of 64-bit numbers at 8 bytes each: sorted arrays by the highest byte, so that growing one copies little."""
+
+    def __init__(self) -> None:
+        self._sorted = [np.empty(0, np.uint64) for _ in range(256)]
+        self._new: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Tell whether the number is new, and keep it."""
+        old = self._sorted[number >> 56]
+        at = int(np.searchsorted(old, np.uint64(number)))
+        if number in self._new or (at < len(old) and old[at] == number):
+            return False
+        self._new.add(number)
+        if len(self._new) >= 1 << 16:
+            self._fold()
+        return True
+
+    def _fold(self) -> None:
+        new = np.sort(np.fromiter(self._new, np.uint64, len(self._new)))
+        bounds = np.searchsorted(new, np.arange(1, 256, dtype=np.uint64) << np.uint64(56))
+        for bucket, part in enumerate(np.split(new, bounds)):
+            old = self._sorted[bucket]
+            self._sorted[bucket] = np.insert(old, np.searchsorted(old, part), part)
+        self._new.clear()
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """A batch of documents as the arrays hold them, but with lengths instead of offsets."""
+
+    ids_N: npt.NDArray[np.int32]
+    begins_N: npt.NDArray[np.uint8]
+    lengths_S: npt.NDArray[np.int64]  # tokens of each sentence, none of them 0
+    counts_D: npt.NDArray[np.int64]  # sentences of each document, none of them 0
+    counts: dict[str, int]
+
+
+class _Cutter:
+    """Documents → sentences → tokens."""
+
+    def __init__(self, tokenizer: Encodes, sentences: Sentences, word_starts: WordStarts | None) -> None:
+        self._tokenizer, self._sentences, self._word_starts = tokenizer, sentences, word_starts
+        self._begins_V = np.array([not tokenizer.token(i).startswith("##") for i in range(len(tokenizer))], np.uint8)
+
+    def __call__(self, documents: Sequence[Document]) -> _Tokens:
+        cut = [[text for part in document.paragraphs for text in self._sentences(part)] for document in documents]
+        texts = [text for texts in cut for text in texts]
+        encodings = self._tokenizer.encode(texts, offsets=self._word_starts is not None)
+        lengths_S = np.array([len(encoding.ids) for encoding in encodings], np.int64)
+        owners_S = np.repeat(np.arange(len(cut)), [len(texts) for texts in cut])
+        counts_D = np.bincount(owners_S[lengths_S > 0], minlength=len(cut))
+        ids_N = np.concatenate([np.empty(0, np.int32), *(encoding.ids for encoding in encodings)])
+        begins_N = self._begins_V[ids_N]
+        if self._word_starts is not None:
+            inside = [_inside(*pair, self._word_starts) for pair in zip(texts, encodings, strict=True)]
+            begins_N[np.concatenate([np.empty(0, bool), *inside])] = 0
+        counts = {
+            "documents": int((counts_D > 0).sum()),
+            "empty": int((counts_D == 0).sum()),
+            "sentences": int((lengths_S > 0).sum()),
+            "tokens": len(ids_N),
+            "characters": sum(map(len, texts)),
+            "unknown": int((ids_N == self._tokenizer.unk).sum()),
+        }
+        return _Tokens(ids_N, begins_N, lengths_S[lengths_S > 0], counts_D[counts_D > 0], counts)
+
+
+def _inside(text: str, encoding: Encoding, word_starts: WordStarts) -> npt.NDArray[np.bool_]:
+    """Tell of each token whether it is a Han character that does not begin a word."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    # as BertNormalizer has it: the blocks it sets apart as words of one character
+    han = (codes >= 0x3400) & (codes <= 0x4DBF) | (codes >= 0x4E00) & (codes <= 0x9FFF)
+    han |= (codes >= 0xF900) & (codes <= 0xFAFF) | (codes >= 0x20000) & (codes <= 0x2FA1F)
+    if not han.any():
+        return np.zeros(len(encoding.ids), bool)
+    han[list(word_starts(text))] = False
+    return np.asarray(han[encoding.offsets[:, 0]], dtype=bool)
+
+
+class _Writer:
+    """Appends to the four files; `facts` say how far they are valid, and are saved after every piece."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], cut: _Cutter, watch: Watcher) -> None:
+        self._folder, self._facts, self._cut, self._watch = folder, facts, cut, watch
+        self._piece: list[_Tokens] = []
+        self._started, self._tokens = time.monotonic(), 0
+
+    def run(self, corpus: Corpus) -> None:
+        """Read the corpus from its start, and tokenise what the files do not hold yet."""
+        self._cut_back()
+        seen, chain = _Seen(), blake2b(digest_size=16)
+        done, batch, size, duplicates = self._facts["read"], [], 0, 0
+        for read, document in enumerate(corpus.documents(), 1):
+            chain.update(document.key)
+            new = seen.add(int.from_bytes(document.key, "little"))
+            if read <= done:
+                self._again(read, done, chain.hexdigest())
+                continue
+            duplicates += not new
+            if new:
+                batch.append(document)
+                size += sum(map(len, document.paragraphs))
+            if size >= BATCH:
+                if self._add(batch) >= PIECE:
+                    self._flush(read, chain.hexdigest(), duplicates)
+                    duplicates = 0
+                batch, size = [], 0
+        if corpus.read < done:
+            raise self._changed()
+        self._add(batch)
+        self._flush(corpus.read, chain.hexdigest(), duplicates)
+
+    def _cut_back(self) -> None:
+        for name, kind, count in _files(self._facts):
+            path, size = self._folder / name, np.dtype(kind).itemsize * count
+            if not self._facts["read"]:
+                path.write_bytes(bytes(8) if kind == "<i8" else b"")
+            if path.stat().st_size < size:
+                raise fatal(str(path), "file", "is shorter than it was", "delete the folder and write it again")
+            os.truncate(path, size)
+        if not self._facts["read"]:
+            _save(self._folder / PROGRESS, self._facts)
+
+    def _again(self, read: int, done: int, digest: str) -> None:
+        if read == done and digest != self._facts["digest"]:
+            raise self._changed()
+        if read % AGAIN == 0:
+            self._watch.progress("reading again", read, done)
+
+    def _changed(self) -> ConfigError:
+        what = f"the corpus is not the one that {self._folder} was begun with"
+        return ConfigError(f"{what} — restore it, or delete the folder to begin anew")
+
+    def _add(self, batch: Sequence[Document]) -> int:
+        """Tokenise a batch and return how many tokens the piece has."""
+        if batch:
+            self._piece.append(self._cut(batch))
+            self._tokens += self._piece[-1].counts["tokens"]
+            documents = self._facts["documents"] + sum(part.counts["documents"] for part in self._piece)
+            speed = self._tokens / max(1e-9, time.monotonic() - self._started)
+            self._watch.progress("tokenising", documents, 0, tokens_per_second=speed)
+        return sum(part.counts["tokens"] for part in self._piece)
+
+    def _flush(self, read: int, digest: str, duplicates: int) -> None:
+        facts, piece = self._facts, self._piece
+        at = {"sentences.bin": facts["tokens"], "documents.bin": facts["sentences"]}
+        parts: dict[str, list[npt.NDArray[Any]]] = {
+            "ids.bin": [part.ids_N for part in piece],
+            "begins.bin": [part.begins_N for part in piece],
+            "sentences.bin": [part.lengths_S for part in piece],
+            "documents.bin": [part.counts_D for part in piece],
+        }
+        for name, kind, _ in _files(facts):
+            array = np.concatenate([np.empty(0, kind), *parts[name]])
+            array = array.cumsum() + at[name] if name in at else array
+            with (self._folder / name).open("ab") as file:
+                file.write(array.astype(kind).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        for part in piece:
+            for count, number in part.counts.items():
+                facts[count] += number
+        facts.update(read=read, digest=digest, duplicates=facts["duplicates"] + duplicates)
+        _save(self._folder / PROGRESS, facts)
+        self._piece = []

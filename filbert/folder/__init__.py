@@ -1,0 +1,1 @@
+"""The model folder: its layout, what is checked, opened and saved."""

@@ -1,0 +1,129 @@
+"""Model folders, checked by names, configs and indexes before any weight is read: a whole BERT, no code of its own.
+
+Two layouts pass: Hugging Face's, with weights as safetensors, and Google's TensorFlow checkpoint. Pickled weights never
+do. JSON is bounded in size and depth (files.py); weights are for those who read them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from filbert.bases import tensorflow
+from filbert.errors import ModelError, shown
+from filbert.files import read_json
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+TOKENIZER = ("tokenizer.json", "vocab.txt")
+NEEDED = (("config.json",), WEIGHTS, TOKENIZER)  # one file of each group
+CODE_KEYS = ("auto_map", "custom_pipelines")  # with these a config names Python files to run
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelError, naming file and field, unless the folder is a BERT that can be opened without running its code.
+
+    Refused: links out of the folder (the hub cache's links to its own blobs are fine), a config that names code or is
+    not of type `bert`, weights only as pickle, an index whose shards are not plain file names present in the folder.
+    Of Google's folders (`is_googles`), links, code and what the config and the names of the files say.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder} — is not a folder — pass the folder that holds config.json and model.safetensors")
+    names = file_names(folder)
+    refuse_links(folder)
+    if (words := folder / "tokenizer_config.json").is_file():
+        refuse_code(words, read_json(words))
+    if is_googles(folder):
+        tensorflow.find_prefix(folder)
+        tensorflow.read_config(folder / tensorflow.CONFIG)
+        check_names(names, str(folder), ((tensorflow.VOCAB,),))
+        return
+    check_names(names, str(folder), NEEDED[:2])
+    config = read_json(folder / "config.json")
+    refuse_code(folder / "config.json", config)
+    if config.get("model_type") != "bert":
+        came = shown(config["model_type"]) if "model_type" in config else "missing"
+        raise ModelError(f"{folder / 'config.json'} model_type — is {came}, supported is 'bert' — choose a BERT model")
+    _check_index(folder / WEIGHTS[1], names)
+
+
+def is_googles(folder: Path) -> bool:
+    """Say whether the weights to be read are a TensorFlow checkpoint: there is one, and there are no safetensors.
+
+    >>> is_googles(Path("uncased_L-12_H-768_A-12"))
+    True
+    """
+    return tensorflow.is_checkpoint_folder(folder) and not any((folder / name).is_file() for name in WEIGHTS)
+
+
+def file_names(folder: Path) -> set[str]:
+    """Return the names of the files in a folder; ModelError where it cannot be read.
+
+    >>> "config.json" in file_names(Path("bert-base-uncased"))
+    True
+    """
+    try:
+        return {entry.name for entry in folder.iterdir() if entry.is_file()}
+    except OSError as error:
+        raise ModelError(f"{folder} — cannot be read: {error.strerror} — check its permissions") from error
+
+
+def check_names(names: Collection[str], where: str, needed: Sequence[Sequence[str]] = NEEDED) -> None:
+    """Raise ModelError naming every file that is missing, or the pickle that stands where the weights should.
+
+    `where` is the folder or hub id that messages name; of each group in `needed` one file must be there.
+
+    >>> check_names({"config.json", "model.safetensors", "vocab.txt"}, "bert-base-uncased")
+    """
+    pickles = sorted(name for name in names if name.endswith(PICKLES))
+    if pickles and not set(WEIGHTS) & set(names):
+        raise ModelError(
+            f"{where} {pickles[0]} — is pickled, and pickled weights are never loaded because they can run any code — "
+            "choose a model with model.safetensors, or make one of a copy: filbert convert FOLDER -o OUT"
+        )
+    missing = [" or ".join(group) for group in needed if not set(group) & set(names)]
+    if missing:
+        raise ModelError(f"{where} — lacks {', '.join(missing)} — copy the whole model folder, or choose another model")
+
+
+def _check_index(index: Path, names: Collection[str]) -> None:
+    """Raise ModelError unless every shard of the index, where there is one, is a plain name of a file beside it."""
+    if index.name not in names:
+        return
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ModelError(f"{index} weight_map — is not a table of tensors and files — download the model again")
+    for shard in set(map(str, shards.values())):
+        if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
+            raise ModelError(
+                f"{index} weight_map — {shown(shard)} is not a plain .safetensors file name — do not use this model"
+            )
+        if shard not in names:
+            raise ModelError(f"{index} weight_map — {shard} is not in the folder — copy the whole model folder")
+
+
+def refuse_code(path: Path, fields: dict[str, Any]) -> None:
+    """Raise ModelError where the fields of a config name Python files to run."""
+    for key in CODE_KEYS:
+        if key in fields:
+            raise ModelError(
+                f"{path} {key} — names code of its own to run, which Filbert never does — "
+                f"use a plain BERT; if this is one, delete {key!r}"
+            )
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ModelError for an entry that leads out of the folder; the hub cache's links to its own blobs are fine."""
+    root = folder.resolve()
+    homes, repo = [root], root.parent.parent
+    if root.parent.name == "snapshots" and repo.name.startswith("models--"):
+        homes += [repo / "blobs", repo.parent / "blobs"]  # the hub cache: of this model, and shared between models
+    for entry in sorted(root.iterdir()):
+        try:
+            inside = any(entry.resolve().is_relative_to(home) for home in homes)
+        except (OSError, RuntimeError):  # a link to itself
+            inside = False
+        if not inside:
+            raise ModelError(f"{entry} — is a link that leads out of its folder — put the file itself there")

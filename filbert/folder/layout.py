@@ -1,0 +1,245 @@
+"""Hugging Face's BERT and ours: the names of tensors and the fields of `config.json`, there and back.
+
+The fused query-key-value of our layers is three tensors there; the rest is renamed. Whether a folder may be read at all
+is decided in folders.py, what is saved and opened in checkpoint.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, deserialize, safe_open
+
+from filbert.config import EncoderConfig
+from filbert.errors import ConfigError, ModelError
+from filbert.files import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[np.float32]
+
+PLAIN_BERT = {  # what a config may say of these; anything else is another model under BERT's name
+    "hidden_act": "gelu",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+}
+
+_EMBEDDINGS = {
+    "embeddings.token.weight": "embeddings.word_embeddings.weight",
+    "embeddings.position.weight": "embeddings.position_embeddings.weight",
+    "embeddings.segment.weight": "embeddings.token_type_embeddings.weight",
+    "embeddings.norm": "embeddings.LayerNorm",
+}
+_LAYER = {  # ours → theirs; the fused qkv is apart
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm": "output.LayerNorm",
+}
+_QKV = ("query", "key", "value")
+CLASSIFIER = {"pooler": "pooler.dense", "classifier": "classifier"}
+PRETRAINER = {
+    "pooler": "pooler.dense",
+    "transform": "cls.predictions.transform.dense",
+    "transform_norm": "cls.predictions.transform.LayerNorm",
+    "bias": "cls.predictions.bias",
+    "next": "cls.seq_relationship",
+}
+
+
+def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename an `Encoder`'s state to the names of BertModel, the fused query-key-value split in three."""
+    theirs: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith("embeddings."):
+            ours = next(ours for ours in _EMBEDDINGS if name.startswith(ours))
+            theirs[_EMBEDDINGS[ours] + name[len(ours) :]] = tensor
+            continue
+        _, i, part, kind = name.split(".")
+        if part == "qkv":
+            for which, piece in zip(_QKV, tensor.chunk(3), strict=True):
+                theirs[f"encoder.layer.{i}.attention.self.{which}.{kind}"] = piece.contiguous()
+        else:
+            theirs[f"encoder.layer.{i}.{_LAYER[part]}.{kind}"] = tensor
+    return theirs
+
+
+def shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of an `Encoder`'s weights.
+
+    >>> shapes(EncoderConfig(vocab_size=11, layers=1, hidden=8, heads=2, intermediate=32))["layers.0.qkv.weight"]
+    (24, 8)
+    """
+    width, inner = config.hidden, config.intermediate
+    tables = {"token": config.vocab_size, "position": config.max_positions, "segment": config.segments}
+    found: dict[str, tuple[int, ...]] = {f"embeddings.{name}.weight": (rows, width) for name, rows in tables.items()}
+    linear = {"qkv": (3 * width, width), "out": (width, width), "up": (inner, width), "down": (width, inner)}
+    norms = ["embeddings.norm"]
+    for i in range(config.layers):
+        for part, shape in linear.items():
+            found |= {f"layers.{i}.{part}.weight": shape, f"layers.{i}.{part}.bias": shape[:1]}
+        norms += [f"layers.{i}.attention_norm", f"layers.{i}.norm"]
+    return found | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
+
+
+def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[str, Array]:
+    """Rename BertModel's tensors to an `Encoder`'s, in fp32; `bert.` prefixes and the old gamma/beta are understood.
+
+    Raises ModelError naming the first tensor that is missing or has another shape than `config` says.
+    """
+    plain = {modern_name(name): tensor for name, tensor in theirs.items()}
+
+    def get(name: str) -> Array:
+        if name not in plain:
+            raise ModelError(
+                f"the weights have no tensor {name!r} — config.json and the weights are of different models"
+            )
+        return np.asarray(plain[name], dtype=np.float32)
+
+    state: dict[str, Array] = {}
+    for name, shape in shapes(config).items():
+        if name.startswith("embeddings."):
+            ours = next(ours for ours in _EMBEDDINGS if name.startswith(ours))
+            state[name] = get(_EMBEDDINGS[ours] + name[len(ours) :])
+        else:
+            _, i, part, kind = name.split(".")
+            if part == "qkv":
+                state[name] = np.concatenate(
+                    [get(f"encoder.layer.{i}.attention.self.{which}.{kind}") for which in _QKV]
+                )
+            else:
+                state[name] = get(f"encoder.layer.{i}.{_LAYER[part]}.{kind}")
+        if state[name].shape != shape:
+            raise ModelError(
+                f"tensor {name!r} has shape {state[name].shape}, config.json asks for {shape} — "
+                "config.json and the weights are of different models"
+            )
+    return state
+
+
+def modern_name(name: str) -> str:
+    """Return a tensor's name without `bert.`, and with weight and bias where the first releases had gamma and beta.
+
+    >>> modern_name("bert.embeddings.LayerNorm.gamma")
+    'embeddings.LayerNorm.weight'
+    """
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def read_config(folder: Path) -> EncoderConfig:
+    """Read the shape of a BERT from its Hugging Face `config.json`; ModelError names the field that is wrong."""
+    return encoder_config(read_json(folder / "config.json"), folder / "config.json")
+
+
+def encoder_config(told: Mapping[str, Any], file: Path) -> EncoderConfig:
+    """Return the shape that the fields of a `config.json` tell; ModelError names `file` and the field that is wrong.
+
+    >>> encoder_config(hugging_face_config(EncoderConfig(30522), "BertModel"), Path("config.json")).layers
+    6
+    """
+    names = {
+        "vocab_size": "vocab_size",
+        "layers": "num_hidden_layers",
+        "hidden": "hidden_size",
+        "heads": "num_attention_heads",
+        "intermediate": "intermediate_size",
+        "max_positions": "max_position_embeddings",
+        "segments": "type_vocab_size",
+    }
+    for name, wanted in PLAIN_BERT.items():
+        if told.get(name, wanted) not in (wanted, None):
+            raise ModelError(f"{file} {name} — is {told[name]!r} — plain BERT's {wanted!r} is supported")
+    sizes = {}
+    for ours, theirs in names.items():
+        value = told.get(theirs, 2 if ours == "segments" else None)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**7:
+            raise ModelError(f"{file} {theirs} — is {value!r} — expected a whole number above 0")
+        sizes[ours] = value
+    shares: dict[str, float] = {}
+    for ours, theirs, usual in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):
+        value = told.get(theirs, usual)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+            raise ModelError(f"{file} {theirs} — is {value!r} — expected a number from 0 to below 1")
+        shares[ours] = float(value)
+    position = "sinusoidal" if told.get("position") == "sinusoidal" else "learned"
+    try:
+        return EncoderConfig(**sizes, position=position, norm_eps=shares["norm_eps"], dropout=shares["dropout"])
+    except ConfigError as e:
+        raise ModelError(f"{file} num_attention_heads — {e}") from None
+
+
+def hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, Any]:
+    """Return the fields of `config.json` for a BERT of that shape, as the class named by `architecture` reads them.
+
+    >>> hugging_face_config(EncoderConfig(30522), "BertModel")["hidden_size"]
+    384
+    """
+    return {
+        "architectures": [architecture],
+        "model_type": "bert",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.intermediate,
+        "hidden_act": "gelu",
+        "max_position_embeddings": config.max_positions,
+        "type_vocab_size": config.segments,
+        "layer_norm_eps": config.norm_eps,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": 0,
+        "position": config.position,
+    }
+
+
+def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read all tensors of `model.safetensors`, or of the shards its index names; bf16 becomes fp32, which holds it."""
+    index = folder / "model.safetensors.index.json"
+    files = ["model.safetensors"]
+    if not (folder / files[0]).is_file() and index.is_file():
+        files = sorted(set(read_json(index).get("weight_map", {}).values()))
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for name in files:
+        try:
+            with safe_open(str(folder / name), framework="np") as file:
+                narrow = {key for key in file.keys() if file.get_slice(key).get_dtype() == "BF16"}  # noqa: SIM118
+                tensors.update({key: file.get_tensor(key) for key in file.keys() if key not in narrow})  # noqa: SIM118
+            if narrow:  # numpy has no bf16
+                told = deserialize((folder / name).read_bytes())  # type: ignore[no-untyped-call]
+                tensors.update({key: _widened(one) for key, one in told if key in narrow})
+        except FileNotFoundError:
+            raise ModelError(f"{folder / name} is missing — copy the whole model folder") from None
+        except (SafetensorError, TypeError) as e:  # TypeError: of numbers that numpy has not
+            raise ModelError(f"{folder / name} is damaged ({str(e)[:120]}) — restore the file") from None
+    return tensors
+
+
+def _widened(told: Mapping[str, Any]) -> Array:
+    """Return a bf16 tensor as fp32: the same numbers with sixteen more bits."""
+    bits = np.frombuffer(told["data"], dtype="<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(told["shape"])
+
+
+def head_names(heads: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+    """Return our tensor's name → theirs, for the modules (weight and bias) and single tensors of the heads.
+
+    `prefix` goes before the pooler alone, which is the encoder's in Hugging Face's layout.
+
+    >>> head_names({"pooler": "pooler.dense"}, "bert.")
+    {'pooler.weight': 'bert.pooler.dense.weight', 'pooler.bias': 'bert.pooler.dense.bias'}
+    """
+    names = {}
+    for ours, theirs in heads.items():
+        theirs = f"{prefix}{theirs}" if theirs.startswith("pooler") else theirs
+        kinds = ("",) if ours == "bias" else (".weight", ".bias")
+        names.update({ours + kind: theirs + kind for kind in kinds})
+    return names

@@ -1,0 +1,24 @@
+"""Arrays of a folder as torch's: an encoder of its weights, tensors that may be trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from filbert.config import EncoderConfig
+from filbert.folder.open import Arrays
+from filbert.model.encoder import Encoder
+
+
+def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
+    """Make an encoder of weights under our names; it shares their memory."""
+    encoder = Encoder(config, filled=False)
+    encoder.load_state_dict(tensors_of_arrays(weights), assign=True)
+    encoder.embeddings.position.weight.requires_grad_(config.position == "learned")
+    return encoder
+
+
+def tensors_of_arrays(arrays: Arrays) -> dict[str, Tensor]:
+    """Return arrays as tensors of their own, which may be trained."""
+    return {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}

@@ -1,0 +1,1 @@
+"""Linear models on hashed features: the baseline, and the cascade in front of BERT."""

@@ -1,0 +1,95 @@
+"""How sure we may be of a figure: 95 % intervals, and of differences between two models on the same texts.
+
+Every interval is a percentile bootstrap over texts (Efron 1979), with one exception: where all texts agree (none right,
+or none wrong) every resample agrees too and the bootstrap would claim certainty, so Wilson's (1927) score interval
+stands in; with n of n right its lower end is n / (n + 3.84), near the "rule of three". No torch here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.errors import ConfigError
+from filbert.records import FloatArray
+
+Z = 1.959964  # two-sided 95 % of the normal distribution
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share: `right` of `n`.
+
+    >>> [round(end, 3) for end in wilson(10, 10)]
+    [0.722, 1.0]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share, grown = right / n, 1 + Z * Z / n
+    middle = (share + Z * Z / (2 * n)) / grown
+    half = Z / grown * float(np.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)))
+    return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
+
+
+def interval(value: float, drawn_R: FloatArray, certain: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Return value, low and high of one metric; `certain` replaces an interval that has no width."""
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a rare class may be missing from every resample
+        low, high = np.nan_to_num(np.nanquantile(drawn_R, [0.025, 0.975]), nan=value)
+    if certain is not None and high - low < 1e-12:
+        low, high = certain
+    return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
+
+
+def grouped_mean(values_N: npt.ArrayLike, groups_N: npt.ArrayLike, *, resamples: int = 1000) -> dict[str, Any]:
+    """Return the mean of values and its 95 % interval when whole groups (texts) are drawn anew.
+
+    Tokens of one text are alike, so an interval over tokens alone would be too narrow.
+
+    >>> grouped_mean([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 1])["value"]
+    0.75
+    """
+    values, groups = np.asarray(values_N, dtype=np.float64), np.asarray(groups_N)
+    _, group_N = np.unique(groups, return_inverse=True)
+    sums_G, counts_G = np.bincount(group_N, weights=values), np.bincount(group_N)
+    rng = np.random.default_rng(0)
+    means_R = np.empty(resamples)
+    for r in range(resamples):  # one at a time: 1,000 × 100,000 texts at once would take 800 MB
+        drawn_G = rng.integers(0, len(counts_G), len(counts_G))
+        means_R[r] = sums_G[drawn_G].sum() / counts_G[drawn_G].sum()
+    low, high = np.quantile(means_R, (0.025, 0.975))
+    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def paired_difference(
+    true_N: npt.ArrayLike,
+    first_N: npt.ArrayLike,
+    second_N: npt.ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the accuracy of the first predictions minus that of the second, with its 95 % interval, on the same texts.
+
+    Only texts that one of the two gets right and the other wrong count, as in McNemar's test (1947): "first_only" and
+    "second_only". Half a text is added to each of the four cells (Agresti & Min 2005): without it the bootstrap of 4
+    against 0 excludes zero, which McNemar's exact test (p = 0.125) does not.
+
+    >>> found = paired_difference([1, 1, 0, 0], [1, 1, 0, 1], [1, 0, 0, 1])
+    >>> found["value"], found["first_only"], found["second_only"]
+    (0.25, 1, 0)
+    """
+    truth_N, one_N, two_N = (np.asarray(each) for each in (true_N, first_N, second_N))
+    if not len(truth_N) or not truth_N.shape == one_N.shape == two_N.shape:
+        raise ConfigError(f"{truth_N.shape}, {one_N.shape}, {two_N.shape} texts — give three lists of one length")
+    n = len(truth_N)
+    wins = int(((one_N == truth_N) & (two_N != truth_N)).sum())
+    losses = int(((one_N != truth_N) & (two_N == truth_N)).sum())
+    chances = np.array([wins + 0.5, losses + 0.5, n - wins - losses + 1.0]) / (n + 2)
+    drawn_R3 = np.random.default_rng(seed).multinomial(n, chances, size=resamples)
+    found = interval((wins - losses) / n, (drawn_R3[:, 0] - drawn_R3[:, 1]) / n)
+    return {**found, "first_only": wins, "second_only": losses}

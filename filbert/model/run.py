@@ -1,0 +1,57 @@
+"""Running a model over many texts: features in, one output row per text out, in the order they were given.
+
+Training validation, the engine and the report all come through here, so that one text has one way to its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from filbert.model.attention import Spans
+from filbert.model.packing import TOKENS, by_budget, pack
+from filbert.records import Features, FloatArray, PackedBatch
+
+Tensors = tuple[Tensor, Tensor, Tensor, Spans]
+
+
+def tensors_of(batch: PackedBatch, device: str) -> Tensors:
+    """Put a packed batch on the device.
+
+    On a CPU the number of rows is rounded up, by less than 64 (256 above 2,048), with rows that belong to no text:
+    a product of a new shape takes 1.7 × as long as one of a shape seen before (see `attention.rounded`).
+    """
+    count = len(batch.ids_T)
+    step = 64 if count <= 2048 else 256
+    rows = count if device != "cpu" else -(-count // step) * step
+    ids, positions, segments = (
+        torch.as_tensor(np.pad(x, (0, rows - count)), device=device)
+        for x in (batch.ids_T, batch.positions_T, batch.segments_T)
+    )
+    return ids, positions, segments, Spans(batch.starts_B, device, rows)
+
+
+@torch.inference_mode()
+def outputs(
+    model: nn.Module,
+    features: Sequence[Features],
+    device: str,
+    *,
+    tokens: int = TOKENS,
+    done: Callable[[int], None] = lambda texts: None,
+) -> FloatArray:
+    """Run `model` in evaluation mode → one row per text (N × C) as float64; `done` hears how many texts are ready."""
+    model.eval()
+    rows: list[FloatArray] = [np.empty(0)] * len(features)
+    ready = 0
+    for chosen in by_budget([len(f) for f in features], tokens):
+        batch = pack(features, chosen)
+        batch_rows = model(*tensors_of(batch, device)).double().cpu().numpy()
+        for i, row in zip(batch.order_B, batch_rows, strict=True):
+            rows[i] = row
+        ready += len(chosen)
+        done(ready)
+    return np.stack(rows) if rows else np.empty((0, 0))

@@ -1,0 +1,148 @@
+"""The model card of a pre-trained encoder: README.md beside the weights, as the Hugging Face hub shows it.
+
+What it is, how well it guesses, what it read, how the loss fell, how to use it, what it is good for and what not, and
+how to make it again. The data's licence is not ours to guess: where nobody gave it, the card asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from filbert.pretraining.page import corpus_rows, measured_on, next_commands, tokens_of_a_step, warning, what_it_is
+from filbert.report.card import code, escaped, front, made, table
+from filbert.report.page import Log, Report
+from filbert.report.sections import series, validations
+from filbert.report.words import (
+    EXPLAINED,
+    PRETRAINING_METRICS,
+    amount,
+    by_chance,
+    chance_of_pairs,
+    duration,
+    with_interval,
+)
+
+CURVE_ROWS = 10
+
+
+def card(report: Report, log: Log) -> str:
+    """Return the model card in Markdown.
+
+    >>> card({"name": "mini", "scores": {"mlm_accuracy": {"value": 0.4, "low": 0.3, "high": 0.5}}}, []).splitlines()[6]
+    '# mini'
+    """
+    name = report.get("name") or "model"
+    parts = [front(report, "fill-mask"), f"# {escaped(name)}", _what(report), _scores(report), _data(report)]
+    parts += [_curve(report, log), _use(report, name), _good_for(report), made(report), _settings(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _what(report: Report) -> str:
+    training, model = report.get("training") or {}, report.get("model") or {}
+    lines = [escaped(what_it_is(report))]
+    if {"layers", "hidden", "parameters"} <= set(model):
+        shape = f"{model['layers']} layers of width {model['hidden']}, {amount(model['parameters'])} weights"
+        words = f", a vocabulary of {model['vocabulary']:,} tokens" if model.get("vocabulary") else ""
+        lines.append(f"It has {shape}{words}.")
+    if training.get("tokens") and training.get("seconds") is not None:
+        epochs = f", {training['epochs']:.3g} passes over the text," if training.get("epochs") else ""
+        seen = f"It has seen {amount(training['tokens'])} tokens{epochs} in {duration(training['seconds'])}"
+        earlier = training.get("tokens_before")
+        lines.append(f"{seen}, after {amount(earlier)} that its base saw." if earlier else f"{seen}.")
+    return " ".join([*lines, "Made with Filbert."])
+
+
+def _scores(report: Report) -> str:
+    vocabulary = (report.get("model") or {}).get("vocabulary") or 0
+    rows: list[Sequence[str]] = [("", "held-out text", "by chance", "what it says")]
+    for key, name, percent in PRETRAINING_METRICS:
+        if report["scores"].get(key):
+            shown = with_interval(report["scores"][key], percent)
+            rows.append((name, shown, by_chance(key, vocabulary, chance_of_pairs(report)), EXPLAINED[key]))
+    notes = f"In brackets: 95 % intervals. {measured_on(report)} {warning(report)}".rstrip()
+    return "\n".join(["## Scores", "", *table(rows, (1,)), "", notes])
+
+
+def _data(report: Report) -> str:
+    data = report.get("data") or {}
+    rows = [[escaped(cell) for cell in row] for row in corpus_rows(report)]
+    counted = [*table(rows, range(1, 7)), ""] if rows else []
+    asked = "**to be filled in before the model is shared: name each corpus and its terms**"
+    licence = escaped(data["licence"]) if data.get("licence") else asked
+    return "\n".join(["## Data", "", *counted, f"Licence of the data: {licence}"])
+
+
+def _curve(report: Report, log: Log) -> str:
+    """Return how the loss fell, in ten lines; the training loss is the mean since the line before."""
+    losses, checks = series(log, "loss"), series(validations(log), "loss")
+    across, unit = tokens_of_a_step(report)
+    if not losses:
+        return ""
+    steps = [step for step, _ in checks] or [step for step, _ in losses]
+    held_out = dict(checks)
+    chosen = sorted({steps[round(i * (len(steps) - 1) / max(CURVE_ROWS - 1, 1))] for i in range(CURVE_ROWS)})
+    rows: list[Sequence[str]] = [(unit, "training loss", "held-out loss")]
+    before = 0.0
+    for step in chosen:
+        part = [loss for at, loss in losses if before < at <= step]
+        mean = f"{sum(part) / len(part):.3f}" if part else "—"
+        rows.append(
+            (f"{step * across:,.{2 * (across < 1)}f}", mean, f"{held_out[step]:.3f}" if step in held_out else "—")
+        )
+        before = step
+    note = "Loss in nats; the training loss is the mean since the line above. Curves: `report.html` in this folder."
+    return "\n".join(["## How the loss fell", "", *table(rows, range(3)), "", note])
+
+
+def _use(report: Report, name: str) -> str:
+    path = json.dumps(code(name), ensure_ascii=False)
+    lines = [
+        "## Use",
+        "",
+        "With Filbert, where the folder is this one:",
+        "",
+        "```sh",
+        *(code(command) for _, command in next_commands(report)),
+        "```",
+        "",
+        "With transformers:",
+        "",
+        "```python",
+        "from transformers import AutoModel, AutoTokenizer, BertForPreTraining",
+        "",
+        f"folder = {path}",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "encoder = AutoModel.from_pretrained(folder)  # the encoder alone, to build on",
+        "model = BertForPreTraining.from_pretrained(folder)  # with the heads it was trained with",
+        'batch = tokenizer("A text with a [MASK] in it.", return_tensors="pt")',
+        "logits = model(**batch).prediction_logits",
+        'print(tokenizer.decode(logits[batch["input_ids"] == tokenizer.mask_token_id].argmax(-1)))',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _good_for(report: Report) -> str:
+    config: Mapping[str, Any] = (report.get("training") or {}).get("config") or {}
+    good = [
+        "- Fine-tuning: classifiers of texts like those it has read.",
+        "- Going on with pre-training on the texts of a domain.",
+        "- Guessing missing words, and seeing what a language model of this size has learned.",
+    ]
+    bad = [
+        "- Deciding anything as it stands: it has no labels. Fine-tune it and measure that model.",
+        "- Writing texts, answering from memory, or comparing texts by their vectors: it was not trained to.",
+        "- Languages and kinds of text that its corpora do not hold.",
+        "- It repeats what its texts say, their mistakes and prejudices included.",
+    ]
+    if config.get("next_sentence") is False:
+        bad.append("- Next sentence prediction: that head was not trained in this run.")
+    return "\n".join(["## Good for", "", *good, "", "## Not good for", "", *bad])
+
+
+def _settings(report: Report) -> str:
+    config: Mapping[str, Any] = (report.get("training") or {}).get("config") or {}
+    shown = [f"`{code(name)}` {escaped(value)}" for name, value in config.items() if value is not None]
+    return f"Settings: {', '.join(shown)}." if shown else ""

@@ -1,0 +1,293 @@
+"""The page of a pre-training run: what was made, how well it guesses, how it learned, from what, and what comes next.
+
+    header · summary · scores · curves · data · training · reproduce · next
+
+The frame is page.py's; settings and how to repeat the run are facts.py's. Curves go over the tokens seen,
+which a step holds about equally many of. No numbers are computed here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from filbert.report.charts import curves, interval_bar, smooth
+from filbert.report.html import Html, plain, table, tag
+from filbert.report.page import Log, Report, Section, header
+from filbert.report.sections import fact_list, in_words, legend_of, model_and_training, panels, repeat_it, series
+from filbert.report.sections import validations as held_out_lines
+from filbert.report.words import (
+    EXPLAINED,
+    PRETRAINING_METRICS,
+    amount,
+    by_chance,
+    chance_of_pairs,
+    duration,
+    interval_of,
+    share_of,
+    value_of,
+    with_interval,
+)
+
+MANY_TOKENS = 2_000_000  # from here on an axis counts millions
+COUNTS = ("documents", "duplicates", "sentences", "tokens", "unknown")  # of a corpus, as in its shards' manifest
+
+
+def lacks(report: Report) -> str:
+    """Say what the report of a pre-trained model needs and does not have, or nothing.
+
+    >>> lacks({"scores": {"mlm_accuracy": {"value": 0.4, "low": 0.39, "high": 0.41}}})
+    ''
+    """
+    scores = report.get("scores")
+    known = isinstance(scores, dict) and isinstance(scores.get("mlm_accuracy"), dict)
+    return "" if known else "has no scores on masked tokens — run the pre-training command again"
+
+
+def heading(report: Report) -> Html:
+    """Return the top of the page: the name, its start, its size, what it read.
+
+    >>> "11.2 million weights" in heading({"model": {"parameters": 11_171_074}})
+    True
+    """
+    model, training, found = report.get("model") or {}, report.get("training") or {}, corpora(report)
+    parts = [start_of(report)] if model.get("base") else []
+    parts += [f"{amount(model['parameters'])} weights"] if model.get("parameters") else []
+    parts += [f"{len(found):,} {'corpus' if len(found) == 1 else 'corpora'}"] if found else []
+    parts += [f"{amount(training['tokens'])} tokens seen"] if training.get("tokens") else []
+    return header("pre-training", report, parts)
+
+
+def start_of(report: Report) -> str:
+    """Say what a run began with.
+
+    >>> start_of({"model": {"base": "mini", "random_start": True}})
+    'size mini, from random weights'
+    """
+    model = report.get("model") or {}
+    if model.get("random_start"):
+        counted = " and counted word vectors" if model.get("drawn") is False else ""
+        return f"size {model.get('base')}, from random weights{counted}"
+    return f"going on from {model.get('base')}"
+
+
+def corpora(report: Report) -> list[Mapping[str, Any]]:
+    """Return what report.json says of each corpus, in the order of the command.
+
+    >>> corpora({"data": {"corpora": [{"corpus": "wiki"}]}})
+    [{'corpus': 'wiki'}]
+    """
+    return [each for each in (report.get("data") or {}).get("corpora") or [] if isinstance(each, Mapping)]
+
+
+def corpus_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return the table of corpora, its header first, and a line for all of them where there are several.
+
+    >>> corpus_rows({"data": {"corpora": [{"corpus": "wiki", "tokens": 2000, "unknown": 10, "weight": 2.0}]}})[1]
+    ('wiki', '—', '—', '—', '2,000', '2', '0.5 %')
+    """
+    found = corpora(report)
+    rows: list[tuple[str, ...]] = [
+        ("corpus", "documents", "duplicates left out", "sentences", "tokens", "weight", "unknown tokens")
+    ]
+    rows += [_corpus_row(str(each.get("corpus") or "?"), each) for each in found]
+    if len(found) > 1:
+        rows.append(_corpus_row("together", {key: sum(each.get(key) or 0 for each in found) for key in COUNTS}))
+    return rows if found else []
+
+
+def _corpus_row(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = [f"{facts[key]:,}" if key in facts else "—" for key in COUNTS[:4]]
+    weight = f"{facts['weight']:g}" if "weight" in facts else ""
+    unknown = share_of(facts["unknown"], facts.get("tokens") or 0) if "unknown" in facts else "—"
+    return (name, *counts, weight, unknown)
+
+
+def _summary(report: Report, log: Log) -> Html:
+    training, model = report.get("training") or {}, report.get("model") or {}
+    speed, seconds = training.get("tokens_per_second"), training.get("seconds")
+    shape = f"{model['layers']} layers, width {model['hidden']}" if {"layers", "hidden"} <= set(model) else ""
+    passes = f"{training['epochs']:.3g} passes over the text" if training.get("epochs") else ""
+    where = f"on {training['device']}" if training.get("device") else ""
+    cards = [
+        _big("Weights", amount(model["parameters"]), shape) if model.get("parameters") else None,
+        _big("Tokens seen", amount(training["tokens"]), passes) if training.get("tokens") else None,
+        _big("Training time", duration(seconds), where) if seconds is not None else None,
+        _big("Speed", f"{speed:,.0f}", "tokens per second, validation included") if speed else None,
+    ]
+    banner = tag("p", warning(report), class_="verdict worse") if warning(report) else None
+    return tag("div", banner, tag("p", what_it_is(report)), tag("div", cards, class_="cards"))
+
+
+def what_it_is(report: Report) -> str:
+    """Return one or two sentences on what this model is and was trained to do.
+
+    >>> what_it_is({"model": {"base": "mini", "random_start": True}, "scores": {}})
+    'A BERT encoder pre-trained to guess masked tokens: size mini, from random weights.'
+    """
+    aims = "to guess masked tokens"
+    aims += " and whether one passage follows another" if "nsp_accuracy" in report["scores"] else ""
+    start = f": {start_of(report)}" if (report.get("model") or {}).get("base") else ""
+    documents = sum(each.get("documents") or 0 for each in corpora(report))
+    tokens = sum(each.get("tokens") or 0 for each in corpora(report))
+    read = f" It was made from {amount(documents)} documents, {amount(tokens)} tokens." if tokens else ""
+    return f"A BERT encoder pre-trained {aims}{start}.{read}"
+
+
+def warning(report: Report) -> str:
+    """Say so where next sentence prediction is not measurably better than always one answer, else nothing.
+
+    >>> warning({"scores": {"nsp_accuracy": {"value": 0.505, "low": 0.49, "high": 0.52}}})
+    'Next sentence prediction has not been learned: 50.5 % (49.0–52.0), and chance is 50 %.'
+    """
+    found = report["scores"].get("nsp_accuracy")
+    chance = chance_of_pairs(report)
+    if not found or found.get("value") is None or found["low"] > chance:
+        return ""
+    by_luck = by_chance("nsp_accuracy", 0, chance)
+    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is {by_luck}."
+
+
+def _big(name: str, value: str, below: str) -> Html:
+    return tag("div", tag("h3", name), tag("p", value, class_="big"), tag("p", below, class_="interval"), class_="card")
+
+
+def _scores(report: Report, log: Log) -> Html:
+    scores, vocabulary = report["scores"], (report.get("model") or {}).get("vocabulary") or 0
+    pairs = chance_of_pairs(report)
+    cards = []
+    for key, name, percent in PRETRAINING_METRICS:
+        if scores.get(key):
+            chance = {"mlm_accuracy": 1 / vocabulary if vocabulary else None, "nsp_accuracy": pairs}.get(key)
+            cards.append(
+                tag(
+                    "div",
+                    tag("h3", name[0].upper() + name[1:]),
+                    tag("p", value_of(scores[key], percent), class_="big"),
+                    tag("p", interval_of(scores[key], percent), class_="interval"),
+                    interval_bar(scores[key], 0, chance) if percent else None,
+                    tag("p", EXPLAINED[key], class_="beside"),
+                    tag("p", f"By chance: {by_chance(key, vocabulary, pairs)}.", class_="beside"),
+                    class_="card",
+                )
+            )
+    return tag("div", tag("div", cards, class_="cards"), tag("p", measured_on(report), class_="note"))
+
+
+def measured_on(report: Report) -> str:
+    """Say what the scores were measured on.
+
+    >>> measured_on({"scores": {"mlm_accuracy": {"n": 1500}}, "data": {"held_out_tokens": 10_000}})
+    'Measured with the saved weights on 10,000 tokens of text held out from training, 1,500 of them masked.'
+    """
+    scores, tokens = report["scores"], (report.get("data") or {}).get("held_out_tokens")
+    masked = scores["mlm_accuracy"].get("n")
+    said = f"Measured with the saved weights on {f'{tokens:,} tokens of ' if tokens else ''}text held out from training"
+    said += f", {masked:,} of them masked" if masked else ""
+    pairs, texts = (
+        (scores.get(key) or {}).get(n) for key, n in (("nsp_accuracy", "n"), ("pseudo_perplexity", "texts"))
+    )
+    more = [f"NSP on {pairs:,} pairs"] if pairs else []
+    more += [f"pseudo-perplexity on {texts:,} short text{'s' * (texts > 1)}"] if texts else []
+    return "; ".join([said, *more]) + "."
+
+
+def _curves(report: Report, log: Log) -> Html | None:
+    training = report.get("training") or {}
+    across, unit = tokens_of_a_step(report)
+    best = training.get("best_step")
+    mark = best * across if best else None
+    checks = held_out_lines(log)
+
+    def line(lines: Log, key: str) -> list[tuple[float, float]]:
+        return [(step * across, value) for step, value in series(lines, key)]
+
+    losses, held_out, rate = line(log, "loss"), line(checks, "loss"), line(log, "learning_rate")
+    mlm, nsp = line(checks, "mlm_accuracy"), line(checks, "nsp_accuracy")
+    luck = chance_of_pairs(report)
+    chance = [(nsp[0][0], luck), (nsp[-1][0], luck)] if nsp else []
+    dashed = ("mark", f"lowest held-out loss, step {best:,}: kept" if best else "")
+    pairs = "masked tokens and sentence pairs together" if nsp else "of masked tokens"
+    said = f"{in_words('Training loss', losses)}; {in_words('held-out loss', held_out)}"
+    keys = (("model", "training, mean of the steps around"), ("second", "held out"), dashed)
+    lines = [("faint", losses), ("model", smooth(losses)), ("second", held_out)]
+    return panels(
+        f"From left to right: {unit}. Loss in nats, {pairs}.",
+        ("Loss", curves(lines, said, mark=mark), legend_of(*keys)),
+        ("MLM accuracy, held out", curves([("model", mlm)], in_words("MLM accuracy", mlm), mark=mark), None),
+        (
+            "NSP accuracy, held out",
+            curves([("chance", chance), ("model", nsp)], in_words("NSP accuracy", nsp), mark=mark) if nsp else None,
+            legend_of(("chance", f"chance, {by_chance('nsp_accuracy', 0, luck)}")),
+        ),
+        ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
+    )
+
+
+def tokens_of_a_step(report: Report) -> tuple[float, str]:
+    """Return what to multiply a step with and the name of what comes out: (million) tokens seen, or steps.
+
+    >>> tokens_of_a_step({"training": {"steps": 100, "tokens": 4_000_000}})
+    (0.04, 'million tokens seen')
+    """
+    training = report.get("training") or {}
+    steps, tokens = training.get("steps"), training.get("tokens")
+    if not steps or not tokens:
+        return 1, "optimizer steps"
+    return (tokens / steps / 1e6, "million tokens seen") if tokens >= MANY_TOKENS else (tokens / steps, "tokens seen")
+
+
+def _data(report: Report, log: Log) -> Html | None:
+    rows = corpus_rows(report)
+    if not rows:
+        return None
+    body = [
+        tag("tr", tag("th", name, scope="row"), [tag("td", cell) for cell in cells], class_=_sum_or_not(rows, i))
+        for i, (name, *cells) in enumerate(rows[1:], 1)
+    ]
+    head = tag("tr", [tag("th", name, scope="col") for name in rows[0]])
+    caption = (
+        "The weight says how often a pass reads the corpus; unknown tokens are those the vocabulary has no piece for."
+    )
+    data = report.get("data") or {}
+    facts = [("held-out tokens", data.get("held_out_tokens")), ("licence of the data", data.get("licence"))]
+    return tag("div", table(caption, head, body, tall=True), fact_list(facts))
+
+
+def _sum_or_not(rows: Sequence[object], i: int) -> str | None:
+    return "sum" if len(rows) > 2 and i == len(rows) - 1 else None
+
+
+def next_commands(report: Report) -> list[tuple[str, str]]:
+    """Return what to do with the model: a comment and a command each.
+
+    >>> next_commands({"name": "my mini", "scores": {}})[0][1]
+    "filbert fit your.csv --base 'my mini'"
+    """
+    base = shlex.quote(plain(str(report.get("name") or "model")))
+    found = [
+        ("a classifier from labelled texts", f"filbert fit your.csv --base {base}"),
+        ("guess a missing word", f'filbert fill "… [MASK] …" --base {base}'),
+    ]
+    if "nsp_accuracy" in report["scores"]:
+        found.append(("does B follow A", f'filbert next "A" "B" --base {base}'))
+    return found
+
+
+def _next(report: Report, log: Log) -> Html:
+    lines = [f"{command}  # {why}" for why, command in next_commands(report)]
+    note = "Run them beside this folder. In transformers it opens with AutoModel.from_pretrained: see README.md."
+    blocks = [tag("pre", tag("code", line)) for line in lines]
+    return tag("div", blocks, tag("p", note, class_="note"))
+
+
+SECTIONS: tuple[Section, ...] = (
+    ("summary", "Summary", _summary),
+    ("scores", "How well it guesses", _scores),
+    ("curves", "Learning curves", _curves),
+    ("data", "Corpora", _data),
+    ("training", "Model and training", model_and_training),
+    ("reproduce", "How to make it again", repeat_it),
+    ("next", "What comes next", _next),
+)

@@ -1,0 +1,1 @@
+"""From files to Examples, and from corpora to documents."""

@@ -1,0 +1,177 @@
+"""A named stream of bytes that can be opened again: a file, a compressed file, a member of an archive.
+
+What a file is, its first bytes say, not its name. Archives are read member by member and never extracted; only regular
+members are looked at. Damage (a cut download, a flipped bit) becomes a DataError with the file's name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import pyarrow as pa
+
+from filbert.readers.ledger import fatal
+
+MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"PAR1", "parquet"),
+)
+SUFFIXES = (".gz", ".xz", ".bz2", ".zst", ".tgz", ".txz")
+DAMAGE = (
+    EOFError,
+    NotImplementedError,
+    lzma.LZMAError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+    OSError,
+)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes with a name for messages; `path` only where they stand uncompressed in a file of their own."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+    path: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The last suffix in lower case, that of a compression left out: `.csv` for `reviews.csv.gz`."""
+        suffixes = [s.lower() for s in Path(self.name).suffixes if s.lower() not in SUFFIXES]
+        return suffixes[-1] if suffixes else ""
+
+    def head(self, size: int) -> bytes:
+        """Return the first `size` bytes."""
+        with guarded(self.name), closing(self.open()) as stream:
+            return read_fully(stream, size)
+
+
+def read_fully(stream: IO[bytes], size: int) -> bytes:
+    """Return `size` bytes, fewer only at the end: decompressors may return short reads."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """Turn what a damaged or unreadable file raises into a DataError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise fatal(name, "file", "does not exist", "check the path") from None
+    except PermissionError:
+        raise fatal(name, "file", "may not be read", "check its permissions") from None
+    except UnicodeError as error:
+        raise fatal(name, "encoding", f"cannot be decoded: {error}", "give the right --encoding") from None
+    except DAMAGE as error:
+        what = f"cannot be read to its end: {error}" if str(error) else "ends too early"
+        raise fatal(name, "file", what, "it is damaged or cut short: fetch it again") from error
+
+
+def kind_of(head: bytes) -> str:
+    """Return what the first bytes say: gzip, xz, bzip2, zstd, zip, parquet, tar or plain."""
+    for magic, kind in MAGIC:
+        if head.startswith(magic):
+            return kind
+    return "tar" if head[257:262] == b"ustar" else "plain"
+
+
+def file_blob(path: Path) -> Blob:
+    """Return the file's bytes, decompressed where the file is compressed."""
+    kind = kind_of(Blob(str(path), lambda: path.open("rb")).head(512))
+    if kind not in ("gzip", "xz", "bzip2", "zstd"):
+        return Blob(str(path), lambda: path.open("rb"), path)
+    return Blob(str(path), lambda: _decompressed(path, kind))
+
+
+def _decompressed(path: Path, kind: str) -> BinaryIO:
+    if kind == "gzip":
+        return cast(BinaryIO, gzip.open(path))
+    if kind == "xz":
+        return cast(BinaryIO, lzma.open(path))
+    if kind == "bzip2":
+        return cast(BinaryIO, bz2.open(path))
+    return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
+
+
+def members(blob: Blob, kind: str) -> Generator[tuple[str, Callable[[], BinaryIO]], None, None]:
+    """Yield (name, opener) of every regular member in the archive's own order; open it before asking for the next."""
+    with guarded(blob.name), closing(blob.open()) as stream:
+        if kind == "tar":
+            yield from _tar_members(stream)
+        else:
+            yield from _zip_members(stream)
+
+
+def _tar_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 18) as archive:
+        while (member := archive.next()) is not None:
+            if member.isreg():
+                found = archive.extractfile(member)
+                assert found is not None
+                yield member.name, _opener(cast(BinaryIO, found))
+            archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header: 50,000 of them in aclImdb
+
+
+def _zip_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    with zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            if not info.is_dir() and (info.external_attr >> 28) in (0, 8):  # 8: a regular file in Unix mode bits
+                if info.flag_bits & 1:
+                    raise zipfile.BadZipFile(f"member {info.filename!r} is encrypted")
+                yield info.filename, lambda info=info: cast(BinaryIO, archive.open(info))  # type: ignore[misc]
+
+
+def _opener(stream: BinaryIO) -> Callable[[], BinaryIO]:
+    return lambda: stream
+
+
+def member_blob(archive: Blob, kind: str, wanted: str) -> Blob:
+    """Return one member as a blob; each opening scans the archive up to it, so this is for few, large members."""
+    return Blob(f"{archive.name}!{wanted}", lambda: _MemberStream(archive, kind, wanted))  # type: ignore[arg-type, return-value]
+
+
+class _MemberStream(io.RawIOBase):
+    """One member of an archive, keeping the archive open until it is closed itself."""
+
+    def __init__(self, archive: Blob, kind: str, wanted: str) -> None:
+        self._scan: Generator[tuple[str, Callable[[], BinaryIO]], None, None] = members(archive, kind)
+        for name, opener in self._scan:
+            if name == wanted:
+                self._member = opener()
+                return
+        self._member = io.BytesIO()
+        raise fatal(f"{archive.name}!{wanted}", "file", "is no longer in the archive", "check the archive")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._member.read(size)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._member.close()
+            self._scan.close()
+        super().close()

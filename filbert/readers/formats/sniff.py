@@ -1,0 +1,146 @@
+"""What a delimited file looks like, from its first megabyte: delimiter, quoting, header, columns, sample rows.
+
+Only looks; the strict reading is delimited.py. A sample may be broken, so nothing here raises for a bad row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from filbert.errors import shown
+from filbert.readers.blobs import Blob
+from filbert.readers.columns import has_header, known_name
+from filbert.readers.encodings import BLOCK, Encoding
+from filbert.readers.formats.delimited import Records, Shape
+from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.lines import LIMIT
+from filbert.readers.options import ReadOptions
+
+CANDIDATES = (",", "\t", ";", "|")
+WORDS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe", " ": "space"}
+ROWS = 1_000  # rows looked at
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen: how to read the file, its column names, and sample rows without the header."""
+
+    delimiter: str
+    quotes: bool
+    header: bool
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+
+def sample_lines(blob: Blob, encoding: Encoding, size: int = BLOCK) -> list[str]:
+    """Return the whole lines among the first `size` bytes, undecodable bytes replaced: for looking only."""
+    head = blob.head(size + encoding.bom)
+    full = len(head) >= size + encoding.bom
+    text = head[encoding.bom :].decode(encoding.codec, errors="replace")
+    lines = list(io.StringIO(text, newline=""))
+    if full and len(lines) > 1:
+        lines.pop()
+    elif full and len(blob.head(LIMIT + 1)) > LIMIT:
+        wrong = f"the line is longer than {LIMIT // 2**20} MB"
+        raise fatal(blob.name, "row", wrong, "is this a text file? split the line", line=1)
+    if not any(line.strip("\r\n\ufeff") for line in lines):
+        raise fatal(blob.name, "file", "is empty", "give a file with texts")
+    return lines
+
+
+def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
+    """Return what a delimited file looks like."""
+    lines = sample_lines(blob, encoding)
+    delimiter = options.separator or find_delimiter(lines, blob.suffix)
+    if delimiter == " ":
+        rows = [line.rstrip("\r\n").split(" ", 1) for line in lines[:ROWS]]
+        return _named(blob, options, rows, delimiter=delimiter, quotes=False, header=bool(options.header))
+    quotes = options.quotes if options.quotes is not None else find_quotes(lines, delimiter)
+    rows = parse(lines, delimiter, quotes)[: ROWS + 1]
+    header = has_header(rows, options)
+    if header and len(rows) == 1:
+        raise fatal(blob.name, "file", "has a header but no rows", "add texts below it", line=1)
+    shape = Shape(delimiter, quotes, len(rows[0]) if header else _usual_width(rows))
+    # a broken record swallows lines in `parse`; Records gives them back, so the sample stays a good one
+    sound = [fields for _, fields in Records(lines[: 2 * ROWS], shape, blob.name, Ledger())][: ROWS + 1]
+    kept = [rows[0], *sound[1:]] if header else sound or rows
+    return _named(blob, options, kept, delimiter=delimiter, quotes=quotes, header=header)
+
+
+def _named(
+    blob: Blob, options: ReadOptions, rows: list[list[str]], *, delimiter: str, quotes: bool, header: bool
+) -> Look:
+    if not header:
+        columns = tuple(f"column {at + 1}" for at in range(_usual_width(rows)))
+        return Look(delimiter, quotes, False, columns, rows)
+    names = [name.removeprefix("\ufeff") or f"column {at + 1}" for at, name in enumerate(rows[0])]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        wrong = f"the column {shown(twice[0])} stands {names.count(twice[0])} times"
+        raise fatal(blob.name, "header", wrong, "rename one of them", line=1)
+    return Look(delimiter, quotes, True, tuple(names), rows[1:])
+
+
+def _usual_width(rows: Sequence[Sequence[str]]) -> int:
+    return Counter(len(row) for row in rows).most_common(1)[0][0]
+
+
+def parse(lines: Sequence[str], delimiter: str, quotes: bool, *, strict: bool = False) -> list[list[str]]:
+    """Return the sample's records, blank ones left out; raises csv.Error only when strict."""
+    csv.field_size_limit(max(csv.field_size_limit(), LIMIT + 1))
+    reader = csv.reader(
+        lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=strict
+    )
+    return [row for row in reader if row]
+
+
+def find_delimiter(lines: Sequence[str], suffix: str) -> str:
+    r"""Return the delimiter that cuts most lines into the same number of fields; a file's name only breaks ties.
+
+    >>> find_delimiter(["a , b\t1\n", "c\t0\n"], ".csv")
+    '\t'
+    """
+    usual = "\t" if suffix == ".tsv" else ","
+    scores = {delimiter: _evenness(lines[:ROWS], delimiter) for delimiter in CANDIDATES}
+    best = max(CANDIDATES, key=lambda d: (scores[d], d == usual))
+    return best if scores[best] > 0 else usual
+
+
+def _evenness(lines: Sequence[str], delimiter: str) -> float:
+    rows = parse(lines, delimiter, delimiter != "\t")
+    if not rows or len(rows[0]) < 2:
+        return 0.0
+    width, count = Counter(len(row) for row in rows).most_common(1)[0]
+    named = any(known_name(cell) for cell in rows[0]) and len(rows[0]) == width
+    return 0.0 if width < 2 else count / len(rows) + named
+
+
+def find_quotes(lines: Sequence[str], delimiter: str) -> bool:
+    """Tell whether `"` quotes fields. Always so but in TSV, where most files use it as a plain character.
+
+    A TSV file counts as quoted where the sample reads without a fault that way, and some field needed its quotes
+    (holds a tab, a line end or a doubled quote) or a whole column has them.
+    """
+    if delimiter != "\t" or not any('"' in line for line in lines):
+        return delimiter != "\t"
+    try:
+        quoted = parse(lines, delimiter, True, strict=True)
+    except csv.Error as error:
+        if "end of data" not in str(error):
+            return False
+        quoted = []  # the sample may have been cut inside a record
+    widths = Counter(map(len, quoted))
+    if len(widths) > 1:
+        return False
+    if re.search(r'(?:^|\t)"[^"\t]*""[^\t]*"(?:\t|\r|\n|$)', "".join(lines), re.M):
+        return True
+    if any(re.search(r"[\t\r\n]", cell) for row in quoted for cell in row):
+        return True
+    literal = [line.rstrip("\r\n").split("\t") for line in lines]
+    columns = list(zip(*literal[1:], strict=False))
+    return any(all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in column) for column in columns)

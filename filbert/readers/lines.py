@@ -1,0 +1,108 @@
+"""Physical lines of a file, in bounded memory, each decoded strictly: LF, CRLF and CR end a line, and stay on it.
+
+A line that cannot be read (bytes not in the encoding, over 16 MB) comes out as a BadLine in its place, so that line
+numbers stay true and reading goes on.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO
+
+from filbert.readers.blobs import Blob, guarded
+from filbert.readers.encodings import BLOCK, Encoding, Transcoded, refuse_if_gb18030, wrong_byte
+
+LIMIT = 16 * 1024 * 1024  # bytes of the longest line
+SHOWN_OF_LONG = 1_000  # bytes kept of a line over the limit
+
+
+class BadLine(str):
+    """A line that could not be read: its undecodable bytes escaped, what is wrong, and what to do."""
+
+    wrong = ""
+    todo = ""
+    cut = False
+
+    @classmethod
+    def of(cls, data: bytes, codec: str, wrong: str, todo: str, *, cut: bool = False) -> BadLine:
+        """Make a BadLine from the bytes as they stood."""
+        line = cls(data.decode(codec, errors="backslashreplace"))
+        line.wrong, line.todo, line.cut = wrong, todo, cut
+        return line
+
+
+def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
+    r"""Yield the lines with their ends; a line that cannot be read as a BadLine.
+
+    >>> list(read_lines(Blob("a", lambda: io.BytesIO(b"one\r\ntwo\rthree")), Encoding("utf-8")))
+    ['one\r\n', 'two\r', 'three']
+    """
+    with guarded(blob.name), closing(blob.open()) as raw:
+        raw.read(encoding.bom)
+        stream: IO[bytes] = raw
+        codec = encoding.codec
+        if not encoding.by_lines:
+            stream, codec = Transcoded(raw, encoding, blob.name), "utf-8"  # type: ignore[assignment]
+        for offset, block, whole in _blocks(stream, encoding.bom):
+            if not whole:
+                wrong = f"the line is longer than {LIMIT // 2**20} MB"
+                yield BadLine.of(block, codec, wrong, "split it, or drop the row", cut=True)
+                continue
+            try:
+                text = block.decode(codec)
+            except UnicodeDecodeError:
+                if not encoding.sure:
+                    refuse_if_gb18030(blob)
+                yield from _one_by_one(block, codec, offset)
+            else:
+                yield from io.StringIO(text, newline="")
+
+
+def _one_by_one(block: bytes, codec: str, offset: int) -> Iterator[str]:
+    for data in block.splitlines(keepends=True):
+        try:
+            yield data.decode(codec)
+        except UnicodeDecodeError as error:
+            yield BadLine.of(data, codec, *wrong_byte(data, error, offset))
+        offset += len(data)
+
+
+def _blocks(stream: IO[bytes], offset: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (offset, bytes, whole): bytes that end with a line, or with whole=False the start of a line over LIMIT."""
+    rest = b""
+    while block := stream.read(BLOCK):
+        rest += block
+        end = _line_end(rest)
+        if end:
+            yield offset, rest[:end], True
+            offset, rest = offset + end, rest[end:]
+        elif len(rest) > LIMIT:
+            yield offset, rest[:SHOWN_OF_LONG], False
+            offset, rest = _skip_line(stream, offset, rest)
+    if rest:
+        yield offset, rest, True
+
+
+def _line_end(data: bytes) -> int:
+    """Return where the last complete line ends; a CR at the very end may be half of a CRLF."""
+    return data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
+
+
+def _skip_line(stream: IO[bytes], offset: int, rest: bytes) -> tuple[int, bytes]:
+    offset += len(rest)
+    after_cr = rest.endswith(b"\r")
+    while block := stream.read(BLOCK):
+        if after_cr:
+            skipped = 1 if block.startswith(b"\n") else 0
+            return offset + skipped, block[skipped:]
+        ends = [at for at in (block.find(b"\n"), block.find(b"\r")) if at >= 0]
+        if ends and min(ends) < len(block) - 1:
+            end = min(ends) + (2 if block[min(ends) :].startswith(b"\r\n") else 1)
+            return offset + end, block[end:]
+        if ends and block[min(ends)] == 10:
+            return offset + len(block), b""
+        offset += len(block)
+        after_cr = bool(ends)
+    return offset, b""

@@ -1,0 +1,285 @@
+"""From any labelled file to Examples: streamed, strict, nothing lost.
+
+CSV, TSV, JSON lines, JSON, Parquet, fastText, a folder per class, files named train/dev/test, archives of these, a hub
+data set. What was found (format, encoding, columns, splits) is kept to be printed; what cannot be found is asked, never
+guessed. Local paths never touch the network. Dividing into train and validation is in splits.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from filbert.errors import DataError, Place, Problem, shown
+from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
+from filbert.readers.columns import SPLITS, Roles, choose, plain
+from filbert.readers.encodings import decide
+from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
+from filbert.readers.formats.jsons import JsonLines, open_json
+from filbert.readers.formats.parquet import Parquet
+from filbert.readers.formats.sniff import sample_lines
+from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words
+from filbert.readers.hub import download, is_hub_id
+from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.options import ReadOptions
+from filbert.records import Example
+from filbert.text.visible import visible
+
+__all__ = ["ReadOptions", "Source", "open_source"]
+
+ORDER = ("train", "validation", "test")
+Part = tuple[str | None, Table, Roles]
+
+
+class Source:
+    """An opened source of texts; `examples` streams them, and after a pass `counts` says what became of the rows.
+
+    >>> source = open_source("reviews.csv")  # doctest: +SKIP
+    >>> source.columns, source.splits, next(source.examples()).label  # doctest: +SKIP
+    (('text', 'label'), ('all',), 'pos')
+    """
+
+    def __init__(
+        self, path: Path, body: list[Part] | ClassFolders, options: ReadOptions, found: list[str], *, labelled: bool
+    ) -> None:
+        self.path, self.name, self.found = path, path.name, found
+        self.text_column, self.label_column = "text", "label" if isinstance(body, ClassFolders) else None
+        if not isinstance(body, ClassFolders):
+            self.text_column, self.label_column = body[0][2].text, body[0][2].label
+        self._body, self._options, self._labelled = body, options, labelled
+        self._ledger = Ledger()
+        self.rejects: Path | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The original column names, `column 1` … where there are none."""
+        return self._body.columns if isinstance(self._body, ClassFolders) else self._body[0][1].columns
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits, of train, validation and test, or ("all",)."""
+        if isinstance(self._body, ClassFolders):
+            return self._body.splits
+        if any(roles.split for _, _, roles in self._body):
+            return ORDER  # which of them the column holds is known only at its end
+        named = {split for split, _, _ in self._body if split}
+        return tuple(split for split in ORDER if split in named) or ("all",)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows read, accepted and quarantined in the last pass; the first is the sum of the others."""
+        return self._ledger.counts()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What was wrong in the last pass, the first thousand."""
+        return self._ledger.problems
+
+    def examples(self, split: str | None = None) -> Iterator[Example]:
+        """Stream the texts in the order of the source; with `split`, those of train, validation or test only.
+
+        At the end a DataError names every bad row, unless they are quarantined (`rejects` is then the file).
+        """
+        ledger = Ledger(quarantine=self._options.on_bad_rows == "quarantine", rejects=self.rejects)
+        for _, example in self.tagged(ledger, split):
+            yield example
+        ledger.finish()
+
+    def tagged(self, ledger: Ledger, only: str | None = None) -> Iterator[tuple[str, Example]]:
+        """Stream (split, example) in one pass, the books kept in `ledger`; the caller finishes it."""
+        self._ledger = ledger
+        if only not in (None, "all", "unlabelled", *ORDER):
+            raise fatal(str(self.path), "split", f"there is no split {shown(only)}", f"choose {', '.join(self.splits)}")
+        try:
+            if isinstance(self._body, ClassFolders):
+                yield from self._folder_examples(self._body, ledger, only)
+                return
+            for split, table, roles in self._body:
+                if only in (None, split or "all") or roles.split:
+                    yield from self._table_examples(split or "all", table, roles, ledger, only)
+        finally:
+            ledger.close()
+
+    def _folder_examples(self, body: ClassFolders, ledger: Ledger, only: str | None) -> Iterator[tuple[str, Example]]:
+        for split, place, text, label in body.texts(ledger, only):
+            if not visible(text):
+                if self._labelled:
+                    ledger.reject(_empty(place, "text"), text)
+                    continue
+                text = ""
+            ledger.accepted += 1
+            row = {"file": place.file, "text": text, "label": label or ""}
+            yield split, Example(text, self._merged(label, ledger) if label else None, place, row)
+
+    def _merged(self, label: str, ledger: Ledger) -> str:
+        """Return the label it is to be read as."""
+        target = self._options.merge_labels.get(label)
+        if target is None:
+            return label
+        ledger.notes[merge_note(label, target)] += 1
+        return target
+
+    def _table_examples(
+        self, split: str, table: Table, roles: Roles, ledger: Ledger, only: str | None
+    ) -> Iterator[tuple[str, Example]]:
+        """The one loop over rows; kept flat, since it decides how fast a million of them are read."""
+        name, text_column, label_column, labelled = table.name, roles.text, roles.label, self._labelled
+        merge = self._options.merge_labels
+        for line, row in table.rows(roles, ledger):
+            text = row[text_column]
+            label = row.get(label_column) if label_column else None
+            if roles.split and (split := _row_split(row, roles.split)) == "":
+                value = shown(row.get(roles.split, ""))
+                ledger.reject(_bad_split(Place(name, line), roles.split, value), table.raw())
+                continue
+            if only is not None and split != only:
+                continue
+            if not visible(text):
+                if labelled:
+                    ledger.reject(_empty(Place(name, line), text_column), table.raw())
+                    continue
+                text = ""
+            if label is None or not visible(label):
+                if labelled:
+                    ledger.reject(_empty(Place(name, line), label_column or "label"), table.raw())
+                    continue
+                label = None
+            elif merge:
+                label = self._merged(label, ledger)
+            ledger.accepted += 1
+            yield split, Example(text, label, Place(name, line), row)
+
+
+def merge_note(label: str, target: str) -> str:
+    """Return how a merged label is counted in the ledger's notes."""
+    return f"texts with the label {shown(label)} read as {shown(target)}"
+
+
+def _empty(place: Place, column: str) -> Problem:
+    return Problem(place, column, "is empty or cannot be seen", "fill it in, or drop the row")
+
+
+def _bad_split(place: Place, column: str, value: str) -> Problem:
+    return Problem(place, column, f"is {value}, no split", "write train, dev or test")
+
+
+def _row_split(row: Mapping[str, str], column: str) -> str:
+    return SPLITS.get(plain(row.get(column, "")), "")
+
+
+def open_source(
+    path: str | Path, options: ReadOptions | None = None, *, labelled: bool = True, rejects: Path | None = None
+) -> Source:
+    """Open a file, folder, archive or hub data set (`owner/name`) and find out what it is.
+
+    With `labelled=False` no label is needed, and a text that is empty comes out as "" instead of being an error.
+    Raises DataError where the source cannot be read, or its columns cannot be told.
+    """
+    options = options or ReadOptions()
+    found: list[str] = []
+    local = Path(path)
+    with guarded(str(path)):
+        there = local.exists()
+    if there and not (local.is_file() or local.is_dir()):
+        raise fatal(str(path), "file", "is a pipe or device, which cannot be read twice", "save it to a file first")
+    if not there:
+        if not is_hub_id(str(path)):
+            raise fatal(str(path), "file", "does not exist", "check the path")
+        local, lines = download(str(path))
+        found += lines
+    body = _open(local, options, found, labelled)
+    source = Source(local, body, options, found, labelled=labelled)
+    source.rejects = rejects
+    if not isinstance(body, ClassFolders) and source.splits != ("all",):
+        column = body[0][2].split
+        found.append(f"splits: by column {shown(column)}" if column else f"splits: {', '.join(source.splits)}")
+    return source
+
+
+def _open(path: Path, options: ReadOptions, found: list[str], labelled: bool) -> list[Part] | ClassFolders:
+    if path.is_dir():
+        return _open_tree(folder_tree(path), options, found, labelled, "folder")
+    blob = file_blob(path)
+    kind = kind_of(blob.head(512))
+    if kind == "zip" and path.suffix.lower() in (".xlsx", ".docx", ".ods", ".xlsm"):
+        raise fatal(str(path), "file", "is an office document", "save the sheet as CSV (UTF-8)")
+    if kind in ("tar", "zip"):
+        return _open_tree(archive_tree(blob, kind), options, found, labelled, f"{kind} archive")
+    return _with_roles(_open_file(blob, options, found, labelled), options, found, labelled)
+
+
+def _open_tree(
+    tree: Tree, options: ReadOptions, found: list[str], labelled: bool, what: str
+) -> list[Part] | ClassFolders:
+    layout = layout_of(tree)
+    if not layout.tables:
+        found.append(f"format: {what} of texts in a folder per class")
+        return ClassFolders(tree, layout, options.encoding, labelled=labelled)
+    tables: list[tuple[str | None, Table]] = []
+    said: dict[str, list[str]] = {}  # what was found → in which files, so that it is said once
+    for split, name in layout.tables:
+        lines: list[str] = []
+        opened = _open_file(tree.blob(name), options, lines, labelled)
+        for line in lines:
+            said.setdefault(line, []).append(name)
+        tables += [(split or inner, table) for inner, table in opened]
+    for line, names in said.items():
+        found.append(line if len(names) == len(layout.tables) else f"{', '.join(names)} — {line}")
+    if layout.unused:
+        more = f" and {len(layout.unused) - 8} more" if len(layout.unused) > 8 else ""
+        found.append(f"not used: {', '.join(layout.unused[:8])}{more}")
+    return _with_roles(tables, options, found, labelled)
+
+
+def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: bool) -> list[tuple[str | None, Table]]:
+    """Return the tables of one file by what it holds, its name only where that leaves a choice."""
+    if kind_of(blob.head(16)) == "parquet":
+        return _said([(None, Parquet(blob))], found)
+    encoding, lines = decide(blob, options.encoding)
+    found += lines
+    start = [line for line in sample_lines(blob, encoding)[:200] if line.strip()][:50]
+    if blob.suffix == ".json":
+        return _said(open_json(blob, encoding, found), found)
+    if blob.suffix in (".jsonl", ".ndjson") or (blob.suffix not in (".csv", ".tsv") and _like_json(start)):
+        return _said([(None, JsonLines(blob, encoding))], found)
+    if start and sum(line.startswith("__label__") for line in start) > len(start) / 2:
+        return _said([(None, FastText(blob, encoding))], found)
+    if options.separator == " ":
+        return _said([(None, Words(blob, encoding))], found)
+    if not labelled and blob.suffix in (".txt", "") and not (options.separator or options.text):
+        return _said([(None, PlainText(blob, encoding))], found)
+    return _said([(None, Delimited(blob, encoding, options))], found)
+
+
+def _like_json(lines: Iterable[str]) -> bool:
+    return all(re.match(r'\s*\{\s*"', line) for line in lines)
+
+
+def _said(tables: list[tuple[str | None, Table]], found: list[str]) -> list[tuple[str | None, Table]]:
+    for _, table in tables:
+        found += table.found
+    return tables
+
+
+def _with_roles(
+    tables: list[tuple[str | None, Table]], options: ReadOptions, found: list[str], labelled: bool
+) -> list[Part]:
+    """Choose each table's columns; the later ones as the first, where they have the same names."""
+    parts: list[Part] = []
+    for split, table in tables:
+        roles = table.roles
+        if roles is None and parts and {parts[0][2].text, parts[0][2].label} <= {*table.columns, None}:
+            roles = parts[0][2]
+        if roles is None:
+            try:
+                roles = choose(table.columns, table.sample, options, file=table.name, labelled=labelled)
+            except DataError:
+                if split != "test" or not parts:
+                    raise
+                found.append(f"not used: {table.name} (no text and label columns as in {parts[0][1].name})")
+                continue
+        if roles.how and roles.how not in found:
+            found.append(roles.how)
+        parts.append((split, table, roles))
+    return parts

@@ -1,0 +1,234 @@
+"""What an update is made of: fp32 weights behind a bf16 model, the optimizers, learning rates by depth, the schedule.
+
+AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its twin in adamw.py, which goes through memory once; Muon
+(muon.py), where asked for, takes the matrices inside the layers. train.py drives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from filbert.config import RunConfig
+from filbert.model.device import working_dtype
+from filbert.training.adamw import FusedAdamW, able
+from filbert.training.muon import Muon
+
+
+class Masters:
+    """The fp32 weights that the optimizer changes; the model works on a copy in `dtype`, made anew after each step.
+
+    Without them an update of 1e-4 would vanish: bf16 has 8 bits, so near 1 its numbers stand 0.004 apart.
+    Modules named in `keep` (heads) stay fp32 in the model.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype, keep: Sequence[str] = ()) -> None:
+        self.model = model
+        self.weights = {name: p.detach().clone().float() for name, p in model.named_parameters() if p.requires_grad}
+        self.frozen = {name: p.detach().clone().float() for name, p in model.named_parameters() if not p.requires_grad}
+        for name, part in model.named_children():
+            if name not in keep:
+                part.to(dtype)
+        self.working = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    def forget_gradients(self) -> None:
+        """Begin a step: no gradients yet."""
+        for weight in (*self.weights.values(), *self.working.values()):
+            weight.grad = None
+
+    def collect(self, names: Iterable[str] | None = None) -> None:
+        """Add the model's gradients (all, or those named) to the masters' in fp32: small ones vanish in a bf16 sum."""
+        for name in self.weights if names is None else names:
+            p = self.working[name]
+            grad, p.grad = p.grad, None
+            if grad is None:
+                continue
+            weight = self.weights[name]
+            weight.grad = grad.float() if weight.grad is None else weight.grad.add_(grad)
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of the masters that learn now, zeros where one has none, in a fixed order."""
+        self.collect()
+        found = []
+        for name, weight in self.weights.items():
+            if self.working[name].requires_grad:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                found.append(weight.grad)
+        return found
+
+    @torch.no_grad()
+    def give_back(self, names: Iterable[str] | None = None) -> None:
+        """Copy the masters, all or those named, into the model."""
+        for name in self.weights if names is None else names:
+            self.working[name].copy_(self.weights[name])
+
+    @torch.no_grad()
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take weights from a checkpoint."""
+        for name, master in self.weights.items():
+            master.copy_(weights[name])
+        self.give_back()
+
+    def to_fp32(self) -> None:
+        """End mixed work: the model itself in fp32, with the masters' numbers."""
+        self.model.float()
+        self.give_back()
+        for name, p in self.model.named_parameters():
+            if name in self.frozen:
+                p.data.copy_(self.frozen[name])
+
+
+def parameter_groups(
+    masters: Masters, layers: int, config: RunConfig, rate: float, rates: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay.
+
+    Parts named in `rates` have a peak rate of their own, and are the ones that may learn ahead of the others.
+    """
+    rates = rates or {}
+    groups: dict[tuple[int, bool, bool, bool, float], list[Tensor]] = {}
+    for name, weight in masters.weights.items():
+        depth = layers + 1
+        if ".embeddings." in f".{name}":
+            depth = 0
+        elif ".layers." in f".{name}":
+            depth = int(name.split("layers.")[1].split(".")[0]) + 1
+        matrix = weight.ndim > 1
+        inside = config.optimizer == "muon" and matrix and 0 < depth <= layers
+        part = name.split(".")[0]
+        peak = rates.get(part, rate * config.layer_decay ** (layers + 1 - depth))
+        groups.setdefault((depth, matrix, inside, part in rates, peak), []).append(weight)
+    return [
+        {
+            "params": weights,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "peak": peak,
+            "muon": inside,
+            "ahead": ahead,
+        }
+        for (_, decays, inside, ahead, peak), weights in sorted(groups.items(), key=lambda group: group[0])
+    ]
+
+
+class Optimizer:
+    """AdamW for all weights, or Muon for the matrices inside the layers and AdamW for the rest, as one.
+
+    Muon's step is scaled to the size of an AdamW step (Liu et al. 2025), so that one learning rate serves both. `rows`
+    names, for a table of which only some rows can get a gradient, these rows: where AdamW is in C++, it leaves the
+    others alone. Without `fused` it is torch's, as it is where the C++ part cannot run.
+    """
+
+    STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what a weight's state can hold
+
+    def __init__(
+        self,
+        masters: Masters,
+        groups: Sequence[dict[str, Any]],
+        rate: float,
+        rows: Mapping[str, Tensor] | None = None,
+        *,
+        fused: bool = True,
+    ) -> None:
+        self._masters = masters
+        self._parts: list[torch.optim.Optimizer] = []
+        self._fused: FusedAdamW | None = None
+        adamw = [group for group in groups if not group["muon"]]
+        muon = [group for group in groups if group["muon"]]
+        if adamw and fused and able((*masters.weights.values(), *masters.working.values())):
+            copies = {id(weight): masters.working[name] for name, weight in masters.weights.items()}
+            named = {id(masters.weights[name]): found for name, found in (rows or {}).items()}
+            self._fused = FusedAdamW(adamw, rate, copies, named)
+            self._parts.append(self._fused)
+        elif adamw:
+            self._parts.append(torch.optim.AdamW(adamw, lr=rate, fused=True))
+        if muon:
+            self._parts.append(Muon(muon, rate, working_dtype("auto", muon[0]["params"][0].device.type)))
+        self.groups = [group for part in self._parts for group in part.param_groups]
+        ours = {id(weight) for group in adamw for weight in group["params"]} if self._fused is not None else set()
+        self._plain = [name for name, weight in masters.weights.items() if id(weight) not in ours]  # torch's
+
+    @property
+    def rate(self) -> float:
+        """The largest learning rate now."""
+        return max(float(group["lr"]) for group in self.groups)
+
+    def norm(self) -> float:
+        """Return the length of all gradients taken as one vector."""
+        if self._fused is not None:
+            return math.sqrt(self._fused.squares(self._masters.weights.values()))
+        self._masters.collect()
+        found = [weight.grad for weight in self._masters.weights.values() if weight.grad is not None]
+        return float(torch.nn.utils.get_total_norm(found))
+
+    @torch.no_grad()
+    def step(self, factor: float, scale: float, ahead: float | None = None) -> None:
+        """Change masters and model by the gradients multiplied by `scale`, at `factor` of the peak rates.
+
+        What learns ahead of the others goes at `ahead` of its own, where that is another.
+        """
+        for group in self.groups:
+            group["lr"] = group["peak"] * (ahead if ahead is not None and group["ahead"] else factor)
+        if self._fused is not None:
+            self._fused.step(scale)
+        self._masters.collect(self._plain)
+        for name in self._plain:
+            if (gradient := self._masters.weights[name].grad) is not None:
+                gradient.mul_(scale)
+        for part in self._parts:
+            if part is not self._fused:
+                part.step()
+        self._masters.give_back(self._plain)
+
+    def state(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state of all weights as `KEY.NAME` → tensor."""
+        told = {
+            name: part.state[weight] for part in self._parts for name, weight in names.items() if weight in part.state
+        }
+        return {f"{key}.{name}": told[name][key] for name in told for key in self.STATE if key in told[name]}
+
+    def load(self, names: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+        """Take the state back from what `state` returned."""
+        for part in self._parts:
+            mine = {id(weight) for group in part.param_groups for weight in group["params"]}
+            for name, weight in names.items():
+                keys = [key for key in self.STATE if f"{key}.{name}" in tensors]
+                if keys and id(weight) in mine:
+                    part.state[weight] = {key: tensors[f"{key}.{name}"].to(weight.device) for key in keys}
+
+
+def default_learning_rate(hidden: int, *, random_start: bool = False, optimizer: str = "adamw") -> float:
+    """Peak learning rate of fine-tuning by width: 3e-5 at 768, as published for BERT, 1e-4 at 384, 4e-4 at 256.
+
+    AdamW from a random start goes at 5e-4, Muon at 1e-3 wherever it starts, less where the encoder is wider than 256.
+    """
+    if optimizer == "muon":
+        return pretraining_rate(hidden, random_start=True)
+    return 5e-4 if random_start else min(5e-4, 1e-4 * (384 / hidden) ** (1.75 if hidden >= 384 else 3.42))
+
+
+def pretraining_rate(hidden: int, *, random_start: bool) -> float:
+    """Peak learning rate of pre-training by width: 1e-3 at 256, falling with it; a tenth to go on from a base.
+
+    >>> pretraining_rate(256, random_start=True), pretraining_rate(256, random_start=False)
+    (0.001, 0.0001)
+    """
+    return min(1e-3, 1e-3 * 256 / hidden) * (1.0 if random_start else 0.1)
+
+
+def schedule(progress: float, warmup: float, decay: float = 1.0) -> float:
+    """Return the factor on the learning rate: a straight rise over `warmup`, 1, a straight fall to 0 over `decay`.
+
+    With `decay` 1 the fall begins at the peak; with less there is a stable part between (Hu et al. 2024).
+
+    >>> [round(schedule(p, 0.1), 2) for p in (0.05, 0.1, 0.55, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    >>> [round(schedule(p, 0.1, 0.2), 2) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    if progress < warmup:
+        return progress / warmup
+    return min(1.0, max(0.0, (1 - progress) / min(decay, 1 - warmup)))

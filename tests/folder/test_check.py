@@ -1,0 +1,168 @@
+"""Model folders: what passes, and what is refused by its name and field."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+from model_files import FILES, configured, without, written
+
+from filbert.bases.find import find_base
+from filbert.errors import ModelError
+from filbert.folder.check import check_folder, is_googles
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return written(tmp_path / "model", FILES)
+
+
+@pytest.fixture
+def googles(tmp_path, real_data):
+    """A copy of a checkpoint in Google's own format."""
+    folder = tmp_path / "googles"
+    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    return folder
+
+
+# ---- Google's folders ----
+
+
+def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
+    (googles / "model.safetensors").write_bytes(FILES["model.safetensors"])
+    assert not is_googles(googles)
+    with pytest.raises(ModelError, match=r"lacks config\.json"):
+        find_base(str(googles))
+    (googles / "config.json").write_bytes(FILES["config.json"])
+    assert find_base(str(googles)).folder == googles
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda folder: (folder / "vocab.txt").unlink(), r"lacks vocab\.txt"),
+        (lambda folder: (folder / "bert_config.json").write_text("{}"), r"bert_config\.json vocab_size"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names code"),
+        (lambda folder: (folder / "bert_model.ckpt.index").unlink(), r"lacks config\.json"),
+        (lambda folder: [shutil.move(folder / f"bert_model.ckpt.{part}", folder / f"{name}.{part}")
+                         for part, name in (("index", "a"), ("meta", "b"))]
+                        and (folder / "c.index").touch(), r"several checkpoints \(a, c\)"),
+    ],
+    ids=["vocab", "config", "code", "index", "several"],
+)  # fmt: skip
+def test_googles_folder_spoiled_is_refused_by_name(googles, spoil, named):
+    spoil(googles)
+    with pytest.raises(ModelError, match=named):
+        find_base(str(googles))
+
+
+@pytest.mark.parametrize("name", ["bert_model.ckpt.data-00000-of-00001", "vocab.txt", "eval/events"])
+def test_M35_links_out_of_googles_folder_are_refused(googles, name):
+    (googles / name).unlink(missing_ok=True)
+    link = googles / name.split("/")[0]
+    link.symlink_to(googles.parent)
+    with pytest.raises(ModelError, match=f"{link.name} — is a link that leads out"):
+        check_folder(googles)
+
+
+# ---- Hugging Face's ----
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "named"),
+    [
+        ("config.json", configured(auto_map={"AutoModel": "evil.Model"}), r"config\.json auto_map — names code"),
+        ("tokenizer_config.json", b'{"auto_map": null}', r"tokenizer_config\.json auto_map — names code"),
+        (
+            "config.json",
+            configured(model_type="roberta"),
+            r"config\.json model_type — is 'roberta', supported is 'bert'",
+        ),
+        ("config.json", b"{}", "model_type — is missing"),
+        ("config.json", b"[]", "holds no JSON object"),
+        ("config.json", b"{", "cannot be read as JSON"),
+        ("config.json", b'{"a":' * 100_000, "nested too deeply"),
+        ("config.json", b'{"a": "\xff"}', "cannot be read as JSON"),
+        ("config.json", b" " * (17 << 20), "is larger than 16 MB"),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": "../up.safetensors"}}', r"weight_map — '\.\./up"),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": "a\\\\b.safetensors"}}', "weight_map"),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": "/etc/passwd"}}', "weight_map — '/etc/passwd'"),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": "w.bin"}}', r"weight_map — 'w\.bin'"),
+        (
+            "model.safetensors.index.json",
+            b'{"weight_map": {"w": "w.safetensors"}}',
+            r"w\.safetensors is not in the folder",
+        ),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": ["x"]}}', "weight_map"),
+        ("model.safetensors.index.json", b"{}", "weight_map — is not a table"),
+    ],
+)
+def test_a_foreign_file_is_refused_with_its_field(folder, file, data, named):
+    (folder / file).write_bytes(data)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=named):
+        check_folder(folder)
+    assert time.monotonic() - start < 2
+
+
+def test_shards_beside_their_index_pass(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"weight_map": {"weight": "model-00001-of-00001.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert find_base(str(folder)).folder == folder
+
+
+def test_pickled_weights_are_refused_unless_safetensors_stand_beside_them(folder):
+    (folder / "pytorch_model.bin").write_bytes(b"\x80")
+    check_folder(folder)
+    (folder / "model.safetensors").unlink()
+    for check in (check_folder, lambda path: find_base(str(path))):
+        with pytest.raises(ModelError, match=r"pytorch_model\.bin — is pickled, .* filbert convert FOLDER -o OUT"):
+            check(folder)
+
+
+@pytest.mark.parametrize("target", ["../outside", "/etc/hostname", "vocab.txt"])
+def test_links_out_of_the_folder_are_refused(folder, target):
+    (folder.parent / "outside").write_bytes(FILES["vocab.txt"])
+    (folder / "vocab.txt").unlink()
+    (folder / "vocab.txt").symlink_to(target)  # the last one is a link to itself
+    with pytest.raises(ModelError, match=r"vocab\.txt — is a link that leads out of its folder"):
+        check_folder(folder)
+
+
+def test_links_inside_the_folder_and_to_the_folder_pass(folder):
+    (folder / "vocab.txt").rename(folder / "words.txt")
+    (folder / "vocab.txt").symlink_to("words.txt")
+    (folder.parent / "latest").symlink_to(folder)
+    check_folder(folder.parent / "latest")
+
+
+def test_the_hub_cache_may_link_to_its_own_blobs_only(tmp_path):
+    repo = tmp_path / "hub" / "models--nuts--hazel"
+    snapshot = written(repo / "snapshots" / "c0ffee", without("vocab.txt"))
+    written(repo / "blobs", {"own": FILES["vocab.txt"]})
+    written(tmp_path / "hub" / "blobs" / "ab", {"shared": FILES["vocab.txt"]})
+    (repo / "blobs" / "shared").symlink_to("../../blobs/ab/shared")
+    written(tmp_path / "hub" / "models--other", {"file": FILES["vocab.txt"]})
+    (repo / "blobs" / "other").symlink_to("../../models--other/file")
+    (repo / "blobs" / "evil").symlink_to("/etc/hostname")
+    for blob in ("own", "shared"):
+        (snapshot / "vocab.txt").symlink_to(f"../../blobs/{blob}")
+        check_folder(snapshot)
+        (snapshot / "vocab.txt").unlink()
+    for blob in ("evil", "other"):
+        (snapshot / "vocab.txt").symlink_to(f"../../blobs/{blob}")
+        with pytest.raises(ModelError, match="leads out"):
+            check_folder(snapshot)
+        (snapshot / "vocab.txt").unlink()
+
+
+def test_a_pipe_named_like_a_file_does_not_hang(folder):
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(ModelError, match=r"lacks config\.json"):
+        check_folder(folder)

@@ -1,0 +1,72 @@
+"""From which lead int8 is believed: never where it would change a label or move a probability far."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from small import needs_native
+
+from filbert.config import TrainConfig
+from filbert.data.splits import make_splits
+from filbert.finetuning.fit import fit
+from filbert.inference.int8_fallback import FEWEST, MOVED, USUAL, lead, measured
+from filbert.records import Example
+
+LEADS = np.linspace(0.02, 0.9, 200)
+EXACT = np.stack(((1 + LEADS) / 2, (1 - LEADS) / 2), axis=1)
+
+
+def moved(where: float, by: float) -> np.ndarray:
+    """The probabilities with those moved whose lead is nearest to `where`, so that it shrinks."""
+    found = EXACT.copy()
+    found[np.abs(lead(EXACT) - where).argmin()] += (-by, by)
+    return found
+
+
+def test_a_model_that_int8_leaves_alone_needs_the_least():
+    assert measured(EXACT, EXACT) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("where", "by", "expected"),
+    [
+        (0.2, 0.06, 0.1),  # moved far, but where bf16 is asked anyway: int8 says 0.08
+        (0.26, 0.06, 0.15),
+        (0.36, 0.06, 0.25),
+        (0.41, 0.06, 0.3),
+        (0.53, 0.06, USUAL),
+        (0.5, 0.04, 0.1),  # not far enough to count
+        (0.04, 0.04, 0.1),  # another label, with a lead of 0.04 in int8
+        (0.06, 0.06, 0.15),  # with one of 0.06
+    ],
+)
+def test_the_lead_that_serves(where, by, expected):
+    found = measured(moved(where, by), EXACT)
+    assert found == expected
+    int8, far = moved(where, by), np.abs(moved(where, by) - EXACT).max(axis=1) > MOVED
+    assert expected == USUAL or not (far & (lead(int8) >= found)).any()
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, 0.1), (3, USUAL)])
+def test_more_than_one_text_in_a_hundred_that_moves_a_little_counts(count, expected):
+    found = EXACT.copy()
+    found[150 : 150 + count] += (-0.03, 0.03)
+    assert measured(found, EXACT) == expected
+
+
+def test_few_texts_prove_nothing():
+    assert measured(EXACT[: FEWEST - 1], EXACT[: FEWEST - 1]) == USUAL
+
+
+@needs_native
+@pytest.mark.parametrize(("texts", "settled"), [(FEWEST, False), (20, True)])
+def test_fit_measures_and_notes_it(tmp_path, texts, settled):
+    words = ["good", "bad", "long", "short", "film", "plot"]
+    random = np.random.default_rng(0)
+    rows = [Example(" ".join(random.choice(words, 6)), str(i % 2)) for i in range(texts + 20)]
+    splits = make_splits(rows[:20], 0, rows[20:])
+    fit(splits, tmp_path / "run", base="tiny", config=TrainConfig(epochs=1), device="cpu", compare=False)
+    info = json.loads((tmp_path / "run" / "filbert.json").read_text("utf-8"))
+    assert (info["int8_doubt"] == USUAL) == settled

@@ -1,0 +1,201 @@
+"""The report of a classifier: whole, inert whatever the labels and texts hold, and free of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browsed import EVIL, Page
+from filbert.metrics.calibration import reliability, softmax
+from filbert.metrics.intervals import paired_difference
+
+from filbert.errors import ModelError
+from filbert.finetuning.facts import length_profile
+from filbert.metrics.classes import score
+from filbert.report import read_log, write_report
+
+SECTIONS = [
+    "summary",
+    "confusion",
+    "classes",
+    "mistakes",
+    "calibration",
+    "lengths",
+    "curves",
+    "data",
+    "training",
+    "reproduce",
+]
+
+
+def full_report(labels: list[str], n: int = 200) -> dict[str, Any]:
+    """Return a report.json with everything in it."""
+    rng = np.random.default_rng(0)
+    true_N = rng.integers(0, len(labels), n)
+    logits_NC = rng.normal(size=(n, len(labels)))
+    logits_NC[np.arange(n), true_N] += 2
+    chances_NC = softmax(logits_NC)
+    measured = score(true_N, chances_NC, labels, resamples=50)
+    difference = paired_difference(true_N, chances_NC.argmax(axis=1), rng.permutation(true_N))
+    return {
+        "task": "classify",
+        "name": "reviews",
+        "labels": labels,
+        "data": {
+            "source": "reviews.csv",
+            "found": ["200 rows"],
+            "counts": {"train": n, "validation": n, "test": n},
+            "quarantined": 2,
+            "label_counts": {"train": dict.fromkeys(labels, 9)},
+            "fingerprint": "ab12",
+            "warnings": ["3 texts stand twice"],
+        },
+        "model": {"base": "minilm", "reason": "English, no GPU", "layers": 6, "hidden": 384, "max_length": 64},
+        "training": {"seconds": 90.0, "steps": 20, "best_step": 20, "seed": 0, "command": "filbert fit reviews.csv"},
+        "truncation": {"test": {"texts": n, "cut_texts": 5, "tokens": 9000, "cut_tokens": 70}},
+        "calibration": {
+            "temperature": 1.3,
+            "ece_before": 0.08,
+            "ece_after": 0.02,
+            "bins": reliability(true_N, chances_NC),
+        },
+        "scores": {"validation": measured, "test": measured},
+        "baseline": {"name": "TF-IDF", "seconds": 1.0, "test": measured, "difference": {"test": difference}},
+        "lengths": length_profile(rng.integers(5, 100, n).tolist(), 64),
+        "mistakes": [
+            {"text": "fine", "label": labels[0], "predicted": labels[1], "probability": 0.98, "place": "a.csv:7"}
+        ],
+        "versions": {"filbert": "0.1.0"},
+    }
+
+
+def written(folder: Path, report: dict[str, Any], log: str = "") -> tuple[str, str]:
+    """Write a run folder and return its page and its model card."""
+    (folder / "report.json").write_text(json.dumps(report), "utf-8")
+    if log:
+        (folder / "train.jsonl").write_text(log, "utf-8")
+    write_report(folder)
+    return (folder / "report.html").read_text("utf-8"), (folder / "README.md").read_text("utf-8")
+
+
+def log_lines() -> str:
+    lines: list[dict[str, Any]] = [{"step": s, "loss": 1 / s, "learning_rate": 1e-4 / s} for s in range(1, 21)]
+    lines += [{"step": s, "validation": {"accuracy": 0.8, "macro_f1": 0.7, "loss": 0.5}} for s in (10, 20)]
+    return "\n".join(json.dumps(line) for line in lines)
+
+
+def test_every_section_is_there(tmp_path: Path) -> None:
+    html, markdown = written(tmp_path, full_report(["bad", "good"]), log_lines())
+    page = Page(html)
+    assert page.ids("section") == SECTIONS
+    assert page.open == []
+    assert all(found.get("aria-label") for name, found in page.elements if name == "svg" and found.get("role") == "img")
+    for said in ("better than the linear baseline", "5 of 200 texts cut", "filbert fit reviews.csv", "3 texts stand"):
+        assert said in page.text.lower() or said in page.text
+    headings = re.findall(r"^## (.+)$", markdown, re.MULTILINE)
+    wanted = ["Scores", "Data", "Long texts", "Calibration", "Use", "Limits", "How it was made"]
+    assert headings == wanted
+    assert "AutoModelForSequenceClassification.from_pretrained" in markdown
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_only_scores_are_required(tmp_path: Path, split: str) -> None:
+    least = {"task": "classify", "labels": ["a", "b"], "scores": {split: score([0, 1], [[1, 0], [0, 1]], ["a", "b"])}}
+    html, markdown = written(tmp_path, least)
+    assert Page(html).ids("section") == ["summary", "confusion", "classes"]
+    for text in (html, markdown):
+        assert ("slightly flattering" in text) == (split == "validation")
+
+
+def test_labels_and_texts_are_inert(tmp_path: Path) -> None:
+    report = full_report([EVIL, 'b" onload="x'])
+    report["name"] = EVIL + "\n# heading"
+    report["mistakes"][0]["text"] = f"{EVIL} \u202eevil\u202c zero\u200bwidth \ud800 \x07"
+    report["data"]["source"] = "`x` | [link](javascript:1)"
+    html, markdown = written(tmp_path, report, log_lines())
+    page = Page(html)
+    assert not {name for name, _ in page.elements} & {"script", "img", "iframe", "link", "object", "form"}
+    assert not [key for _, found in page.elements for key in found if key.startswith("on") or key in ("src", "style")]
+    assert all((found["href"] or "").startswith("#") for name, found in page.elements if name == "a")
+    assert EVIL in page.text
+    for marked in ("U+202E", "U+200B", "U+D800", "U+0007"):
+        assert marked in page.text
+    assert not re.search("[\u202a-\u202e\u200b\x07]", html + markdown)
+    assert "<script" not in re.sub("^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)  # code shows as it is
+    assert "\n# heading" not in markdown
+    assert r"\[link\](javascript:1)" in markdown
+
+
+def test_nothing_is_loaded_and_the_policy_allows_the_style_alone(tmp_path: Path) -> None:
+    html, _ = written(tmp_path, full_report(["bad", "good"]))
+    style = re.search("<style>(.*)</style>", html, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    page = Page(html)
+    policy = next(found["content"] for _, found in page.elements if found.get("http-equiv"))
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_many_classes_show_pairs_instead_of_a_matrix(tmp_path: Path) -> None:
+    html, _ = written(tmp_path, full_report([f"intent {i}" for i in range(40)]))
+    assert "most confused pairs of 40 classes" in html
+    assert 'class="matrix"' not in html
+
+
+def test_chinese_labels_stay_readable(tmp_path: Path) -> None:
+    html, markdown = written(tmp_path, full_report(["娱乐", "体育"]))
+    assert ">娱乐<" in html
+    assert "娱乐, 体育" in markdown
+
+
+def test_the_report_is_a_pure_function_of_the_folder(tmp_path: Path) -> None:
+    first = written(tmp_path, full_report(["a", "b"]), log_lines())
+    write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text("utf-8") == first[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md",
+        "report.html",
+        "report.json",
+        "train.jsonl",
+    ]
+
+
+def test_settings_fill_in_the_versions(tmp_path: Path) -> None:
+    report = full_report(["a", "b"])
+    del report["versions"]
+    (tmp_path / "filbert.json").write_text('{"versions": {"torch": "2.10"}}')
+    html, markdown = written(tmp_path, report)
+    assert "torch 2.10" in markdown
+    assert ">2.10<" in html
+
+
+def test_the_temperature_is_told_and_not_applied_again(tmp_path: Path) -> None:
+    html, markdown = written(tmp_path, full_report(["a", "b"]))
+    assert "temperature of 1.300" in html
+    assert "temperature of 1.300" in markdown
+    assert "probabilities = logits.softmax(-1)" in markdown  # fit.py folds it into the classifier's weights
+
+
+def test_a_log_cut_short_and_resumed_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"step": 2, "loss": 9}\n{"step": 1, "loss": NaN}\n\nnull\n{"step": 2, "loss": 3}\n{"step": 3, "lo')
+    assert [(each["step"], each["loss"]) for each in read_log(path)][1:] == [(2, 3)]
+    written(tmp_path, full_report(["a", "b"]))
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"labels": ["a"]}', '{"labels": [], "scores": {"test": {"n": 1}}}'])
+def test_a_folder_without_a_report_is_refused(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "report.json").write_text(text)
+    with pytest.raises(ModelError, match=r"report\.json .* — "):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
