@@ -2,8 +2,7 @@
 
 name → folder | `minilm` | `filbert-mini` | size | hub id | nothing (language and hardware choose) → check → Base.
 Nothing is loaded here and no file's wish to run code is granted: weights are safetensors or one of Google's TensorFlow
-checkpoints, the rest is JSON and text. Only a hub id touches the network (hub.py); what makes a folder fit to be loaded
-is in folders.py.
+checkpoints, the rest is JSON and text. Only a hub id touches the network (hub.py); load.py checks the folder.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from filbert.bases.hub import Unavailable, fetch
+from filbert.bases.load import check_base
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
 from filbert.files import compare, read_json
-from filbert.folder.check import check_folder, check_names, file_names, is_googles
 
 MINILM, FILBERT_MINI = "minilm", "filbert-mini"
 ABOUT = {
@@ -47,7 +46,7 @@ class Base:
     name: str
     """As asked; or what was chosen when nothing was."""
     folder: Path | None
-    """Local folder that passed `filbert.folder.check.check_folder`; None for a random start."""
+    """Local folder that passed `filbert.bases.load.check_base`; None for a random start."""
     size: str | None
     """Key of `filbert.config.SIZES` for a random start, otherwise None."""
     reason: str
@@ -151,9 +150,7 @@ def _han_share(texts: Sequence[str]) -> float:
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(f"{folder} — is a file — pass the folder that holds it, with config.json beside it")
-    if not is_googles(folder):
-        check_names(file_names(folder), str(folder))
-    check_folder(folder)
+    check_base(folder)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Model folders, checked by names, configs and indexes before any weight is read: a whole BERT, no code of its own.
 
-Two layouts pass: Hugging Face's, with weights as safetensors, and Google's TensorFlow checkpoint. Pickled weights never
-do. JSON is bounded in size and depth (files.py); weights are for those who read them.
+Hugging Face's layout is known here, with weights as safetensors; Google's TensorFlow checkpoints are the business of
+bases/load.py. Pickled weights never pass. JSON is bounded in size and depth (files.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from filbert.bases import tensorflow
 from filbert.errors import ModelError, shown
 from filbert.files import read_json
 
@@ -27,19 +26,8 @@ def check_folder(folder: Path) -> None:
 
     Refused: links out of the folder (the hub cache's links to its own blobs are fine), a config that names code or is
     not of type `bert`, weights only as pickle, an index whose shards are not plain file names present in the folder.
-    Of Google's folders (`is_googles`), links, code and what the config and the names of the files say.
     """
-    if not folder.is_dir():
-        raise ModelError(f"{folder} — is not a folder — pass the folder that holds config.json and model.safetensors")
-    names = file_names(folder)
-    refuse_links(folder)
-    if (words := folder / "tokenizer_config.json").is_file():
-        refuse_code(words, read_json(words))
-    if is_googles(folder):
-        tensorflow.find_prefix(folder)
-        tensorflow.read_config(folder / tensorflow.CONFIG)
-        check_names(names, str(folder), ((tensorflow.VOCAB,),))
-        return
+    names = harmless(folder)
     check_names(names, str(folder), NEEDED[:2])
     config = read_json(folder / "config.json")
     refuse_code(folder / "config.json", config)
@@ -49,13 +37,15 @@ def check_folder(folder: Path) -> None:
     _check_index(folder / WEIGHTS[1], names)
 
 
-def is_googles(folder: Path) -> bool:
-    """Say whether the weights to be read are a TensorFlow checkpoint: there is one, and there are no safetensors.
-
-    >>> is_googles(Path("uncased_L-12_H-768_A-12"))
-    True
-    """
-    return tensorflow.is_checkpoint_folder(folder) and not any((folder / name).is_file() for name in WEIGHTS)
+def harmless(folder: Path) -> set[str]:
+    """Return the names of a folder's files; ModelError where an entry leads out of it or the tokenizer names code."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder} — is not a folder — pass the folder that holds config.json and model.safetensors")
+    names = file_names(folder)
+    refuse_links(folder)
+    if (words := folder / "tokenizer_config.json").is_file():
+        refuse_code(words, read_json(words))
+    return names
 
 
 def file_names(folder: Path) -> set[str]:

@@ -7,6 +7,7 @@ No torch here: what scores in C++ opens without it. checkpoint.py makes torch's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from filbert.bases import tensorflow
 from filbert.config import EncoderConfig
 from filbert.errors import ModelError
 from filbert.files import read_json, sha256
-from filbert.folder.check import check_folder, is_googles
-from filbert.folder.layout import CLASSIFIER, encoder_config, from_hugging_face, modern_name, read_config, read_weights
+from filbert.folder.check import check_folder
+from filbert.folder.layout import CLASSIFIER, from_hugging_face, modern_name, read_config, read_weights
 from filbert.linear.cascade import Cascade
 from filbert.linear.model import BUCKETS, Linear
 from filbert.text.tokenizer import Tokenizer
@@ -58,7 +58,7 @@ class ClassifierParts:
 
 
 def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
-    """Open any BERT in the Hugging Face layout or Google's; all weights as fp32.
+    """Open any BERT in the Hugging Face layout; all weights as fp32.
 
     `checked` says that the files were compared with the manifest already, where there is one. Raises ModelError where a
     file is missing, damaged or unsafe, or where they do not belong together.
@@ -66,11 +66,11 @@ def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
     check_folder(folder)
     if (folder / "filbert.json").is_file() and not checked:
         _check_files(folder, read_json(folder / "filbert.json"))
-    if is_googles(folder):
-        tensors, told, _ = tensorflow.read_folder(folder)
-        config = encoder_config(told, folder / tensorflow.CONFIG)
-    else:
-        config, tensors = read_config(folder), read_weights(folder)
+    return base_parts(folder, read_config(folder), read_weights(folder))
+
+
+def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> BaseParts:
+    """Join the config and the tensors that were read of a folder with its tokenizer; ModelError where they differ."""
     tokenizer = Tokenizer.from_folder(folder)
     if len(tokenizer) > config.vocab_size:
         raise ModelError(

@@ -178,16 +178,6 @@ def test_filbert_mini_in_parts_is_an_error_wherever_it_is_chosen(shipped, no_min
             find_base(name, texts_sample=texts)
 
 
-# ---- Google's folders ----
-
-
-def test_googles_folder_is_a_base_as_it_stands(real_data, no_network):
-    googles = real_data("checkpoints/tf1_toy")
-    before = sorted(googles.iterdir())
-    assert find_base(str(googles)).folder == googles
-    assert sorted(googles.iterdir()) == before
-
-
 # ---- the hub ----
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 
 import pytest
@@ -12,64 +11,12 @@ from model_files import FILES, configured, without, written
 
 from filbert.bases.find import find_base
 from filbert.errors import ModelError
-from filbert.folder.check import check_folder, is_googles
+from filbert.folder.check import check_folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     return written(tmp_path / "model", FILES)
-
-
-@pytest.fixture
-def googles(tmp_path, real_data):
-    """A copy of a checkpoint in Google's own format."""
-    folder = tmp_path / "googles"
-    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    return folder
-
-
-# ---- Google's folders ----
-
-
-def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
-    (googles / "model.safetensors").write_bytes(FILES["model.safetensors"])
-    assert not is_googles(googles)
-    with pytest.raises(ModelError, match=r"lacks config\.json"):
-        find_base(str(googles))
-    (googles / "config.json").write_bytes(FILES["config.json"])
-    assert find_base(str(googles)).folder == googles
-
-
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (lambda folder: (folder / "vocab.txt").unlink(), r"lacks vocab\.txt"),
-        (lambda folder: (folder / "bert_config.json").write_text("{}"), r"bert_config\.json vocab_size"),
-        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names code"),
-        (lambda folder: (folder / "bert_model.ckpt.index").unlink(), r"lacks config\.json"),
-        (lambda folder: [shutil.move(folder / f"bert_model.ckpt.{part}", folder / f"{name}.{part}")
-                         for part, name in (("index", "a"), ("meta", "b"))]
-                        and (folder / "c.index").touch(), r"several checkpoints \(a, c\)"),
-    ],
-    ids=["vocab", "config", "code", "index", "several"],
-)  # fmt: skip
-def test_googles_folder_spoiled_is_refused_by_name(googles, spoil, named):
-    spoil(googles)
-    with pytest.raises(ModelError, match=named):
-        find_base(str(googles))
-
-
-@pytest.mark.parametrize("name", ["bert_model.ckpt.data-00000-of-00001", "vocab.txt", "eval/events"])
-def test_M35_links_out_of_googles_folder_are_refused(googles, name):
-    (googles / name).unlink(missing_ok=True)
-    link = googles / name.split("/")[0]
-    link.symlink_to(googles.parent)
-    with pytest.raises(ModelError, match=f"{link.name} — is a link that leads out"):
-        check_folder(googles)
-
-
-# ---- Hugging Face's ----
 
 
 @pytest.mark.parametrize(

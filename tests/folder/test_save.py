@@ -20,14 +20,12 @@ from transformers import (
     BertModel,
 )
 
-from filbert.bases.convert import convert
 from filbert.bases.load import load_base
 from filbert.errors import ModelError
 from filbert.files import sha256, write_json
 from filbert.folder.layout import read_weights
 from filbert.folder.save import WHOLE, load_model, save_model
 from filbert.inference.engine import load
-from filbert.pretraining.folder import load_pretrained
 
 TEXTS = ["good", "a badly film", "not a good film not bad", "", "xyz good", "bad " * 40]
 INFO = {"max_length": 64, "name": "films"}
@@ -142,68 +140,6 @@ def test_shards_are_read_together(folder):
     index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
     write_json(folder / "model.safetensors.index.json", index)
     assert same_weights(load_model(folder).model.state_dict(), classifier().state_dict())
-
-
-# -- Google's own folder ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def googles(tmp_path, real_data) -> Path:
-    folder = tmp_path / "googles"
-    shutil.copytree(real_data("checkpoints/tf1_toy"), folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    return folder
-
-
-def test_googles_folder_opens_as_its_conversion_does(googles, tmp_path):
-    convert(googles, tmp_path / "converted")
-    before = {path.name: path.read_bytes() for path in googles.iterdir()}
-    (encoder, words, heads), (expected, _, their_heads) = load_base(googles), load_base(tmp_path / "converted")
-    assert {path.name: path.read_bytes() for path in googles.iterdir()} == before
-    assert encoder.config == expected.config
-    assert same_weights(encoder.state_dict(), expected.state_dict())
-    assert same_weights(heads, their_heads)
-    assert {tensor.dtype for tensor in encoder.state_dict().values()} == {torch.float32}
-    assert words.encode(["All WORK"])[0].ids.tolist() == [5, 6]
-    assert words.settings["do_lower_case"]
-    assert load_pretrained(googles).has == {"mlm", "nsp", "pooler"}
-
-
-@pytest.mark.parametrize(
-    ("file", "fields", "said"),
-    [
-        ("bert_config.json", {"hidden_act": "relu"}, r"bert_config\.json hidden_act"),
-        ("bert_config.json", {"num_attention_heads": 3}, r"bert_config\.json num_attention_heads"),
-        ("bert_config.json", {"num_hidden_layers": 3}, "different models"),
-        ("bert_config.json", {"vocab_size": 14}, "15 tokens.*14 rows|different models"),
-        ("tokenizer_config.json", {"auto_map": {}}, r"tokenizer_config\.json auto_map"),
-    ],
-    ids=str,
-)
-def test_M36_googles_folder_that_does_not_fit(googles, file, fields, said):
-    if file not in {path.name for path in googles.iterdir()}:
-        (googles / file).write_text("{}")
-    change(googles / file, **fields)
-    with pytest.raises(ModelError, match=said):
-        load_base(googles)
-
-
-def test_M36_googles_weights_with_a_flipped_bit(googles):
-    file = googles / "bert_model.ckpt.data-00000-of-00001"
-    data = bytearray(file.read_bytes())
-    data[0] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(ModelError, match="fails its checksum"):
-        load_base(googles)
-
-
-def test_googles_vocabulary_of_unknown_casing_asks(googles):
-    specials = (googles / "vocab.txt").read_text().splitlines()[:5]
-    (googles / "vocab.txt").write_text("\n".join([*specials, *"好坏电影这部很看不"]) + "\n", encoding="utf-8")
-    with pytest.raises(ModelError, match=r"write .*do_lower_case.* into tokenizer_config"):
-        load_base(googles)
-    (googles / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    assert load_base(googles)[1].settings["do_lower_case"]
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------
