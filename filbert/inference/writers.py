@@ -1,0 +1,226 @@
+"""Rows into a file of the format that its suffix names: .csv, .tsv, .jsonl, .parquet, .xlsx; whole, or not at all.
+
+Everything is written beside the file under a name of its own, and renamed when it is on disk. A cell that begins with
+`=` stays such a cell: in .xlsx it is text, never a formula; a .csv you do not trust open in a spreadsheet with care.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from filbert.errors import ConfigError, DataError, Place, Problem, shown
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
+GROUP = 2_048  # rows of a Parquet row group held in memory
+XLSX_ROWS = 1_048_575  # below the header
+XLSX_COLUMNS = 16_384
+XLSX_CELL = 32_767  # characters, as UTF-16 counts them
+WIDEST = 60  # characters of an .xlsx column
+LOOKED_AT = 200  # rows that say how wide
+INSTEAD = "write .csv, .jsonl or .parquet"
+
+Row = dict[str, Any]
+Write = Callable[[Row], None]
+
+
+def check_output(out: Path, source: Path | None, *, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, would replace something, or is the input itself; ConfigError.
+
+    >>> check_output(Path("answers.docx"), None, overwrite=False)
+    Traceback (most recent call last):
+    filbert.errors.ConfigError: answers.docx — its suffix names no format here — choose one of .csv, .tsv, .jsonl, ...
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{out} — its suffix names no format here — choose one of {', '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out} — there is no folder {out.parent} — make it, or write somewhere else with -o")
+    if source is not None and out.exists() and source.exists() and out.samefile(source):
+        raise ConfigError(f"{out} is the input itself — write somewhere else with -o")
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder — give a file with -o")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
+
+
+@contextmanager
+def open_writer(
+    out: Path | None, columns: Sequence[str], types: Mapping[str, str] | None = None, *, bom: bool = False
+) -> Iterator[Write]:
+    """Give a function that writes one row of `columns`; the file gets its name when all of them are on disk.
+
+    `out` None is CSV on stdout. `types` says which columns are "float", "int" or "bool"; all others are strings. With
+    `bom` a CSV or TSV file begins with a byte order mark, which Excel needs to read it as UTF-8. Whatever goes wrong,
+    a half-written file does not stay, and one that stood there does.
+
+    >>> with open_writer(Path("new.csv"), ["text", "score"], {"score": "float"}) as write:  # doctest: +SKIP
+    ...     write({"text": "good film", "score": 0.97})
+    """
+    types = types or {}
+    if out is None:
+        yield _delimited(sys.stdout, columns, ",")
+        return
+    with _beside(out) as part:
+        suffix = out.suffix.lower()
+        if suffix == ".parquet":
+            with _parquet(part, columns, types) as write:
+                yield write
+        elif suffix == ".xlsx":
+            with _xlsx(part, out, columns, types) as write:
+                yield write
+        else:
+            codec = "utf-8-sig" if bom and suffix in (".csv", ".tsv") else "utf-8"
+            with part.open("w", encoding=codec, newline="") as file:
+                yield _text_writer(file, suffix, columns)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Give a new file in the folder of `out`, which takes its place at the end; on an error it goes.
+
+    Its name is drawn at random and made exclusively (O_EXCL), so it is no file and no link of anybody's.
+    """
+    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        part.chmod(_mode(out))
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(out)  # where that is a link, the link goes, and what it points to stays
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _mode(out: Path) -> int:
+    """Return the permissions of the file that is replaced, or of a new one: mkstemp's are its owner's alone."""
+    if out.is_file() and not out.is_symlink():
+        return out.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _text_writer(file: TextIO, suffix: str, columns: Sequence[str]) -> Write:
+    if suffix == ".jsonl":
+        return lambda row: _write_line(file, row)
+    return _delimited(file, columns, "\t" if suffix == ".tsv" else ",")
+
+
+def _write_line(file: TextIO, row: Row) -> None:
+    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _delimited(file: TextIO, columns: Sequence[str], delimiter: str) -> Write:
+    """Return a writer of delimited rows; one with a carriage return is quoted whole: csv leaves that character bare."""
+    plain = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    quoted = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def put(values: Iterable[Any]) -> None:
+        cells = ["" if v is None else str(v).lower() if isinstance(v, bool) else _flat(v) for v in values]
+        (quoted if any(isinstance(v, str) and "\r" in v for v in cells) else plain).writerow(cells)
+
+    put(columns)
+    return lambda row: put(row[column] for column in columns)
+
+
+def _flat(value: Any) -> Any:
+    """Return a list or an object, which JSON lines hold as such, as its JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple, dict)) else value
+
+
+@contextmanager
+def _parquet(part: Path, columns: Sequence[str], types: Mapping[str, str]) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"string": pa.string(), "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+    schema = pa.schema([(column, kinds[types.get(column, "string")]) for column in columns])
+    rows: list[Row] = []
+    with pq.ParquetWriter(part, schema) as writer:
+
+        def write(row: Row) -> None:
+            rows.append({column: _flat(cell) for column, cell in row.items()})
+            if len(rows) >= GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                rows.clear()
+
+        yield write
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+@contextmanager
+def _xlsx(part: Path, out: Path, columns: Sequence[str], types: Mapping[str, str]) -> Iterator[Write]:
+    """Write one sheet row by row in constant memory: a bold, frozen header, numbers as numbers, all else as text."""
+    import xlsxwriter
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    if len(columns) > XLSX_COLUMNS:
+        raise ConfigError(f"{out} — .xlsx has room for {XLSX_COLUMNS:,} columns, not {len(columns):,} — write .csv")
+    with tempfile.TemporaryDirectory(dir=part.parent, prefix=part.name) as folder:
+        book = xlsxwriter.Workbook(str(part), {"constant_memory": True, "tmpdir": folder})
+        try:
+            sheet = _XlsxSheet(book, out, columns, types)
+            yield sheet.write
+            sheet.set_widths()
+            book.close()
+        except XlsxWriterException as error:
+            raise OSError(f"{out} could not be written ({str(error)[:120]})") from None
+        finally:
+            book.fileclosed = True  # else a half-written one is closed, with a warning, when it is collected
+
+
+class _XlsxSheet:
+    """The sheet of an .xlsx file; its columns are as wide as the first rows need."""
+
+    def __init__(self, book: Any, out: Path, columns: Sequence[str], types: Mapping[str, str]) -> None:
+        self._sheet, self._out, self._columns, self._row = book.add_worksheet("Results"), out, columns, 0
+        self._text = [types.get(column, "string") == "string" for column in columns]
+        self._widths = [len(column) + 2 for column in columns]
+        self._sheet.freeze_panes(1, 0)
+        bold = book.add_format({"bold": True})
+        for at, column in enumerate(columns):
+            self._put_text(at, column, bold)
+
+    def write(self, row: Row) -> None:
+        """Write one row below the last; DataError where the sheet is full, or a cell is too long for it."""
+        self._row += 1
+        if self._row > XLSX_ROWS:
+            problem = Problem(Place(str(self._out)), "rows", f"are more than the {XLSX_ROWS:,} of a sheet", INSTEAD)
+            raise DataError([problem])
+        for at, (column, text) in enumerate(zip(self._columns, self._text, strict=True)):
+            value = row[column]
+            if value is None:
+                continue
+            if text:
+                self._put_text(at, _flat(value))
+            elif isinstance(value, bool):
+                self._sheet.write_boolean(self._row, at, value)
+            elif math.isfinite(value) and abs(value) <= 2**53:
+                self._sheet.write_number(self._row, at, value)
+            else:
+                self._put_text(at, str(value))
+
+    def _put_text(self, at: int, value: object, form: Any = None) -> None:
+        text = str(value)
+        if len(text.encode("utf-16-le", "surrogatepass")) // 2 > XLSX_CELL:
+            wrong = f"has {len(text):,} characters, and a cell of .xlsx holds {XLSX_CELL:,}: {shown(text, 40)}"
+            raise DataError([Problem(Place(str(self._out), self._row + 1), self._columns[at], wrong, INSTEAD)])
+        if text:
+            self._sheet.write_string(self._row, at, text, form)  # never `write`, which makes formulas and links
+        if self._row <= LOOKED_AT:
+            self._widths[at] = max(self._widths[at], len(text) + 2)
+
+    def set_widths(self) -> None:
+        """Set the columns' widths, at the end, when the first rows are known."""
+        for at, width in enumerate(self._widths):
+            self._sheet.set_column(at, at, min(width, WIDEST))
