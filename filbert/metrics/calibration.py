@@ -1,20 +1,21 @@
 """Whether probabilities can be believed: softmax, temperature, reliability, calibration error. No torch here.
 
+For one label a text; label_sets.py has the same for several, and thresholds besides.
+
 Shapes: N texts, C classes, B calibration bins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from filbert.errors import ConfigError
-from filbert.metrics.intervals import interval, wilson
+from filbert.metrics.intervals import Ints, Score, interval, wilson
 from filbert.records import FloatArray
-
-Ints = npt.NDArray[np.int64]
 
 BINS = 15  # calibration bins, as in Guo et al. 2017, but of equal mass
 TEMPERATURES = (0.25, 10.0)  # outside, the validation texts are too few or too easy to say
@@ -35,7 +36,13 @@ def softmax(logits_NC: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
 def checked(
     true_N: npt.ArrayLike, probabilities_NC: npt.ArrayLike, classes: int | None = None
 ) -> tuple[Ints, FloatArray]:
-    """Return both as arrays, or say what does not fit."""
+    """Return both as arrays, or raise ConfigError on shapes, class indices or probabilities that do not fit.
+
+    With `classes` None there are as many classes as columns.
+
+    >>> checked([1], [[0.2, 0.8]])[0].tolist()
+    [1]
+    """
     truth_N = np.asarray(true_N, dtype=np.int64)
     chances_NC = np.asarray(probabilities_NC, dtype=np.float64)
     width = chances_NC.shape[1] if classes is None and chances_NC.ndim == 2 else classes
@@ -102,26 +109,45 @@ def fit_temperature(logits_NC: npt.ArrayLike, true_N: npt.ArrayLike) -> float:
         return 1.0
     smoothing = 1 / (len(truth_N) + 2)
     target = (1 - smoothing) * scores_NC[np.arange(len(truth_N)), truth_N].mean() + smoothing * scores_NC.mean()
+    # the model's own expectation lies above the truth: too confident
+    return bisected_temperature(
+        lambda warmth: float((softmax(scores_NC, warmth) * scores_NC).sum(axis=1).mean()) > target
+    )
+
+
+def bisected_temperature(too_confident: Callable[[float], bool]) -> float:
+    """Return the temperature, from 0.25 to 10, below which a model is too confident and above which too timid.
+
+    >>> round(bisected_temperature(lambda temperature: temperature < 2), 3)
+    2.0
+    """
     low, high = np.log(TEMPERATURES)
     for _ in range(24):  # 3.7 / 2^24: four digits more than any use of a temperature needs
         middle = (low + high) / 2
-        expected = (softmax(scores_NC, float(np.exp(middle))) * scores_NC).sum(axis=1).mean()
-        if expected > target:  # the model's own expectation lies above the truth: too confident, so warmer
+        if too_confident(float(np.exp(middle))):
             low = middle
         else:
             high = middle
     return float(np.exp((low + high) / 2))
 
 
+def equal_mass_bins(values_N: FloatArray, bins: int = BINS) -> Ints:
+    """Return the bin of each value, lowest first; equal values share a bin, by their first rank, whatever their order.
+
+    >>> equal_mass_bins(np.array([0.9, 0.1, 0.9, 0.2]), 2).tolist()
+    [1, 0, 1, 0]
+    """
+    return np.asarray(np.searchsorted(np.sort(values_N), values_N, "left") * bins // len(values_N), dtype=np.int64)
+
+
 def _binned(truth_N: Ints, chances_NC: FloatArray, bins: int) -> tuple[FloatArray, FloatArray, Ints]:
-    """Return confidence, whether right, and bin of each text; ties go by their first rank, so order does not matter."""
+    """Return confidence, whether right, and bin of each text."""
     confidence_N = chances_NC.max(axis=1)
     right_N = (chances_NC.argmax(axis=1) == truth_N).astype(np.float64)
-    first_N = np.searchsorted(np.sort(confidence_N), confidence_N, "left")
-    return confidence_N, right_N, first_N * bins // len(truth_N)
+    return confidence_N, right_N, equal_mass_bins(confidence_N, bins)
 
 
-def ece_interval(truth_N: Ints, chances_NC: FloatArray, resamples: int, rng: np.random.Generator) -> dict[str, Any]:
+def ece_interval(truth_N: Ints, chances_NC: FloatArray, resamples: int, rng: np.random.Generator) -> Score:
     """Return the calibration error with its interval.
 
     Resampled as counts of (bin, right or wrong), each at its mean confidence, which leaves out only the spread of

@@ -8,17 +8,13 @@ Shapes: N texts, C classes, K confusion cells that are not empty, R resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from filbert.metrics.calibration import checked, ece_interval
-from filbert.metrics.intervals import Z, interval, wilson
+from filbert.metrics.intervals import Ints, Score, Z, interval, wilson, wilson_rates
 from filbert.records import FloatArray
-
-Ints = npt.NDArray[np.int64]
-Score = dict[str, Any]
 
 CELLS_AT_ONCE = 4_000_000  # resampled counts in memory at once: 32 MB
 
@@ -132,25 +128,19 @@ def _overall(seen: Score, drawn: Score, confusion_CC: Ints) -> Score:
 
 
 def _per_class(seen: Score, drawn: Score, confusion_CC: Ints, labels: Sequence[str]) -> list[Score]:
-    """Return precision, recall and F1 of each class.
-
-    F1 = 2J / (1 + J), where J is a plain share: texts right among all that are true or predicted as the class.
-    """
+    """Return precision, recall and F1 of each class."""
     rows = []
     for c, label in enumerate(labels):
         hit, true, predicted = (int(x) for x in (confusion_CC[c, c], confusion_CC[c].sum(), confusion_CC[:, c].sum()))
-        low, high = wilson(hit, true + predicted - hit)
-        certain = {
-            "precision": wilson(hit, predicted),
-            "recall": wilson(hit, true),
-            "f1": (2 * low / (1 + low), 2 * high / (1 + high)),
+        found = {
+            name: interval(seen[name][0, c], drawn[name][:, c], ends)
+            for name, ends in wilson_rates(hit, true, predicted).items()
         }
-        found = {name: interval(seen[name][0, c], drawn[name][:, c], ends) for name, ends in certain.items()}
         rows.append({"label": label, "support": true, **found})
     return rows
 
 
-def _auc(truth_N: Ints, chances_NC: FloatArray) -> dict[str, Any] | None:
+def _auc(truth_N: Ints, chances_NC: FloatArray) -> Score | None:
     """Return the area under the ROC curve, one class against the rest, averaged over the classes present.
 
     The interval comes from each text's influence (DeLong et al. 1988) on the logit scale: a bootstrap would rank every

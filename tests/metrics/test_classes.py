@@ -1,4 +1,4 @@
-"""metrics.py against scikit-learn where it has the number, and against simulated truth where it has none."""
+"""One label a text, against scikit-learn where it has the number, and against simulated truth where it has none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from filbert.metrics.calibration import expected_calibration_error, fit_temperature, reliability, softmax
-from filbert.metrics.intervals import paired_difference, wilson
 from sklearn import metrics as sk
 
 from filbert.errors import ConfigError
+from filbert.metrics.calibration import softmax
 from filbert.metrics.classes import score
+from filbert.metrics.intervals import wilson
 
 
 def simulated(n: int, classes: int, *, strength: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -121,41 +121,3 @@ def test_many_classes_take_seconds() -> None:
     started = time.process_time()
     score(true_N, chances_NC, labels_of(150))
     assert time.process_time() - started < 6  # 0.6 s on an idle core
-
-
-def test_calibration_error_ignores_order_and_finds_overconfidence() -> None:
-    true_N, chances_NC = simulated(2000, 4)
-    shuffled = np.random.default_rng(0).permutation(2000)
-    once = expected_calibration_error(true_N, chances_NC)
-    assert expected_calibration_error(true_N[shuffled], chances_NC[shuffled]) == pytest.approx(once)
-    assert score(true_N, chances_NC, labels_of(4))["ece"]["value"] == pytest.approx(once)
-    assert expected_calibration_error([0, 1] * 50, [[0.9, 0.1]] * 100) == pytest.approx(0.4)
-    assert sum(each["count"] for each in reliability(true_N, chances_NC)) == 2000
-
-
-def test_temperature_is_recovered() -> None:
-    rng = np.random.default_rng(0)
-    logits_NC = rng.normal(size=(4000, 5)) * 2
-    true_N = (softmax(logits_NC).cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
-    assert fit_temperature(logits_NC * 3, true_N) == pytest.approx(3, rel=0.05)
-    assert fit_temperature(logits_NC / 2, true_N) == pytest.approx(0.5, rel=0.05)
-    assert fit_temperature(logits_NC[:19], true_N[:19]) == 1.0
-
-
-def test_temperature_stays_within_bounds() -> None:
-    right = np.eye(3)[np.arange(300) % 3]
-    assert 0.25 <= fit_temperature(right * 0.1, np.arange(300) % 3) < 1
-    assert fit_temperature(right * 5, (np.arange(300) + 1) % 3) == pytest.approx(10)
-    assert softmax(right * 20, fit_temperature(right * 20, np.arange(300) % 3)).max() < 1 - 1e-4
-
-
-@pytest.mark.parametrize(("wins", "losses", "clear"), [(0, 0, False), (4, 0, False), (12, 0, True), (30, 28, False)])
-def test_paired_difference_agrees_with_mcnemar(wins: int, losses: int, clear: bool) -> None:
-    true_N = np.ones(500, dtype=int)
-    first_N, second_N = true_N.copy(), true_N.copy()
-    second_N[:wins] = 0
-    first_N[wins : wins + losses] = 0
-    found = paired_difference(true_N, first_N, second_N)
-    assert found["value"] == pytest.approx((wins - losses) / 500)
-    assert (found["low"] > 0) == clear
-    assert found["low"] < found["high"]
