@@ -1,161 +1,245 @@
-"""Which column holds the texts, which the labels: by name, else by shape, else a question — never a guess.
+"""Which columns hold the texts, which the target: as told, as the model was trained, by name, by shape — or a question.
 
-By shape: labels are few distinct short values, the text is the column of the longest strings. Works on a sample of the
-first rows. Header detection stands here too, because a header is recognised by the same names.
+By shape: labels are few distinct short values, the text is the column of the longest strings, several columns of 0 and
+1 are a label each. Works on a sample of the first rows; what a target means is no concern here.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from filbert.errors import DataError, shown
+from filbert.errors import DataError, Refusal, shown
 from filbert.readers.ledger import fatal
+from filbert.readers.names import (
+    PAIRS,
+    SECOND_NAMES,
+    SPLIT_NAMES,
+    SPLITS,
+    TARGET_NAMES,
+    TEXT_NAMES,
+    nameless,
+    plain,
+    squeezed,
+)
 from filbert.readers.options import ReadOptions
+from filbert.readers.shapes import (
+    Rows,
+    bit,
+    bits,
+    indicators_by_shape,
+    label_by_shape,
+    pair_by_shape,
+    text_by_shape,
+    values,
+)
 
-TEXT_NAMES = (  # the first tier wins over the second, and so on; two names of one tier are ambiguous
-    ("text", "text_a", "texts", "文本", "正文"),
-    ("review", "sentence", "content", "body", "comment", "message", "document", "评论", "内容", "句子", "留言"),
-    ("review_text", "review_body", "comment_text", "tweet", "utterance", "description", "note", "question", "query"),
-    ("abstract", "summary", "title", "headline", "subject", "input", "标题", "摘要", "问题"),
-)
-LABEL_NAMES = (
-    ("label", "labels", "标签"),
-    ("class", "category", "target", "sentiment", "y", "intent", "类别", "分类", "情感", "类别标签"),
-    ("topic", "polarity", "emotion", "classification", "output", "rating", "stars", "score", "label_name"),
-)
-PAIR_NAMES = ("text_b", "sentence2", "question2", "hypothesis")
-SPLIT_NAMES = ("split", "fold", "subset", "partition")
-SPLITS = {
-    **dict.fromkeys(("train", "training", "trn", "tr", "训练", "训练集"), "train"),
-    **dict.fromkeys(("dev", "val", "valid", "validation", "验证", "验证集", "开发集"), "validation"),
-    **dict.fromkeys(("test", "testing", "tst", "测试", "测试集"), "test"),
-}
 TODO = "say which with --text NAME --label NAME"
-
-Rows = Sequence[Mapping[str, str]]
+NAMED = 10  # columns listed in a line
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns' parts: text, label and split; `how` says why for the person to read."""
+    """The columns' parts.
 
-    text: str
-    label: str | None = None
+    `inputs` has one entry, a text, or two, a pair; several columns of an entry are joined by a line break. The target
+    stands in one column, or in `indicators`, columns of 0 and 1 with a label each. `how` is what is said of the choice.
+    """
+
+    inputs: tuple[tuple[str, ...], ...]
+    target: str | None = None
+    indicators: tuple[str, ...] = ()
     split: str | None = None
     how: str = ""
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that inputs and target are read from."""
+        target = () if self.target is None else (self.target,)
+        return frozenset(name for names in (*self.inputs, target, self.indicators) for name in names)
 
-def split_of(name: str) -> str | None:
-    """Return train, validation or test where a name of a file, folder or value says so.
 
-    >>> split_of("20news-bydate-train"), split_of("dev.tsv"), split_of("latest")
-    ('train', 'validation', None)
+def joined(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    r"""Return the text of several columns, empty ones left out.
+
+    >>> joined({"title": "Late", "note": "", "body": "Where is it?"}, ["title", "note", "body"])
+    'Late\nWhere is it?'
     """
-    words = [SPLITS[word] for word in re.split(r"[^a-z\u4e00-\u9fff]+", name.lower()) if word in SPLITS]
-    return words[0] if words else None
+    return "\n".join(cell for column in columns if (cell := row.get(column)))
 
 
-def plain(name: str) -> str:
-    """Return a column name as it is compared: NFKC, trimmed, lower case."""
-    return unicodedata.normalize("NFKC", name).strip().casefold()
+def indicated(row: Mapping[str, str], indicators: Sequence[str]) -> str:
+    """Return the names of the columns that hold 1 as a JSON array, nothing where all are empty; raises Refusal.
 
-
-def known_name(name: str) -> bool:
-    """Tell whether a cell is a usual name of a text, label or split column."""
-    tiers = (*TEXT_NAMES, *LABEL_NAMES, PAIR_NAMES, SPLIT_NAMES)
-    return any(plain(name) in tier for tier in tiers)
-
-
-def has_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> bool:
-    """Tell whether the first row holds names: usual ones, those given, or cells unlike all that stand below them.
-
-    >>> has_header([["a fine , warm film", "1"], ["dull", "0"]], ReadOptions())
-    False
+    >>> indicated({"bug": "1", "ask": "0", "idea": ""}, ["bug", "ask", "idea"])
+    '["bug"]'
     """
-    if options.header is not None or not rows:
-        return bool(options.header)
-    first, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
-    told = [name for name in (options.text, options.label, options.split_column) if name and not name.isdigit()]
-    if any(name in first for name in told):
-        return True
-    below = [{row[at] for row in body} for at in range(len(first))]
-    if any(known_name(cell) and cell not in below[at] for at, cell in enumerate(first)):
-        return True
-    return _unlike(first, body)
+    said: list[str] = []
+    filled = False
+    for column in indicators:
+        cell = row.get(column, "")
+        if not cell.strip():
+            continue
+        filled = True
+        value = bit(cell)
+        if value is None:
+            raise Refusal(f"{shown(column, 30)} is {shown(cell, 40)}, neither 0 nor 1", "write 0 or 1")
+        if value:
+            said.append(column)
+    return json.dumps(said, ensure_ascii=False) if filled else ""
 
 
-def _unlike(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """Tell a header of unusual names from a first row of data; in doubt it is data, which is said and can be undone."""
-    names = [re.fullmatch(r"[^\W\d][\w#.\-]*(?: [\w#.\-]+){0,2}|#\d+ \w+", cell.strip()) for cell in first]
-    if len(body) < 2 or not all(names) or len(set(first)) < len(first) or max(map(len, first)) > 30:
-        return False
-    proof = False
-    for at, cell in enumerate(first):
-        values = [row[at] for row in body]
-        if cell in values:
-            return False
-        numeric = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", value) for value in values)
-        proof = proof or numeric or (len(values) >= 4 and len(set(values)) <= len(values) // 2)
-    return proof
+def choose(
+    columns: Sequence[str], rows: Rows, options: ReadOptions, *, file: str, labelled: bool, hint: str = ""
+) -> Roles:
+    """Return the columns' parts, or raise a DataError that lists the columns and says how to choose.
 
-
-def choose(columns: Sequence[str], rows: Rows, options: ReadOptions, *, file: str, labelled: bool) -> Roles:
-    """Return the columns' parts, or raise a DataError that lists the columns and says how to choose."""
-    text = _told(columns, options.text, "text", file)
-    label = _told(columns, options.label, "label", file)
+    What the options say wins; then what the model was trained on, where the file has it; then usual names and shapes.
+    """
     split = _told(columns, options.split_column, "split", file)
-    if labelled:
-        split = split or _split_column(columns, rows)
-    rest = [c for c in columns if c not in (text, label, split)]
-    named_text = text or _by_name(rest, TEXT_NAMES)
-    named_label = label or _by_name([c for c in rest if c != named_text], LABEL_NAMES)
-    if labelled and named_label is None:
-        named_label = _label_by_shape([c for c in rest if c != named_text], rows, named_text)
-    if named_text is None:
-        named_text = _text_by_shape([c for c in rest if c != named_label], rows)
-    if named_text is None or (labelled and named_label is None):
-        what = "text" if named_text is None else "label"
-        raise _unclear(what, columns, rows, file, labelled)
-    how = [f"text: {shown(named_text)}"] + ([f"label: {shown(named_label)}"] if named_label else [])
-    how += [f"split: {shown(split)}"] if split else []
-    return Roles(named_text, named_label, split, "columns — " + ", ".join(how))
+    split = split or (_split_column(columns, rows) if labelled else None)
+    inputs, target = _asked(columns, options, file)
+    known = bool(inputs or target)
+    inputs = inputs or _trained(columns, options.trained_inputs)
+    target = target or (_trained(columns, [options.trained_target]) or ((),))[0]
+    trained = bool(options.columns) and not known and bool(inputs)
+    second = options.text_pair is not None and len(inputs) == 1  # only the second text is told
+    rest = [c for c in columns if c != split and c not in target and not any(c in names for names in inputs)]
+    lone = second or len(options.trained_inputs) == 1
+    first: tuple[tuple[str, ...], ...] = () if second else inputs
+    first = first or _inputs_by_name(rest, rows, lone=lone)
+    rest = [c for c in rest if not any(c in names for names in first)]
+    target = target or _target(rest, rows, first, labelled=labelled)
+    first = first or _inputs_by_shape(columns, [c for c in rest if c not in target], rows, target, lone=lone)
+    if not first or (labelled and not target):
+        raise _unclear("label" if first else "text", columns, rows, file, labelled, hint)
+    inputs = (*first, *inputs) if second else first
+    if len(inputs) < len(options.trained_inputs) and options.text is None:
+        wrong = f"the model reads two texts, of {_listed(options.trained_inputs)}; here is {_listed(inputs)}"
+        raise fatal(file, "columns", wrong, "say which with --text NAME --text-pair NAME")
+    said = _said(inputs, target, split) + (" (as the model was trained)" if trained else "")
+    how = "\n".join([said, *_lacking(columns, options, inputs, target if labelled else ())])
+    return Roles(inputs, target[0] if len(target) == 1 else None, target if len(target) > 1 else (), split, how)
 
 
-def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, labelled: bool) -> DataError:
-    listed = "; ".join(
-        f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns
+def _asked(
+    columns: Sequence[str], options: ReadOptions, file: str
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """Return the inputs and the target that the options name."""
+    inputs = tuple(
+        names
+        for told, part in ((options.text, "text"), (options.text_pair, "second text"))
+        if (names := _several(columns, told, part, file))
     )
-    wrong = f"cannot tell which column is the {what} among {len(columns)}: {listed}"
-    todo = TODO if labelled else "say which with --text NAME"
-    if labelled and len(columns) == 1:
-        todo = (
-            "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first); texts "
-            "without labels are for `filbert predict`"
-        )
-    return fatal(file, "columns", wrong, todo)
+    return inputs, _several(columns, options.label, "label", file)
+
+
+def _several(columns: Sequence[str], told: str | None, part: str, file: str) -> tuple[str, ...]:
+    """Return the columns of `title,body`; a name that exists as it stands wins."""
+    if told is None:
+        return ()
+    whole = _found(columns, told)
+    names = [told] if whole or "," not in told else [name.strip() for name in told.split(",") if name.strip()]
+    return tuple(dict.fromkeys(found for name in names if (found := _told(columns, name, part, file))))
+
+
+def _found(columns: Sequence[str], name: str) -> str | None:
+    """Return the column of that name, or the only one but for case and outer blanks."""
+    if name in columns:
+        return name
+    same = [column for column in columns if plain(column) == plain(name)]
+    return same[0] if len(same) == 1 else None
 
 
 def _told(columns: Sequence[str], wanted: str | None, part: str, file: str) -> str | None:
     if wanted is None:
         return None
-    for column in columns:
-        if column == wanted:
-            return column
-    same = [column for column in columns if plain(column) == plain(wanted)]
-    if len(same) == 1:
-        return same[0]
-    if wanted.isdigit() and 1 <= int(wanted) <= len(columns):
+    if found := _found(columns, wanted):
+        return found
+    if re.fullmatch(r"[0-9]{1,6}", wanted) and 1 <= int(wanted) <= len(columns):
         return columns[int(wanted) - 1]
     listed = ", ".join(shown(column, 40) for column in columns)
     raise fatal(file, part, f"there is no column {shown(wanted)}", f"choose one of {listed}")
 
 
+def _trained(columns: Sequence[str], parts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Return the columns that a model was trained on where the file has all of them; by number only without names."""
+    if any(re.fullmatch(r"column \d+", name) for names in parts for name in names) and not nameless(list(columns)):
+        return ()
+    found = [[_found(columns, name) for name in names] for names in parts]
+    whole = tuple(tuple(name for name in names if name is not None) for names in found)
+    return whole if all(whole) and [len(names) for names in whole] == [len(names) for names in parts] else ()
+
+
+def _lacking(
+    columns: Sequence[str], options: ReadOptions, inputs: Sequence[Sequence[str]], target: Sequence[str]
+) -> list[str]:
+    """Return what is to be said where the file lacks what the model was trained on."""
+    lines = []
+    if options.text is None and options.trained_inputs and not _trained(columns, options.trained_inputs):
+        names = [name for part in options.trained_inputs for name in part]
+        lines.append(_lacks("was trained on", names, [name for part in inputs for name in part]))
+    told = options.trained_target
+    if target and options.label is None and told and not _trained(columns, [told]):
+        lines.append(_lacks("had its labels in", list(told), target))
+    return lines
+
+
+def _lacks(what: str, names: Sequence[str], used: Sequence[str]) -> str:
+    many = "columns" if len(names) > 1 else "column"
+    return f"the model {what} {many} {_listed([names])}, which this file lacks: {_listed([used])} is read"
+
+
+def _listed(parts: Sequence[Sequence[str]]) -> str:
+    return ", ".join(" + ".join(shown(name, 40) for name in names[:NAMED]) for names in parts)
+
+
+def _inputs_by_name(columns: Sequence[str], rows: Rows, *, lone: bool) -> tuple[tuple[str, ...], ...]:
+    """Return a pair of usual names, else the text of a usual name; nothing where neither is plain."""
+    by_key = {squeezed(column): column for column in columns}
+    pairs = [(by_key[a], by_key[b]) for a, b in PAIRS if a in by_key and b in by_key]
+    if pairs and not lone:
+        return tuple((name,) for name in pairs[0]) if len(pairs) == 1 else ()
+    if any(key in SECOND_NAMES for key in by_key):
+        return ()
+    indicators = bits(columns, rows)
+    name = _by_name([c for c in columns if c not in indicators] or columns, TEXT_NAMES)
+    return ((name,),) if name else ()
+
+
+def _inputs_by_shape(
+    columns: Sequence[str], rest: Sequence[str], rows: Rows, target: Sequence[str], *, lone: bool
+) -> tuple[tuple[str, ...], ...]:
+    name = None if _is_pair(rest) and not lone else text_by_shape(rest, rows)
+    if name:
+        return ((name,),)
+    pair = pair_by_shape(columns, rows, target[0]) if len(target) == 1 and not lone else None
+    return tuple((name,) for name in pair) if pair else ()
+
+
+def _is_pair(columns: Sequence[str]) -> bool:
+    """Tell whether several pairs of usual names stand here, so that none was taken."""
+    keys = set(map(squeezed, columns))
+    return any(a in keys and b in keys for a, b in PAIRS)
+
+
+def _target(
+    columns: Sequence[str], rows: Rows, inputs: tuple[tuple[str, ...], ...], *, labelled: bool
+) -> tuple[str, ...]:
+    """Return the target's column by its name, the indicators, or the column of a label's shape."""
+    name = _by_name(columns, TARGET_NAMES)
+    if name is not None or not labelled:
+        return (name,) if name else ()
+    texts = [] if inputs else [text for text in [text_by_shape(columns, rows)] if text]
+    if several := indicators_by_shape([c for c in columns if c not in texts], rows):
+        return several
+    shaped = label_by_shape(columns, rows, [name for names in inputs for name in names])
+    return (shaped,) if shaped else ()
+
+
 def _by_name(columns: Sequence[str], tiers: Sequence[Sequence[str]]) -> str | None:
-    if any(plain(column) in PAIR_NAMES for column in columns):
-        return None
     for tier in tiers:
         matches = [column for column in columns if plain(column) in tier]
         if matches:
@@ -165,43 +249,40 @@ def _by_name(columns: Sequence[str], tiers: Sequence[Sequence[str]]) -> str | No
 
 def _split_column(columns: Sequence[str], rows: Rows) -> str | None:
     for column in columns:
-        values = {plain(row.get(column, "")) for row in rows}
-        if plain(column) in SPLIT_NAMES and values and values <= set(SPLITS):
+        met = {plain(cell) for cell in values(column, rows)}
+        if plain(column) in SPLIT_NAMES and met and met <= set(SPLITS):
             return column
     return None
 
 
-def _values(column: str, rows: Rows) -> list[str]:
-    return [row.get(column, "") for row in rows]
+def _said(inputs: Sequence[Sequence[str]], target: Sequence[str], split: str | None) -> str:
+    parts = [
+        f"{name}: {' + '.join(map(_short, names))}"
+        for name, names in zip(("text", "second text"), inputs, strict=False)
+    ]
+    if len(target) == 1:
+        parts.append(f"label: {_short(target[0])}")
+    elif target:
+        names = ", ".join(name if name.isprintable() else shown(name) for name in target[:NAMED])
+        parts.append(f"labels: {len(target)} columns of 0 and 1: {names}{', …' * (len(target) > NAMED)}")
+    return "columns — " + ", ".join(parts + ([f"split: {_short(split)}"] if split else []))
 
 
-def _length(values: Sequence[str]) -> float:
-    return sum(map(len, values)) / max(1, len(values))
+def _short(column: str) -> str:
+    """Return a column as a person knows it: by its name, or its number where there are no names."""
+    number = re.fullmatch(r"column (\d+)", column)
+    return number[1] if number else shown(column)
 
 
-def _label_by_shape(columns: Sequence[str], rows: Rows, text: str | None) -> str | None:
-    """Return the one column of few short values; None where there is none, or several."""
-    columns = [c for c in columns if _few(_values(c, rows))]
-    varied = [c for c in columns if len(set(_values(c, rows))) > 1] or columns
-    if text is None and len(varied) > 1:
-        longest = max(varied, key=lambda c: _length(_values(c, rows)))
-        shorter = [c for c in varied if _length(_values(c, rows)) * 3 < _length(_values(longest, rows))]
-        varied = shorter if len(shorter) == len(varied) - 1 else varied
-    return varied[0] if len(varied) == 1 else None
-
-
-def _few(values: Sequence[str]) -> bool:
-    if not values or _length(values) > 60 or all(re.fullmatch(r"-?\d+\.\d+", value) for value in values):
-        return False
-    distinct = len(set(values))
-    return distinct <= len(values) / 2 if len(values) >= 20 else distinct < len(values)
-
-
-def _text_by_shape(columns: Sequence[str], rows: Rows) -> str | None:
-    """Return the column of the longest strings; None where a second one is half as long and as varied."""
-    if len(columns) <= 1:
-        return columns[0] if columns else None
-    lengths = {column: _length(_values(column, rows)) for column in columns}
-    first, second = sorted(columns, key=lambda c: -lengths[c])[:2]
-    varied = len(set(_values(second, rows))) > len(rows) / 2
-    return None if not rows or (lengths[second] >= lengths[first] / 2 and varied) else first
+def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, labelled: bool, hint: str) -> DataError:
+    listed = "; ".join(
+        f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns
+    )
+    wrong = f"cannot tell which column is the {what} among {len(columns)}: {listed}"
+    todo = f"{TODO} (two texts: --text-pair NAME too)" if labelled else "say which with --text NAME"
+    if labelled and len(columns) == 1:
+        todo = (
+            "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first); texts "
+            "without labels are for `filbert predict`"
+        )
+    return fatal(file, "columns", wrong, todo + hint)

@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from filbert.errors import DataError, Place, Problem
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of, read_fully
-from filbert.readers.columns import Roles, choose
+from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide, decode_text
 from filbert.readers.folders import NO_TABLES, Tree, archive_tree, class_of, folder_tree
 from filbert.readers.formats.jsons import JsonLines, open_json
@@ -264,13 +264,14 @@ def _table_reader(tables: list[Table], found: list[str]) -> Reader:
     pairs = []
     for table in tables:
         roles = table.roles or choose(table.columns, table.sample, ReadOptions(), file=table.name, labelled=False)
-        found += [*table.found, f"each row a document — text: {roles.text!r}"]
-        pairs.append((table, Roles(roles.text)))  # what may be wrong with a label is of no concern
+        names = [name for names in roles.inputs for name in names]
+        found += [*table.found, f"each row a document — text: {', '.join(map(repr, names))}"]
+        pairs.append((table, names, Roles(roles.inputs)))  # what may be wrong with a target is of no concern
 
     def documents(ledger: Ledger) -> Iterator[Document]:
-        for table, roles in pairs:
+        for table, names, roles in pairs:
             for line, row in table.rows(roles, ledger):
-                yield Document(_paragraphs(row[roles.text]), Place(table.name, line))
+                yield Document(_paragraphs(joined(row, names)), Place(table.name, line))
 
     return documents
 

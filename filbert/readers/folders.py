@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 from filbert.errors import DataError, Place, Problem
 from filbert.readers.blobs import SUFFIXES, Blob, file_blob, guarded, member_blob, members, read_fully
-from filbert.readers.columns import split_of
 from filbert.readers.encodings import decode_text
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
+from filbert.readers.names import split_of
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 NO_TABLES = (".md", ".rst", ".py", ".sh", ".yaml", ".yml", ".html", ".pdf")
@@ -190,6 +190,12 @@ class ClassFolders:
             seen = {place[0] for name, _ in self._tree.walk() if (place := class_of(name, self._depth))}
             self._splits = tuple(s for s in ("train", "validation", "test") if s in seen) or ("all",)
         return self._splits
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes, in the tree's order; reads an archive's list of members."""
+        places = [place for name, _ in self._tree.walk() if (place := class_of(name, self._depth))]
+        return list(dict.fromkeys(label for _, label in places if label.lower() not in UNLABELLED))
 
     def texts(self, ledger: Ledger, only: str | None) -> Iterator[tuple[str, Place, str, str | None]]:
         """Yield (split, place, text, label); label None for folders of unlabelled texts."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, shown
 
-DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "space": " ", "pipe": "|"}
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "space": " ", "pipe": "|", "\\t": "\t"}
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class ReadOptions:
     """
 
     text: str | None = None
-    """Column of the texts: a name, or a number from 1 when there is no header."""
+    """Column of the texts: a name, or a number from 1 when there is no header; several (`title,body`) are joined."""
     label: str | None = None
-    """Column of the labels, in the same way."""
+    """Column of the labels, in the same way; several (`toxic,insult`) hold 0 or 1, a label each."""
     delimiter: str | None = None
-    """`comma`, `tab`, `semicolon`, `space` (first word is the label, the rest the text), `pipe`, or one character."""
+    """`comma`, `tab`, `semicolon`, `space` (first word is the label, the rest the text), `pipe`, or the characters."""
     header: bool | None = None
     """Whether the first row holds the column names."""
     encoding: str | None = None
@@ -32,26 +33,61 @@ class ReadOptions:
     on_bad_rows: str = "error"
     """`error`, or `quarantine`: bad rows go verbatim to the rejects file and the rest is used."""
     merge_labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels to be read as another one: `{"Pos": "pos"}`."""
+    """Labels to be read as another one: `{"Pos": "pos"}`; done by the task, which knows what a label is."""
     split_column: str | None = None
     """Column that says train, dev or test; one named split, fold, subset or partition is found."""
     quotes: bool | None = None
     """Whether `"` quotes a field as in CSV; False: it is a plain character, as in most TSV files."""
+    text_pair: str | None = None
+    """Column of the second text, where two are read together, in the same way as `text`."""
+    skip_lines: int = 0
+    """Lines above the first row, or the header, that are not to be read."""
+    sheet: str | None = None
+    """Sheet of a spreadsheet: its name, or its number from 1; None where only one holds texts."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """What a model was trained on: `{"inputs": [["title", "body"]], "target": ["queue"]}`; see `columns.choose`."""
 
     def __post_init__(self) -> None:
         if self.on_bad_rows not in ("error", "quarantine"):
             raise ConfigError(f"on_bad_rows is {self.on_bad_rows!r} — choose error or quarantine")
-        if self.delimiter is not None and (self.delimiter not in DELIMITERS and len(self.delimiter) != 1):
-            raise ConfigError(f"delimiter is {self.delimiter!r} — choose {', '.join(DELIMITERS)} or one character")
-        if self.delimiter in ('"', "\n", "\r"):
-            raise ConfigError(f"delimiter is {self.delimiter!r} — quotes and line ends cannot separate fields")
+        self._check_delimiter()
         if self.encoding not in (None, "auto"):
             _check_codec(str(self.encoding))
+        if self.skip_lines < 0:
+            raise ConfigError(f"skip_lines is {self.skip_lines} — give the number of lines above the first row")
+        inputs, target = self.columns.get("inputs", []), self.columns.get("target", [])
+        sound = isinstance(inputs, (list, tuple)) and len(inputs) <= 2 and all(map(_names, inputs)) and _names(target)
+        if not sound:
+            raise ConfigError(f'columns is {shown(self.columns)} — write {{"inputs": [["text"]], "target": ["label"]}}')
+
+    def _check_delimiter(self) -> None:
+        told = self.delimiter
+        if told is None or told in DELIMITERS:
+            return
+        if not told or (len(told) > 1 and told.isalpha()):  # a slip: "coma", "semi"
+            names = ", ".join(name for name in DELIMITERS if name.isalpha())
+            raise ConfigError(f"delimiter is {told!r} — choose {names} or the characters themselves")
+        if any(mark in told for mark in '"\n\r'):
+            raise ConfigError(f"delimiter is {told!r} — quotes and line ends cannot separate fields")
 
     @property
     def separator(self) -> str | None:
-        """The delimiter as one character, None where it is to be found."""
+        """The delimiter as its characters, None where it is to be found."""
         return None if self.delimiter is None else DELIMITERS.get(self.delimiter, self.delimiter)
+
+    @property
+    def trained_inputs(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each text a model was trained on; none where that is not known."""
+        return tuple(tuple(names) for names in self.columns.get("inputs", []))
+
+    @property
+    def trained_target(self) -> tuple[str, ...]:
+        """The columns of the target a model was trained on; none where that is not known."""
+        return tuple(self.columns.get("target", []))
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
 def _check_codec(name: str) -> None:

@@ -7,13 +7,16 @@ guessed. Local paths never touch the network. Dividing into train and validation
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from filbert.errors import DataError, Place, Problem, shown
+from filbert.errors import DataError, Place, Problem, Refusal, shown
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
-from filbert.readers.columns import SPLITS, Roles, choose, plain
+from filbert.readers.columns import Roles, choose, indicated, joined
 from filbert.readers.encodings import decide
 from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
 from filbert.readers.formats.jsons import JsonLines, open_json
@@ -22,6 +25,7 @@ from filbert.readers.formats.sniff import sample_lines
 from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words
 from filbert.readers.hub import download, is_hub_id
 from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.names import SPLITS, plain
 from filbert.readers.options import ReadOptions
 from filbert.records import Example
 from filbert.text.visible import visible
@@ -29,14 +33,18 @@ from filbert.text.visible import visible
 __all__ = ["ReadOptions", "Source", "open_source"]
 
 ORDER = ("train", "validation", "test")
+EMPTY = ("is empty or cannot be seen", "fill it in, or drop the row")
+HALF = 0.5  # from this number on a label of an object holds
+SAMPLED = 1_000  # targets returned as a sample
 Part = tuple[str | None, Table, Roles]
+Parse = Callable[[str], Any]
 
 
 class Source:
     """An opened source of texts; `examples` streams them, and after a pass `counts` says what became of the rows.
 
     >>> source = open_source("reviews.csv")  # doctest: +SKIP
-    >>> source.columns, source.splits, next(source.examples()).label  # doctest: +SKIP
+    >>> source.columns, source.splits, next(source.examples()).target  # doctest: +SKIP
     (('text', 'label'), ('all',), 'pos')
     """
 
@@ -44,9 +52,7 @@ class Source:
         self, path: Path, body: list[Part] | ClassFolders, options: ReadOptions, found: list[str], *, labelled: bool
     ) -> None:
         self.path, self.name, self.found = path, path.name, found
-        self.text_column, self.label_column = "text", "label" if isinstance(body, ClassFolders) else None
-        if not isinstance(body, ClassFolders):
-            self.text_column, self.label_column = body[0][2].text, body[0][2].label
+        self.roles = None if isinstance(body, ClassFolders) else body[0][2]
         self._body, self._options, self._labelled = body, options, labelled
         self._ledger = Ledger()
         self.rejects: Path | None = None
@@ -55,6 +61,18 @@ class Source:
     def columns(self) -> tuple[str, ...]:
         """The original column names, `column 1` … where there are none."""
         return self._body.columns if isinstance(self._body, ClassFolders) else self._body[0][1].columns
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Where each text is read from, to be shown: `title,body` where columns are joined."""
+        return ("text",) if self.roles is None else tuple(",".join(names) for names in self.roles.inputs)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Where the target is read from: a column, or those that hold 0 and 1; nothing where there is none."""
+        if self.roles is None:
+            return ("label",)
+        return self.roles.indicators or (() if self.roles.target is None else (self.roles.target,))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -76,92 +94,143 @@ class Source:
         """What was wrong in the last pass, the first thousand."""
         return self._ledger.problems
 
-    def examples(self, split: str | None = None) -> Iterator[Example]:
+    def sample_targets(self) -> list[str]:
+        """Return the target's cells of the first rows that are not for testing; of class folders, each class once."""
+        if isinstance(self._body, ClassFolders):
+            return self._body.classes
+        cells: list[str] = []
+        for split, table, roles in self._body:
+            for row in table.sample if split != "test" else ():
+                if roles.split is None or _row_split(row, roles.split) != "test":
+                    with suppress(Refusal):
+                        cells.append(_cell(row, roles, table.nested))
+        return cells[:SAMPLED]
+
+    def examples(self, split: str | None = None, *, parse: Parse | None = None) -> Iterator[Example]:
         """Stream the texts in the order of the source; with `split`, those of train, validation or test only.
 
+        `parse` makes the target of its cell, and raises Refusal where it is none; without it the cell is the target.
         At the end a DataError names every bad row, unless they are quarantined (`rejects` is then the file).
         """
         ledger = Ledger(quarantine=self._options.on_bad_rows == "quarantine", rejects=self.rejects)
-        for _, example in self.tagged(ledger, split):
+        for _, example in self.tagged(ledger, split, parse):
             yield example
         ledger.finish()
 
-    def tagged(self, ledger: Ledger, only: str | None = None) -> Iterator[tuple[str, Example]]:
+    def tagged(
+        self, ledger: Ledger, only: str | None = None, parse: Parse | None = None
+    ) -> Iterator[tuple[str, Example]]:
         """Stream (split, example) in one pass, the books kept in `ledger`; the caller finishes it."""
         self._ledger = ledger
         if only not in (None, "all", "unlabelled", *ORDER):
             raise fatal(str(self.path), "split", f"there is no split {shown(only)}", f"choose {', '.join(self.splits)}")
+        parse = parse or as_it_stands
         try:
             if isinstance(self._body, ClassFolders):
-                yield from self._folder_examples(self._body, ledger, only)
+                yield from self._folder_examples(self._body, ledger, only, parse)
                 return
             for split, table, roles in self._body:
                 if only in (None, split or "all") or roles.split:
-                    yield from self._table_examples(split or "all", table, roles, ledger, only)
+                    yield from self._table_examples((split or "all", table, roles), ledger, only, parse)
         finally:
             ledger.close()
 
-    def _folder_examples(self, body: ClassFolders, ledger: Ledger, only: str | None) -> Iterator[tuple[str, Example]]:
+    def _folder_examples(
+        self, body: ClassFolders, ledger: Ledger, only: str | None, parse: Parse
+    ) -> Iterator[tuple[str, Example]]:
         for split, place, text, label in body.texts(ledger, only):
             if not visible(text):
                 if self._labelled:
                     ledger.reject(_empty(place, "text"), text)
                     continue
                 text = ""
+            try:
+                target = parse(label or "") if self._labelled else label
+            except Refusal as refusal:
+                ledger.reject(Problem(place, "label", refusal.wrong, refusal.todo), text)
+                continue
             ledger.accepted += 1
             row = {"file": place.file, "text": text, "label": label or ""}
-            yield split, Example(text, self._merged(label, ledger) if label else None, place, row)
-
-    def _merged(self, label: str, ledger: Ledger) -> str:
-        """Return the label it is to be read as."""
-        target = self._options.merge_labels.get(label)
-        if target is None:
-            return label
-        ledger.notes[merge_note(label, target)] += 1
-        return target
+            yield split, Example((text,), target, place, row)
 
     def _table_examples(
-        self, split: str, table: Table, roles: Roles, ledger: Ledger, only: str | None
+        self, part: tuple[str, Table, Roles], ledger: Ledger, only: str | None, parse: Parse
     ) -> Iterator[tuple[str, Example]]:
         """The one loop over rows; kept flat, since it decides how fast a million of them are read."""
-        name, text_column, label_column, labelled = table.name, roles.text, roles.label, self._labelled
-        merge = self._options.merge_labels
+        split, table, roles = part
+        name, labelled, by_row, nested = table.name, self._labelled, roles.split, table.nested
+        text_column = _lone(roles)
+        target_column = None if roles.indicators or nested else roles.target
+        field = roles.target or ("labels" if roles.indicators else "label")
         for line, row in table.rows(roles, ledger):
-            text = row[text_column]
-            label = row.get(label_column) if label_column else None
-            if roles.split and (split := _row_split(row, roles.split)) == "":
-                value = shown(row.get(roles.split, ""))
-                ledger.reject(_bad_split(Place(name, line), roles.split, value), table.raw())
+            if by_row and (split := _row_split(row, by_row)) == "":
+                ledger.reject(_bad_split(Place(name, line), by_row, row), table.raw())
                 continue
             if only is not None and split != only:
                 continue
-            if not visible(text):
+            inputs = (row[text_column],) if text_column else tuple(joined(row, names) for names in roles.inputs)
+            if not all(map(visible, inputs)):
                 if labelled:
-                    ledger.reject(_empty(Place(name, line), text_column), table.raw())
+                    at = next(at for at, text in enumerate(inputs) if not visible(text))
+                    ledger.reject(_empty(Place(name, line), " + ".join(roles.inputs[at])), table.raw())
                     continue
-                text = ""
-            if label is None or not visible(label):
+                inputs = tuple(text if visible(text) else "" for text in inputs)
+            try:
+                cell = row.get(target_column, "") if target_column else _cell(row, roles, nested)
+                target = parse(cell) if labelled else cell if visible(cell) else None
+            except Refusal as refusal:
                 if labelled:
-                    ledger.reject(_empty(Place(name, line), label_column or "label"), table.raw())
+                    ledger.reject(Problem(Place(name, line), field, refusal.wrong, refusal.todo), table.raw())
                     continue
-                label = None
-            elif merge:
-                label = self._merged(label, ledger)
+                target = None
             ledger.accepted += 1
-            yield split, Example(text, label, Place(name, line), row)
+            yield split, Example(inputs, target, Place(name, line), row)
 
 
-def merge_note(label: str, target: str) -> str:
-    """Return how a merged label is counted in the ledger's notes."""
-    return f"texts with the label {shown(label)} read as {shown(target)}"
+def as_it_stands(cell: str) -> str:
+    """Return a target's cell as it stands; raises Refusal where nothing can be seen of it.
+
+    >>> as_it_stands("pos")
+    'pos'
+    """
+    if not visible(cell):
+        raise Refusal(*EMPTY)
+    return cell
+
+
+def _lone(roles: Roles) -> str | None:
+    """Return the one column of the texts; None where columns are joined, or texts stand in pairs."""
+    return roles.inputs[0][0] if len(roles.inputs) == len(roles.inputs[0]) == 1 else None
+
+
+def _cell(row: Mapping[str, str], roles: Roles, nested: bool) -> str:
+    """Return the target's cell; of several columns of 0 and 1, or an object of numbers, the labels that hold."""
+    if roles.indicators:
+        return indicated(row, roles.indicators)
+    cell = row.get(roles.target, "") if roles.target else ""
+    return held_keys(cell) if nested and cell.startswith("{") else cell
+
+
+def held_keys(cell: str) -> str:
+    """Return the keys of an object of numbers that are at least one half, as a JSON array; other cells unchanged.
+
+    >>> held_keys('{"pos": "1", "neg": 0.2}')
+    '["pos"]'
+    """
+    try:
+        value = json.loads(cell)
+        numbers = {key: float(number or 0) for key, number in value.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return cell
+    return json.dumps([key for key, number in numbers.items() if number >= HALF], ensure_ascii=False)
 
 
 def _empty(place: Place, column: str) -> Problem:
-    return Problem(place, column, "is empty or cannot be seen", "fill it in, or drop the row")
+    return Problem(place, column, *EMPTY)
 
 
-def _bad_split(place: Place, column: str, value: str) -> Problem:
-    return Problem(place, column, f"is {value}, no split", "write train, dev or test")
+def _bad_split(place: Place, column: str, row: Mapping[str, str]) -> Problem:
+    return Problem(place, column, f"is {shown(row.get(column, ''))}, no split", "write train, dev or test")
 
 
 def _row_split(row: Mapping[str, str], column: str) -> str:
@@ -269,17 +338,18 @@ def _with_roles(
     parts: list[Part] = []
     for split, table in tables:
         roles = table.roles
-        if roles is None and parts and {parts[0][2].text, parts[0][2].label} <= {*table.columns, None}:
+        if roles is None and parts and parts[0][2].columns <= set(table.columns):
             roles = parts[0][2]
         if roles is None:
             try:
-                roles = choose(table.columns, table.sample, options, file=table.name, labelled=labelled)
+                roles = choose(
+                    table.columns, table.sample, options, file=table.name, labelled=labelled, hint=table.hint
+                )
             except DataError:
                 if split != "test" or not parts:
                     raise
                 found.append(f"not used: {table.name} (no text and label columns as in {parts[0][1].name})")
                 continue
-        if roles.how and roles.how not in found:
-            found.append(roles.how)
+        found += [line for line in roles.how.split("\n") if line and line not in found]
         parts.append((split, table, roles))
     return parts

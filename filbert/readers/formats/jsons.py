@@ -14,12 +14,13 @@ from contextlib import closing
 
 from filbert.errors import DataError, Place, Problem, shown
 from filbert.readers.blobs import Blob, guarded, read_fully
-from filbert.readers.columns import SPLITS, Roles
+from filbert.readers.columns import Roles
 from filbert.readers.encodings import BLOCK, Encoding, decode_text
 from filbert.readers.formats.sniff import ROWS, sample_lines
 from filbert.readers.formats.tables import LineTable, Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
+from filbert.readers.names import SPLITS
 
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
 
@@ -54,26 +55,25 @@ def as_text(value: object) -> str:
 
 
 def to_row(value: object, roles: Roles | None) -> Row:
-    """Return an object's cells; raises ValueError with what is wrong where text or label cannot be that."""
+    """Return an object's cells; raises ValueError with what is wrong where a text cannot be that."""
     if isinstance(value, list) and len(value) == 2 and all(isinstance(cell, str) for cell in value):
         value = {"text": value[0], "label": value[1]}
     if not isinstance(value, dict):
         raise ValueError(f"is not an object: {shown(value)}")
     if roles is not None:
-        _check_parts(value, roles)
+        _check_inputs(value, roles)
     return {key: cell if cell.__class__ is str else as_text(cell) for key, cell in value.items()}
 
 
-def _check_parts(value: dict[str, object], roles: Roles) -> None:
-    if roles.text not in value:
-        raise ValueError(f"has no {shown(roles.text)}")
-    text, label = value[roles.text], value.get(roles.label) if roles.label else None
-    if isinstance(text, (list, dict)):
-        raise ValueError(f"its {shown(roles.text)} is not a string: {shown(text)}")
-    if isinstance(label, (list, dict)):
-        raise ValueError(f"its {shown(roles.label)} is a list or object; multi-label is not supported: {shown(label)}")
-    if isinstance(label, _Float):
-        raise ValueError(f"its {shown(roles.label)} is the float {label}; labels are strings or whole numbers")
+def _check_inputs(value: dict[str, object], roles: Roles) -> None:
+    """Raise where a text is missing, or is a list or object."""
+    for columns in roles.inputs:
+        there = [column for column in columns if column in value]
+        if not there:
+            raise ValueError(f"has no {shown(columns[0])}")
+        for column in there:
+            if isinstance(value[column], (list, dict)):
+                raise ValueError(f"its {shown(column)} is not a string: {shown(value[column])}")
 
 
 def parse_row(text: str, roles: Roles | None) -> Row:
@@ -97,6 +97,8 @@ def _check_surrogates(row: Row) -> None:
 
 class JsonLines(LineTable):
     """One object a line."""
+
+    nested = True
 
     def __init__(self, blob: Blob, encoding: Encoding) -> None:
         super().__init__(blob, encoding)
@@ -125,6 +127,8 @@ class JsonLines(LineTable):
 
 class JsonArray(Table):
     """A JSON array of objects, streamed."""
+
+    nested = True
 
     def __init__(self, blob: Blob, encoding: Encoding) -> None:
         self.name, self._blob, self._encoding = blob.name, blob, encoding
@@ -214,6 +218,8 @@ def _element(buffer: str, at: int, before: re.Pattern[str]) -> tuple[int, object
 class Pairs(Table):
     """One split of a JSON object of splits, already in memory."""
 
+    nested = True
+
     def __init__(self, name: str, values: list[object]) -> None:
         self.name, self._values = name, values
         self._current: object = None
@@ -226,7 +232,7 @@ class Pairs(Table):
         self.columns = tuple(dict.fromkeys(key for row in self.sample for key in row))
         self.found: list[str] = []
         pairs = bool(values) and isinstance(values[0], list)
-        self.roles = Roles("text", "label", how="columns — [text, label] pairs") if pairs else None
+        self.roles = Roles((("text",),), "label", how="columns — [text, label] pairs") if pairs else None
 
     def raw(self) -> str:
         """Return the current element as JSON."""

@@ -26,6 +26,8 @@ SAMPLE = 500
 class Parquet(Table):
     """A Parquet file; one inside an archive is read into memory, since Parquet must be seekable."""
 
+    nested = True
+
     def __init__(self, blob: Blob) -> None:
         self.name, self._blob = blob.name, blob
         self._current: Row = {}
@@ -67,19 +69,11 @@ class Parquet(Table):
                     yield number, row
 
     def _check(self, roles: Roles) -> None:
-        """Refuse columns that cannot be a text or a label by their type."""
-        text = _value_type(self._schema.field(roles.text).type)
-        if not (pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_integer(text)):
-            raise fatal(self.name, shown(roles.text), f"is of type {text}, not string", "choose another --text")
-        if roles.label is None or roles.label not in self.columns:
-            return
-        label = _value_type(self._schema.field(roles.label).type)
-        if pa.types.is_floating(label) or pa.types.is_decimal(label):
-            raise fatal(self.name, shown(roles.label), f"is of type {label}", "labels are strings or whole numbers")
-        if pa.types.is_nested(label):
-            raise fatal(
-                self.name, shown(roles.label), f"is of type {label}: multi-label is not supported", "choose one"
-            )
+        """Refuse columns that cannot be a text by their type."""
+        for column in (name for names in roles.inputs for name in names):
+            text = _value_type(self._schema.field(column).type)
+            if not (pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_integer(text)):
+                raise fatal(self.name, shown(column), f"is of type {text}, not string", "choose another --text")
 
     def _rows(self, batch: pa.RecordBatch) -> list[Row]:
         cells = [self._column(batch, at) for at in range(len(self.columns))]

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from filbert.errors import shown
 from filbert.readers.blobs import Blob
-from filbert.readers.columns import has_header, known_name
 from filbert.readers.encodings import BLOCK, Encoding
 from filbert.readers.formats.delimited import Records, Shape
+from filbert.readers.formats.header import has_header
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
+from filbert.readers.names import known_name
 from filbert.readers.options import ReadOptions
 
 CANDIDATES = (",", "\t", ";", "|")

@@ -31,6 +31,8 @@ class Table:
     sample: Sequence[Mapping[str, str]]
     found: list[str]
     roles: Roles | None = None  # where the format itself says what is text and what is label
+    nested = False  # whether a cell may be a list or object as JSON text
+    hint = ""  # what may help where the columns cannot be told
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield (line from 1, the whole row as strings); problems go to the ledger."""
@@ -62,8 +64,9 @@ class Delimited(Table):
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield the sound records."""
         columns, seen = self.columns, self._look
-        label_at = columns.index(roles.label) if roles.label in columns else None
-        labels = frozenset(row.get(roles.label or "", "") for row in self.sample) - {""}
+        target = roles.target or (roles.indicators[0] if roles.indicators else "")
+        label_at = columns.index(target) if target in columns else None
+        labels = frozenset(row.get(target, "") for row in self.sample) - {""}
         shape = Shape(seen.delimiter, seen.quotes, len(columns), label_at, labels)
         self._records = records = Records(read_lines(self._blob, self._encoding), shape, self.name, ledger)
         iterator = iter(records)
@@ -112,7 +115,7 @@ class Words(LineTable):
         lines = [line.rstrip("\r\n").split(" ", 1) for line in sample_lines(blob, encoding)]
         self.sample = [dict(zip(self.columns, row, strict=True)) for row in lines if len(row) == 2]
         self.found = ["format: first word is the label, the rest of the line the text"]
-        self.roles = Roles("column 2", "column 1", how="columns — text: 2, label: 1")
+        self.roles = Roles((("column 2",),), "column 1", how="columns — text: 2, label: 1")
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row for each line that is not blank."""
@@ -136,7 +139,7 @@ class FastText(LineTable):
         super().__init__(blob, encoding)
         self.sample: list[Row] = []
         self.found = ["format: fastText lines"]
-        self.roles = Roles("text", "label", how="columns — text and __label__ as fastText has them")
+        self.roles = Roles((("text",),), "label", how="columns — text and __label__ as fastText has them")
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row a line; a line with several labels is a problem."""
@@ -163,7 +166,7 @@ class PlainText(LineTable):
         super().__init__(blob, encoding)
         self.sample: list[Row] = []
         self.found = ["format: one text a line"]
-        self.roles = Roles("text")
+        self.roles = Roles((("text",),))
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield every line, blank ones too: a row must come out for each that went in."""
