@@ -61,6 +61,9 @@ def read_options(
     split_column: Annotated[
         str | None, typer.Option("--split-column", help="Column that says train, dev or test.")
     ] = None,
+    sheet: Annotated[
+        str | None, typer.Option("--sheet", help="Sheet of a spreadsheet: its name, or its number from 1.")
+    ] = None,
 ) -> ReadOptions:
     """Return what the options of reading say; ConfigError where one is wrong.
 
@@ -77,6 +80,7 @@ def read_options(
         on_bad_rows=on_bad_rows,
         merge_labels=merges(merge_labels or []),
         split_column=split_column,
+        sheet=sheet,
     )
 
 
@@ -87,7 +91,7 @@ def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     ... def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
     ...     print(read.separator)
     >>> list(inspect.signature(count).parameters)
-    ['path', 'text', 'delimiter', 'header', 'quotes', 'encoding', 'on_bad_rows', 'as_json']
+    ['path', 'text', 'delimiter', 'header', 'quotes', 'encoding', 'on_bad_rows', 'sheet', 'as_json']
     >>> count("texts.csv", delimiter="comma")
     ,
     """

@@ -21,7 +21,7 @@ from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
 from filbert.readers.names import split_of
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 NO_TABLES = (".md", ".rst", ".py", ".sh", ".yaml", ".yml", ".html", ".pdf")
 UNLABELLED = ("unsup", "unlabeled", "unlabelled", "unsupervised")
 

@@ -22,7 +22,9 @@ from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tre
 from filbert.readers.formats.jsons import JsonLines, open_json
 from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import sample_lines
+from filbert.readers.formats.spreadsheet import Spreadsheet
 from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words
+from filbert.readers.formats.workbook import spreadsheet_kind
 from filbert.readers.hub import download, is_hub_id
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.names import SPLITS, plain
@@ -271,9 +273,7 @@ def _open(path: Path, options: ReadOptions, found: list[str], labelled: bool) ->
         return _open_tree(folder_tree(path), options, found, labelled, "folder")
     blob = file_blob(path)
     kind = kind_of(blob.head(512))
-    if kind == "zip" and path.suffix.lower() in (".xlsx", ".docx", ".ods", ".xlsm"):
-        raise fatal(str(path), "file", "is an office document", "save the sheet as CSV (UTF-8)")
-    if kind in ("tar", "zip"):
+    if kind in ("tar", "zip") and spreadsheet_kind(blob) is None:
         return _open_tree(archive_tree(blob, kind), options, found, labelled, f"{kind} archive")
     return _with_roles(_open_file(blob, options, found, labelled), options, found, labelled)
 
@@ -305,6 +305,8 @@ def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: boo
     """Return the tables of one file by what it holds, its name only where that leaves a choice."""
     if kind_of(blob.head(16)) == "parquet":
         return _said([(None, Parquet(blob))], found)
+    if spreadsheet_kind(blob) is not None:
+        return _said([(None, Spreadsheet(blob, options, labelled=labelled))], found)
     encoding, lines = decide(blob, options.encoding)
     found += lines
     start = [line for line in sample_lines(blob, encoding)[:200] if line.strip()][:50]
