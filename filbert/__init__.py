@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from filbert.version import __version__
 
 if TYPE_CHECKING:
-    from filbert.estimator import TextClassifier
+    from filbert.estimator import TextClassifier, TextRegressor
     from filbert.inference.engine import Engine, load
 
-__all__ = ["Engine", "TextClassifier", "__version__", "load"]
+__all__ = ["Engine", "TextClassifier", "TextRegressor", "__version__", "load"]
 
 _HOMES = {
     "TextClassifier": "filbert.estimator",
+    "TextRegressor": "filbert.estimator",
     "load": "filbert.inference.engine",
     "Engine": "filbert.inference.engine",
 }

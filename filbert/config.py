@@ -20,6 +20,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
     "base": (12, 768, 12),
     "large": (24, 1024, 16),
 }
+BALANCES = ("none", "weights", "sampling", "auto")
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
 
@@ -30,7 +31,7 @@ def check_points(points: float) -> None:
     """
     if not 0 < points < 100:
         raise ConfigError(
-            f"a front that costs at most {points:g} points cannot be — give more than 0, 0.5 for instance"
+            f"a cascade that costs at most {points:g} points cannot be — give more than 0, 0.5 for instance"
         )
 
 
@@ -155,6 +156,9 @@ class TrainConfig(RunConfig):
     """Longest text in tokens, [CLS] and [SEP] included; longer ones keep their head and tail."""
     early_length: int = 128
     """Longest text in the first half of a run of two epochs or more; on IMDb that half takes a quarter of the time."""
+    balance: str = "none"
+    """What is done about uneven classes: `none`, `weights` (of the loss), `sampling` (rare classes are drawn more
+    often), or `auto`: all three are trained and the best by validation is kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,6 +166,8 @@ class TrainConfig(RunConfig):
         for name in ("max_length", "early_length"):
             if getattr(self, name) < 8:
                 raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
+        if self.balance not in BALANCES:
+            raise ConfigError(f"balance is {self.balance!r} — choose {', '.join(BALANCES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

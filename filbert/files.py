@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise ModelError(f"{path} — holds no JSON object but a {type(told).__name__} — restore the file")
     return told
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a neighbour to write to, which takes the place of `path` when it is complete, and is gone when it is not.
+
+    >>> with replacing(Path("report.html")) as beside:  # doctest: +SKIP
+    ...     beside.write_text("<!doctype html>")
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,7 +1,7 @@
 """The nouns: what a text is called at each step from a file to a prediction.
 
     Example → Encoding → Features → PackedBatch → Prediction
-      file     tokenizer   task       batching      task
+     readers   tokenizer   task       packing       task
 
 Shapes: T tokens in the batch (all texts end to end, no padding), B texts, C classes, M masked tokens. No torch here:
 arrays are numpy until the model takes them.
@@ -53,11 +53,11 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Features:
-    """One text ready for the model: special tokens added, cut to the longest length allowed."""
+    """One window of a text, or a text whole, ready for the model: special tokens added, at most the longest length."""
 
     ids: IntArray
     segments: IntArray
-    target: int | None = None
+    target: Any = None  # a number, or an array of them; None where there is none
     cut: int = 0  # tokens left out because the text was too long
 
     def __len__(self) -> int:
@@ -73,26 +73,25 @@ class PackedBatch:
     segments_T: IntArray
     starts_B: IntArray
     order_B: IntArray  # for each text of the batch, its place in the list that was packed
-    targets_B: IntArray | None = None
+    targets_B: npt.NDArray[Any] | None = None  # one number a text, or a row of them
     masked_M: IntArray | None = None  # pre-training: the rows of T to be predicted …
     originals_M: IntArray | None = None  # … and the ids that stood there
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A label, the probability of each class in the model's order, and whether the text had to be cut to fit.
+    """What every task says of a text; each adds its own answer."""
 
-    `unk_ratio` is the share of its tokens that the vocabulary has no piece for: at 1 nothing of the text was read.
-    `error` names why a row could not be scored ("empty_text"); then the label is None and there are no probabilities.
-    `in_front` says that the linear model of a cascade answered.
-    """
-
-    label: str | None
-    probabilities: tuple[float, ...]
+    confidence: float | None = None
+    """How probable it is, 0 to 1, that the answer is right; None where the task has no such number, or no answer."""
     truncated: bool = False
-    error: str | None = None
-    in_front: bool = False
+    """Whether the text was cut to fit."""
     unk_ratio: float = 0.0
+    """Share of its tokens that the vocabulary has no piece for: at 1 nothing of the text was read."""
+    by_linear: bool = False
+    """Whether the linear model of a cascade answered."""
+    error: str | None = None
+    """Why a row could not be scored ("empty_text"); then there is no answer."""
 
     @property
     def unreadable(self) -> bool:

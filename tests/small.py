@@ -17,7 +17,8 @@ from filbert.config import EncoderConfig
 from filbert.model.encoder import Encoder
 from filbert.model.native_encoder import library
 from filbert.model.native_training import native
-from filbert.model.network import Classifier
+from filbert.model.head import Head
+from filbert.model.network import Network
 from filbert.model.run import outputs
 from filbert.records import Features
 from filbert.text.tokenizer import SPECIALS, Tokenizer
@@ -62,13 +63,13 @@ def encoder(seed: int = 0, **changes: object) -> Encoder:
     return spread(made, seed).eval()  # type: ignore[return-value]
 
 
-def classifier(classes: int = len(LABELS), seed: int = 0, **changes: object) -> Classifier:
+def classifier(classes: int = len(LABELS), seed: int = 0, **changes: object) -> Network:
     generator = torch.Generator().manual_seed(seed)
-    made = spread(Classifier(Encoder(shape(**changes), generator), classes, generator), seed)
-    made.classifier.weight.data.mul_(8)  # so that texts differ by more than rounding
-    made.classifier.bias.data.zero_()
+    made = spread(Network(Encoder(shape(**changes), generator), Head(outputs=classes), generator), seed)
+    made.last.weight.data.mul_(8)  # so that texts differ by more than rounding
+    made.last.bias.data.zero_()
     some = rows([3, 5, 8, 13, 21, 34, 40], seed=1)
-    made.classifier.bias.data.sub_(torch.as_tensor(outputs(made, some, "cpu").mean(0)))  # and every class is met
+    made.last.bias.data.sub_(torch.as_tensor(outputs(made, some, "cpu").mean(0)))  # and every class is met
     return made  # type: ignore[return-value]
 
 

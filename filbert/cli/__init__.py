@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from filbert.cli import ask, evaluate, fit, predict, pretrain
+from filbert.cli import ask, evaluate, fit, predict, pretrain, report
 from filbert.cli.console import safe
 from filbert.cli.parts import print_json
 from filbert.errors import DataError, FilbertError, TrainingError
@@ -30,7 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "fit": fit.fit,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
-    "report": evaluate.report,
+    "report": report.report,
     "vocab": pretrain.vocab,
     "pretrain": pretrain.pretrain,
     "adapt": pretrain.adapt,

@@ -1,9 +1,9 @@
-"""`filbert evaluate` and `filbert report`: a finished model measured on other texts, and its pages written again."""
+"""`filbert evaluate`: a finished model measured on other texts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 
 from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json
+from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json, remembering
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
 from filbert.readers.options import ReadOptions
 
@@ -36,16 +36,17 @@ def evaluate(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on labelled texts: accuracy, macro-F1, MCC and every class, with 95 % intervals."""
+    """Measure a model on texts with the right answers: every figure of its task, with 95 % intervals."""
     check_precision(precision)
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
-        examples, split, counts = _labelled(screen, path, read, split)
         engine = engine_of(model, device, precision, cascade=not no_cascade)
-        _refuse_strangers(examples, engine.labels, model)
+        examples, split, counts = _targets(screen, engine, path, remembering(read, engine), split)
+        if strange := engine.task.unknown(examples, engine.settings):
+            raise DataError(strange)
         measured = _measure(screen, engine, examples)
-        _show_scores(screen, measured, split)
+        _show_scores(screen, engine, measured, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **measured}
     if out is not None:
         out.write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -54,22 +55,25 @@ def evaluate(
         print_json(facts)
 
 
-def _labelled(
-    screen: Screen, path: str, read: ReadOptions, split: str | None
+def _targets(
+    screen: Screen, engine: Engine, path: str, read: ReadOptions, split: str | None
 ) -> tuple[list[Example], str, dict[str, int]]:
-    """Read the labelled texts of the split asked for, else of test, else all there are."""
+    """Read the texts and targets of the split asked for, else of test, else all there are."""
     from filbert.readers.sources import open_source
 
     with kept_rejects(Path(f"{name_of(path)}.rejects.jsonl"), read) as rejects:
         source = open_source(path, read, rejects=rejects)
-        for line in source.found:
+        reading = engine.task.read(source.sample_targets(), read.merge_labels)
+        for line in (*source.found, reading.how):
             screen.say(line, indent=2)
         choice = ", ".join(source.splits)
         if split is None:
             split = "test" if "test" in source.splits else source.splits[0]
             if split != "test" and len(source.splits) > 1:
                 raise ConfigError(f"{path} has the splits {choice} — choose one with --split")
-        examples = list(source.examples(split))
+        examples = list(source.examples(split, parse=reading.parse))
+        for line in reading.notes():
+            screen.say(line, indent=0 if line.startswith("warning:") else 2)
     counts = source.counts
     if counts["quarantined"]:
         screen.say(f"warning: {counts['quarantined']:,} bad rows were left out and kept in {rejects}")
@@ -78,62 +82,31 @@ def _labelled(
     return examples, split, counts
 
 
-def _refuse_strangers(examples: Iterable[Example], labels: Iterable[str], model: Path) -> None:
-    """Raise a DataError that names each label the model does not know, where it stands first and how often."""
-    known, first, counts = set(labels), dict[str, Place](), dict[str, int]()
-    for example in examples:
-        if example.label is not None and example.label not in known:
-            first.setdefault(example.label, example.place)
-            counts[example.label] = counts.get(example.label, 0) + 1
-    if first:
-        choice = ", ".join(shown(label, 30) for label in sorted(known)[:20])
-        todo = f"correct it, or read it as another one: --merge-labels; {model} knows {choice}"
-        raise DataError(
-            [
-                Problem(place, "label", f"the model has no label {shown(name)} ({counts[name]:,} rows)", todo)
-                for name, place in first.items()
-            ]
-        )
-
-
 def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[str, Any]:
-    from filbert.metrics import classes
+    def done(texts: int) -> None:
+        screen.progress("scoring", texts, len(examples))
 
-    number = {label: i for i, label in enumerate(engine.labels)}
-    texts = [example.text for example in examples]
-    chances_NC = engine.predict_proba(texts, done=lambda n: screen.progress("scoring", n, len(texts)))
+    predictions = engine.answer(engine.encode([example.inputs for example in examples]), done)
     screen.clear()
-    return classes.score([number[str(example.label)] for example in examples], chances_NC, engine.labels)
+    return engine.task.score(examples, predictions, engine.settings)
 
 
-def _show_scores(screen: Screen, measured: Mapping[str, Any], split: str) -> None:
-    """Print the overall scores and one line per class."""
+def _show_scores(screen: Screen, engine: Engine, measured: Mapping[str, Any], split: str) -> None:
+    """Print the overall scores and, where there are labels, one line for each."""
     from filbert.report.summary import summary_rows
     from filbert.report.words import value_of, with_interval
 
-    rows = summary_rows({"scores": {"test": measured}})
+    rows = summary_rows({"scores": {"test": measured}}, engine.task.page().metrics)
     rows[0] = (f"{split}{',' * (split != 'all')} {measured['n']:,} texts", "")
     screen.show("", *table(rows))
-    classes = [("class", "texts", "precision", "recall", "F1")]
-    for each in measured["per_class"][:CLASSES]:
+    found = measured.get("per_class") or measured.get("per_label") or []
+    if not found:
+        return
+    lines = [("label", "texts", "precision", "recall", "F1")]
+    for each in found[:CLASSES]:
         precision, recall = (value_of(each[key], True) for key in ("precision", "recall"))
         name = fitted(each["label"], WIDEST)
-        classes.append((name, f"{each['support']:,}", precision, recall, with_interval(each["f1"], True)))
-    screen.show("", *table(classes, right=(1, 2, 3)))
-    if len(measured["per_class"]) > CLASSES:
-        screen.show(f"… and {len(measured['per_class']) - CLASSES:,} more classes: see --json")
-
-
-def report(
-    model: Annotated[Path, typer.Argument(help="Run folder that `filbert fit` or `pretrain` wrote.")],
-    as_json: Json = False,
-) -> None:
-    """Write report.html and README.md of a finished run again."""
-    from filbert.report import write_report
-
-    write_report(model)
-    page, card = model / "report.html", model / "README.md"
-    if as_json:
-        print_json({"folder": str(model), "report": str(page), "card": str(card)})
-    else:
-        Screen().show(f"written: {page} and {card}")
+        lines.append((name, f"{each['support']:,}", precision, recall, with_interval(each["f1"], True)))
+    screen.show("", *table(lines, right=(1, 2, 3)))
+    if len(found) > CLASSES:
+        screen.show(f"… and {len(found) - CLASSES:,} more labels: see --json")

@@ -1,10 +1,10 @@
-"""`filbert fit`: labelled texts in, a measured model in a folder out."""
+"""`filbert fit`: texts with targets in, a measured model in a folder out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from filbert.cli.options import Device, Json, Overwrite, Precision, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, pasted, print_json
 from filbert.config import TrainConfig
 from filbert.readers.options import ReadOptions
+
+if TYPE_CHECKING:
+    from filbert.report.kind import Kind
 
 
 @reading()
@@ -33,6 +36,14 @@ def fit(
         float | None,
         typer.Option(help="Put a linear model in front that costs at most so many points of accuracy: 0.5."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="single-label, multi-label (several labels a text) or regression (a number) [found]."),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="For uneven classes: none, weights, sampling, or auto (all three; the best stays) [none]."),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the texts [by their number: 8 to 1].")] = None,
     read: ReadOptions,
@@ -51,7 +62,7 @@ def fit(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train a classifier on labelled texts, measure it, and leave model and report in a folder."""
+    """Train a model on labelled texts, or on texts with numbers, measure it, and leave model and report in a folder."""
     config = TrainConfig().with_options(
         minutes=minutes,
         epochs=epochs,
@@ -61,16 +72,17 @@ def fit(
         learning_rate=learning_rate,
         optimizer=optimizer,
         layer_decay=layer_decay,
+        balance=balance,
         precision=precision,
     )
     with Screen(results=not as_json) as screen:
-        folder, report = _fit(
+        folder, report, kind = _fit(
             screen,
             path,
             out,
             read,
             config,
-            parts=(validation, test),
+            parts=(validation, test, task),
             base=base,
             device=device,
             overwrite=overwrite,
@@ -80,9 +92,9 @@ def fit(
             unlabelled=unlabelled or (),
             cascade=cascade,
         )
-        _show_fitted(screen, folder, report)
+        _show_fitted(screen, folder, report, kind)
     if as_json:
-        print_json(_fit_facts(folder, report))
+        print_json(_fit_facts(folder, report, kind))
 
 
 def _fit(
@@ -92,14 +104,14 @@ def _fit(
     read: ReadOptions,
     config: TrainConfig,
     *,
-    parts: tuple[str | None, str | None],
+    parts: tuple[str | None, str | None, str | None],
     device: str | None,
     **options: Any,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, dict[str, Any], Kind]:
     """Read, say what was found, train; a stopped run says how it goes on."""
     screen.say(f"reading {path}")
-    from filbert.data.splits import load_splits
     from filbert.finetuning import fit as fitting
+    from filbert.finetuning.dataset import read_dataset
     from filbert.folder.claim import default_folder, refuse_taken
     from filbert.model.device import best_device
 
@@ -108,14 +120,14 @@ def _fit(
     out = out or default_folder(name)
     refuse_taken(out, overwrite=options["overwrite"])
     out.parent.mkdir(parents=True, exist_ok=True)
-    validation, test = (Path(part) if part else None for part in parts)
+    validation, test, task = parts
     with kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as rejects:
-        splits = load_splits(path, read, validation=validation, test=test, seed=config.seed, rejects=rejects)
-    for line in splits.found:
+        data = read_dataset(path, read, task=task, validation=validation, test=test, seed=config.seed, rejects=rejects)
+    for line in data.found:
         screen.say(line, indent=0 if line.startswith("warning:") else 2)
     try:
         done = fitting.fit(
-            splits,
+            data,
             out,
             name=name,
             source=path,
@@ -134,17 +146,19 @@ def _fit(
         else:
             screen.say("stopped before the first checkpoint: there is nothing to go on from")
         raise
-    return done.folder, done.report
+    return done.folder, done.report, data.task.page()
 
 
-def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
+def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, what was cut, and what can be done next."""
     from filbert.report.summary import summary_lines
     from filbert.report.words import CHOSEN_ON, advice, cascade_line, difference_of, main_split, truncation_line
 
     split = main_split(report)
     difference = difference_of(report, split)
-    *scores, comparison = summary_lines(report) if difference else [*summary_lines(report), ""]
+    *scores, comparison = (
+        summary_lines(report, kind.metrics) if difference else [*summary_lines(report, kind.metrics), ""]
+    )
     screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
@@ -156,26 +170,28 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any]) -> Non
     if split == "validation":
         screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
     asked = pasted([str(folder)])
+    pairs = report["data"].get("inputs") == 2
     rows = [
         ("report", str(folder / "report.html")),
-        ("label a text", f'filbert predict {asked} "a new text"'),
-        ("label a file", f"filbert predict {asked} new.csv"),
+        *([] if pairs else [("one text", f'filbert predict {asked} "a new text"')]),
+        ("a file", f"filbert predict {asked} new.csv"),
         ("measure again", f"filbert evaluate {asked} labelled.csv"),
     ]
     screen.show("", *table(rows))
 
 
-def _fit_facts(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     """Return what --json prints of a run; all of it is in report.json."""
     from filbert.report.words import difference_of, main_split
 
     split = main_split(report)
-    known = ("accuracy", "macro_f1", "mcc", "auc", "ece", "n")
+    known = (*(metric.key for metric in kind.metrics), "auc", "ece", "n")
     beside = (report.get("baseline") or {}).get(split) or {}
     return {
         "folder": str(folder),
         "report": str(folder / "report.html"),
-        "labels": report["labels"],
+        "task": report["task"],
+        "labels": report.get("labels"),
         "base": report["model"]["base"],
         "counts": report["data"]["counts"],
         "quarantined": report["data"]["quarantined"],

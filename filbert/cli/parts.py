@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,10 @@ from filbert.readers.options import ReadOptions
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
 
-TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+TABLES = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"),
+    *(".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
+)
 PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
 SUFFIXES = (*TABLES, *PACKED)
 CLASSES = 50  # shown of a table of classes
@@ -79,12 +83,19 @@ def check_precision(precision: str) -> None:
 def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool = True) -> Engine:
     """Open a model folder for predicting; ModelError where it is none.
 
-    >>> engine_of(Path("runs/reviews"), None, "fp32").labels  # doctest: +SKIP
-    ('neg', 'pos')
+    >>> engine_of(Path("runs/reviews"), None, "fp32").task.NAME  # doctest: +SKIP
+    'single-label'
     """
     from filbert.inference.engine import load
 
     return load(model, device=device, precision=precision, cascade=cascade)
+
+
+def remembering(read: ReadOptions, engine: Engine) -> ReadOptions:
+    """Return the reading options with the columns that the model was trained on, for files that have them."""
+    return replace(
+        read, columns={key: names for key, names in (engine.info.get("columns") or {}).items() if any(names)}
+    )
 
 
 def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:

@@ -1,4 +1,4 @@
-"""`filbert predict`: one text, the lines of stdin or the rows of a file, labelled."""
+"""`filbert predict`: one text, a pair of texts, the lines of stdin or the rows of a file, answered."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, bars, cells, fitted, table
+from filbert.cli.console import Screen, bars, cells, fitted, safe, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, print_json
+from filbert.cli.parts import (
+    CLASSES,
+    SUFFIXES,
+    check_precision,
+    engine_of,
+    kept_rejects,
+    name_of,
+    print_json,
+    remembering,
+)
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
 from filbert.readers.options import ReadOptions
 
@@ -33,8 +42,12 @@ def predict(
     ],
     *,
     out: Annotated[
-        str | None, typer.Option("--out", "-o", help=".csv, .tsv, .jsonl, .parquet or - [NAME.predictions.csv].")
+        str | None, typer.Option("--out", "-o", help=".csv, .tsv, .jsonl, .parquet, .xlsx or - [NAME.predictions.csv].")
     ] = None,
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="The second text, of a model that takes two.", metavar="TEXT")
+    ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin a CSV with a byte order mark, as Excel wants it.")] = False,
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
@@ -42,19 +55,20 @@ def predict(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Label one text, every line of stdin, or every row of a file."""
+    """Answer one text, every line of stdin, or every row of a file."""
     check_precision(precision)
     with Screen(results=not as_json and out != "-") as screen:
-        if source != "-" and not os.path.exists(source):
-            _refuse_missing(source)
+        if pair is not None or (source != "-" and not os.path.exists(source)):
+            if pair is None:
+                _refuse_missing(source)
             engine = engine_of(model, device, precision, cascade=not no_cascade)
-            _predict_text(screen, engine, source, as_json=as_json)
+            _predict_text(screen, engine, (source,) if pair is None else (source, pair), as_json=as_json)
             return
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
         target = _target(source, out, as_json=as_json)
         how = {"device": device, "precision": precision, "cascade": not no_cascade}
-        facts = _predict_rows(screen, model, source, target, read, how=how, overwrite=overwrite)
+        facts = _predict_rows(screen, model, source, target, read, how=how, overwrite=overwrite, bom=bom)
     if as_json:
         print_json(facts)
 
@@ -68,20 +82,23 @@ def _refuse_missing(source: str) -> None:
         raise DataError([Problem(Place(source), "file", "does not exist", todo)])
 
 
-def _predict_text(screen: Screen, engine: Engine, text: str, *, as_json: bool) -> None:
-    text = os.fsencode(text).decode("utf-8", "replace")
-    prediction = engine.predict(text)[0]
-    if prediction.label is None:
-        raise ConfigError(f"the text {shown(text)} has nothing to read — give at least one visible character")
-    chances = dict(zip(engine.labels, prediction.probabilities, strict=True))
+def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_json: bool) -> None:
+    from filbert.inference.rows import cells as result_cells
+
+    texts = tuple(os.fsencode(text).decode("utf-8", "replace") for text in texts)
+    (prediction,) = engine.predict([texts])
+    if prediction.error is not None:
+        raise ConfigError(f"{shown(texts[0])} has nothing to read — give at least one visible character in each text")
     if as_json:
-        facts = {"text": text, "label": prediction.label, "probabilities": chances}
-        print_json({**facts, "truncated": prediction.truncated, "unk_ratio": round(prediction.unk_ratio, 3)})
+        names = ("text", "text_pair")
+        print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction)})
         return
-    screen.show(prediction.label, style="bold")
-    screen.show(*(f"  {line}" for line in bars(chances)))
+    found = engine.task.show(prediction, engine.settings)
+    screen.show(safe(found.answer), style="bold")
+    if found.bars:
+        screen.show(*(f"  {line}" for line in bars(found.bars)))
     if prediction.truncated:
-        screen.say(f"the text is longer than {engine.max_length} tokens: its head and tail were read")
+        screen.say(f"longer than {engine.max_length} tokens: not all of it was read")
     if prediction.unreadable:
         screen.say(
             f"warning: the model's vocabulary has no pieces for {prediction.unk_ratio:.0%} of the text: {BEYOND}"
@@ -106,9 +123,11 @@ def _predict_rows(
     *,
     how: Mapping[str, Any],
     overwrite: bool,
+    bom: bool,
 ) -> dict[str, Any]:
     """Score a file or stdin, say what became of its rows, and return it."""
-    from filbert.inference.rows import check_output, score_to
+    from filbert.inference.rows import score_to
+    from filbert.inference.writers import check_output
     from filbert.readers.sources import open_source
 
     rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
@@ -116,6 +135,8 @@ def _predict_rows(
         check_output(target, None if source == "-" else Path(source), overwrite=overwrite)
         rejects = target.with_name(rejects.name)
     columns: tuple[str, ...] = ("text",)
+    engine = engine_of(model, **how)
+    read = remembering(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
             examples: Iterator[Example] = _stdin(read.encoding)
@@ -124,14 +145,13 @@ def _predict_rows(
             for line in opened.found:
                 screen.say(line, indent=2)
             examples, columns = opened.examples(), opened.columns
-        engine = engine_of(model, **how)
 
         def done(tally: Tally) -> None:
             if tally.read % 256 == 0:
                 screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
 
         screen.progress("scoring", 0, 0)
-        tally = score_to(engine, examples, columns, target, done=done)
+        tally = score_to(engine, examples, columns, target, bom=bom, done=done)
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
     _show_tally(screen, tally, target, quarantined, kept)
@@ -143,8 +163,8 @@ def _predict_rows(
         "quarantined": quarantined,
         "truncated": tally.truncated,
         "unreadable": tally.unreadable,
-        "in_front": tally.in_front,
-        "labels": dict(tally.labels.most_common()),
+        "by_linear": tally.by_linear,
+        "answers": dict(tally.answers.most_common()),
         "seconds": round(tally.seconds, 3),
     }
 
@@ -153,10 +173,10 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
     tell: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
-    in_front = f"{tally.in_front:,} answered in front · " if tally.in_front else ""
-    speed = f"{in_front}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
+    by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
+    speed = f"{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
     tell(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
-    counted = tally.labels.most_common(CLASSES)
+    counted = tally.answers.most_common(CLASSES)
     for line in table(
         [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)
     ):
@@ -180,8 +200,8 @@ def _stdin(encoding: str | None) -> Iterator[Example]:
     codec = "utf-8-sig" if encoding in (None, "auto", "utf-8", "utf8") else str(encoding)
     sys.stdin.reconfigure(encoding=codec, errors="surrogateescape")  # type: ignore[union-attr]
     for number, line in enumerate(sys.stdin, 1):
-        text = line.removesuffix("\n")
+        text = line.rstrip("\r\n")
         if any("\ud800" <= c <= "\udfff" for c in text):
             wrong = f"cannot be decoded as {codec}: {shown(text)}"
             raise DataError([Problem(Place("stdin", number), "text", wrong, "give --encoding")])
-        yield Example(text, None, Place("stdin", number), {"text": text})
+        yield Example((text,), None, Place("stdin", number), {"text": text})

@@ -19,6 +19,7 @@ from filbert.files import read_json, write_json
 from filbert.finetuning import probe
 from filbert.pretraining.run import pretrain
 from filbert.progress import Watcher
+from filbert.records import IntArray
 from filbert.training.loop import refuse_changes
 
 ADAPTING = 0.4  # of --minutes
@@ -32,6 +33,7 @@ def adapted(
     unlabelled: Sequence[str | Path],
     work: Path,
     *,
+    classes_N: IntArray,
     config: TrainConfig,
     device: str,
     watch: Watcher,
@@ -61,7 +63,7 @@ def adapted(
     kept: bool = report["training"]["encoder_changed"]
     if kept and base.folder is not None:
         if not looked.is_file():
-            write_json(looked, _told(base.folder, folder, splits, config=config, device=device, watch=watch))
+            write_json(looked, _told(base.folder, folder, (splits, classes_N), config=config, device=device, watch=watch))
         facts["told"] = read_json(looked)["told"]
         kept = facts["told"] is None or facts["told"]["after"] >= facts["told"]["before"]
     facts["kept"] = kept
@@ -79,7 +81,7 @@ def _read_texts(
     watch: Watcher,
 ) -> None:
     texts = folder.with_name("texts.jsonl")
-    lines = (json.dumps({"text": example.text}, ensure_ascii=False) for example in splits.train)
+    lines = (json.dumps({"text": "\n".join(example.inputs)}, ensure_ascii=False) for example in splits.train)
     texts.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     start = Start(base=None if base.folder is None else str(base.folder), size=base.size or "mini")
     settings = PretrainConfig(next_sentence=False, seed=config.seed, precision=config.precision)
@@ -98,15 +100,15 @@ def _read_texts(
 
 
 def _told(
-    before: Path, after: Path, splits: Splits, *, config: TrainConfig, device: str, watch: Watcher
+    before: Path, after: Path, known: tuple[Splits, IntArray], *, config: TrainConfig, device: str, watch: Watcher
 ) -> dict[str, dict[str, float] | None]:
     """Return the share of training texts whose class a linear model tells by either base; None for too few texts."""
-    true_N = splits.true("train")
+    splits, true_N = known
     most = probe.MOST if config.minutes is None else min(probe.MOST, int(TEXTS_A_MINUTE * config.minutes))
     chosen_N = probe.chosen(true_N, most)
     if chosen_N is None:
         return {"told": None}
-    texts, shares = [splits.train[i].text for i in chosen_N], {}
+    texts, shares = [splits.train[i].inputs for i in chosen_N], {}
     for when, folder in (("before", before), ("after", after)):
         watch.progress(f"looking at the base {when} it was adapted", 0, 0)
         shares[when] = probe.knows(folder, texts, true_N[chosen_N], device, config.precision)

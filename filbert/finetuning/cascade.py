@@ -1,11 +1,14 @@
-"""Put a linear model in front of a finished classifier: fit it, promise what it may cost, measure it, save it.
+"""A linear model in front of a finished one: fit it, promise what it may cost, measure it, save it.
 
-    model folder + its texts → front fitted (cascade.py) → front.safetensors and the threshold beside the model
+    model folder + its texts → linear model fitted → cascade.safetensors and the threshold beside the model
 
-Where there are texts without labels, the classifier labels them and the linear model learns from its answers, too
+Where there are texts without labels, the finished model labels them and the linear model learns from its answers, too
 (model compression: Buciluă et al. 2006): it has to agree with BERT, and BERT has more to say than the labelled texts.
 
-`filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before.
+`filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before. For
+tasks in which each text has one of several classes.
+
+Shapes: N texts, C classes.
 """
 
 from __future__ import annotations
@@ -18,18 +21,18 @@ from typing import Any
 import numpy as np
 
 from filbert.config import check_points
-from filbert.data.splits import Splits
 from filbert.errors import ConfigError, DataError
-from filbert.folder.save import add_front
+from filbert.finetuning.prepare import Run
+from filbert.folder.save import add_cascade
 from filbert.inference.engine import Engine, load
-from filbert.linear.cascade import Cascade, fit_front, seconds_each
+from filbert.linear.cascade import Cascade, fit_cascade, seconds_each
 from filbert.linear.model import AT_ONCE
 from filbert.linear.risk import NEVER, choose, upper_bound
-from filbert.metrics import intervals
-from filbert.progress import Silent, Watcher
+from filbert.metrics import calibration, intervals
+from filbert.progress import Watcher
 from filbert.readers.documents import open_corpus, text_key
 from filbert.readers.sources import open_source
-from filbert.records import Encoding, FloatArray, IntArray
+from filbert.records import Encoding, FloatArray, IntArray, Prediction
 from filbert.text.visible import visible
 
 TIMED = 64  # texts
@@ -37,50 +40,50 @@ MOST_BYTES = 100_000_000  # of texts without labels, some 25 M word pieces: thei
 NO_ANSWERS = np.empty(0, np.int32)
 
 
-def put_in_front(
+def add_cascade_to(
     engine: Engine,
     folder: Path,
-    splits: Splits,
+    run: Run,
     points: float,
     *,
-    encodings: Mapping[str, Sequence[Encoding]],
-    known: Mapping[str, FloatArray],
+    known: Mapping[str, Sequence[Prediction]],
     unlabelled: Sequence[str] = (),
-    watch: Watcher | None = None,
+    watch: Watcher,
 ) -> dict[str, Any]:
-    """Fit a front that costs at most `points` of accuracy, write it into the model's folder → what the report says.
+    """Fit a linear model that costs at most `points` of accuracy, write it into the model's folder → report facts.
 
-    `engine` is the model without a front, `encodings` are the word pieces of each part, `known` the probabilities it
-    gave the validation and test texts; `unlabelled` are more texts for the front to learn from. The promise is made
-    on the validation texts, and measured on the test texts where there are any. Raises ConfigError.
+    `engine` is the model alone, `known` what it answered to the validation and test texts; `unlabelled` are more texts
+    for the linear model to learn from. The promise is made on the validation texts, and measured on the test texts
+    where there are any. Raises ConfigError.
 
-    >>> put_in_front(engine, folder, splits, 0.5, encodings=encodings, known=known)["share"]  # doctest: +SKIP
+    >>> add_cascade_to(engine, folder, run, 0.5, known=known, watch=Silent())["share"]  # doctest: +SKIP
     0.6
     """
     check_points(points)
-    ids = {split: [encoding.ids for encoding in encodings[split]] for split in splits.parts}
-    true = {split: splits.true(split) for split in splits.parts}
-    watch = watch or Silent()
-    more, answers_N = pseudo_labelled(quick_engine(folder, engine.device) if unlabelled else engine, unlabelled, watch)
+    ids = {split: [engine.pieces(each) for each in encodings] for split, encodings in run.encodings.items()}
+    true = {split: np.array([each[0].target for each in windows], np.int32) for split, windows in run.features.items()}
+    chances = {split: _probabilities(engine, predictions) for split, predictions in known.items()}
+    quick = quick_engine(folder, engine.device) if unlabelled else engine
+    more, answers_N = pseudo_labelled(quick, unlabelled, watch)
     watch.say("fitting a linear model to put in front")
-    linear = fit_front(
+    linear = fit_cascade(
         [*ids["train"], *more],
         np.concatenate((true["train"], answers_N)),
         ids["validation"],
         true["validation"],
-        len(splits.labels),
+        engine.task.head(engine.settings).outputs,
     )
-    front_NC, _ = Cascade(linear, NEVER).answer(ids["validation"])
-    threshold, curve = choose(front_NC, known["validation"], true["validation"], points / 100)
+    linear_NC = calibration.softmax(Cascade(linear, NEVER).answer(ids["validation"])[0])
+    threshold, curve = choose(linear_NC, chances["validation"], true["validation"], points / 100)
     cascade = Cascade(linear, threshold)
-    seconds = _seconds(engine, cascade, [example.text for example in splits.validation[:TIMED]])
+    seconds = _seconds(engine, cascade, [example.inputs for example in run.data.splits.validation[:TIMED]])
     curve = [{**each, "speedup": _speedup(seconds, each["share"])} for each in curve]
     facts: dict[str, Any] = {
         "points": points,
-        "texts": len(splits.validation),
+        "texts": len(ids["validation"]),
         "pseudo_labelled": len(more),
-        "least": upper_bound(np.zeros(len(splits.validation))),  # that so many texts can prove
-        "front": float((front_NC.argmax(axis=1) == true["validation"]).mean()),  # its own accuracy
+        "least": upper_bound(np.zeros(len(ids["validation"]))),  # that so many texts can prove
+        "linear": float((linear_NC.argmax(axis=1) == true["validation"]).mean()),  # accuracy of the linear model alone
         "seconds": seconds,
         "curve": curve,
         "share": 0.0,
@@ -89,9 +92,16 @@ def put_in_front(
         return facts
     facts |= next(each for each in curve if each["threshold"] == threshold)
     if "test" in ids:
-        facts["test"] = _measured(cascade, ids["test"], true["test"], known["test"], seconds)
-    add_front(folder, cascade, {"points": points, "threshold": threshold})
+        facts["test"] = _measured(cascade, ids["test"], true["test"], chances["test"], seconds)
+    add_cascade(folder, cascade, {"points": points, "threshold": threshold})
     return facts
+
+
+def _probabilities(engine: Engine, predictions: Sequence[Prediction]) -> FloatArray:
+    """Return the probability of each class, in the order of the outputs, of predictions."""
+    names = [name for name, kind in engine.task.columns(engine.settings).items() if kind == "float"]
+    rows = [engine.task.row(prediction, engine.settings) for prediction in predictions]
+    return np.array([[row[name] for name in names] for row in rows])
 
 
 def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str], watch: Watcher) -> list[str]:
@@ -129,37 +139,46 @@ def quick_engine(folder: Path, device: str) -> Engine:
 
 
 def pseudo_labelled(engine: Engine, texts: Sequence[str], watch: Watcher) -> tuple[list[IntArray], IntArray]:
-    """Let a classifier label texts → their word pieces, its answers."""
+    """Let a model label texts → their word pieces, the numbers of the classes."""
     ids, answers = list[IntArray](), [NO_ANSWERS]
     for begin in range(0, len(texts), AT_ONCE):
-        encodings = engine.encode(texts[begin : begin + AT_ONCE])
-        ids += [encoding.ids for encoding in encodings]
-        answers.append(engine.score(encodings).argmax(axis=1).astype(np.int32))
+        encodings = engine.encode([(text,) for text in texts[begin : begin + AT_ONCE]])
+        ids += [engine.pieces(each) for each in encodings]
+        answers.append(_outputs(engine, encodings).argmax(axis=1).astype(np.int32))
         watch.progress("labelling texts to learn from", len(ids), len(texts))
     return ids, np.concatenate(answers)
 
 
-def _seconds(engine: Engine, cascade: Cascade, texts: Sequence[str]) -> dict[str, float]:
-    """Return what a text takes: its word pieces, the front, the model."""
-    encodings = engine.encode(texts)
+def _outputs(engine: Engine, encodings: Sequence[Sequence[Encoding]]) -> FloatArray:
+    """Return the model's outputs_NC."""
+    windows = [
+        engine.task.features(each, None, engine.tokenizer, engine.settings, engine.max_length) for each in encodings
+    ]
+    return np.asarray(engine.outputs(windows))[:, 0]
+
+
+def _seconds(engine: Engine, cascade: Cascade, inputs: Sequence[tuple[str, ...]]) -> dict[str, float]:
+    """Return what a text takes: its word pieces, the linear model, BERT."""
+    encodings = engine.encode(inputs)
+    pieces = [engine.pieces(each) for each in encodings]
     return {
-        "pieces": seconds_each(lambda: engine.encode(texts), len(texts)),
-        "front": seconds_each(lambda: cascade.answer([encoding.ids for encoding in encodings]), len(texts)),
-        "model": seconds_each(lambda: engine.score(encodings), len(texts)),
+        "pieces": seconds_each(lambda: engine.encode(inputs), len(inputs)),
+        "linear": seconds_each(lambda: cascade.answer(pieces), len(inputs)),
+        "model": seconds_each(lambda: _outputs(engine, encodings), len(inputs)),
     }
 
 
 def _speedup(seconds: Mapping[str, float], share: float) -> float:
     alone = seconds["pieces"] + seconds["model"]
-    return alone / (seconds["pieces"] + seconds["front"] + (1 - share) * seconds["model"])
+    return alone / (seconds["pieces"] + seconds["linear"] + (1 - share) * seconds["model"])
 
 
 def _measured(
     cascade: Cascade, ids: Sequence[IntArray], true_N: IntArray, model_NC: FloatArray, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return what the two together do on test texts: the accuracy, what it lost, how many the front answered."""
-    front_NC, sure_N = cascade.answer(ids)
-    both_N = np.where(sure_N, front_NC.argmax(axis=1), model_NC.argmax(axis=1))
+    """Return what the two together do on test texts: accuracy, its loss, the share that the linear model answered."""
+    logits_NC, sure_N = cascade.answer(ids)
+    both_N = np.where(sure_N, logits_NC.argmax(axis=1), model_NC.argmax(axis=1))
     share = float(sure_N.mean())
     return {
         "n": len(true_N),

@@ -1,7 +1,4 @@
-"""What a report says of a run beside its scores: the mistakes to read, the lengths and where they are cut.
-
-Shapes: N texts, C classes.
-"""
+"""What a report says of a run beside its scores: how long the texts are, and where they are cut."""
 
 from __future__ import annotations
 
@@ -9,43 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-
-from filbert.records import Example
-
-MISTAKE_CHARACTERS = 2_000
-
-
-def mistakes(
-    examples: Sequence[Example],
-    true_N: npt.ArrayLike,
-    probabilities_NC: npt.ArrayLike,
-    labels: Sequence[str],
-    limit: int = 30,
-) -> list[dict[str, Any]]:
-    """Return the wrong answers given with most confidence, as the report stores them; long texts keep 2,000 characters.
-
-    >>> found = mistakes([Example("fine", "good")], [1], [[0.9, 0.1]], ["bad", "good"])
-    >>> found[0]["predicted"], found[0]["probability"], found[0]["place"]
-    ('bad', 0.9, 'memory')
-    """
-    truth_N, chances_NC = np.asarray(true_N), np.asarray(probabilities_NC)
-    predicted_N = chances_NC.argmax(axis=1)
-    wrong = np.flatnonzero(predicted_N != truth_N)
-    worst_first = wrong[np.argsort(-chances_NC[wrong, predicted_N[wrong]], kind="stable")][:limit]
-    found = []
-    for i in worst_first:
-        text = examples[i].text
-        found.append(
-            {
-                "text": text if len(text) <= MISTAKE_CHARACTERS else text[: MISTAKE_CHARACTERS - 1] + "…",
-                "label": labels[truth_N[i]],
-                "predicted": labels[predicted_N[i]],
-                "probability": float(chances_NC[i, predicted_N[i]]),
-                "place": str(examples[i].place),
-            }
-        )
-    return found
 
 
 def length_profile(lengths: Sequence[int], max_length: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the training loop needs to know of text classification: batches of a step, their loss, how good the model is.
+"""What the training loop needs to know of a task: the batches of a step, their loss, how good the model is.
 
-The loop itself is train.py's; from labelled texts to a finished folder is fit.py's business.
+The loop itself is training/loop.py's; from labelled texts to a finished folder is fit.py's business.
 """
 
 from __future__ import annotations
@@ -9,29 +9,32 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
-from sklearn.metrics import f1_score, log_loss
 from torch import Tensor
 
-from filbert.errors import TrainingError
-from filbert.metrics import calibration
-from filbert.model.network import Classifier, cross_entropy
+from filbert.inference.engine import scored
+from filbert.inference.scorer import TorchScorer
+from filbert.model.network import Network
 from filbert.model.packing import pack, shuffled, split_by_budget
-from filbert.model.run import Tensors, outputs
-from filbert.records import Features, FloatArray, IntArray, PackedBatch
+from filbert.model.run import Tensors
+from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
+from filbert.tasks.task import Goal, Outputs, Task
+
+Windows = Sequence[Sequence[Features]]  # of each text
 
 
 @dataclass
 class TextFeed:
-    """The batches of a run over labelled texts: shuffled anew each epoch, the same ones for the same seed and step."""
+    """The batches of a run over texts: shuffled anew each epoch, the same ones for the same seed and step."""
 
     features: Sequence[Features]
     early: Sequence[Features] | None  # the same texts cut shorter, for the first half of the run
     batch_size: int
     budget: int
     seed: int
+    chances_N: FloatArray | None = None  # of each text to be drawn, where an epoch is drawn with replacement
     _order: tuple[int, IntArray] = field(default=(-1, np.empty(0, dtype=np.int32)), repr=False)
 
     @property
@@ -53,8 +56,15 @@ class TextFeed:
         """Return the texts of a step of the run, as numbers of `features`; the progress changes only their crop."""
         epoch, i = divmod(step, self.steps)
         if self._order[0] != epoch:
-            self._order = epoch, shuffled(len(self.features), self.seed, epoch)
+            self._order = epoch, self._drawn(epoch)
         return self._order[1][i * self.batch_size : (i + 1) * self.batch_size]
+
+    def _drawn(self, epoch: int) -> IntArray:
+        count = len(self.features)
+        if self.chances_N is None:
+            return shuffled(count, self.seed, epoch)
+        random = np.random.default_rng((self.seed, epoch))
+        return random.choice(count, count, p=self.chances_N).astype(np.int32)
 
     def batches(self, step: int, progress: float) -> list[PackedBatch]:
         """Return the packed parts of a step, each within the token budget."""
@@ -64,39 +74,40 @@ class TextFeed:
         return [pack(features, part) for part in parts]
 
 
-class ClassifyJob:
-    """What the training loop needs to know of text classification."""
+class TaskJob:
+    """A task as the training loop sees it."""
 
     losses = ("loss",)
-    keep = ("pooler", "classifier")
 
-    def __init__(self, model: Classifier, validation: Sequence[Features], device: str) -> None:
-        self.model = model
-        self.device = device
-        self._validation = validation
-        self.true_N = np.array([row.target for row in validation], dtype=np.int32)
+    def __init__(
+        self,
+        task: Task,
+        settings: Any,
+        model: Network,
+        validation: tuple[Sequence[Example], Windows],
+        device: str,
+    ) -> None:
+        self.task, self.settings, self.model, self.device = task, settings, model, device
+        self.examples, self._windows = validation
+        self.keep = tuple(model.head.names())
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
-        """Return the summed cross-entropy of a packed batch."""
-        assert batch.targets_B is not None
-        targets_B = torch.as_tensor(batch.targets_B, dtype=torch.int64, device=self.device)
-        return cross_entropy(self.model(*tensors), targets_B)
+        """Return the task's loss summed over a packed batch."""
+        return self.task.loss(self.model(*tensors), batch, self.settings)
 
     def units(self, batch: PackedBatch) -> tuple[int, ...]:
         """Return the number of texts."""
         return (len(batch.order_B),)
 
-    def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Return (macro-F1, -loss) to maximise, and the figures for the log."""
-        probabilities_NC = calibration.softmax(self.logits())
-        predicted_N = probabilities_NC.argmax(axis=1)
-        macro_f1 = float(f1_score(self.true_N, predicted_N, average="macro", zero_division=0))
-        if not np.isfinite(probabilities_NC).all():
-            raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
-        loss = float(log_loss(self.true_N, probabilities_NC, labels=range(probabilities_NC.shape[1])))
-        accuracy = float((predicted_N == self.true_N).mean())
-        return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+    def validate(self) -> tuple[Goal, dict[str, float]]:
+        """Return what is to be maximised, and the figures for the log."""
+        return self.task.validate(self.outputs(), self.examples, self.settings)
 
-    def logits(self) -> FloatArray:
-        """Return logits_NC of the validation texts."""
-        return outputs(self.model, self._validation, self.device)
+    def outputs(self) -> Outputs:
+        """Return what the model gives the validation texts now, in the numbers it trains in."""
+        return outputs_of(self.model, self._windows, self.device)
+
+
+def outputs_of(model: Network, windows: Windows, device: str) -> Outputs:
+    """Return what a network gives each window of each text, as it stands: nothing is converted."""
+    return scored(TorchScorer(model, device, None), windows)

@@ -28,7 +28,7 @@ from filbert.model.device import working_dtype
 from filbert.model.encoder import Encoder
 from filbert.model.run import outputs
 from filbert.records import FloatArray, IntArray
-from filbert.tasks.single_label import outputs as classify
+from filbert.tasks.framing import framed
 
 FEWEST, MOST = 100, 2_000  # texts to look at
 LENGTH = 128  # tokens of each that are read
@@ -65,16 +65,18 @@ def chosen(true_N: IntArray, most: int = MOST) -> IntArray | None:
     return kept_N if len(kept_N) >= FEWEST and len(set(true_N[kept_N].tolist())) > 1 else None
 
 
-def knows(folder: Path, texts: Sequence[str], true_N: IntArray, device: str = "cpu", precision: str = "auto") -> float:
+def knows(
+    folder: Path, inputs: Sequence[Sequence[str]], true_N: IntArray, device: str = "cpu", precision: str = "auto"
+) -> float:
     """Return the share of texts, 0 to 1, whose class is told by the vectors of a base model; see `share_told`.
 
     Raises ModelError where the folder is no base model.
 
-    >>> knows(Path("runs/medical"), texts, true_N)  # doctest: +SKIP
+    >>> knows(Path("runs/medical"), [("a text",), ("another",)], true_N)  # doctest: +SKIP
     0.64
     """
     encoder, tokenizer, _ = load_base(folder)
-    features = [classify.features(encoding, tokenizer, LENGTH) for encoding in tokenizer.encode(texts)]
+    features = [framed(tokenizer.encode(texts), tokenizer, LENGTH) for texts in inputs]
     means = Means(encoder).to(device, working_dtype(precision, device))
     return share_told(outputs(means, features, device), true_N)
 

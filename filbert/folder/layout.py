@@ -1,7 +1,7 @@
 """Hugging Face's BERT and ours: the names of tensors and the fields of `config.json`, there and back.
 
 The fused query-key-value of our layers is three tensors there; the rest is renamed. Whether a folder may be read at all
-is decided in folders.py, what is saved and opened in checkpoint.py.
+is decided in check.py, what is saved and opened in save.py and open.py.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ _LAYER = {  # ours → theirs; the fused qkv is apart
     "norm": "output.LayerNorm",
 }
 _QKV = ("query", "key", "value")
-CLASSIFIER = {"pooler": "pooler.dense", "classifier": "classifier"}
 PRETRAINER = {
     "pooler": "pooler.dense",
     "transform": "cls.predictions.transform.dense",

@@ -1,8 +1,8 @@
-"""Model folders read into numpy: a base's or a classifier's parts, after checking that they belong together.
+"""Model folders read into numpy: a base's or a finished model's parts, after checking that they belong together.
 
-    folder → config, weights under our names, tokenizer, heads (→ labels, manifest, the front of a cascade)
+    folder → config, weights under our names, tokenizer, other tensors (→ manifest, the linear model of a cascade)
 
-No torch here: what scores in C++ opens without it. checkpoint.py makes torch's models of these parts, and writes them.
+No torch here: what scores in C++ opens without it. torch_parts.py makes torch's models of these parts, save.py writes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from filbert.config import EncoderConfig
 from filbert.errors import ModelError
 from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
-from filbert.folder.layout import CLASSIFIER, from_hugging_face, modern_name, read_config, read_weights
+from filbert.folder.layout import from_hugging_face, modern_name, read_config, read_weights
 from filbert.linear.cascade import Cascade
 from filbert.linear.model import BUCKETS, Linear
+from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-FRONT = "front.safetensors"  # of a cascade, where there is one
+CASCADE = "cascade.safetensors"  # of a cascade, where there is one
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -44,17 +45,14 @@ class BaseParts:
 
 
 @dataclass(frozen=True)
-class ClassifierParts:
-    """A classifier opened from its folder."""
+class ModelParts:
+    """A finished model's folder: the parts of its base, its config.json, its manifest, a cascade where it has one."""
 
-    config: EncoderConfig
-    weights: Arrays  # the encoder's
-    head: Arrays  # pooler.weight, pooler.bias, classifier.weight, classifier.bias
-    tokenizer: Tokenizer
-    labels: tuple[str, ...]
-    max_length: int
+    base: BaseParts
+    fields: dict[str, Any]  # config.json
     info: dict[str, Any]  # filbert.json, or {} for a folder made by others
-    front: Cascade | None = None
+    max_length: int
+    cascade: Cascade | None = None
 
 
 def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
@@ -86,10 +84,10 @@ def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.ND
     return BaseParts(config, from_hugging_face(tensors, config), tokenizer, heads)
 
 
-def open_classifier(folder: str | Path) -> ClassifierParts:
-    """Open a run folder, or any BertForSequenceClassification, after checking that its parts belong together.
+def open_model_parts(folder: str | Path) -> ModelParts:
+    """Open a run folder, or other people's model, after checking that its files belong together.
 
-    Raises ModelError naming what is missing, damaged, foreign or inconsistent.
+    What the files mean is for its task. Raises ModelError naming what is missing, damaged, foreign or inconsistent.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -100,69 +98,69 @@ def open_classifier(folder: str | Path) -> ClassifierParts:
     if info:
         _check_manifest(folder, info)
     base = open_base(folder, checked=bool(info))
-    labels = _labels(folder, info)
     longest = min(info.get("max_length", base.config.max_positions), base.config.max_positions)
-    head, front = _head(folder, base, len(labels)), _front(folder, info, len(labels))
-    return ClassifierParts(base.config, base.weights, head, base.tokenizer, labels, longest, info, front)
+    return ModelParts(base, read_json(folder / "config.json"), info, longest, _cascade(folder, info))
 
 
-def _head(folder: Path, base: BaseParts, classes: int) -> Arrays:
-    width = base.config.hidden
+def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
+    """Return the weights and biases of a head under our names; ModelError where one is missing or of another shape."""
+    width = parts.config.hidden
     found: Arrays = {}
-    for (ours, theirs), rows in zip(CLASSIFIER.items(), (width, classes), strict=True):
+    for ours, theirs in head.names().items():
+        rows = head.outputs if ours == "last" else width
         for kind, shape in (("weight", (rows, width)), ("bias", (rows,))):
             name = f"{theirs}.{kind}"
-            if name not in base.heads:
-                raise ModelError(
-                    f"{folder} — the weights have no tensor {name!r} — this is no classifier: fit one first"
-                )
-            if base.heads[name].shape != shape:
-                shapes = f"{name!r} has shape {base.heads[name].shape}, not {shape}"
-                raise ModelError(f"{folder} — {classes} labels but {shapes} — weights and labels differ")
-            found[f"{ours}.{kind}"] = base.heads[name]
+            if name not in parts.heads:
+                raise ModelError(f"{where} — the weights have no tensor {name!r} — no finished model: fit one first")
+            if parts.heads[name].shape != shape:
+                shapes = f"{name!r} has shape {parts.heads[name].shape}, config.json and filbert.json ask for {shape}"
+                raise ModelError(f"{where} — {shapes} — weights and labels are of different models")
+            found[f"{ours}.{kind}"] = parts.heads[name]
     return found
 
 
-def _front(folder: Path, info: dict[str, Any], classes: int) -> Cascade | None:
+def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
     """Open the linear model of a cascade, where the folder has one."""
-    if FRONT not in info.get("files", ()):
+    if CASCADE not in info.get("files", ()):
         return None
     threshold = (info.get("cascade") or {}).get("threshold")
     try:
-        found = load_file(str(folder / FRONT))
+        found = load_file(str(folder / CASCADE))
         linear = Linear(*(found[name] for name in ("buckets", "idf", "weights", "bias")))
     except (SafetensorError, KeyError) as e:
-        raise ModelError(f"{folder}/{FRONT} cannot be read ({str(e)[:120]}) — restore the file") from None
-    features = len(linear.buckets_F)
+        raise ModelError(f"{folder}/{CASCADE} cannot be read ({str(e)[:120]}) — restore the file") from None
+    features, classes = len(linear.buckets_F), len(linear.bias_C)
     shapes = (linear.idf_F.shape, linear.weights_FC.shape, linear.bias_C.shape)
     inside = features and linear.buckets_F.min() >= 0 and linear.buckets_F.max() < BUCKETS
     if shapes != ((features,), (features, classes), (classes,)) or not inside or not isinstance(threshold, float):
-        raise ModelError(f"{folder}/{FRONT} — does not belong to a model of {classes} labels — restore the folder")
+        raise ModelError(f"{folder}/{CASCADE} — its parts do not belong together — restore the folder")
     return Cascade(linear, threshold)
 
 
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
-    if info.get("format") == FORMAT and info.get("task") == "pretrain":
-        todo = f"fit one on it: filbert fit TEXTS --base {folder}"
-        raise ModelError(f"{folder} — is a base model and no classifier yet — {todo}")
-    if info.get("format") != FORMAT or info.get("task") != "classify":
+    if info.get("format") != FORMAT:
         raise ModelError(
-            f"{folder}/filbert.json — format {info.get('format')!r}, task {info.get('task')!r} — this version of "
-            f"Filbert opens format {FORMAT}, task 'classify'; update Filbert"
+            f"{folder}/filbert.json — format {info.get('format')!r} — this version of Filbert opens format {FORMAT}; "
+            "update Filbert"
         )
-    for name, kind in (("labels", list), ("files", dict), ("max_length", int)):
+    if "settings" not in info:
+        todo = f"fit one on it: filbert fit TEXTS --base {folder}"
+        raise ModelError(f"{folder} — is a base model and no finished one yet — {todo}")
+    for name, kind in (("settings", dict), ("files", dict), ("max_length", int)):
         if not isinstance(info.get(name), kind):
             raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
     if info["max_length"] < 3:
         raise ModelError(f"{folder}/filbert.json max_length — is {info['max_length']} — restore the file")
-    doubt = info.get("int8_doubt", 0.0)
-    if not isinstance(doubt, float) or not 0 <= doubt <= 1:
-        raise ModelError(f"{folder}/filbert.json int8_doubt — is {doubt!r}, not between 0.0 and 1.0 — restore the file")
+    margin = info.get("int8_margin", 0.0)
+    if not isinstance(margin, float) or not 0 <= margin <= 1:
+        raise ModelError(
+            f"{folder}/filbert.json int8_margin — is {margin!r}, not between 0.0 and 1.0 — restore the file"
+        )
     _check_files(folder, info)
 
 
 def _check_files(folder: Path, info: dict[str, Any]) -> None:
-    if {*info.get("files", ())} - {FRONT} != set(WHOLE):
+    if {*info.get("files", ())} - {CASCADE} != set(WHOLE):
         raise ModelError(f"{folder}/filbert.json files — must list {', '.join(WHOLE)} — restore the file")
     for name, digest in info["files"].items():
         if not (folder / name).is_file():
@@ -172,18 +170,3 @@ def _check_files(folder: Path, info: dict[str, Any]) -> None:
                 f"{folder}/{name} — its SHA-256 differs from the manifest in filbert.json — the file was changed, "
                 "damaged or comes from another run; restore it, or fit again"
             )
-
-
-def _labels(folder: Path, info: dict[str, Any]) -> tuple[str, ...]:
-    config = read_json(folder / "config.json")
-    if config.get("problem_type") not in (None, "single_label_classification"):
-        raise ModelError(
-            f"{folder}/config.json problem_type — is {config['problem_type']!r} — one label a text is supported"
-        )
-    told = config.get("id2label", {})
-    if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))):
-        raise ModelError(f"{folder}/config.json id2label — must number the labels from 0 — restore the file")
-    labels = tuple(str(told[str(i)]) for i in range(len(told)))
-    if info and tuple(info["labels"]) != labels:
-        raise ModelError(f"{folder} — labels of filbert.json and config.json differ — restore the folder")
-    return labels

@@ -1,14 +1,13 @@
-"""The run folder: load a base, save a model, open it again. What a folder must be like is opened.py's.
+"""The run folder written: weights, tokenizer, config and the manifest that makes them one unit.
 
-A saved folder opens in `transformers` as it stands; `filbert.json` adds what that layout has no place for (task,
-labels, data fingerprint) and the SHA-256 of every other file, so that weights, labels and vocabulary are one unit.
-Weights are safetensors only; nothing here can run code from a file. Names and fields of that layout: hugging_face.py.
+A saved folder opens in `transformers` as it stands; `filbert.json` adds what that layout has no place for (the task and
+its settings, the data's fingerprint) and the SHA-256 of every other file. Weights are safetensors only. Names and
+fields of that layout are layout.py's, reading is open.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from filbert.files import read_json, sha256, write_json, write_tensors
-from filbert.folder.layout import CLASSIFIER, head_names, hugging_face_config, to_hugging_face
-from filbert.folder.open import FORMAT, FRONT, WHOLE, ClassifierParts, open_classifier
-from filbert.folder.torch_parts import encoder_of, tensors_of_arrays
+from filbert.folder.layout import head_names, hugging_face_config, to_hugging_face
+from filbert.folder.open import CASCADE, FORMAT, WHOLE
 from filbert.linear.cascade import Cascade
-from filbert.model.network import Classifier
+from filbert.model.network import Network
 from filbert.text.tokenizer import Tokenizer
 
 
-def save_model(
-    folder: Path, model: Classifier, tokenizer: Tokenizer, labels: Sequence[str], info: dict[str, Any]
+def save_network(
+    folder: Path, model: Network, tokenizer: Tokenizer, fields: Mapping[str, Any], info: dict[str, Any]
 ) -> None:
-    """Write model, tokenizer, labels and manifest; each file is complete before it gets its name, the manifest last."""
-    config = {
-        **hugging_face_config(model.encoder.config, "BertForSequenceClassification"),
-        "problem_type": "single_label_classification",
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
-    write_folder(
-        folder,
-        under_their_names(model, CLASSIFIER),
-        tokenizer,
-        config,
-        {"task": "classify", "labels": list(labels), **info},
-    )
+    """Write a network: `fields` go into config.json, its "architectures" among them, `info` into the manifest."""
+    (architecture,) = fields["architectures"]
+    config = {**hugging_face_config(model.encoder.config, architecture), **fields}
+    write_folder(folder, under_their_names(model, model.head.names()), tokenizer, config, info)
 
 
-def add_front(folder: Path, front: Cascade, facts: dict[str, Any]) -> None:
-    """Write the linear model of a cascade into the folder of its classifier; the manifest comes last."""
-    linear = front.linear
+def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
+    """Write the linear model of a cascade into the folder of its model; the manifest comes last."""
+    linear = cascade.linear
     arrays = {"buckets": linear.buckets_F, "idf": linear.idf_F, "weights": linear.weights_FC, "bias": linear.bias_C}
-    write_tensors(folder / FRONT, {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()})
-    add_facts(folder, {"cascade": facts}, {FRONT: sha256(folder / FRONT)})
+    write_tensors(folder / CASCADE, {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()})
+    add_facts(folder, {"cascade": facts}, {CASCADE: sha256(folder / CASCADE)})
 
 
 def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
@@ -58,7 +46,7 @@ def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | No
 
 
 def under_their_names(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return all tensors of a model under their Hugging Face names, in fp32."""
+    """Return the tensors of a model under their Hugging Face names, in fp32; `heads` are its modules beside `encoder`."""
     state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in state.items() if name.startswith("encoder.")}
     tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
@@ -73,33 +61,9 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("filbert.json", "config.json"):  # a save cut short leaves a folder that does not open, never a mixture
         (folder / name).unlink(missing_ok=True)
-    (folder / FRONT).unlink(missing_ok=True)  # of the model before
+    (folder / CASCADE).unlink(missing_ok=True)  # of the model before
     write_tensors(folder / "model.safetensors", tensors)
     tokenizer.save(folder, info["max_length"])
     write_json(folder / "config.json", config)
     files = {name: sha256(folder / name) for name in WHOLE}
     write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A classifier opened from its run folder: torch's model, in evaluation mode, and what it is made of."""
-
-    model: Classifier
-    parts: ClassifierParts
-
-
-def load_model(folder: str | Path) -> Saved:
-    """Open a run folder, or any BertForSequenceClassification, for torch.
-
-    Raises ModelError naming what is missing, damaged, foreign or inconsistent.
-    """
-    parts = open_classifier(folder)
-    return Saved(classifier_of(parts), parts)
-
-
-def classifier_of(parts: ClassifierParts) -> Classifier:
-    """Make torch's model of the parts of a folder; it shares their memory."""
-    model = Classifier(encoder_of(parts.config, parts.weights), len(parts.labels))
-    model.load_state_dict(tensors_of_arrays(parts.head), strict=False, assign=True)
-    return model.eval()

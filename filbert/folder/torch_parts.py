@@ -1,4 +1,4 @@
-"""Arrays of a folder as torch's: an encoder of its weights, tensors that may be trained."""
+"""The arrays of a folder as torch's: an encoder, a network with its head, tensors that may be trained."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 from filbert.config import EncoderConfig
 from filbert.folder.open import Arrays
 from filbert.model.encoder import Encoder
+from filbert.model.head import Head
+from filbert.model.network import Network
 
 
 def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
@@ -22,3 +24,10 @@ def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
 def tensors_of_arrays(arrays: Arrays) -> dict[str, Tensor]:
     """Return arrays as tensors of their own, which may be trained."""
     return {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}
+
+
+def network_of(config: EncoderConfig, weights: Arrays, head: Head, arrays: Arrays) -> Network:
+    """Make a network, in evaluation mode, of an encoder's weights and a head's; it shares their memory."""
+    model = Network(encoder_of(config, weights), head)
+    model.load_state_dict(tensors_of_arrays(arrays), strict=False, assign=True)
+    return model.eval()

@@ -1,7 +1,10 @@
 """Text in, prediction out: opens a run folder and scores texts through the same path that training used.
 
-`load(path)` → `Engine`; the command line, the server and the estimator are shells around it. The same text gets the
-same answer alone or among a thousand: texts are packed, never padded, and none sees its batch-mates.
+`load(path)` → `Engine`; the command line, the server and the estimators are shells around it. The same text gets the
+same answer alone or among a thousand: texts are packed, never padded, and none sees its batch-mates. What is answered
+is the task's.
+
+Shapes: N texts, O outputs of the head.
 """
 
 from __future__ import annotations
@@ -15,18 +18,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filbert.errors import ModelError
-from filbert.folder.open import ClassifierParts, open_classifier
-from filbert.inference import int8_fallback as doubt
-from filbert.inference.scorer import scorer
-from filbert.metrics import calibration
+from filbert.errors import ConfigError, ModelError, shown
+from filbert.inference import int8_fallback
+from filbert.inference.model import Model, open_model
+from filbert.inference.scorer import Scorer, scorer_of
 from filbert.model.device import best_device
-from filbert.records import Encoding, Example, Features, FloatArray, Prediction
-from filbert.tasks.single_label import outputs as classify
+from filbert.records import Encoding, Example, Features, IntArray, Prediction
+from filbert.tasks.task import Outputs
 from filbert.text.visible import visible
 
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
 EMPTY = "empty_text"
+
+Inputs = tuple[str, ...]
+Done = Callable[[int], None]
 
 
 class Engine:
@@ -37,97 +42,134 @@ class Engine:
     'positive'
     """
 
-    def __init__(
-        self, parts: ClassifierParts, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True
-    ) -> None:
-        self.labels = parts.labels
-        self.front = parts.front if cascade else None  # answers the texts it is sure of, where the folder has one
-        self.max_length = parts.max_length
-        self.info: dict[str, Any] = parts.info
+    def __init__(self, model: Model, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
+        self.task, self.settings = model.task, model.settings
+        self.cascade = model.cascade if cascade else None  # answers the texts it is sure of, where the folder has one
+        self.max_length = model.max_length
+        self.info: dict[str, Any] = model.info
         self.device = device
-        self._tokenizer = parts.tokenizer
-        self._scorer = scorer(parts, device, precision)
-        self._careful = scorer(parts, device, "bf16") if precision == "int8" else None  # asked where int8 is in doubt
-        self._doubt: float = parts.info.get("int8_doubt", doubt.USUAL)
+        self.tokenizer = model.tokenizer
+        self._scorer: Scorer = scorer_of(model, device, precision)
+        self._exact = scorer_of(model, device, "bf16") if precision == "int8" else None  # asked where int8 is unsure
+        self._margin: float = model.info.get("int8_margin", int8_fallback.USUAL)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Turn texts into word pieces, uncut."""
-        return self._tokenizer.encode(texts)
+    @property
+    def texts(self) -> int | None:
+        """How many texts an example has, 1 or 2; None where other people's model does not say."""
+        found = (self.info.get("columns") or {}).get("inputs")
+        return len(found) if found else None
 
-    def features(self, texts: Sequence[str]) -> list[Features]:
-        """Turn texts into what the model takes: the ids that training saw for the same texts."""
-        return self._cut(self.encode(texts))
+    def encode(self, inputs: Sequence[Inputs]) -> list[list[Encoding]]:
+        """Turn the texts of each example into word pieces, uncut."""
+        flat = iter(self.tokenizer.encode([text for each in inputs for text in each]))
+        return [[next(flat) for _ in each] for each in inputs]
 
-    def _cut(self, encodings: Sequence[Encoding]) -> list[Features]:
-        return [classify.features(encoding, self._tokenizer, self.max_length) for encoding in encodings]
+    def features(self, inputs: Sequence[Inputs]) -> list[list[Features]]:
+        """Turn examples into the windows that the model takes: the ids that training saw for the same texts."""
+        return self._windows(self.encode(inputs))
 
-    def predict_proba(self, texts: Sequence[str], *, done: Callable[[int], None] = lambda texts: None) -> FloatArray:
-        """Return the probability of each class (N × C), classes in the order of `labels`; rows sum to 1.
+    def _windows(self, encodings: Sequence[Sequence[Encoding]]) -> list[list[Features]]:
+        given = self.tokenizer, self.settings, self.max_length
+        return [self.task.features(each, None, *given) for each in encodings]
 
-        An empty text gets the probabilities the model gives to no words at all; `predict` marks it instead.
+    def predict(
+        self, texts: Sequence[str | Sequence[str]] | str, *, done: Done = lambda texts: None
+    ) -> list[Prediction]:
+        """Answer texts, or pairs of texts, in order; a single string is taken as one text.
+
+        A text without a visible character is not guessed at: its prediction has `error="empty_text"`. Raises
+        ConfigError where the model takes two texts and gets one, or the other way round.
         """
-        return self.answer(self.encode(texts), done)[0]
+        given = [texts] if isinstance(texts, str) else texts
+        inputs = [(text,) if isinstance(text, str) else tuple(text) for text in given]
+        self._check(inputs)
+        scored = [i for i, each in enumerate(inputs) if all(map(visible, each))]
+        encodings = self.encode([inputs[i] for i in scored])
+        empty = self.task.empty(EMPTY)
+        results = [empty] * len(inputs)
+        for i, found in zip(scored, self.answer(encodings, done), strict=True):
+            results[i] = found
+        return results
 
-    def answer(
-        self, encodings: Sequence[Encoding], done: Callable[[int], None] = lambda texts: None
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        """Return probabilities_NC of texts as word pieces, and which of them the front answered."""
-        if self.front is None:
-            return self.score(encodings, done), np.zeros(len(encodings), dtype=bool)
-        chances_NC, sure_N = self.front.answer([encoding.ids for encoding in encodings])
+    def _check(self, inputs: Sequence[Inputs]) -> None:
+        wanted = self.texts
+        for each in inputs:
+            if len(each) not in (1, 2) or (wanted is not None and len(each) != wanted):
+                takes = {1: "one text", 2: "a pair of texts", None: "a text, or a pair of texts"}[wanted]
+                raise ConfigError(f"the model takes {takes}, and got {len(each)}: {shown(each)} — give {takes} each")
+
+    def answer(self, encodings: Sequence[Sequence[Encoding]], done: Done = lambda texts: None) -> list[Prediction]:
+        """Return the predictions of examples given as word pieces."""
+        windows = self._windows(encodings)
+        outputs, by_linear_N = self._answered(encodings, windows, done)
+        found = self.task.decode(outputs, self.settings)
+        results = []
+        for prediction, pieces, parts, linear in zip(found, encodings, windows, by_linear_N.tolist(), strict=True):
+            unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
+            cut = not linear and any(part.cut for part in parts)  # the linear model reads all of a text
+            results.append(replace(prediction, truncated=cut, unk_ratio=unknown, by_linear=linear))
+        return results
+
+    def _answered(
+        self, encodings: Sequence[Sequence[Encoding]], windows: Sequence[Sequence[Features]], done: Done
+    ) -> tuple[Outputs, npt.NDArray[np.bool_]]:
+        """Return what the head, or the linear model of a cascade, gave each text, and which of them it was."""
+        if self.cascade is None or not encodings:
+            return self.outputs(windows, done), np.zeros(len(windows), dtype=bool)
+        logits_NC, sure_N = self.cascade.answer([self.pieces(each) for each in encodings])
         rest, answered = np.flatnonzero(~sure_N).tolist(), int(sure_N.sum())
         done(answered)
-        chances_NC[rest] = self.score([encodings[i] for i in rest], lambda texts: done(answered + texts))
-        return chances_NC, sure_N
+        if rest:
+            found = self.outputs([windows[i] for i in rest], lambda texts: done(answered + texts))
+            logits_NC[rest] = np.asarray(found)[:, 0]
+        return logits_NC[:, None], sure_N
 
-    def logits(self, features: Sequence[Features]) -> FloatArray:
-        """Return the model's logits_NC, as they are before int8's doubts."""
-        return self._scorer.logits(features)
+    def pieces(self, encodings: Sequence[Encoding]) -> IntArray:
+        """Return the word pieces of an example in a row, as a linear model takes them: two texts with [SEP] between."""
+        if len(encodings) == 1:
+            return encodings[0].ids
+        return np.concatenate((encodings[0].ids, [self.tokenizer.sep], encodings[1].ids)).astype(np.int32)
 
-    def score(self, encodings: Sequence[Encoding], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
-        """Return probabilities_NC of texts as word pieces, by the model alone."""
-        return self._probabilities(self._cut(encodings), done)
-
-    def _probabilities(self, rows: Sequence[Features], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
-        if not rows:
-            return np.empty((0, len(self.labels)))
-        logits_NC = self._scorer.logits(rows, done)
-        if self._careful is not None and len(self.labels) > 1:
-            doubtful = np.flatnonzero(doubt.lead(calibration.softmax(logits_NC)) < self._doubt).tolist()
-            if doubtful:
-                logits_NC[doubtful] = self._careful.logits([rows[i] for i in doubtful])
-        if not np.isfinite(logits_NC).all():
+    def outputs(
+        self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None, *, fallback: bool = True
+    ) -> Outputs:
+        """Return what the head gives each window; without `fallback` as int8 has it, where int8 it is."""
+        if not windows:
+            return []
+        found = scored(self._scorer, windows, done)
+        if self._exact is not None and fallback:
+            unsure = np.flatnonzero(self.task.sureness(found, self.settings)[1] < self._margin).tolist()
+            if unsure:
+                exact = scored(self._exact, [windows[i] for i in unsure])
+                for place, i in enumerate(unsure):
+                    found[i] = exact[place]  # type: ignore[index]
+        whole = [found] if isinstance(found, np.ndarray) else [window for each in found for window in each]
+        if not all(np.isfinite(part).all() for part in whole):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
-        return calibration.softmax(logits_NC)
-
-    def predict(self, texts: Sequence[str] | str) -> list[Prediction]:
-        """Label texts, in order; a single string is taken as one text.
-
-        A text without a visible character is not guessed at: its prediction has `error="empty_text"`.
-        """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        scored = [i for i, text in enumerate(texts) if visible(text)]
-        encodings = self.encode([texts[i] for i in scored])
-        results = [Prediction(None, (), error=EMPTY)] * len(texts)
-        for i, encoding, chances_C, in_front in zip(scored, encodings, *self.answer(encodings), strict=True):
-            cut = not in_front and len(encoding.ids) + 2 > self.max_length  # the front reads all of a text
-            found = classify.decode(chances_C.tolist(), self.labels, truncated=cut)
-            results[i] = replace(found, unk_ratio=self._tokenizer.unk_ratio(encoding), in_front=bool(in_front))
-        return results
+        return found
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Score any number of examples in bounded memory, in order."""
         source = iter(examples)
         while chunk := list(islice(source, CHUNK)):
-            yield from zip(chunk, self.predict([example.text for example in chunk]), strict=True)
+            yield from zip(chunk, self.predict([example.inputs for example in chunk]), strict=True)
+
+
+def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None) -> Outputs:
+    """Return what a scorer gives each window of each text: an array where every text is one window of one row."""
+    rows = scorer.outputs([window for each in windows for window in each], done)
+    if isinstance(rows, np.ndarray) and all(len(each) == 1 for each in windows):
+        return rows[:, None]
+    left = iter(rows)
+    return [[next(left) for _ in each] for each in windows]
 
 
 def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:
-    """Open a run folder (or any BertForSequenceClassification folder) for scoring.
+    """Open a run folder, or any BERT of a kind known here, for scoring.
 
     `precision` "fp32" agrees with `transformers` to 1e-5; "bf16" is faster and within 0.02; "int8", on a CPU with
-    AVX-512 VNNI and bf16, is the fastest and within 0.05, and where it is in doubt bf16 decides. Without `cascade` a
+    AVX-512 VNNI and bf16, is the fastest and within 0.05, and where it is unsure bf16 decides. Without `cascade` a
     linear model in front, where the folder has one, is left out. Raises ModelError, or ConfigError where the precision
     is not to be had.
     """
-    return Engine(open_classifier(path), device=best_device(device), precision=precision, cascade=cascade)
+    return Engine(open_model(path), device=best_device(device), precision=precision, cascade=cascade)

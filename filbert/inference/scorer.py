@@ -1,84 +1,107 @@
 """What scores packed texts: C++ on a CPU where that can be, else torch, loaded only then.
 
-Shapes: N texts, C classes.
+Shapes: N texts, T tokens in the batch, O outputs of the head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
-from filbert.folder.open import ClassifierParts
+from filbert.inference.model import Model
 from filbert.model.device import working_dtype
 from filbert.model.native_encoder import NativeEncoder, why_not
 from filbert.model.packing import TOKENS, by_budget, pack
-from filbert.records import Features, FloatArray
+from filbert.records import Features, FloatArray, PackedBatch
 
 if TYPE_CHECKING:
-    from filbert.model.network import Classifier
+    from filbert.model.network import Network
+
+Done = Callable[[int], None]
+Rows = FloatArray | list[FloatArray]  # N × O, or L × O for each text
 
 
 class Scorer(Protocol):
-    """A classifier that gives logits, in whatever way."""
+    """A network that gives outputs, in whatever way."""
 
-    def logits(self, features: Sequence[Features], done: Callable[[int], None] = ...) -> FloatArray:
-        """Return one row of logits per text (N × C); `done` hears how many texts are ready."""
+    def outputs(self, features: Sequence[Features], done: Done = ...) -> Rows:
+        """Return what the head gives each text; `done` hears how many texts are ready."""
 
 
-def scorer(parts: ClassifierParts, device: str, precision: str) -> Scorer:
-    """Make a classifier for a device: on a CPU in C++ where that can be, else by torch, loaded only then."""
+def scorer_of(model: Model, device: str, precision: str) -> Scorer:
+    """Make a scorer for a device: on a CPU in C++ where that can be, else by torch, loaded only then.
+
+    Raises ConfigError where int8 is asked for and cannot be.
+    """
     if precision == "int8" and device != "cpu":
         raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
-    if precision == "int8" or (device == "cpu" and why_not(parts.config) is None):
-        how = "bf16" if precision == "auto" else precision
-        return NativeClassifier(parts.config, parts.weights, parts.head, how)
-    from filbert.folder.save import classifier_of  # a second and a half
+    if precision == "int8" or (device == "cpu" and why_not(model.config) is None):
+        return NativeScorer(model, "bf16" if precision == "auto" else precision)
+    from filbert.folder.torch_parts import network_of  # a second and a half
 
-    return TorchClassifier(classifier_of(parts), device, precision)
+    return TorchScorer(network_of(model.config, model.weights, model.head, model.arrays), device, precision)
 
 
-class NativeClassifier:
-    """`Classifier` for scoring: the same text gets the same bits in any batch.
+class NativeScorer:
+    """Encoder and head in C++: the same text gets the same bits in any batch. Raises as NativeEncoder does."""
 
-    `weights` are the encoder's, `head` the pooler's and the classifier's, both under our names. Raises as NativeEncoder
-    does.
-    """
+    def __init__(self, model: Model, precision: str) -> None:
+        pooled_first = model.head.rows == "first" and model.head.pooled
+        head = {name.replace("last.", "classifier."): array for name, array in model.arrays.items()}
+        self.encoder = NativeEncoder(model.config, model.weights, precision, head=head if pooled_first else None)
+        self._model, self._pooled_first = model, pooled_first
 
-    def __init__(
-        self,
-        config: EncoderConfig,
-        weights: Mapping[str, npt.NDArray[np.float32]],
-        head: Mapping[str, npt.NDArray[np.float32]],
-        precision: str,
-    ) -> None:
-        self.encoder = NativeEncoder(config, weights, precision, head=head)
-
-    def logits(self, features: Sequence[Features], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
-        """Return one row of logits per text (N × C); `done` hears how many texts are ready."""
-        found, ready = np.empty((len(features), self.encoder.classes)), 0
+    def outputs(self, features: Sequence[Features], done: Done = lambda texts: None) -> Rows:
+        """Return what the head gives each text; `done` hears how many texts are ready."""
+        first = self._model.head.rows == "first"
+        found_NO = np.empty((len(features), self._model.head.outputs if first else 0))
+        by_token: list[FloatArray] = [np.empty(0)] * (0 if first else len(features))
+        ready = 0
         for chosen in by_budget([len(row) for row in features], TOKENS):
             batch = pack(features, chosen)
-            found[batch.order_B] = self.encoder.logits(batch.ids_T, batch.positions_T, batch.segments_T, batch.starts_B)
+            rows = self._rows(batch, first)
+            if first:
+                found_NO[batch.order_B] = rows
+            else:
+                for i, part in zip(batch.order_B, np.split(rows, batch.starts_B[1:-1]), strict=True):
+                    by_token[i] = part
             ready += len(chosen)
             done(ready)
-        return found
+        return found_NO if first else by_token
+
+    def _rows(self, batch: PackedBatch, first: bool) -> FloatArray:
+        given = batch.ids_T, batch.positions_T, batch.segments_T, batch.starts_B
+        if self._pooled_first:
+            return self.encoder.logits(*given).astype(np.float64)
+        return self._head(self.encoder(*given, first_only=first))
+
+    def _head(self, rows_D: npt.NDArray[np.float32]) -> FloatArray:
+        """Apply the head to rows of the encoder's vectors."""
+        arrays = self._model.arrays
+        if self._model.head.pooled:
+            rows_D = np.tanh(rows_D @ arrays["pooler.weight"].T + arrays["pooler.bias"])
+        return np.asarray(rows_D @ arrays["last.weight"].T + arrays["last.bias"], dtype=np.float64)
 
 
-class TorchClassifier:
-    """`Classifier` on a device, in fp32, bf16 or `auto`."""
+class TorchScorer:
+    """A network on a device, in fp32, bf16 or `auto`: on a GPU, and where the C++ part cannot run.
 
-    def __init__(self, model: Classifier, device: str, precision: str) -> None:
-        self.model = model.to(device).eval()
-        self.model.encoder.to(working_dtype(precision, device))
-        self.device = device
+    With precision None the network is used in the numbers it has, as while it trains.
+    """
 
-    def logits(self, features: Sequence[Features], done: Callable[[int], None] = lambda texts: None) -> FloatArray:
-        """Return one row of logits per text (N × C); `done` hears how many texts are ready."""
-        from filbert.model.run import outputs
+    def __init__(self, model: Network, device: str, precision: str | None) -> None:
+        self.model, self.device = model, device
+        if precision is not None:
+            model.to(device).eval()
+            model.encoder.to(working_dtype(precision, device))
 
-        return outputs(self.model, features, self.device, done=done)
+    def outputs(self, features: Sequence[Features], done: Done = lambda texts: None) -> Rows:
+        """Return what the head gives each text; `done` hears how many texts are ready."""
+        from filbert.model.run import outputs, token_outputs
+
+        give = outputs if self.model.head.rows == "first" else token_outputs
+        return give(self.model, features, self.device, done=done)

@@ -34,16 +34,17 @@ class Cascade:
     threshold: float
 
     def answer(self, texts: Sequence[IntArray]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        """Return probabilities_NC of texts given as uncut word pieces, and which of them stand."""
+        """Return logits_NC of texts given as uncut word pieces, and which of the answers stand."""
         parts = [
-            calibration.softmax(self.linear.logits(count_pieces(texts[begin : begin + AT_ONCE])))
-            for begin in range(0, len(texts), AT_ONCE)
+            self.linear.logits(count_pieces(texts[begin : begin + AT_ONCE])) for begin in range(0, len(texts), AT_ONCE)
         ]
-        chances_NC = np.concatenate([*parts, np.empty((0, len(self.linear.bias_C)))])
-        return chances_NC, chances_NC.max(axis=1, initial=0.0) >= self.threshold
+        logits_NC = np.concatenate([*parts, np.empty((0, len(self.linear.bias_C)))])
+        if not len(logits_NC):
+            return logits_NC, np.zeros(0, dtype=bool)
+        return logits_NC, calibration.softmax(logits_NC).max(axis=1) >= self.threshold
 
 
-def fit_front(
+def fit_cascade(
     train: Sequence[IntArray], train_N: IntArray, held_out: Sequence[IntArray], held_out_N: IntArray, classes: int
 ) -> Linear:
     """Fit the linear model, and its temperature on the held-out texts, which becomes part of its weights."""

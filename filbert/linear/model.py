@@ -118,31 +118,49 @@ def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def fit_linear(counts_NB: Any, true_N: npt.ArrayLike, classes: int) -> Linear:
     """Fit TF-IDF + logistic regression to a sparse matrix of counts, texts × BUCKETS; a class unseen is never said."""
-    from sklearn.exceptions import ConvergenceWarning  # here, so that a saved model opens without it
-    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer  # here, so that a saved model opens without it
+
+    truth_N = np.asarray(true_N)
+    kept_F = kept_features(counts_NB.indices, fewest_texts(len(truth_N)), classes)
+    weigh = TfidfTransformer(sublinear_tf=True)
+    weights_FC, bias_C = fit_logistic(weigh.fit_transform(counts_NB[:, kept_F]), truth_N, classes)
+    return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+
+
+def fit_logistic(
+    features_NF: Any, truth_N: npt.NDArray[Any], classes: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Fit logistic regression → weights_FC, bias_C; the bias of a class without texts is -inf."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn itself requires it
 
-    truth_N = np.asarray(true_N)
     seen = np.unique(truth_N)
-    kept_F = kept_features(counts_NB.indices, 2 if len(truth_N) > 2000 else 1, classes)
-    weigh = TfidfTransformer(sublinear_tf=True)
-    weighed_NF = weigh.fit_transform(counts_NB[:, kept_F])
-    weights_FC, bias_C = np.zeros((len(kept_F), classes), np.float32), np.full(classes, -np.inf, np.float32)
+    weights_FC = np.zeros((features_NF.shape[1], classes), np.float32)
+    bias_C = np.full(classes, -np.inf, np.float32)
     if len(seen) == 1:
         bias_C[seen] = 0
-        return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+        return weights_FC, bias_C
     # At scikit-learn's tol of 1e-4 ChnSentiCorp stops 1.2 points short. One BLAS thread: on a busy machine two that
     # wait for each other made TREC 10 × slower.
     model = LogisticRegression(C=10.0, tol=1e-5, max_iter=150)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(weighed_NF, truth_N)
+        model.fit(features_NF, truth_N)
     if len(seen) == 2:  # one row, of the second class
         weights_FC[:, seen[1]], bias_C[seen] = model.coef_[0], (0, model.intercept_[0])
     else:
         weights_FC[:, seen], bias_C[seen] = model.coef_.T, model.intercept_
-    return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+    return weights_FC, bias_C
+
+
+def fewest_texts(texts: int) -> int:
+    """Return in how many of so many texts a feature must stand to be kept.
+
+    >>> fewest_texts(500), fewest_texts(20_000)
+    (1, 2)
+    """
+    return 2 if texts > 2000 else 1
 
 
 def kept_features(indices: npt.NDArray[np.int32], fewest: int, classes: int) -> Ints:

@@ -1,43 +1,43 @@
-"""BERT with a head for text classification: pooler, one linear layer, cross-entropy (Devlin et al. 2018, §4.1).
+"""BERT with a head: encoder, pooler, one linear layer (Devlin et al. 2018, §4). What the outputs mean is a task's.
 
-What goes in and what is made of the logits: tasks/classify.py.
-
-Shapes: T tokens in the batch, B texts, D hidden width, C classes.
+Shapes: T tokens in the batch, B texts, D hidden width, O outputs.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filbert.model.attention import Spans
 from filbert.model.encoder import Dropout, Encoder, Linear, initialise
+from filbert.model.head import Head
 
 
-class Classifier(nn.Module):
-    """Encoder, pooler and a fully connected layer to the classes; the head always computes in fp32."""
+class Network(nn.Module):
+    """Encoder and head; the head always computes in fp32.
 
-    def __init__(self, encoder: Encoder, classes: int, generator: torch.Generator | None = None) -> None:
+    >>> encoder = Encoder(EncoderConfig(vocab_size=11, layers=2, hidden=8, heads=2, intermediate=32))
+    >>> ids_T, positions_T = torch.tensor([2, 5, 3, 2, 6, 7, 3]), torch.tensor([0, 1, 2, 0, 1, 2, 3])
+    >>> Network(encoder, Head(outputs=3)).eval()(ids_T, positions_T, torch.zeros_like(ids_T), Spans([0, 3, 7])).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, encoder: Encoder, head: Head, generator: torch.Generator | None = None) -> None:
         super().__init__()
         width = encoder.config.hidden
+        self.head = head
         self.encoder = encoder
-        self.pooler = Linear(width, width)
+        if head.pooled:
+            self.pooler = Linear(width, width)
         self.dropout = Dropout(encoder.config.dropout)
-        self.classifier = Linear(width, classes)
-        initialise(self.pooler, generator)
-        initialise(self.classifier, generator)
+        self.last = Linear(width, head.outputs)
+        for name in head.names():
+            initialise(getattr(self, name), generator)
 
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
-        """Packed ids → logits_BC in fp32."""
-        return self.head(self.encoder(ids_T, positions_T, segments_T, spans, first_only=True))
-
-    def head(self, first_BD: Tensor) -> Tensor:
-        """[CLS] vectors → logits_BC: tanh pooler, dropout, one linear layer."""
-        pooled_BD = torch.tanh(self.pooler(first_BD.float()))
-        return self.classifier(self.dropout(pooled_BD))  # type: ignore[no-any-return]
-
-
-def cross_entropy(logits_BC: Tensor, targets_B: Tensor) -> Tensor:
-    """Return the cross-entropy summed over the texts: the trainer divides by the size of the whole batch."""
-    return F.cross_entropy(logits_BC, targets_B, reduction="sum")
+        """Packed ids → outputs_BO, or outputs_TO of every token, in fp32."""
+        first = self.head.rows == "first"
+        rows_D = self.encoder(ids_T, positions_T, segments_T, spans, first_only=first).float()
+        if self.head.pooled:
+            rows_D = torch.tanh(self.pooler(rows_D))
+        return self.last(self.dropout(rows_D))  # type: ignore[no-any-return]

@@ -6,8 +6,10 @@ Nothing is padded. Inside a batch texts stand shortest first, so that attention 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from filbert.records import Features, IntArray, PackedBatch
 
@@ -35,8 +37,14 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
         segments_T=np.concatenate([row.segments for row in rows]),
         starts_B=starts_B,
         order_B=chosen.astype(np.int32),
-        targets_B=None if any(t is None for t in targets) else np.array(targets, dtype=np.int32),
+        targets_B=None if any(t is None for t in targets) else _stacked(targets),
     )
+
+
+def _stacked(targets: Sequence[Any]) -> npt.NDArray[Any]:
+    """Return the targets as one array: whole numbers as int32, others as float32."""
+    found_B = np.array(targets)
+    return found_B.astype(np.int32 if found_B.dtype.kind in "iub" else np.float32)
 
 
 def by_budget(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:

@@ -43,15 +43,42 @@ def outputs(
     tokens: int = TOKENS,
     done: Callable[[int], None] = lambda texts: None,
 ) -> FloatArray:
-    """Run `model` in evaluation mode → one row per text (N × C) as float64; `done` hears how many texts are ready."""
+    """Run `model` in evaluation mode → one row per text (N × O) as float64; `done` hears how many texts are ready."""
+    rows = _each(model, features, device, tokens=tokens, done=done, by_token=False)
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+@torch.inference_mode()
+def token_outputs(
+    model: nn.Module,
+    features: Sequence[Features],
+    device: str,
+    *,
+    tokens: int = TOKENS,
+    done: Callable[[int], None] = lambda texts: None,
+) -> list[FloatArray]:
+    """Run a `model` that gives a row for every token → outputs_LO of each text, special tokens included."""
+    return _each(model, features, device, tokens=tokens, done=done, by_token=True)
+
+
+def _each(
+    model: nn.Module,
+    features: Sequence[Features],
+    device: str,
+    *,
+    tokens: int,
+    done: Callable[[int], None],
+    by_token: bool,
+) -> list[FloatArray]:
     model.eval()
     rows: list[FloatArray] = [np.empty(0)] * len(features)
     ready = 0
     for chosen in by_budget([len(f) for f in features], tokens):
         batch = pack(features, chosen)
-        batch_rows = model(*tensors_of(batch, device)).double().cpu().numpy()
-        for i, row in zip(batch.order_B, batch_rows, strict=True):
+        found = model(*tensors_of(batch, device)).double().cpu().numpy()
+        parts = np.split(found, batch.starts_B[1:-1]) if by_token else found
+        for i, row in zip(batch.order_B, parts, strict=True):
             rows[i] = row
         ready += len(chosen)
         done(ready)
-    return np.stack(rows) if rows else np.empty((0, 0))
+    return rows

@@ -10,8 +10,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.pretraining.page import corpus_rows, measured_on, next_commands, tokens_of_a_step, warning, what_it_is
-from filbert.report.card import code, escaped, front, made, table
+from filbert.pretraining.page import (
+    SECTIONS,
+    corpus_rows,
+    heading,
+    lacks,
+    measured_on,
+    next_commands,
+    tokens_of_a_step,
+    warning,
+    what_it_is,
+)
+from filbert.report.card import code, escaped, front_matter, made, table
+from filbert.report.kind import Kind
 from filbert.report.page import Log, Report
 from filbert.report.sections import series, validations
 from filbert.report.words import (
@@ -34,7 +45,7 @@ def card(report: Report, log: Log) -> str:
     '# mini'
     """
     name = report.get("name") or "model"
-    parts = [front(report, "fill-mask"), f"# {escaped(name)}", _what(report), _scores(report), _data(report)]
+    parts = [front_matter(report, "fill-mask"), f"# {escaped(name)}", _what(report), _scores(report), _data(report)]
     parts += [_curve(report, log), _use(report, name), _good_for(report), made(report), _settings(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -146,3 +157,9 @@ def _settings(report: Report) -> str:
     config: Mapping[str, Any] = (report.get("training") or {}).get("config") or {}
     shown = [f"`{code(name)}` {escaped(value)}" for name, value in config.items() if value is not None]
     return f"Settings: {', '.join(shown)}." if shown else ""
+
+
+NAME = "pretrain"
+"""As in report.json."""
+KIND = Kind(lacks, heading, SECTIONS, card)
+"""How a pre-training run is reported."""

@@ -1,62 +1,39 @@
 """A run folder in, its report out: report.html and README.md, and nothing else changed.
 
 A pure function of report.json, filbert.json and train.jsonl: run it again, or on a moved folder, and the same bytes
-come out. The task in report.json says which page and card: classify.py and card_classify.py, or pretrain.py and
-card_pretrain.py. No numbers are computed here (metrics.py, evaluate.py), and nothing heavy is imported: words.py serves
-the command line as well.
+come out. Which page and card is handed in as a `Kind`. No numbers are computed here, and nothing heavy is imported:
+words.py serves the command line as well.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filbert.errors import ModelError
-from filbert.pretraining import card as card_pretrain
-from filbert.pretraining import page as pretrain
-from filbert.report.html import Html
-from filbert.report.page import Log, Report, Section, whole_page
-from filbert.tasks.single_label import card as card_classify
-from filbert.tasks.single_label import page as classify
+from filbert.files import replacing
+from filbert.report.kind import Kind
+from filbert.report.page import whole_page
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How the runs of one task are reported."""
-
-    lacks: Callable[[Report], str]
-    """What a report needs and does not have, or nothing."""
-    heading: Callable[[Report], Html]
-    sections: Sequence[Section]
-    card: Callable[[Report, Log], str]
-
-
-KINDS = {  # by task
-    "classify": Kind(classify.lacks, classify.heading, classify.SECTIONS, card_classify.card),
-    "pretrain": Kind(pretrain.lacks, pretrain.heading, pretrain.SECTIONS, card_pretrain.card),
-}
-
-
-def write_report(folder: Path) -> None:
+def write_report(folder: Path, kind: Kind) -> None:
     """Write `report.html` and `README.md` from what the run folder holds; each appears whole or not at all.
 
-    Raises ModelError where report.json is missing, broken, of an unknown task or without scores.
+    Raises ModelError where report.json is missing, broken or without what `kind` asks for.
 
-        write_report(Path("runs/reviews"))
+        write_report(Path("runs/reviews"), kind)
     """
     report = read_report(folder)
+    if wrong := kind.lacks(report):
+        raise ModelError(f"{folder / 'report.json'} {wrong}")
     log = read_log(folder / "train.jsonl")
-    kind = KINDS[report["task"]]
-    _replace(folder / "report.html", whole_page(report, log, kind.heading(report), kind.sections))
-    _replace(folder / "README.md", kind.card(report, log))
+    _write(folder / "report.html", whole_page(report, log, kind.heading(report), kind.sections))
+    _write(folder / "README.md", kind.card(report, log))
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Return report.json, with the task where it has none (classify), and the versions from filbert.json likewise.
+    """Return report.json; its versions are those of filbert.json where it has none.
 
     >>> read_report(Path("nowhere"))
     Traceback (most recent call last):
@@ -65,15 +42,10 @@ def read_report(folder: Path) -> dict[str, Any]:
     path = folder / "report.json"
     if not path.exists():
         raise ModelError(f"{path} is missing — give the folder of a finished run")
-    report = {"task": "classify", **_read(path)}
-    if report["task"] not in tuple(KINDS):
-        raise ModelError(f"{path} task — is {report['task']!r:.80} — choose a run of {' or '.join(KINDS)}")
-    wrong = KINDS[report["task"]].lacks(report)
-    if wrong:
-        raise ModelError(f"{path} {wrong}")
-    settings = _read(folder / "filbert.json") if (folder / "filbert.json").exists() else {}
-    if settings.get("versions") and not report.get("versions"):
-        report["versions"] = settings["versions"]
+    report = _read(path)
+    manifest = _read(folder / "filbert.json") if (folder / "filbert.json").exists() else {}
+    if manifest.get("versions") and not report.get("versions"):
+        report["versions"] = manifest["versions"]
     return report
 
 
@@ -103,8 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, "utf-8", newline="\n")
-    os.replace(beside, path)
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, "utf-8", newline="\n")

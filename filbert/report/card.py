@@ -1,7 +1,7 @@
 """What every model card has: the front matter that the hub reads, text that Markdown cannot misread, how it was made.
 
 Text from the data (labels, names) is escaped: Markdown may hold HTML. What a card says of its model is in
-card_classify.py and card_pretrain.py.
+score_card.py, and beside each task.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from filbert.report.words import duration
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def front(report: Report, kind: str) -> str:
+def front_matter(report: Report, kind: str) -> str:
     """Return the YAML that the hub reads: `kind` is its name for what the model does.
 
-    >>> front({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
+    >>> front_matter({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
     'base_model: "google-bert/bert-base-chinese"'
     """
     base = (report.get("model") or {}).get("base") or ""

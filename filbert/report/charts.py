@@ -94,6 +94,23 @@ def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, la
     return _svg(WIDE, HEIGHT, label, drawn)
 
 
+def columns_chart(edges: Sequence[float], counts: Sequence[int], label: str) -> Html:
+    """Draw a histogram: how many texts have a number between one edge and the next."""
+    slot = (WIDE - LEFT - RIGHT) / len(counts)
+    ticks_y = ticks(0, max(max(counts), 1))
+    up = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    drawn = _rules(up, ticks_y, WIDE)
+    for i, count in enumerate(counts):
+        y, x = up(count), LEFT + i * slot
+        box = tag("title", f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {count:,} texts")
+        size = {"x": f"{x + 1:.1f}", "width": f"{slot - 2:.1f}", "height": round(up(0) - y, 1)}
+        drawn.append(tag("rect", box, y=y, class_="model", **size))
+    across = Scale(edges[0], edges[-1], LEFT, WIDE - RIGHT)
+    for value in ticks(edges[0], edges[-1], 6, inside=True):
+        drawn.append(tag("text", _number(value), x=across(value), y=HEIGHT - 8, text_anchor="middle"))
+    return _svg(WIDE, HEIGHT, label, drawn)
+
+
 def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
     """Draw the accuracy of each bin as a bar and its confidence as a mark: where they meet, the model is honest."""
     slot = (WIDE - LEFT - RIGHT) / len(bins)

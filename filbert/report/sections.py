@@ -1,14 +1,14 @@
 """The run behind the scores: calibration, lengths, curves, data, training, how to repeat it.
 
-Each section function returns its part of the page, or None where report.json has nothing for it. FACT_SECTIONS is the
-second half of a classifier's page; curves, training and how to repeat it serve a pre-trained model's as well. No
+Each section function returns its part of the page, or None where report.json has nothing for it. `run_sections` is the
+second half of a finished model's page; curves, training and how to repeat it serve a pre-trained model's as well. No
 scores here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
@@ -80,33 +80,35 @@ def _lengths(report: Report, log: Log) -> Html | None:
     return tag("div", picture, tag("ul", lines) if lines else None)
 
 
-def _curves(report: Report, log: Log) -> Html | None:
-    training = report.get("training") or {}
-    losses, checks = series(log, "loss"), validations(log)
-    best = training.get("best_step")
-    dashed = ("mark", f"best, step {best:,}" if best else "")
-    loss, rate = series(checks, "loss"), series(log, "learning_rate")
-    accuracy = series(checks, "accuracy")
-    measured = [("model", accuracy), ("second", series(checks, "macro_f1"))]
-    return panels(
-        "Over optimizer steps.",
-        (
-            "Training loss",
-            curves([("faint", losses), ("model", smooth(losses))], in_words("Training loss", losses)),
-            "thin: as logged; thick: mean of the steps around",
-        ),
-        (
-            "Validation",
-            curves(measured, in_words("Validation accuracy", accuracy), mark=best),
-            legend_of(("model", "accuracy"), ("second", "macro-F1"), dashed),
-        ),
-        (
-            "Validation loss",
-            curves([("model", loss)], in_words("Validation loss", loss), mark=best),
-            legend_of(dashed),
-        ),
-        ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
-    )
+def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html | None]:
+    """Return what draws the learning curves; `measured` are key and name of one or two figures of validation."""
+
+    def build(report: Report, log: Log) -> Html | None:
+        best = (report.get("training") or {}).get("best_step")
+        dashed = ("mark", f"best, step {best:,}" if best else "")
+        losses, checks = series(log, "loss"), validations(log)
+        loss, rate = series(checks, "loss"), series(log, "learning_rate")
+        kinds = ("model", "second")
+        lines = [(kind, series(checks, key)) for kind, (key, _) in zip(kinds, measured, strict=False)]
+        legend = legend_of(*((kind, name) for kind, (_, name) in zip(kinds, measured, strict=False)), dashed)
+        said = in_words(f"Validation {measured[0][1]}", lines[0][1])
+        return panels(
+            "Over optimizer steps.",
+            (
+                "Training loss",
+                curves([("faint", losses), ("model", smooth(losses))], in_words("Training loss", losses)),
+                "thin: as logged; thick: mean of the steps around",
+            ),
+            ("Validation", curves(lines, said, mark=best), legend),
+            (
+                "Validation loss",
+                curves([("model", loss)], in_words("Validation loss", loss), mark=best),
+                legend_of(dashed),
+            ),
+            ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
+        )
+
+    return build
 
 
 def panels(note: str, *drawn: tuple[str, Html | None, Html | str | None]) -> Html | None:
@@ -169,7 +171,7 @@ def _data(report: Report, log: Log) -> Html | None:
         fact_list(facts),
         [tag("h3", "What was found"), tag("ul", found)] if found else None,
         [tag("h3", "Warnings"), tag("ul", warnings, class_="warnings")] if warnings else None,
-        _label_counts(data.get("label_counts") or {}, report["labels"]),
+        _label_counts(data.get("label_counts") or {}, report.get("labels") or ()),
     )
 
 
@@ -220,6 +222,7 @@ def model_and_training(report: Report, log: Log) -> Html | None:
         ("epochs", training.get("epochs")),
         ("best step", training.get("best_step")),
         ("stopped", training.get("stopped")),
+        ("balance of classes", _balance(training.get("balance"))),
         ("precision", training.get("precision")),
         ("device", training.get("device")),
         ("processes", training.get("processes")),
@@ -229,6 +232,14 @@ def model_and_training(report: Report, log: Log) -> Html | None:
     ]
     config = list((training.get("config") or {}).items())
     return tag("div", fact_list(facts), [tag("h3", "Options"), fact_list(config)] if config else None)
+
+
+def _balance(found: Mapping[str, Any] | None) -> str | None:
+    """Say how uneven classes were met, and what the others that were tried came to."""
+    if not found or (found["balance"] == "none" and not found.get("tried")):
+        return None
+    tried = ", ".join(f"{how} {each['score']:.4f}" for how, each in (found.get("tried") or {}).items())
+    return f"{found['balance']} (validation score: {tried})" if tried else str(found["balance"])
 
 
 def repeat_it(report: Report, log: Log) -> Html | None:
@@ -284,12 +295,18 @@ def legend_of(*entries: tuple[str, str]) -> Html | None:
     return tag("span", shown, class_="legend") if shown else None
 
 
-FACT_SECTIONS: tuple[Section, ...] = (
-    ("calibration", "Can its confidence be trusted?", _calibration),
-    ("cascade", "A linear model in front", _cascade),
-    ("lengths", "How long the texts are", _lengths),
-    ("curves", "Learning curves", _curves),
-    ("data", "Data", _data),
-    ("training", "Model and training", model_and_training),
-    ("reproduce", "How to make it again", repeat_it),
-)
+def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
+    """Return the second half of a finished model's page; `measured` are the figures of validation to be drawn.
+
+    >>> [key for key, _, _ in run_sections([("accuracy", "accuracy")])][:3]
+    ['calibration', 'cascade', 'lengths']
+    """
+    return (
+        ("calibration", "Can its confidence be trusted?", _calibration),
+        ("cascade", "A linear model in front", _cascade),
+        ("lengths", "How long the texts are", _lengths),
+        ("curves", "Learning curves", _curves(measured)),
+        ("data", "Data", _data),
+        ("training", "Model and training", model_and_training),
+        ("reproduce", "How to make it again", repeat_it),
+    )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-METRICS = (("accuracy", "accuracy", True), ("macro_f1", "macro-F1", True), ("mcc", "MCC", False))  # key, name, percent?
-MORE_METRICS = (*METRICS, ("auc", "AUC", False), ("ece", "calibration error", True))
+from filbert.report.kind import Metric
+
 PRETRAINING_METRICS = (
     ("mlm_accuracy", "MLM accuracy", True),
     ("mlm_perplexity", "MLM perplexity", False),
@@ -99,18 +99,34 @@ def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | Non
     return found
 
 
-def against_baseline(report: Mapping[str, Any], split: str) -> str:
+def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> str:
     """Return the sentence that compares model and baseline, or nothing where there is no baseline.
 
-    >>> against_baseline({"baseline": {"difference": {"test": {"value": 0.021, "low": 0.013, "high": 0.029}}}}, "test")
+    >>> accuracy = Metric("accuracy", "accuracy")
+    >>> known = {"baseline": {"difference": {"test": {"value": 0.021, "low": 0.013, "high": 0.029}}}}
+    >>> against_baseline(known, "test", accuracy)
     'better than the linear baseline: accuracy +2.1 points (+1.3 to +2.9)'
+    >>> against_baseline(known, "test", Metric("pearson", "Pearson", percent=False))
+    'better than the linear baseline: Pearson +0.021 (+0.013 to +0.029)'
     """
     difference = difference_of(report, split)
-    if not difference:
+    if not difference or difference.get("value") is None:
         return ""
     said = verdict(difference)
     start = f"{said} than the linear baseline" if said in ("better", "worse") else f"{said} to the linear baseline"
-    return f"{start}: accuracy {points(difference['value'])} points ({span(difference)})"
+    if metric.percent:
+        return f"{start}: {metric.name} {points(difference['value'])} points ({span(difference)})"
+    value, low, high = (signed(difference[key]) for key in ("value", "low", "high"))
+    return f"{start}: {metric.name} {value} ({low} to {high})"
+
+
+def signed(number: float) -> str:
+    """Return a number of three digits with its sign.
+
+    >>> signed(-0.02134)
+    '−0.021'
+    """
+    return f"{number:+.3f}".replace("-", "−").replace("−0.000", "0.000").replace("+0.000", "0.000")
 
 
 def points(share: float) -> str:

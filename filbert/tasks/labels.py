@@ -1,13 +1,22 @@
-"""Labels as strings: sorted, compared, checked. `01` is not `1`; variants are listed, never merged silently."""
+"""Labels as strings: sorted, compared, counted, checked; lists of them found. What the tasks with labels share.
+
+`01` is not `1`; variants are listed, never merged silently.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from filbert.errors import DataError, Place, Problem, shown
+from filbert.records import Example
+
+MANY_LONE = 5  # labels with one text each, from which on the column is asked about, not the labels
+MISTAKES = 30  # kept for a report
+MISTAKE_CHARACTERS = 2_000
 
 
 def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -67,22 +76,115 @@ def _quoted(text: str) -> str:
     return '"' + re.sub(r'([\\"$`!])', r"\\\1", text) + '"'
 
 
+def merge_notes(merges: Mapping[str, str], merged: Mapping[str, int]) -> list[str]:
+    """Return what --merge-labels did, and a warning for each label that it never met."""
+    lines = [
+        f"texts with the label {shown(label)} read as {shown(target)}: {merged[label]:,}"
+        for label, target in merges.items()
+        if merged.get(label)
+    ]
+    unseen = (f"{label}={target}" for label, target in merges.items() if not merged.get(label))
+    return lines + [f"warning: --merge-labels {shown(pair)} met no such label" for pair in unseen]
+
+
 def check_classes(counts: Counter[str], file: str) -> None:
     """Raise where no classifier can be learned: one class only, or a class with a single text."""
     if len(counts) < 2:
         only = f"only the class {shown(next(iter(counts)))}" if counts else "no labelled text"
-        problem = Problem(Place(file), "label", f"there is {only}", "give texts of at least two classes")
-        raise DataError([problem])
+        raise DataError([Problem(Place(file), "label", f"there is {only}", "give texts of at least two classes")])
     lone = [label for label in sort_labels(counts) if counts[label] < 2]
-    todo = "add texts of it, or merge it: --merge-labels"
-    if sum("," in label for label in lone) > len(lone) / 2 and len(lone) > 2:
-        todo = "these look like lists of labels: multi-label is not supported here"
+    if len(lone) > MANY_LONE and len(lone) > len(counts) / 2:
+        wrong = f"{len(lone):,} of {len(counts):,} different labels stand at one text each, {shown(lone[0], 30)} first"
+        numbers = "numbers: --task regression; else " if whole_numbers(lone) else ""
+        raise DataError([Problem(Place(file), "label", wrong, f"{numbers}check that --label is the right column")])
     usual = {other: first for first, others in variants(counts) for other in others}
     problems = []
     for label in lone:
-        wrong = f"the class {shown(label)} has one text for training"
         same = usual.get(label)
-        cure = todo if same is None else f"merge it: {merge_option(label, same)}"
+        cure = (
+            "add texts of it, or merge it: --merge-labels" if same is None else f"merge it: {merge_option(label, same)}"
+        )
+        wrong = f"the class {shown(label)} has one text for training"
         problems.append(Problem(Place(file), "label", wrong, cure))
     if problems:
         raise DataError(problems)
+
+
+def whole_numbers(labels: Iterable[str]) -> bool:
+    """Tell whether all labels are whole numbers, which may be classes or amounts.
+
+    >>> whole_numbers(["1", "5"]), whole_numbers(["1", "a"])
+    (True, False)
+    """
+    return all(re.fullmatch(r"[+-]?\d+", label) for label in labels)
+
+
+def counted_unknown(labels: Iterable[tuple[Place, str]], known: Sequence[str]) -> list[Problem]:
+    """Return a problem for each label that is not known: where it stands first, and how often.
+
+    >>> print(counted_unknown([(Place("a.csv", 3), "x"), (Place("a.csv", 7), "x")], ["neg", "pos"])[0])
+    a.csv:3 label — the model has no label 'x' (2 texts) — correct it, merge it with --merge-labels, or train with it; \
+known are 'neg', 'pos'
+    """
+    first: dict[str, Place] = {}
+    counts: Counter[str] = Counter()
+    for place, label in labels:
+        if label not in known:
+            first.setdefault(label, place)
+            counts[label] += 1
+    choice = ", ".join(shown(label, 30) for label in known[:20]) + " …" * (len(known) > 20)
+    todo = f"correct it, merge it with --merge-labels, or train with it; known are {choice}"
+    return [
+        Problem(place, "label", f"the model has no label {shown(label)} ({counts[label]:,} texts)", todo)
+        for label, place in first.items()
+    ]
+
+
+def label_facts(
+    targets: Mapping[str, Sequence[Sequence[str]]], labels: Sequence[str]
+) -> tuple[list[str], dict[str, dict[str, dict[str, int]]]]:
+    """Return a line that lists the labels, and how many texts of each split have which.
+
+    >>> label_facts({"train": [["a"], ["b"], ["a"]]}, ["a", "b"])
+    (["labels: 2 ('a', 'b')"], {'label_counts': {'train': {'a': 2, 'b': 1}}})
+    """
+    counts = {split: dict.fromkeys(labels, 0) for split in targets}
+    for split, lists in targets.items():
+        for label in (label for each in lists for label in each):
+            counts[split][label] += 1
+    named = ", ".join(shown(label, 30) for label in labels[:10])
+    return [f"labels: {len(labels)} ({named}{' …' * (len(labels) > 10)})"], {"label_counts": counts}
+
+
+def refuse_other_heads(config: Mapping[str, Any]) -> None:
+    """Raise ValueError where a `config.json` is of a model without a head on [CLS].
+
+    >>> refuse_other_heads({"architectures": ["BertForSequenceClassification"]})
+    """
+    found = config.get("architectures")
+    if found and not any("ForSequenceClassification" in str(name) for name in found):
+        raise ValueError(f"config.json architectures — are {shown(found)} — not BertForSequenceClassification")
+
+
+def saved_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels of a `config.json` by number; ValueError where they are not numbered from 0."""
+    told = config.get("id2label", {})
+    if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))) or not told:
+        raise ValueError("config.json id2label — must number the labels from 0 — restore the file")
+    return tuple(str(told[str(i)]) for i in range(len(told)))
+
+
+def told_labels(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels in the settings of a `filbert.json`; ValueError where there are none."""
+    labels = settings.get("labels")
+    if not isinstance(labels, list) or not labels:
+        raise ValueError(f"filbert.json settings — labels are {shown(labels)} — restore the file")
+    return tuple(map(str, labels))
+
+
+def passage(example: Example) -> dict[str, Any]:
+    """Return a text, or two, and its place for a report; long texts keep 2,000 characters."""
+    texts = [
+        text if len(text) <= MISTAKE_CHARACTERS else text[: MISTAKE_CHARACTERS - 1] + "…" for text in example.inputs
+    ]
+    return {"text": texts[0], **({"text_pair": texts[1]} if len(texts) > 1 else {}), "place": str(example.place)}

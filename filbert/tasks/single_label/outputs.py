@@ -1,45 +1,171 @@
-"""Text classification: one label for a text, read off the [CLS] vector (Devlin et al. 2018, §4.1).
+"""One label a text: from the head's outputs to answers and scores, and for people.
 
-The verbs, in order: features → head → loss → decode → score. Head and loss are model/classifier.py's, as they need
-torch, and what scores in C++ does without.
-
-Shapes: N texts, C classes.
+Shapes: N texts, C classes, T places in a table of results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from filbert.metrics import classes
-from filbert.records import Encoding, Features, FloatArray, IntArray, Prediction
-from filbert.text.tokenizer import Tokenizer
+from filbert.errors import TrainingError
+from filbert.metrics import calibration, classes, intervals
+from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.tasks.framing import only_window
+from filbert.tasks.labels import MISTAKES, passage
+from filbert.tasks.single_label.settings import Settings
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+
+DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 
 
-def features(encoding: Encoding, tokenizer: Tokenizer, max_length: int, target: int | None = None) -> Features:
-    """Add [CLS] and [SEP]; of a text that is too long keep the first quarter and the last three (Sun et al. 2019).
+@dataclass(frozen=True, kw_only=True)
+class LabelPrediction(Prediction):
+    """A label, and the probability of each class in the model's order; neither where the text could not be scored."""
 
-    >>> tokenizer = Tokenizer.from_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"])
-    >>> row = features(tokenizer.encode(["a b b b b b b b a a"])[0], tokenizer, max_length=8)
-    >>> row.ids.tolist(), row.cut
-    ([2, 5, 6, 6, 6, 5, 5, 3], 4)
-    """
-    room, ids = max_length - 2, encoding.ids
-    cut = max(0, len(ids) - room)
-    if cut:
-        head = room // 4
-        ids = np.concatenate((ids[:head], ids[len(ids) - (room - head) :]))
-    framed = np.concatenate(([tokenizer.cls], ids, [tokenizer.sep])).astype(np.int32)
-    return Features(framed, np.zeros(len(framed), dtype=np.int32), target, cut)
+    label: str | None = None
+    probabilities: tuple[float, ...] = ()
 
 
-def decode(probabilities_C: Sequence[float], labels: Sequence[str], *, truncated: bool = False) -> Prediction:
+def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
     """Name the most probable class; of equal ones the first."""
-    return Prediction(labels[int(np.argmax(probabilities_C))], tuple(map(float, probabilities_C)), truncated)
+    return labelled(calibration.softmax(only_window(outputs)), settings) if len(outputs) else []
 
 
-def score(true_N: IntArray, probabilities_NC: FloatArray, labels: Sequence[str]) -> dict[str, Any]:
+def empty(error: str) -> Prediction:
+    """Return a prediction without an answer."""
+    return LabelPrediction(error=error)
+
+
+def labelled(probabilities_NC: FloatArray, settings: Settings) -> list[Prediction]:
+    """Return a prediction for each row of probabilities."""
+    best_N = probabilities_NC.argmax(axis=1).tolist()
+    return [
+        LabelPrediction(label=settings.labels[best], probabilities=tuple(row), confidence=row[best])
+        for best, row in zip(best_N, probabilities_NC.tolist(), strict=True)
+    ]
+
+
+def probabilities(predictions: Sequence[Prediction]) -> FloatArray:
+    """Return probabilities_NC of predictions that have some."""
+    return np.array([found.probabilities for found in predictions if isinstance(found, LabelPrediction)])
+
+
+def true(examples: Sequence[Example], settings: Settings) -> IntArray:
+    """Return the number of each text's label."""
+    number = {label: i for i, label in enumerate(settings.labels)}
+    return np.array([number[str(example.target)] for example in examples], dtype=np.int32)
+
+
+def score(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> Json:
     """Accuracy, macro-F1, MCC, calibration and the per-class table, each with its 95 % interval."""
-    return classes.score(true_N, probabilities_NC, labels)
+    return classes.score(true(examples, settings), probabilities(predictions), settings.labels)
+
+
+def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+    """Return (macro-F1, -loss) to maximise, and accuracy, macro-F1 and loss for the log."""
+    from sklearn.metrics import f1_score, log_loss
+
+    true_N, found_NC = true(examples, settings), calibration.softmax(only_window(outputs))
+    if not np.isfinite(found_NC).all():
+        raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
+    predicted_N = found_NC.argmax(axis=1)
+    macro_f1 = float(f1_score(true_N, predicted_N, average="macro", zero_division=0))
+    loss = float(log_loss(true_N, found_NC, labels=range(found_NC.shape[1])))
+    accuracy = float((predicted_N == true_N).mean())
+    return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+
+
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+    """Fit one temperature, to be folded into the last layer: the order of classes stays (Guo et al. 2017)."""
+    true_N, logits_NC = true(examples, settings), only_window(outputs)
+    temperature = calibration.fit_temperature(logits_NC, true_N)
+    before, after = calibration.softmax(logits_NC), calibration.softmax(logits_NC, temperature)
+    facts = {
+        "temperature": temperature,
+        "ece_before": calibration.expected_calibration_error(true_N, before),
+        "ece_after": calibration.expected_calibration_error(true_N, after),
+        "bins": calibration.reliability(true_N, after),
+    }
+    return Calibrated(settings, Fold(temperature), facts)
+
+
+def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+    """Return probabilities_NC, and how far the most probable class is ahead of the next one."""
+    found_NC = calibration.softmax(only_window(outputs))
+    if found_NC.shape[1] < 2:
+        return found_NC, np.ones(len(found_NC))
+    two_N2 = np.sort(found_NC, axis=1)[:, -2:]
+    return found_NC, two_N2[:, -1] - two_N2[:, 0]
+
+
+def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
+    """Fit TF-IDF + logistic regression."""
+    from filbert.linear.baseline import linear_probabilities
+
+    found = linear_probabilities(train, true(train, settings), asked, len(settings.labels))
+    predictions = {split: labelled(rows, settings) for split, rows in found.outputs.items()}
+    return Baseline(found.name, found.seconds, predictions, found.note)
+
+
+def compare(
+    examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
+) -> Json:
+    """Return the difference in accuracy, and on how many texts one of the two is right alone."""
+    one_N, two_N = (probabilities(found).argmax(axis=1) for found in (ours, theirs))
+    return intervals.paired_difference(true(examples, settings), one_N, two_N)
+
+
+def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
+    """Return the wrong answers given with most confidence.
+
+    >>> two = Settings(("bad", "good"))
+    >>> found = mistakes([Example(("fine",), "good")], labelled(np.array([[0.9, 0.1]]), two), two)
+    >>> found[0]["predicted"], found[0]["probability"], found[0]["place"]
+    ('bad', 0.9, 'memory')
+    """
+    truth_N, chances_NC = true(examples, settings), probabilities(predictions)
+    predicted_N = chances_NC.argmax(axis=1)
+    wrong = np.flatnonzero(predicted_N != truth_N)
+    worst_first = wrong[np.argsort(-chances_NC[wrong, predicted_N[wrong]], kind="stable")][:MISTAKES]
+    return [
+        {
+            **passage(examples[i]),
+            "label": settings.labels[truth_N[i]],
+            "predicted": settings.labels[predicted_N[i]],
+            "probability": float(chances_NC[i, predicted_N[i]]),
+        }
+        for i in worst_first.tolist()
+    ]
+
+
+def columns(settings: Settings) -> dict[str, str]:
+    """Return `label`, and `probability_CLASS` for each class."""
+    return {"label": "string", **{f"probability_{label}": "float" for label in settings.labels}}
+
+
+def row(prediction: Prediction, settings: Settings) -> Json:
+    """Return the label and the probability of each class.
+
+    >>> two = Settings(("bad", "good"))
+    >>> row(labelled(np.array([[0.75, 0.25]]), two)[0], two)
+    {'label': 'bad', 'probability_bad': 0.75, 'probability_good': 0.25}
+    """
+    assert isinstance(prediction, LabelPrediction)
+    chances: list[float | None] = [round(p, DIGITS) for p in prediction.probabilities] or [None] * len(settings.labels)
+    names = (f"probability_{label}" for label in settings.labels)
+    return {"label": prediction.label, **dict(zip(names, chances, strict=True))}
+
+
+def show(prediction: Prediction, settings: Settings) -> Shown:
+    """Return the label, and a bar for each class."""
+    assert isinstance(prediction, LabelPrediction)
+    return Shown(str(prediction.label), dict(zip(settings.labels, prediction.probabilities, strict=True)))
+
+
+def tally(prediction: Prediction) -> tuple[str, ...]:
+    """Return the label."""
+    assert isinstance(prediction, LabelPrediction)
+    return (str(prediction.label),)

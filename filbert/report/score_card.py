@@ -1,7 +1,8 @@
-"""The model card of a text classifier: README.md beside the weights, as the Hugging Face hub shows it.
+"""The model card of a finished model: README.md beside the weights, as the Hugging Face hub shows it.
 
 What the model is, how good it is beside the baseline, what it was trained on, what it does not read, how to use it, and
-what it is not for. Escaping, front matter and how it was made are card.py's. No numbers are computed here.
+what it is not for. What differs between tasks is handed in. Escaping and how it was made are card.py's. No numbers are
+computed here.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from filbert.report.card import code, escaped, front, made, table
+from filbert.report.card import code, escaped, front_matter, made, table
+from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.words import (
     CHOSEN_ON,
-    MORE_METRICS,
     against_baseline,
     calibration_line,
     cascade_line,
@@ -27,52 +29,76 @@ from filbert.report.words import (
 LABELS_SHOWN = 50
 
 
-def card(report: Report, log: Log) -> str:
-    """Return the model card in Markdown.
+@dataclass(frozen=True)
+class CardParts:
+    """What a task adds to the card of its models."""
 
-    >>> card({"task": "classify", "name": "mood", "labels": ["a"], "scores": {"test": {"n": 1}}}, []).splitlines()[6]
-    '# mood'
-    """
+    pipeline: str
+    """The hub's name for what the model does."""
+    what: str
+    """The first sentence, without its end: "A BERT text classifier with 2 classes"."""
+    labels: str
+    """A line on what is answered, in Markdown: the labels, or the range of a number."""
+    metrics: Sequence[Metric]
+    code: Sequence[str]
+    """Lines of Python that make an answer of `logits`, in transformers."""
+    limits: Sequence[str]
+    """Sentences on what the model is not for."""
+    imports: Sequence[str] = ()
+    """What these lines need."""
+
+
+def scored_card(report: Report, log: Log, parts: CardParts) -> str:
+    """Return the model card in Markdown."""
     name = report.get("name") or "model"
-    parts = [
-        front(report, "text-classification"),
+    found = [
+        front_matter(report, parts.pipeline),
         f"# {escaped(name)}",
-        _what(report),
-        _scores(report),
+        _what(report, parts),
+        _scores(report, parts.metrics),
         _data(report),
         _reading(report),
+        _use(report, name, parts),
+        _limits(report, parts.limits),
+        made(report),
     ]
-    parts += [_use(report, name), _limits(report), made(report)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in found if part) + "\n"
 
 
-def _what(report: Report) -> str:
-    model, labels, split = report.get("model") or {}, report["labels"], main_split(report)
-    start = f", fine-tuned from {escaped(model['base'])}" if model.get("base") else ""
+def labels_line(kind: str, labels: Sequence[str]) -> str:
+    """Return the line that lists labels, the first fifty.
+
+    >>> labels_line("Classes", ["a", "b"])
+    '**Classes:** a, b'
+    """
     shown = ", ".join(escaped(label) for label in labels[:LABELS_SHOWN])
     more = f" and {len(labels) - LABELS_SHOWN:,} more" if len(labels) > LABELS_SHOWN else ""
-    accuracy = report["scores"][split].get("accuracy")
-    lines = [f"A BERT text classifier with {len(labels):,} classes{start}, made with Filbert."]
-    if accuracy:
-        lines.append(
-            f"On {report['scores'][split]['n']:,} {split} texts it is right on {with_interval(accuracy, True)}."
-        )
-    said = against_baseline(report, split)
+    return f"**{kind}:** {shown}{more}"
+
+
+def _what(report: Report, parts: CardParts) -> str:
+    model, split, main = report.get("model") or {}, main_split(report), parts.metrics[0]
+    start = f", fine-tuned from {escaped(model['base'])}" if model.get("base") else ""
+    lines = [f"{parts.what}{start}, made with Filbert."]
+    scores = report["scores"][split]
+    if scores.get(main.key):
+        lines.append(f"On {scores['n']:,} {split} texts: {main.name} {with_interval(scores[main.key], main.percent)}.")
+    said = against_baseline(report, split, main)
     if said:
         lines.append(f"That is {escaped(said)}.")
-    return " ".join(lines) + f"\n\n**Classes:** {shown}{more}"
+    return " ".join(lines) + f"\n\n{parts.labels}"
 
 
-def _scores(report: Report) -> str:
+def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     columns: list[tuple[str, Mapping[str, Any]]] = []
     for split in ("test", "validation"):
         for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
             if scores.get(split):
                 columns.append((f"{split}, {who}", scores[split]))
     rows: list[Sequence[str]] = [("", *(name for name, _ in columns))]
-    for key, name, percent in MORE_METRICS:
-        if any(key in each for _, each in columns):
-            rows.append((name, *(with_interval(each.get(key), percent) for _, each in columns)))
+    for metric in metrics:
+        if any(metric.key in each for _, each in columns):
+            rows.append((metric.name, *(with_interval(each.get(metric.key), metric.percent) for _, each in columns)))
     rows.append(("texts", *(f"{each['n']:,}" for _, each in columns)))
     notes = ["In brackets: 95 % intervals over texts."]
     if report["scores"].get("validation"):
@@ -81,7 +107,7 @@ def _scores(report: Report) -> str:
     if baseline_name:
         notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same texts.")
     lines = ["## Scores", "", *table(rows, range(1, len(rows[0]))), "", " ".join(notes)]
-    return "\n".join([*lines, "", "Class by class, confusions and mistakes: `report.html` in this folder."])
+    return "\n".join([*lines, "", "More, and the mistakes: `report.html` in this folder."])
 
 
 def _data(report: Report) -> str:
@@ -110,13 +136,15 @@ def _reading(report: Report) -> str:
         parts.append(f"## Calibration\n\n{said}")
     if report.get("cascade") and report["cascade"]["share"]:
         said = f"{cascade_line(report['cascade'])} `transformers` sees BERT alone, and so does `--no-cascade`."
-        parts.append(f"## In front\n\n{said}")
+        parts.append(f"## Cascade\n\n{said}")
     return "\n\n".join(parts)
 
 
-def _use(report: Report, name: str) -> str:
-    folder = shlex.quote(code(name))
-    path = json.dumps(code(name), ensure_ascii=False)
+def _use(report: Report, name: str, parts: CardParts) -> str:
+    folder, path = shlex.quote(code(name)), json.dumps(code(name), ensure_ascii=False)
+    pair = (report.get("data") or {}).get("inputs") == 2
+    given = '["a text"], ["the other text"]' if pair else '["a text"]'
+    one = [] if pair else [f'filbert predict {folder} "a text"']
     lines = [
         "## Use",
         "",
@@ -124,32 +152,32 @@ def _use(report: Report, name: str) -> str:
         "",
         "```sh",
         f"filbert predict {folder} new.csv",
-        f'filbert predict {folder} "a text"',
+        *one,
         "```",
         "",
         "With transformers:",
         "",
         "```python",
+        *parts.imports,
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
         "",
         f"folder = {path}",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "model = AutoModelForSequenceClassification.from_pretrained(folder)",
-        'batch = tokenizer(["a text"], truncation=True, padding=True, return_tensors="pt")',
+        f'batch = tokenizer({given}, truncation=True, padding=True, return_tensors="pt")',
         "logits = model(**batch).logits",
-        "probabilities = logits.softmax(-1)",
-        "print(model.config.id2label[int(probabilities.argmax())])",
+        *parts.code,
         "```",
     ]
     return "\n".join(lines)
 
 
-def _limits(report: Report) -> str:
+def _limits(report: Report, limits: Sequence[str]) -> str:
     split = main_split(report)
     lines = [
         f"- The scores hold for texts like the {split} texts. Other sources, years, dialects or languages need a new "
         "measurement before the model decides anything about people.",
-        "- It always answers with one of its classes, also where none fits.",
-        "- It repeats what is in its training labels, their mistakes and prejudices included.",
+        *(f"- {each}" for each in limits),
+        "- It repeats what is in its training data, their mistakes and prejudices included.",
     ]
     return "\n".join(["## Limits", "", *lines])

@@ -1,0 +1,46 @@
+"""`filbert report`: the pages of a finished run written again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from filbert.cli.console import Screen
+from filbert.cli.options import Json
+from filbert.cli.parts import print_json
+from filbert.errors import ModelError, shown
+
+if TYPE_CHECKING:
+    from filbert.report.kind import Kind
+
+
+def report(
+    model: Annotated[Path, typer.Argument(help="Run folder that `filbert fit` or `pretrain` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Write report.html and README.md of a finished run again."""
+    from filbert.report import write_report
+
+    write_report(model, _kind_of(model))
+    page, card = model / "report.html", model / "README.md"
+    if as_json:
+        print_json({"folder": str(model), "report": str(page), "card": str(card)})
+    else:
+        Screen().show(f"written: {page} and {card}")
+
+
+def _kind_of(folder: Path) -> Kind:
+    """Return how a run is reported, by what its report.json says it is. Raises ModelError."""
+    from filbert import tasks
+    from filbert.pretraining import card
+    from filbert.report import read_report
+
+    name = read_report(folder).get("task")
+    if name == card.NAME:
+        return card.KIND
+    if name not in tasks.TASKS:
+        known = ", ".join((*tasks.TASKS, card.NAME))
+        raise ModelError(f"{folder / 'report.json'} task — is {shown(name)} — choose a run of one of: {known}")
+    return tasks.TASKS[str(name)].page()

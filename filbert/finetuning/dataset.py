@@ -1,0 +1,145 @@
+"""From files, or from Python values, to a task and its settings and the texts to train, choose and test with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filbert import tasks
+from filbert.data.splits import Splits, make_splits
+from filbert.errors import DataError, Place, Problem, Refusal
+from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.options import ReadOptions
+from filbert.readers.sources import Source, open_source
+from filbert.records import Example
+from filbert.tasks.task import Json, Reading, Task
+from filbert.text.visible import visible
+
+Parts = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a model is fitted on."""
+
+    task: Task
+    settings: Any  # of the task
+    splits: Splits
+    found: list[str] = field(default_factory=list)
+    """What was found while reading, a line each; warnings begin with "warning:"."""
+    facts: Json = field(default_factory=dict)
+    """On the targets, for the report."""
+    columns: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    """The columns that were read, "inputs" and "target", for those who read files for this model later."""
+    quarantined: int = 0
+    """Bad rows that were left out."""
+
+
+def read_dataset(
+    path: str | Path,
+    options: ReadOptions | None = None,
+    *,
+    task: str | None = None,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    seed: int = 0,
+    rejects: Path | None = None,
+) -> Dataset:
+    """Read everything there is to train on, checked and divided; the task is found from the targets, or given.
+
+    Raises DataError for bad rows (unless quarantined), for targets that could be of two tasks, and where nothing can be
+    learned from the texts; ConfigError for an unknown task.
+
+    >>> read_dataset("reviews.csv").settings.labels  # doctest: +SKIP
+    ('neg', 'pos')
+    """
+    options = options or ReadOptions()
+    ledger = Ledger(quarantine=options.on_bad_rows == "quarantine", rejects=rejects)
+    source = open_source(path, options)
+    chosen, reading = reading_of(source, options, task)
+    found = [*source.found, reading.how]
+    parts: dict[str, list[Example]] = defaultdict(list)
+    for split, example in source.tagged(ledger, parse=reading.parse):
+        parts[split].append(example)
+    for given, name in ((validation, "validation"), (test, "test")):
+        if given is not None:
+            more = open_source(given, replace(options, columns=columns_of(source)))
+            found += [f"{name} — {line}" for line in more.found]
+            parts[name] = [example for _, example in more.tagged(ledger, parse=reading.parse)]
+    ledger.finish()
+    train = parts["train"] + parts["all"]
+    if not train:
+        rest = ", ".join(f"{count:,} {what}" for what, count in sorted(ledger.notes.items()))
+        wrong = "has no labelled texts to train on" + (f" ({rest})" if rest else "")
+        raise fatal(str(path), "split", wrong, "name the training part train, or give another file")
+    found.append("rows: " + ", ".join(f"{count:,} {name}" for name, count in ledger.counts().items()))
+    found += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
+    found += reading.notes()
+    if ledger.quarantined:
+        found.append(f"warning: {ledger.quarantined:,} bad rows were left out and kept in {ledger.rejects}")
+    made = settled(chosen, train, parts["validation"], parts["test"], seed=seed, name=str(path))
+    return replace(made, found=found + made.found, columns=columns_of(source), quarantined=ledger.quarantined)
+
+
+def reading_of(source: Source, options: ReadOptions, task: str | None) -> tuple[Task, Reading]:
+    """Return the task of a source's targets and how its cells are read. Raises ConfigError and DataError."""
+    cells, merges = source.sample_targets(), options.merge_labels
+    if task is not None:
+        chosen = tasks.named(task)
+        return chosen, chosen.read(cells, merges)
+    return tasks.found(cells, Place(str(source.path)), merges)
+
+
+def columns_of(source: Source) -> dict[str, list[list[str]]]:
+    """Return the columns of a source that are read, as a model's folder remembers them; empty where it has none.
+
+    >>> columns_of(open_source("reviews.csv"))  # doctest: +SKIP
+    {'inputs': [['text']], 'target': [['label']]}
+    """
+    if source.roles is None:
+        return {}
+    target = source.roles.indicators or ((source.roles.target,) if source.roles.target else ())
+    return {"inputs": [list(columns) for columns in source.roles.inputs], "target": [list(target)]}
+
+
+def dataset_of(inputs: Iterable[Sequence[str]], targets: Iterable[Any], task: Task, *, seed: int = 0) -> Dataset:
+    """Make a data set of Python values: the texts of each example, and its target. Raises DataError by row.
+
+    >>> dataset_of([("fine",), ("dull",)] * 20, ["pos", "neg"] * 20, tasks.named("single-label")).settings.labels
+    ('neg', 'pos')
+    """
+    examples, wrong = [], []
+    for row, (texts, value) in enumerate(zip(inputs, targets, strict=True)):
+        if not all(map(visible, texts)):
+            wrong.append(Problem(Place("X", row), "text", "is empty", "drop it"))
+        try:
+            examples.append(Example(tuple(texts), task.target_of(value), Place("X", row)))
+        except Refusal as refusal:
+            wrong.append(Problem(Place("y", row), task.TARGET, refusal.wrong, refusal.todo))
+    if wrong:
+        raise DataError(wrong)
+    return settled(task, examples, (), (), seed=seed, name="memory")
+
+
+def settled(
+    task: Task,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    test: Sequence[Example],
+    *,
+    seed: int,
+    name: str,
+) -> Dataset:
+    """Settle the task on these texts and divide them. Raises DataError where held-out targets are unknown to it."""
+    settings = task.settle(train, {"validation": validation, "test": test}, name)
+    strange = task.unknown([*validation, *test], settings)
+    if strange:
+        raise DataError(strange)
+    splits = make_splits(train, task.strata, seed, validation=validation, test=test, name=name)
+    lines, facts = task.described(splits.parts, settings)
+    warnings = [line for line in (*splits.found, *lines) if line.startswith("warning:")]
+    plain = [line for line in (*splits.found, *lines) if not line.startswith("warning:")]
+    return Dataset(task, settings, splits, [*plain, *warnings], facts)

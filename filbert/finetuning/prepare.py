@@ -1,0 +1,153 @@
+"""What is known before training starts: base, network, word pieces of every text, learning rate, the run's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from filbert.bases.find import Base
+from filbert.bases.load import load_base
+from filbert.config import EncoderConfig, TrainConfig
+from filbert.finetuning.dataset import Dataset
+from filbert.model.encoder import Encoder
+from filbert.model.network import Network
+from filbert.progress import Watcher
+from filbert.records import UNREADABLE, Encoding, Example, Features
+from filbert.tasks.framing import special_tokens
+from filbert.text.tokenizer import Tokenizer
+from filbert.text.vocab import learn
+from filbert.training.optimizer import default_learning_rate
+from filbert.version import __version__
+
+SAMPLED = 1_000  # training texts, for what the base's vocabulary has no pieces for
+VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
+ENCODED_AT_ONCE = 2_000  # texts
+
+Encodings = Sequence[Sequence[Encoding]]  # of each text, or of both of a pair
+
+
+@dataclass
+class Run:
+    """A fine-tuning run before and while it trains."""
+
+    data: Dataset
+    base: Base
+    config: TrainConfig
+    device: str
+    rate: float
+    tokenizer: Tokenizer
+    encoder_config: EncoderConfig
+    encodings: Mapping[str, Encodings]
+    identity: dict[str, Any]
+    features: dict[str, list[list[Features]]] = field(default_factory=dict)
+    """The windows of each text of each split, at the longest length of the run."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of the training texts, uncut, special ones included."""
+        return [sum(len(part.ids) for part in each) + special_tokens(len(each)) for each in self.encodings["train"]]
+
+    def windows(self, split: str, length: int) -> list[list[Features]]:
+        """Return the windows of each text of a split, at most `length` tokens each."""
+        task, settings = self.data.task, self.data.settings
+        return [
+            task.features(encodings, example.target, self.tokenizer, settings, length)
+            for encodings, example in zip(self.encodings[split], self.data.splits.parts[split], strict=True)
+        ]
+
+    def cut(self, length: int) -> None:
+        """Make the windows of all splits anew, for another longest length."""
+        self.features = {split: self.windows(split, length) for split in self.data.splits.parts}
+
+    def network(self) -> Network:
+        """Make the network as it is before training: the same weights each time."""
+        return _network(self.data, self.base, self.config.seed)[0]
+
+
+def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: Watcher) -> tuple[Run, Network]:
+    """Make the network and everything beside it. Raises ModelError where the base cannot be loaded."""
+    model, tokenizer = _network(data, base, config.seed)
+    shape = model.encoder.config
+    config = replace(config, max_length=min(config.max_length, shape.max_positions))
+    if config.optimizer == "auto":
+        config = replace(config, optimizer=base.optimizer)
+    usual = default_learning_rate(shape.hidden, random_start=base.folder is None, optimizer=config.optimizer)
+    encodings = {split: _encode(tokenizer, examples, split, watch) for split, examples in data.splits.parts.items()}
+    identity = {
+        "data": data.splits.fingerprint,
+        "task": data.task.NAME,
+        "base": base.name,
+        "revision": base.revision,
+        "settings": asdict(data.settings),
+        "filbert": __version__,
+        **asdict(config),
+    }
+    rate = config.learning_rate or usual
+    run = Run(data, base, config, device, rate, tokenizer, shape, encodings, identity)
+    run.cut(config.max_length)
+    return run, model
+
+
+def _network(data: Dataset, base: Base, seed: int) -> tuple[Network, Tokenizer]:
+    """Load the base, or make a random start of its size, with a vocabulary learned from the training texts."""
+    generator, heads = torch.Generator().manual_seed(seed), dict[str, Tensor]()
+    if base.folder is not None:
+        encoder, tokenizer, heads = load_base(base.folder)
+    else:
+        assert base.size is not None
+        tokenizer = learn([text for example in data.splits.train for text in example.inputs], VOCABULARY)
+        encoder = Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator)
+    model = Network(encoder, data.task.head(data.settings), generator)
+    if model.head.pooled and "pooler.dense.weight" in heads:
+        model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
+    return model, tokenizer
+
+
+def _encode(tokenizer: Tokenizer, examples: Sequence[Example], split: str, watch: Watcher) -> list[list[Encoding]]:
+    encodings: list[list[Encoding]] = []
+    for begin in range(0, len(examples), ENCODED_AT_ONCE):
+        part = examples[begin : begin + ENCODED_AT_ONCE]
+        flat = iter(tokenizer.encode([text for example in part for text in example.inputs]))
+        encodings.extend([next(flat) for _ in example.inputs] for example in part)
+        watch.progress(f"reading {split} texts", len(encodings), len(examples))
+    return encodings
+
+
+def warn_unreadable(tokenizer: Tokenizer, train: Sequence[Example], watch: Watcher) -> None:
+    """Say so where the base's vocabulary has no pieces for much of the training texts."""
+    sample = train[:: max(1, len(train) // SAMPLED)]
+    encodings = tokenizer.encode([" ".join(example.inputs) for example in sample])
+    unreadable = sum(tokenizer.unk_ratio(encoding) >= UNREADABLE for encoding in encodings)
+    if unreadable:
+        watch.say(
+            f"warning: the base's vocabulary has no pieces for much of {unreadable:,} of {len(encodings):,} training "
+            "texts: another language or script, symbols, or very long words — a --base that knows them does better"
+        )
+
+
+def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:
+    """Count texts and tokens, and those that were cut.
+
+    >>> cuts([[Features(np.zeros(8, np.int32), np.zeros(8, np.int32), cut=2)]])
+    {'texts': 1, 'cut_texts': 1, 'tokens': 8, 'cut_tokens': 2}
+    """
+    return {
+        "texts": len(windows),
+        "cut_texts": sum(any(row.cut for row in each) for each in windows),
+        "tokens": sum(len(row) for each in windows for row in each),
+        "cut_tokens": sum(row.cut for each in windows for row in each),
+    }
+
+
+def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher) -> None:
+    """Say how many training texts are cut, and how much of them."""
+    if found["cut_texts"]:
+        share = found["cut_tokens"] / (found["tokens"] + found["cut_tokens"])
+        watch.say(
+            f"{found['cut_texts']:,} of {found['texts']:,} training texts are longer than {longest} tokens: "
+            f"their head and tail are kept, {share:.1%} of all tokens are left out"
+        )

@@ -1,0 +1,155 @@
+"""Train a prepared run: plan, loop, and, where the classes are to be balanced, the way that validates best."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from filbert.errors import ConfigError
+from filbert.files import read_json, write_json, write_tensors
+from filbert.finetuning.job import TaskJob, TextFeed
+from filbert.finetuning.prepare import Run, cuts, warn_cut
+from filbert.model.network import Network
+from filbert.progress import Watcher
+from filbert.records import Features, FloatArray
+from filbert.training.log import LOG
+from filbert.training.loop import Loop, Trained, measure_speed, newest_checkpoint
+from filbert.training.plan import Plan, plan
+
+TRIED = ("none", "weights", "sampling")  # by auto
+DONE, WEIGHTS = "done.json", "done.safetensors"  # of a way that was tried to its end
+
+SCRATCH = r"balance-\w+"  # folders of this module among the checkpoints
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained run."""
+
+    trained: Trained
+    job: TaskJob
+    plan: Plan
+    balance: dict[str, Any]
+    """What was done about uneven classes, for the report."""
+
+
+def train(run: Run, model: Network, out: Path, *, track: bool, watch: Watcher) -> Result:
+    """Train the network; with `--balance auto` once in each way, of which the best by validation is kept.
+
+    Raises ConfigError where the task cannot be balanced, TrainingError as the loop does.
+    """
+    how, task = run.config.balance, run.data.task
+    if how != "none" and task.BALANCE:
+        raise ConfigError(f"--balance {how} — {task.BALANCE} — leave it out")
+    work = out / "checkpoints"
+    if how != "auto":
+        trained, job, used = _train(run, model, work, how, track=out / "tensorboard" if track else None, watch=watch)
+        return Result(trained, job, used, {"balance": how})
+    return _best_balance(run, model, out, watch)
+
+
+def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result:
+    """Train in each way, or take what was trained before an interruption, and keep the best."""
+    settings = run.data.settings
+    minutes = run.config.minutes
+    run.config = replace(run.config, minutes=None if minutes is None else minutes / len(TRIED))
+    facts: dict[str, Any] = {}
+    results: dict[str, tuple[Trained, Plan, Any]] = {}
+    for how in TRIED:
+        folder = out / "checkpoints" / f"balance-{how}"
+        done = folder / DONE
+        watch.say(f"training with balance {how}")
+        if done.is_file():
+            told = read_json(done)
+            score = tuple(told["trained"]["best_score"])
+            trained, used = Trained(**{**told["trained"], "best_score": score}), Plan(**told["plan"])
+        else:
+            trained, _, used = _train(run, model, folder / "steps", how, track=None, watch=watch)
+            write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
+            write_json(done, {"trained": asdict(trained), "plan": asdict(used)})
+            shutil.rmtree(folder / "steps")
+        results[how] = trained, used, run.data.settings
+        facts[how] = {"score": trained.best_score[0], "seconds": trained.seconds}
+        run.data = replace(run.data, settings=settings)
+        model = run.network()
+    best = max(TRIED, key=lambda how: results[how][0].best_score)
+    trained, used, _ = results[best]
+    folder = out / "checkpoints" / f"balance-{best}"
+    model.load_state_dict(load_file(str(folder / WEIGHTS)))
+    shutil.copyfile(folder / LOG, out / LOG)
+    if used.max_length != run.config.max_length:
+        run.cut(used.max_length)
+    job = _job(run, model.to(run.device))
+    shown = ", ".join(f"{how} {facts[how]['score']:.4f}" for how in TRIED)
+    watch.say(f"balance {best} validates best: {shown}")
+    return Result(trained, job, used, {"balance": best, "tried": facts})
+
+
+def _job(run: Run, model: Network) -> TaskJob:
+    validation = run.data.splits.validation, run.features["validation"]
+    return TaskJob(run.data.task, run.data.settings, model, validation, run.device)
+
+
+def _train(
+    run: Run, model: Network, work: Path, how: str, *, track: Path | None, watch: Watcher
+) -> tuple[Trained, TaskJob, Plan]:
+    """Train once, in one way of balancing."""
+    config, layers, task = run.config, run.encoder_config.layers, run.data.task
+    chances_N: FloatArray | None = None
+    if how != "none":
+        settings, chances_N = task.balanced(run.data.splits.train, run.data.settings, how)
+        run.data = replace(run.data, settings=settings)
+
+    def feed(early: int | None) -> TextFeed:
+        short = flat(run.windows("train", early)) if early else None
+        rows = flat(run.features["train"])
+        return TextFeed(rows, short, config.batch_size, config.tokens_per_batch, config.seed, chances_N)
+
+    def measure() -> float:
+        watch.say("measuring the speed of this machine for a few seconds")
+        texts = feed(None)
+        return measure_speed(job, texts, config, run.device, layers=layers, rows=_rows_of(texts))
+
+    job = _job(run, model)
+    interrupted = newest_checkpoint(work)
+    known = Plan(**interrupted[1]["plan"]) if interrupted else None
+    used = known or plan(config, run.lengths, model.head.outputs, measure)
+    if used.reason:
+        watch.say(used.reason)
+    if used.max_length != config.max_length:
+        run.cut(used.max_length)
+        job = _job(run, model)
+    warn_cut(cuts(run.features["train"]), used.max_length, watch)
+    texts = feed(used.early_length)
+    loop = Loop(
+        job,
+        texts,
+        config,
+        used,
+        layers=layers,
+        rate=run.rate,
+        folder=work,
+        identity={**run.identity, "balance": how},
+        device=run.device,
+        rows=_rows_of(texts),
+        watch=watch,
+        track=track,
+    )
+    return loop.run(), job, used
+
+
+def flat(windows: Sequence[Sequence[Features]]) -> list[Features]:
+    """Return the windows of all texts one after another: each is trained on as a text."""
+    return [window for each in windows for window in each]
+
+
+def _rows_of(texts: TextFeed) -> dict[str, Tensor]:
+    """Return which rows of the embedding table a run can change."""
+    return {"encoder.embeddings.token.weight": torch.from_numpy(texts.ids)}

@@ -1,0 +1,65 @@
+"""A finished model opened: its task, its settings, and the parts that a scorer is made of. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filbert import tasks
+from filbert.config import EncoderConfig
+from filbert.errors import ModelError
+from filbert.folder.open import Arrays, head_arrays, open_model_parts
+from filbert.linear.cascade import Cascade
+from filbert.model.head import Head
+from filbert.tasks.task import Task
+from filbert.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a finished model is made of."""
+
+    task: Task
+    settings: Any  # of the task
+    config: EncoderConfig
+    weights: Arrays  # the encoder's
+    head: Head
+    arrays: Arrays  # the head's
+    tokenizer: Tokenizer
+    max_length: int
+    info: dict[str, Any]  # filbert.json, or {} for a folder made by others
+    cascade: Cascade | None = None
+
+
+def open_model(folder: str | Path) -> Model:
+    """Open a run folder, or any BERT of a kind that a task here knows, after checking that its parts belong together.
+
+    Raises ModelError naming what is missing, damaged, foreign or inconsistent.
+
+    >>> open_model("runs/reviews").task.NAME  # doctest: +SKIP
+    'single-label'
+    """
+    parts = open_model_parts(folder)
+    task = tasks.of_folder(parts.info, parts.fields, str(folder))
+    try:
+        settings = task.reopen(parts.info, parts.fields)
+    except ValueError as error:
+        raise ModelError(f"{folder}/{error}") from None
+    head = task.head(settings)
+    arrays = head_arrays(parts.base, head, folder)
+    if parts.cascade is not None and (task.CASCADE or len(parts.cascade.linear.bias_C) != head.outputs):
+        raise ModelError(f"{folder} — its cascade does not belong to this model — restore the folder")
+    base = parts.base
+    return Model(
+        task,
+        settings,
+        base.config,
+        base.weights,
+        head,
+        arrays,
+        base.tokenizer,
+        parts.max_length,
+        parts.info,
+        parts.cascade,
+    )

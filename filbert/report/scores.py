@@ -1,0 +1,214 @@
+"""Scores on a page and in a model card, whatever the task: model beside baseline, every figure with its interval.
+
+A task names its figures (`Metric`) and adds what is its own. No numbers are computed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from filbert.report.charts import interval_bar, whiskers
+from filbert.report.html import Html, table, tag
+from filbert.report.kind import Metric
+from filbert.report.page import Log, Report, header
+from filbert.report.words import (
+    CHOSEN_ON,
+    against_baseline,
+    difference_of,
+    interval_of,
+    main_split,
+    points,
+    signed,
+    span,
+    value_of,
+    verdict,
+    with_interval,
+)
+
+MISTAKE_CHARACTERS = 600  # shown of one text
+
+
+def lacks_scores(report: Report) -> str:
+    """Say so where a report has no scores for test or validation, else nothing.
+
+    >>> lacks_scores({"scores": {"test": {"n": 1}}})
+    ''
+    """
+    splits = report.get("scores") if isinstance(report.get("scores"), dict) else {}
+    known = any((splits or {}).get(split) for split in ("test", "validation"))
+    return "" if known else "has no scores for test or validation — evaluate the model again"
+
+
+def scored_heading(kicker: str, report: Report, first: str) -> Html:
+    """Return the top of a page: the name, what it answers, from what, on how many texts.
+
+    >>> "2 labels" in scored_heading("text classification", {"scores": {"test": {"n": 1}}}, "2 labels")
+    True
+    """
+    split, model, data = main_split(report), report.get("model") or {}, report.get("data") or {}
+    texts = "pairs of texts" if data.get("inputs") == 2 else "texts"
+    trained = (data.get("counts") or {}).get("train")
+    parts = [first]
+    parts += [f"fine-tuned from {model['base']}"] if model.get("base") else []
+    parts += [f"trained on {trained:,} {texts}"] if trained else []
+    parts.append(f"measured on {report['scores'][split]['n']:,} {split} texts")
+    return header(kicker, report, parts)
+
+
+def summary_section(
+    metrics: Sequence[Metric], more: Sequence[Metric] = (), plain: Sequence[tuple[str, str]] = ()
+) -> Callable[[Report, Log], Html]:
+    """Return what builds the summary: a card for each figure, then a table of `metrics`, `more` and `plain` ones.
+
+    `plain` are figures without an interval: key and name.
+    """
+
+    def build(report: Report, log: Log) -> Html:
+        split = main_split(report)
+        score, beside = report["scores"][split], (report.get("baseline") or {}).get(split) or {}
+        cards = [_card(each, score[each.key], beside.get(each.key)) for each in metrics if each.key in score]
+        difference = difference_of(report, split)
+        banner = None
+        if difference and difference.get("value") is not None:
+            said = against_baseline(report, split, metrics[0])
+            banner = tag("p", said[0].upper() + said[1:], class_=f"verdict {verdict(difference).split()[0]}")
+            cards.append(_difference_card(difference, metrics[0]))
+        notes = [f"All figures are for the {split} split, with 95 % intervals over its {score['n']:,} texts."]
+        if split == "validation":
+            notes.append(f"There is no test split. {CHOSEN_ON}")
+        everything = _all_scores(report, [*metrics, *more], plain)
+        note = tag("p", " ".join(notes), class_="note")
+        return tag("div", banner, tag("div", cards, class_="cards"), note, everything)
+
+    return build
+
+
+def _card(metric: Metric, found: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Html:
+    name, percent = metric.name, metric.percent
+    picture: Html | None = None
+    label = f"{name}: model {with_interval(found, percent)}"
+    if beside:
+        label += f", baseline {with_interval(beside, percent)}"
+    if found.get("value") is not None:
+        rows = [("model", dict(found)), *([("baseline", dict(beside))] if beside else [])]
+        picture = whiskers(rows, label)
+    return tag(
+        "div",
+        tag("h3", name[0].upper() + name[1:]),
+        tag("p", value_of(found, percent), class_="big"),
+        tag("p", interval_of(found, percent), class_="interval"),
+        picture,
+        tag(
+            "p",
+            tag("span", class_="dot"),
+            "baseline ",
+            value_of(beside, percent),
+            " ",
+            tag("span", f"({interval_of(beside, percent)})"),
+            class_="beside",
+        )
+        if beside
+        else None,
+        class_="card",
+    )
+
+
+def _difference_card(difference: Mapping[str, Any], metric: Metric) -> Html:
+    paired = None
+    value, interval = points(difference["value"]), span(difference)
+    if not metric.percent:
+        value = signed(difference["value"])
+        interval = f"{signed(difference['low'])} to {signed(difference['high'])}"
+    if "first_only" in difference:
+        paired = tag(
+            "p",
+            f"Right where the baseline is wrong on {difference['first_only']:,} texts, "
+            f"wrong where it is right on {difference['second_only']:,}.",
+            class_="beside",
+        )
+    return tag(
+        "div",
+        tag("h3", f"{metric.name[0].upper()}{metric.name[1:]} over baseline"),
+        tag("p", value, tag("small", " points") if metric.percent else None, class_="big"),
+        tag("p", interval, class_="interval"),
+        paired,
+        class_="card",
+    )
+
+
+def _all_scores(report: Report, metrics: Sequence[Metric], plain: Sequence[tuple[str, str]]) -> Html:
+    """Return every metric of every split, model and baseline beside each other."""
+    columns: list[tuple[str, Mapping[str, Any]]] = []
+    for split in ("test", "validation"):
+        for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
+            if scores.get(split):
+                columns.append((f"{split}, {who}", scores[split]))
+    rows = [
+        tag(
+            "tr",
+            tag("th", metric.name, scope="row"),
+            [tag("td", with_interval(each.get(metric.key), metric.percent)) for _, each in columns],
+        )
+        for metric in metrics
+        if any(metric.key in each for _, each in columns)
+    ]
+    for key, words in plain:
+        cells = [tag("td", f"{each[key]:.3f}" if key in each else "—") for _, each in columns]
+        rows.append(tag("tr", tag("th", words, scope="row"), cells))
+    head = tag("tr", tag("td"), [tag("th", name, scope="col") for name, _ in columns])
+    name = (report.get("baseline") or {}).get("name")
+    caption = f"All scores. The baseline is {name}, on the same texts." if name else "All scores."
+    return table(caption, head, rows)
+
+
+def class_table(
+    found: Sequence[Mapping[str, Any]],
+    *,
+    more: Sequence[tuple[str, str]] = (),
+    plain: Sequence[tuple[str, str]] = (),
+) -> Html:
+    """Return a table of labels, lowest F1 first: texts, precision, recall, F1.
+
+    `more` are key and name of further figures with an interval, `plain` of such without one.
+    """
+    lows = [each["f1"]["low"] for each in found if each["f1"]["value"] is not None]
+    lowest = min(0.9, math.floor(10 * min(lows, default=0)) / 10)
+    weakest = sorted(found, key=lambda each: (each["f1"]["value"] is None, each["f1"]["value"] or 0))
+    keys = ("precision", "recall", "f1", *(key for key, _ in more))
+    rows = []
+    for each in weakest:
+        cells = [tag("td", _number_and_span(each[key])) for key in keys]
+        others = [tag("td", "—" if each.get(key) is None else f"{each[key]:.2f}") for key, _ in plain]
+        bar = tag("td", interval_bar(each["f1"], lowest), class_="bar")
+        rows.append(
+            tag("tr", tag("th", each["label"], scope="row"), tag("td", f"{each['support']:,}"), cells, others, bar)
+        )
+    names = ("label", "texts", "precision", "recall", "F1", *(name for _, name in (*more, *plain)))
+    head = tag(
+        "tr",
+        [tag("th", name, scope="col") for name in names],
+        tag("th", f"F1, {lowest:g} to 1", scope="col", class_="text"),
+    )
+    return table("Each label in percent with its 95 % interval, lowest F1 first.", head, rows, tall=True)
+
+
+def _number_and_span(found: Mapping[str, Any]) -> list[Html | str]:
+    if found.get("value") is None:
+        return ["—"]
+    return [f"{100 * found['value']:.1f} ", tag("small", f"{100 * found['low']:.1f}–{100 * found['high']:.1f}")]
+
+
+def passages(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str]]) -> Html:
+    """Return a table of texts with what was said of each; `columns` are key, heading and class of the others."""
+    rows = []
+    for each in found:
+        texts = [each[key] for key in ("text", "text_pair") if each.get(key)]
+        shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
+        told = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
+        place = tag("td", each.get("place") or "", class_="text place")
+        rows.append(tag("tr", tag("td", [tag("bdi", t) for t in shown], class_="passage"), told, place))
+    names = [("text", "text"), *((name, kind) for _, name, kind in columns), ("place", "text")]
+    head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
+    return table(caption, head, rows, tall=True, kind="mistakes")

@@ -1,0 +1,233 @@
+"""Several labels a text, or none: from the head's outputs to answers and scores, and for people.
+
+Shapes: N texts, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.errors import TrainingError
+from filbert.metrics import calibration, label_sets
+from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.tasks.framing import only_window
+from filbert.tasks.labels import MISTAKES, passage
+from filbert.tasks.multi_label.settings import Settings
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+
+DIGITS = 6  # of a probability: beyond fp32's agreement between machines
+HALF = 0.5
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPrediction(Prediction):
+    """The labels of a text, which may be none, and the probability of each label in the model's order.
+
+    `labels` is None where the text could not be scored.
+    """
+
+    labels: tuple[str, ...] | None = None
+    probabilities: tuple[float, ...] = ()
+
+
+def empty(error: str) -> Prediction:
+    """Return a prediction without an answer."""
+    return LabelsPrediction(error=error)
+
+
+def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+    """Give each label whose probability is at least its threshold."""
+    return labelled(label_sets.sigmoid(only_window(outputs)), settings) if len(outputs) else []
+
+
+def labelled(probabilities_NL: FloatArray, settings: Settings) -> list[Prediction]:
+    """Return a prediction for each row of probabilities; sure is one that no label would leave or join soon."""
+    given_NL = probabilities_NL >= thresholds(settings)
+    sure_N = np.where(given_NL, probabilities_NL, 1 - probabilities_NL).min(axis=1)
+    return [
+        LabelsPrediction(
+            labels=tuple(label for label, given in zip(settings.labels, row, strict=True) if given),
+            probabilities=tuple(chances),
+            confidence=sure,
+        )
+        for row, chances, sure in zip(given_NL.tolist(), probabilities_NL.tolist(), sure_N.tolist(), strict=True)
+    ]
+
+
+def thresholds(settings: Settings) -> FloatArray:
+    """Return the probability of each label from which on it is given."""
+    return np.array(settings.thresholds or [HALF] * len(settings.labels))
+
+
+def probabilities(predictions: Sequence[Prediction]) -> FloatArray:
+    """Return probabilities_NL of predictions that have some."""
+    return np.array([found.probabilities for found in predictions if isinstance(found, LabelsPrediction)])
+
+
+def given(predictions: Sequence[Prediction], settings: Settings) -> Flags:
+    """Return which labels were given to each text."""
+    return flags([found.labels or () for found in predictions if isinstance(found, LabelsPrediction)], settings)
+
+
+def true(examples: Sequence[Example], settings: Settings) -> Flags:
+    """Return which labels each text has."""
+    return flags([example.target for example in examples], settings)
+
+
+def flags(sets: Sequence[Sequence[str]], settings: Settings) -> Flags:
+    """Return sets of labels as rows of yes and no.
+
+    >>> flags([("b",), ()], Settings(("a", "b"))).astype(int).tolist()
+    [[0, 1], [0, 0]]
+    """
+    number = {label: i for i, label in enumerate(settings.labels)}
+    found_NL = np.zeros((len(sets), len(number)), dtype=bool)
+    for row, labels in zip(found_NL, sets, strict=True):
+        row[[number[label] for label in labels]] = True
+    return found_NL
+
+
+def score(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> Json:
+    """Micro-, macro- and samples-F1, subset accuracy, mean average precision and the table of labels."""
+    found = label_sets.score_label_sets(
+        true(examples, settings), probabilities(predictions), given(predictions, settings), settings.labels
+    )
+    return found
+
+
+def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+    """Return (mean average precision, -loss) to maximise, and figures for the log.
+
+    Average precision needs no threshold, and thresholds are tuned only once the weights are there.
+    """
+    from sklearn.metrics import average_precision_score, f1_score
+
+    true_NL, logits_NL = true(examples, settings), only_window(outputs)
+    if not np.isfinite(logits_NL).all():
+        raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
+    found_NL = label_sets.sigmoid(logits_NL)
+    met_L = true_NL.any(axis=0)
+    precision = float(average_precision_score(true_NL[:, met_L], found_NL[:, met_L])) if met_L.any() else 0.0
+    loss = float(np.mean(np.logaddexp(0, logits_NL) - np.where(true_NL, logits_NL, 0)))
+    micro = float(f1_score(true_NL, found_NL >= HALF, average="micro", zero_division=0))
+    return (precision, -loss), {"map": precision, "micro_f1": micro, "loss": loss}
+
+
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+    """Fit one temperature, to be folded into the last layer, and then the threshold of each label."""
+    true_NL, logits_NL = true(examples, settings), only_window(outputs)
+    temperature = label_sets.fit_sigmoid_temperature(logits_NL, true_NL)
+    before_NL, after_NL = label_sets.sigmoid(logits_NL), label_sets.sigmoid(logits_NL / temperature)
+    tuned_L = label_sets.tune_thresholds(true_NL, after_NL)
+    facts = {
+        "temperature": temperature,
+        "ece_before": calibration.expected_calibration_error(*_questions(true_NL, before_NL)),
+        "ece_after": calibration.expected_calibration_error(*_questions(true_NL, after_NL)),
+        "bins": calibration.reliability(*_questions(true_NL, after_NL)),
+        "thresholds": [round(float(each), 4) for each in tuned_L],
+    }
+    tuned = replace(settings, thresholds=tuple(map(float, tuned_L)), weights=())
+    return Calibrated(tuned, Fold(temperature), facts)
+
+
+def _questions(true_NL: Flags, probabilities_NL: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return each text's question for each label on its own: the answer, no or yes, and the probability of both."""
+    chances_M = probabilities_NL.reshape(-1)
+    return true_NL.reshape(-1).astype(np.int32), np.stack((1 - chances_M, chances_M), axis=1)
+
+
+def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+    """Return probabilities_NL, and twice how far the nearest is from its threshold."""
+    found_NL = label_sets.sigmoid(only_window(outputs))
+    return found_NL, 2 * np.abs(found_NL - thresholds(settings)).min(axis=1)
+
+
+def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
+    """Fit TF-IDF + a logistic regression for each label, its thresholds tuned on the same validation texts."""
+    from filbert.linear.baseline import linear_label_sets
+
+    found = linear_label_sets(train, true(train, settings), asked)
+    tuned = settings
+    if "validation" in asked:
+        tuned_L = label_sets.tune_thresholds(true(asked["validation"], settings), found.outputs["validation"])
+        tuned = replace(settings, thresholds=tuple(map(float, tuned_L)))
+    predictions = {split: labelled(rows, tuned) for split, rows in found.outputs.items()}
+    return Baseline(found.name, found.seconds, predictions, found.note)
+
+
+def compare(
+    examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
+) -> Json:
+    """Return the difference in macro-F1."""
+    return label_sets.paired_difference_of_macro_f1(
+        true(examples, settings), given(ours, settings), given(theirs, settings)
+    )
+
+
+def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
+    """Return the texts in which a label was missed or given wrongly with most confidence."""
+    true_NL, given_NL, found_NL = true(examples, settings), given(predictions, settings), probabilities(predictions)
+    wrong_NL = true_NL != given_NL
+    sure_NL = np.where(wrong_NL, np.where(given_NL, found_NL, 1 - found_NL), 0)
+    worst = [i for i in np.argsort(-sure_NL.max(axis=1), kind="stable").tolist() if wrong_NL[i].any()][:MISTAKES]
+    names = np.array(settings.labels, dtype=object)
+    return [
+        {
+            **passage(examples[i]),
+            "labels": names[true_NL[i]].tolist(),
+            "predicted": names[given_NL[i]].tolist(),
+            "label": settings.labels[int(sure_NL[i].argmax())],
+            "probability": float(found_NL[i, int(sure_NL[i].argmax())]),
+        }
+        for i in worst
+    ]
+
+
+def columns(settings: Settings) -> dict[str, str]:
+    """Return `labels`, and `probability_LABEL` for each label."""
+    return {"labels": "string", **{f"probability_{label}": "float" for label in settings.labels}}
+
+
+def row(prediction: Prediction, settings: Settings) -> Json:
+    """Return the labels, joined as the text of a cell, and the probability of each.
+
+    >>> row(labelled(np.array([[0.75, 0.5]]), Settings(("a", "b")))[0], Settings(("a", "b")))
+    {'labels': 'a|b', 'probability_a': 0.75, 'probability_b': 0.5}
+    """
+    assert isinstance(prediction, LabelsPrediction)
+    chances: list[float | None] = [round(p, DIGITS) for p in prediction.probabilities] or [None] * len(settings.labels)
+    names = (f"probability_{label}" for label in settings.labels)
+    joined = None if prediction.labels is None else joined_labels(prediction.labels)
+    return {"labels": joined, **dict(zip(names, chances, strict=True))}
+
+
+def joined_labels(labels: Sequence[str]) -> str:
+    """Return labels as a cell that can be read again: with | between them, as an array where a label holds one itself.
+
+    >>> joined_labels(["a", "b"]), joined_labels(["a|b"])
+    ('a|b', '["a|b"]')
+    """
+    import json
+
+    if any("|" in label or label != label.strip() or label.startswith("[") for label in labels):
+        return json.dumps(list(labels), ensure_ascii=False)
+    return "|".join(labels)
+
+
+def show(prediction: Prediction, settings: Settings) -> Shown:
+    """Return the labels, and a bar for each."""
+    assert isinstance(prediction, LabelsPrediction)
+    answer = ", ".join(prediction.labels or ()) or "(no label)"
+    return Shown(answer, dict(zip(settings.labels, prediction.probabilities, strict=True)))
+
+
+def tally(prediction: Prediction) -> tuple[str, ...]:
+    """Return the labels, or that there is none."""
+    assert isinstance(prediction, LabelsPrediction)
+    return prediction.labels or ("(no label)",)

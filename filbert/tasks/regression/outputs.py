@@ -1,0 +1,161 @@
+"""A number a text: from the head's output to answers and scores, and for people.
+
+While it trains the head gives scaled numbers; `calibrate` has the unit folded into the last layer, so that a saved
+model, in `transformers` too, gives numbers in the unit of the file.
+
+Shapes: N texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from filbert.errors import TrainingError
+from filbert.metrics import numbers
+from filbert.records import Example, FloatArray, Prediction
+from filbert.tasks.framing import only_window
+from filbert.tasks.labels import MISTAKES, passage
+from filbert.tasks.regression.settings import Settings
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+
+DIGITS = 6  # significant ones of a number given
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPrediction(Prediction):
+    """A number in the unit of the training file, and the range in which nine of ten true numbers lie."""
+
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def empty(error: str) -> Prediction:
+    """Return a prediction without an answer."""
+    return NumberPrediction(error=error)
+
+
+def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+    """Give the number, and the range around it where that was fitted."""
+    return numbered(only_window(outputs)[:, 0], settings) if len(outputs) else []
+
+
+def numbered(found_N: FloatArray, settings: Settings) -> list[Prediction]:
+    """Return a prediction for each number."""
+    half = settings.half_width
+    return [
+        NumberPrediction(score=each, low=each - half if half else None, high=each + half if half else None)
+        for each in found_N.tolist()
+    ]
+
+
+def values(predictions: Sequence[Prediction]) -> FloatArray:
+    """Return the numbers of predictions that have one."""
+    return np.array([found.score for found in predictions if isinstance(found, NumberPrediction)], dtype=np.float64)
+
+
+def true(examples: Sequence[Example]) -> FloatArray:
+    """Return the number of each text."""
+    return np.array([example.target for example in examples], dtype=np.float64)
+
+
+def score(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> Json:
+    """Pearson, Spearman, mean absolute and root mean squared error, each with its 95 % interval."""
+    return numbers.score_numbers(true(examples), values(predictions))
+
+
+def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+    """Return (-squared error,) to maximise, and figures for the log, errors in the unit of the file."""
+    from scipy.stats import spearmanr  # type: ignore[import-untyped]  # scikit-learn's own
+
+    found_N = only_window(outputs)[:, 0]
+    if not np.isfinite(found_N).all():
+        raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
+    scaled_N = (true(examples) - settings.mean) / settings.spread
+    loss = float(((found_N - scaled_N) ** 2).mean())
+    mae = float(np.abs(found_N - scaled_N).mean()) * settings.spread
+    pearson = spearman = 0.0
+    if found_N.std() > 0 and scaled_N.std() > 0:
+        pearson, spearman = float(np.corrcoef(found_N, scaled_N)[0, 1]), float(spearmanr(found_N, scaled_N)[0])
+    return (-loss,), {"pearson": pearson, "spearman": spearman, "mae": mae, "loss": loss}
+
+
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+    """Fold the unit into the last layer, and fit the range in which nine of ten true numbers lie."""
+    found_N = only_window(outputs)[:, 0] * settings.spread + settings.mean
+    half = numbers.residual_quantile(true(examples), found_N)
+    inside = float((np.abs(true(examples) - found_N) <= half).mean())
+    facts = {"half_width": half, "coverage": 0.9, "inside": inside}
+    fitted = replace(settings, half_width=half if np.isfinite(half) else 0.0)
+    return Calibrated(fitted, Fold(1 / settings.spread, settings.mean), facts)
+
+
+def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+    """Return the numbers, the range of the training texts as 1, and that no answer is near another one."""
+    width = settings.high - settings.low
+    found_N1 = only_window(outputs)
+    return found_N1 / (width if np.isfinite(width) and width > 0 else 1.0), np.ones(len(found_N1))
+
+
+def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
+    """Fit TF-IDF + ridge regression."""
+    from filbert.linear.baseline import linear_numbers
+
+    found = linear_numbers(train, true(train), asked)
+    plain = replace(settings, half_width=0.0)
+    predictions = {split: numbered(rows[:, 0], plain) for split, rows in found.outputs.items()}
+    return Baseline(found.name, found.seconds, predictions, found.note)
+
+
+def compare(
+    examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
+) -> Json:
+    """Return the difference in Pearson's correlation."""
+    return numbers.paired_difference_of_errors(true(examples), values(ours), values(theirs))
+
+
+def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
+    """Return the texts whose number is furthest off."""
+    true_N, found_N = true(examples), values(predictions)
+    off_N = np.abs(true_N - found_N)
+    worst = np.argsort(-off_N, kind="stable")[:MISTAKES].tolist()
+    return [
+        {**passage(examples[i]), "score": float(true_N[i]), "predicted": float(found_N[i]), "off": float(off_N[i])}
+        for i in worst
+    ]
+
+
+def columns(settings: Settings) -> dict[str, str]:
+    """Return `score`, and the range where that was fitted."""
+    ends = ("score_low", "score_high") if settings.half_width else ()
+    return dict.fromkeys(("score", *ends), "float")
+
+
+def row(prediction: Prediction, settings: Settings) -> Json:
+    """Return the number and its range.
+
+    >>> row(numbered(np.array([2.5]), Settings(0, 1, 0.5))[0], Settings(0, 1, 0.5))
+    {'score': 2.5, 'score_low': 2.0, 'score_high': 3.0}
+    """
+    assert isinstance(prediction, NumberPrediction)
+    cells = {"score": prediction.score, "score_low": prediction.low, "score_high": prediction.high}
+    return {name: None if cells[name] is None else _short(cells[name]) for name in columns(settings)}
+
+
+def _short(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.{DIGITS}g}")
+
+
+def show(prediction: Prediction, settings: Settings) -> Shown:
+    """Return the number, and in brackets the range of nine in ten."""
+    assert isinstance(prediction, NumberPrediction)
+    ends = "" if prediction.low is None else f" (9 of 10 from {prediction.low:.4g} to {prediction.high:.4g})"
+    return Shown(f"{prediction.score:.4g}{ends}")
+
+
+def tally(prediction: Prediction) -> tuple[str, ...]:
+    """Return nothing: numbers are not counted."""
+    return ()

@@ -1,0 +1,76 @@
+"""The page of a model that gives a number: how near it comes, where it is furthest off, model beside baseline.
+
+    header · summary · numbers · mistakes · range · lengths · curves · data · training · reproduce
+
+The frame is report/page.py's; what every task's page has is in report/scores.py and sections.py. No numbers are
+computed here.
+"""
+
+from __future__ import annotations
+
+from filbert.report.charts import columns_chart
+from filbert.report.html import Html, tag
+from filbert.report.kind import Kind
+from filbert.report.page import Log, Report, Section
+from filbert.report.scores import lacks_scores, passages, scored_heading, summary_section
+from filbert.report.sections import run_sections
+from filbert.tasks.regression.report_card import METRICS, MORE, card
+
+
+def heading(report: Report) -> Html:
+    """Return the top of the page.
+
+    >>> "a number from 1 to 5" in heading({"low": 1.0, "high": 5.0, "scores": {"test": {"n": 1}}})
+    True
+    """
+    low, high = report.get("low"), report.get("high")
+    first = f"a number from {low:g} to {high:g}" if low is not None and high is not None else "a number"
+    return scored_heading("regression", report, first)
+
+
+def _range(report: Report, log: Log) -> Html | None:
+    found = report.get("calibration") or {}
+    if not found.get("half_width"):
+        return None
+    said = (
+        f"Nine of ten true numbers lie within {found['half_width']:.3g} of the answer. That half width of the range "
+        f"which each answer comes with was fitted on the validation texts, of which it holds "
+        f"{100 * found['inside']:.1f} %."
+    )
+    return tag("p", said)
+
+
+def _numbers(report: Report, log: Log) -> Html | None:
+    found = (report.get("data") or {}).get("numbers")
+    if not found:
+        return None
+    edges, counts = found["edges"], found["counts"]["train"]
+    label = f"{sum(counts):,} training texts by their number, from {edges[0]:g} to {edges[-1]:g}"
+    chart = tag("div", columns_chart(edges, counts, label), class_="chart")
+    return tag("figure", chart, tag("figcaption", f"{label}."))
+
+
+def _mistakes(report: Report, log: Log) -> Html | None:
+    found = report.get("mistakes")
+    if not found:
+        return None
+    rows = [{**each, **{key: f"{each[key]:.4g}" for key in ("score", "predicted", "off")}} for each in found]
+    columns = (("score", "number in the data", ""), ("predicted", "model says", "wrong"), ("off", "off by", ""))
+    return passages(
+        "The answers that are furthest off. Read them first: some are wrong numbers in the data.", rows, columns
+    )
+
+
+RUN = run_sections([("pearson", "Pearson"), ("spearman", "Spearman")])
+SECTIONS: tuple[Section, ...] = (
+    ("summary", "Summary", summary_section(METRICS, MORE, [("rmse_of_mean", "error of always the mean")])),
+    ("range", "How far off it is", _range),
+    ("mistakes", "Furthest off", _mistakes),
+    ("numbers", "The numbers it learned from", _numbers),
+    *(
+        section
+        for section in run_sections([("pearson", "Pearson"), ("spearman", "Spearman")])
+        if section[0] != "calibration"
+    ),
+)
+KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)

@@ -1,0 +1,146 @@
+"""The page of a model for one label a text: what it gets right and wrong, class by class, beside the baseline.
+
+    header · summary · confusion · classes · mistakes · calibration · lengths · curves · data · training · reproduce
+
+The frame is report/page.py's; what every task's page has is in report/scores.py and sections.py. No numbers are
+computed here.
+
+Shapes: C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from filbert.report.html import Html, table, tag
+from filbert.report.kind import Kind
+from filbert.report.page import Log, Report, Section
+from filbert.report.scores import class_table, lacks_scores, passages, scored_heading, summary_section
+from filbert.report.sections import run_sections
+from filbert.report.words import main_split, share_of
+from filbert.tasks.single_label.report_card import METRICS, MORE, card
+
+MATRIX_CLASSES = 30  # more do not fit a page: then the most confused pairs
+PAIRS = 30
+SHADES = 10
+
+
+def lacks(report: Report) -> str:
+    """Say what the report of a classifier needs and does not have, or nothing.
+
+    >>> lacks({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    ''
+    """
+    return lacks_scores(report) or ("" if report.get("labels") else "has no labels — evaluate the model again")
+
+
+def heading(report: Report) -> Html:
+    """Return the top of the page.
+
+    >>> "1 classes" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    True
+    """
+    return scored_heading("text classification", report, f"{len(report['labels']):,} classes")
+
+
+def _confusion(report: Report, log: Log) -> Html | None:
+    counts_CC = report["scores"][main_split(report)].get("confusion")
+    if not counts_CC:
+        return None
+    labels = report["labels"]
+    if len(labels) > MATRIX_CLASSES:
+        return _pairs(counts_CC, labels)
+    head = [
+        tag("tr", tag("td"), tag("th", "predicted →", colspan=len(labels), scope="colgroup", class_="axis")),
+        tag("tr", tag("th", "true ↓", scope="col", class_="axis"), [_column(label, len(labels)) for label in labels]),
+    ]
+    rows = []
+    for i, (label, counts_C) in enumerate(zip(labels, counts_CC, strict=True)):
+        cells = [_cell(count, sum(counts_C), i == j) for j, count in enumerate(counts_C)]
+        rows.append(tag("tr", tag("th", label, scope="row"), cells))
+    caption = "Texts by true label (rows) and predicted label (columns); the shade is the share of the row."
+    top = _most_confused(counts_CC, labels)[:1]
+    said = None
+    if top:
+        true, predicted, count, _ = top[0]
+        said = tag(
+            "p",
+            "Most often: ",
+            tag("b", true),
+            " taken for ",
+            tag("b", predicted),
+            f", {count:,} {'text' if count == 1 else 'texts'}.",
+        )
+    return tag("div", table(caption, head, rows, kind="matrix"), said)
+
+
+def _column(label: str, classes: int) -> Html:
+    return tag("th", tag("span", label), scope="col", class_="upright" if classes > 6 else None)
+
+
+def _cell(count: int, whole: int, hit: bool) -> Html:
+    """Return one cell; the shade follows the square root of the share, so that 1 % of a row can still be seen."""
+    shade = max(1, round(SHADES * (count / whole) ** 0.5)) if count else 0
+    return tag("td", f"{count:,}", class_=f"{'hit' if hit else 'miss'} s{shade}" if count else "none")
+
+
+def _most_confused(counts_CC: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int, float]]:
+    """Return the confused pairs, most frequent first: true label, predicted label, texts, share of the true label's."""
+    found = []
+    for i, counts_C in enumerate(counts_CC):
+        for j, count in enumerate(counts_C):
+            if i != j and count:
+                found.append((labels[i], labels[j], count, count / sum(counts_C)))
+    return sorted(found, key=lambda pair: (-pair[2], -pair[3]))
+
+
+def _pairs(counts_CC: Sequence[Sequence[int]], labels: Sequence[str]) -> Html:
+    found = _most_confused(counts_CC, labels)
+    wrong = sum(count for _, _, count, _ in found)
+    shown = sum(count for _, _, count, _ in found[:PAIRS])
+    rows = [
+        tag(
+            "tr",
+            tag("td", true, class_="text"),
+            tag("td", predicted, class_="text"),
+            tag("td", f"{count:,}"),
+            tag("td", f"{100 * share:.0f} %"),
+        )
+        for true, predicted, count, share in found[:PAIRS]
+    ]
+    names = ("true label", "taken for", "texts", "of the label")
+    head = tag("tr", [tag("th", name, scope="col", class_="text" if i < 2 else None) for i, name in enumerate(names)])
+    caption = (
+        f"The {len(rows)} most confused pairs of {len(labels):,} classes: {shown:,} of the {wrong:,} mistakes "
+        f"({share_of(shown, wrong)})."
+    )
+    return table(caption, head, rows)
+
+
+def _classes(report: Report, log: Log) -> Html | None:
+    found = report["scores"][main_split(report)].get("per_class")
+    return class_table(found) if found else None
+
+
+def _mistakes(report: Report, log: Log) -> Html | None:
+    found = report.get("mistakes")
+    if not found:
+        return None
+    caption = "The wrong answers given with most confidence. Read them first: some are wrong labels in the data."
+    rows = [{**each, "chance": f"{100 * each['probability']:.1f} %"} for each in found]
+    columns = (
+        ("label", "label in the data", "text"),
+        ("predicted", "model says", "text wrong"),
+        ("chance", "probability", ""),
+    )
+    return passages(caption, rows, columns)
+
+
+SECTIONS: tuple[Section, ...] = (
+    ("summary", "Summary", summary_section(METRICS, MORE, [("log_loss", "log-loss")])),
+    ("confusion", "What is taken for what", _confusion),
+    ("classes", "Class by class", _classes),
+    ("mistakes", "Most confident mistakes", _mistakes),
+    *run_sections([("accuracy", "accuracy"), ("macro_f1", "macro-F1")]),
+)
+KIND = Kind(lacks, heading, SECTIONS, card, METRICS)

@@ -1,0 +1,200 @@
+"""What a task is: the names that each package beside this file has. Nothing else in Filbert knows a task by name.
+
+    cell → parse → settle → features → head → loss → decode → score        and, for people, row, show, page
+
+A task is a module; its settings are a frozen dataclass of its own, which stands in filbert.json. The training loop, the
+engine, the commands, the estimators and the report call these names and no others.
+
+Shapes: N texts, W windows of a text, O outputs of the head, B texts of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from filbert.errors import Problem
+from filbert.model.head import Head
+from filbert.records import Encoding, Example, Features, FloatArray, PackedBatch, Prediction
+from filbert.report.kind import Kind
+from filbert.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Json = dict[str, Any]
+Goal = tuple[float, ...]
+Outputs = Sequence[Sequence[FloatArray]] | FloatArray
+"""What the head gave: `outputs[n][w]` for window w of text n. Where a text is one window, an array N × 1 × O."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a task reads the cells of a target column."""
+
+    parse: Callable[[str], Any]
+    """Turn a cell into a target; raises Refusal."""
+    how: str
+    """One line on what was found, for people."""
+    notes: Callable[[], Sequence[str]] = field(default=lambda: ())
+    """Lines to be said after a pass: what was merged, for instance."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Whether a target column looks like a task's: surely, or so that a person has to be asked."""
+
+    sure: bool
+    why: str
+    """What was seen in the column, as it is said to the person."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What becomes part of the last layer after training: outputs / divisor + shift."""
+
+    divisor: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was fitted on the validation texts once the weights were there."""
+
+    settings: Any
+    fold: Fold
+    facts: Json
+    """For the report."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a linear model on the same texts answered."""
+
+    name: str
+    """For people: "TF-IDF (words and pairs) + logistic regression"."""
+    seconds: float
+    """Fitting and predicting, together."""
+    predictions: Mapping[str, Sequence[Prediction]]
+    """By split."""
+    note: str = ""
+    """What was left out to stay within memory, or nothing."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A prediction for a terminal: the answer, and a bar for each of these shares of 1."""
+
+    answer: str
+    bars: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """The names of a task's package; the constants are module constants, the verbs functions."""
+
+    NAME: str
+    """As in filbert.json, report.json and `--task`: "single-label"."""
+    TARGET: str
+    """What the target is called in messages and in the columns of a result: "label"."""
+    HUB: tuple[str, str]
+    """Its class in `transformers`, and the hub's name for what it does."""
+    BALANCE: str
+    """Why training cannot be balanced between classes, as a sentence; empty where it can."""
+    CASCADE: str
+    """Why a linear model cannot answer in front of BERT, as a sentence; empty where it can."""
+
+    # -- from a file to settings --------------------------------------------------------------------------------------
+
+    def claim(self, cells: Sequence[str]) -> Claim | None:
+        """Look at a sample of a target column; None where it cannot be this task's, or need not be."""
+
+    def read(self, cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
+        """Say how cells like these are read. Raises DataError where they cannot be this task's targets."""
+
+    def target_of(self, value: Any) -> Any:
+        """Return the target of a Python value, as an estimator gets it; raises Refusal."""
+
+    def strata(self, examples: Sequence[Example]) -> Sequence[Hashable]:
+        """Return of each text what a split keeps in proportion."""
+
+    def settle(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Any:
+        """Return the settings for these texts. Raises DataError where nothing can be learned from them."""
+
+    def reopen(self, told: Json, config: Json) -> Any:
+        """Return the settings of a saved model: of filbert.json, or for other people's of config.json; ValueError."""
+
+    def saved(self, settings: Any) -> Json:
+        """Return the fields of config.json by which `transformers` knows the task."""
+
+    def unknown(self, examples: Sequence[Example], settings: Any) -> list[Problem]:
+        """Return a problem for each kind of target that the model cannot give, with counts."""
+
+    def described(self, splits: Mapping[str, Sequence[Example]], settings: Any) -> tuple[list[str], Json]:
+        """Return lines on the targets for people, and the facts for the report."""
+
+    def balanced(self, train: Sequence[Example], settings: Any, how: str) -> tuple[Any, FloatArray | None]:
+        """Return settings whose loss weighs by class (how: weights), or each text's chance to be drawn (sampling)."""
+
+    # -- the five verbs -----------------------------------------------------------------------------------------------
+
+    def features(
+        self, encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Any, length: int
+    ) -> list[Features]:
+        """Return the windows of one text: ids with special tokens, at most `length` of them, and the numeric target."""
+
+    def head(self, settings: Any) -> Head:
+        """Return what is read off the encoder."""
+
+    def loss(self, outputs: Tensor, batch: PackedBatch, settings: Any) -> Tensor:
+        """Return the loss summed over the batch: the training loop divides by the number of texts."""
+
+    def decode(self, outputs: Outputs, settings: Any) -> list[Prediction]:
+        """Return the predictions of N texts."""
+
+    def empty(self, error: str) -> Prediction:
+        """Return what stands for a text that could not be scored."""
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any) -> Json:
+        """Return every figure as {value, low, high}; "n" is the number of texts."""
+
+    # -- around training ----------------------------------------------------------------------------------------------
+
+    def validate(self, outputs: Outputs, examples: Sequence[Example], settings: Any) -> tuple[Goal, dict[str, float]]:
+        """Return what validation maximises, compared entry by entry, and figures for the log; quick, no intervals."""
+
+    def calibrate(self, outputs: Outputs, examples: Sequence[Example], settings: Any) -> Calibrated:
+        """Fit what is fitted on the validation texts: temperature, thresholds, the unit of a number."""
+
+    def sureness(self, outputs: Outputs, settings: Any) -> tuple[FloatArray, FloatArray]:
+        """Return the numbers people read, N × K on a scale of 0 to 1, and how far each answer is from another one."""
+
+    def baseline(
+        self, train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Any
+    ) -> Baseline | None:
+        """Fit a linear model on the training texts and answer each split with it."""
+
+    def compare(
+        self, examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Any
+    ) -> Json:
+        """Return the difference in the main figure, {value, low, high}, on the same texts."""
+
+    def mistakes(self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any) -> list[Json]:
+        """Return the worst answers, worst first, as the report stores them."""
+
+    # -- for people and programs --------------------------------------------------------------------------------------
+
+    def columns(self, settings: Any) -> dict[str, str]:
+        """Return the result columns and their types: string, float, bool."""
+
+    def row(self, prediction: Prediction, settings: Any) -> Json:
+        """Return the cells of these columns: the same ones in CSV, JSON lines, HTTP and the estimators."""
+
+    def show(self, prediction: Prediction, settings: Any) -> Shown:
+        """Return a prediction for a terminal."""
+
+    def tally(self, prediction: Prediction) -> Sequence[str]:
+        """Return what to count over many predictions: the label, the labels; nothing for a number."""
+
+    def page(self) -> Kind:
+        """Return how a run is reported."""

@@ -1,0 +1,42 @@
+"""One small finished run for each task, made once: what the contract is held against."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filbert import tasks
+from filbert.config import TrainConfig
+from filbert.finetuning.dataset import Dataset, dataset_of
+from filbert.finetuning.fit import Fitted, fit
+
+WORDS = ("good", "bad", "long", "dull", "warm", "late", "kind", "odd")
+EVIL = "<script>alert(1)</script>"
+TARGETS: dict[str, Sequence[Any]] = {  # four different ones for each task there is
+    "single-label": ("fine", EVIL, "übel", "差"),
+    "multi-label": ((), (EVIL,), ("fine", "差"), ("fine",)),
+    "regression": (1.5, -2.0, 300.25, 7.0),
+}
+CONFIG = TrainConfig(epochs=1, seed=3, precision="fp32", batch_size=8)
+
+
+def inputs(count: int, *, pairs: bool = False) -> list[tuple[str, ...]]:
+    """Return different short texts, or pairs of them."""
+    texts = [f"{WORDS[n % 8]} {WORDS[(n // 8) % 8]} text {n}" for n in range(2 * count)]
+    return list(zip(texts[::2], texts[1::2], strict=True)) if pairs else [(text,) for text in texts[:count]]
+
+
+def data(name: str, *, pairs: bool = False, count: int = 80) -> Dataset:
+    """Return texts with the task's targets, one after the other."""
+    targets = [TARGETS[name][n % 4] for n in range(count)]
+    return dataset_of(inputs(count, pairs=pairs), targets, tasks.named(name), seed=1)
+
+
+@functools.cache
+def run(name: str, *, pairs: bool = False) -> Fitted:
+    """Return a finished run of a task, in a folder that stays for the session."""
+    out = Path(tempfile.mkdtemp(prefix="filbert-test-")) / "run"
+    return fit(data(name, pairs=pairs), out, base="tiny", config=CONFIG, name=f"a {EVIL}")

@@ -1,0 +1,207 @@
+"""What every task must keep, whichever it is: one test for each promise, over the whole registry."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browsed import Page
+from finished import EVIL, TARGETS, WORDS, data, inputs, run
+from small import needs_native
+from transformers import AutoModelForSequenceClassification
+
+from filbert import TextClassifier, TextRegressor, tasks
+from filbert.bases.find import find_base
+from filbert.config import TrainConfig
+from filbert.finetuning.prepare import prepare
+from filbert.inference.engine import load
+from filbert.inference.model import open_model
+from filbert.inference.rows import LAST, score_to
+from filbert.inference.scorer import NativeScorer, TorchScorer
+from filbert.model.packing import pack
+from filbert.model.run import tensors_of
+from filbert.progress import Silent
+from filbert.records import Example, Features
+from filbert.text.tokenizer import SPECIALS, Tokenizer
+
+each_task = pytest.mark.parametrize("name", list(tasks.TASKS))
+alone_and_pairs = pytest.mark.parametrize("pairs", [False, True], ids=["one text", "pairs"])
+
+
+def test_every_task_is_tried_here() -> None:
+    assert set(TARGETS) == set(tasks.TASKS)
+
+
+@each_task
+def test_the_registry_has_the_name_of_the_task(name: str) -> None:
+    assert name == tasks.TASKS[name].NAME
+
+
+@each_task
+def test_each_target_moves_the_loss(name: str) -> None:
+    task, found = tasks.TASKS[name], data(name)
+    run_, model = prepare(found, find_base("tiny"), TrainConfig(seed=0), "cpu", Silent())
+    windows = [each[0] for each in run_.features["train"][:4]]
+    model.eval()
+
+    def loss(features: list[Features]) -> float:
+        batch = pack(features)
+        with torch.inference_mode():
+            return float(task.loss(model(*tensors_of(batch, "cpu")), batch, found.settings))
+
+    before = loss(windows)
+    for i, window in enumerate(windows):
+        other = next(w for each in run_.features["train"] for w in each if np.any(w.target != window.target))
+        moved = [*windows]
+        moved[i] = Features(window.ids, window.segments, other.target)
+        assert abs(loss(moved) - before) > 1e-4
+
+
+@each_task
+def test_balancing_moves_the_loss_or_is_refused(name: str) -> None:
+    task = tasks.TASKS[name]
+    if task.BALANCE:
+        assert task.BALANCE[0].islower() or task.BALANCE[0].isupper()
+        return
+    uneven = [Example((f"text {n}",), TARGETS[name][1 if n % 5 == 0 else 2]) for n in range(40)]
+    settings = task.settle(uneven, {}, "memory")
+    logits = torch.zeros(1, task.head(settings).outputs)
+    losses = []
+    for each in (settings, task.balanced(uneven, settings, "weights")[0]):
+        for example in uneven[:2]:
+            number = _number(name, example.target, each)
+            batch = pack([Features(np.array([2, 3], np.int32), np.zeros(2, np.int32), number)])
+            losses.append(float(task.loss(logits, batch, each)))
+    assert losses[2] / losses[3] > losses[0] / losses[1]  # the rare one, first, counts more than it did
+    _, chances_N = task.balanced(uneven, settings, "sampling")
+    assert chances_N is not None
+    assert chances_N[0] > chances_N[1]
+    assert chances_N.sum() == pytest.approx(1)
+
+
+def _number(name: str, target: object, settings: object) -> object:
+    tokenizer = Tokenizer.from_vocab([*SPECIALS, "a"])
+    (window,) = tasks.TASKS[name].features(tokenizer.encode(["a"]), target, tokenizer, settings, 8)
+    return window.target
+
+
+@alone_and_pairs
+@each_task
+def test_the_trainer_sees_the_ids_that_the_engine_sees(name: str, pairs: bool) -> None:
+    done, found = run(name, pairs=pairs), data(name, pairs=pairs)
+    engine = load(done.folder, device="cpu")
+    run_, _ = prepare(found, find_base("tiny"), TrainConfig(seed=3), "cpu", Silent())
+    texts = [example.inputs for example in found.splits.validation]
+    for ours, theirs in zip(engine.features(texts), run_.features["validation"], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.ids.tolist() == b.ids.tolist()
+            assert a.segments.tolist() == b.segments.tolist()
+    assert engine.features(texts)[0][0].segments.max() == int(pairs)
+
+
+@needs_native
+@each_task
+def test_cpp_and_torch_agree(name: str) -> None:
+    from filbert.folder.torch_parts import network_of
+
+    model = open_model(run(name).folder)
+    windows = [w for each in load(run(name).folder, device="cpu").features(inputs(24)) for w in each]
+    network = network_of(model.config, model.weights, model.head, model.arrays)
+    ours = np.asarray(NativeScorer(model, "fp32").outputs(windows))
+    theirs = np.asarray(TorchScorer(network, "cpu", "fp32").outputs(windows))
+    assert np.abs(ours - theirs).max() <= 1e-5 * max(1.0, np.abs(theirs).max())
+
+
+@alone_and_pairs
+@each_task
+def test_transformers_gives_what_the_engine_gives(name: str, pairs: bool) -> None:
+    done = run(name, pairs=pairs)
+    engine, theirs = load(done.folder, device="cpu"), AutoModelForSequenceClassification.from_pretrained(done.folder)
+    assert theirs.config.problem_type == engine.task.saved(engine.settings)["problem_type"]
+    for texts in inputs(12, pairs=pairs):
+        (window,) = engine.features([texts])[0]
+        with torch.inference_mode():
+            out = theirs.eval()(
+                input_ids=torch.as_tensor(window.ids)[None].long(),
+                token_type_ids=torch.as_tensor(window.segments)[None].long(),
+            ).logits[0]
+        ours = np.asarray(engine.outputs([[window]]))[0, 0]
+        assert np.abs(ours - out.numpy()).max() <= 1e-5 * max(1.0, float(out.abs().max()))
+
+
+@each_task
+def test_a_saved_model_answers_as_the_one_that_was_trained(name: str) -> None:
+    done, found = run(name), data(name)
+    engine = load(done.folder, device="cpu")
+    validation = found.splits.validation
+    predictions = engine.predict([example.inputs for example in validation])
+    scores = engine.task.score(validation, predictions, engine.settings)
+    told = done.report["scores"]["validation"]
+    for metric in engine.task.page().metrics:
+        assert scores[metric.key]["value"] == pytest.approx(told[metric.key]["value"], abs=1e-6)
+
+
+@each_task
+def test_the_page_and_the_card_are_inert(name: str) -> None:
+    folder = run(name).folder
+    page = (folder / "report.html").read_text("utf-8")
+    assert EVIL not in page
+    assert "script" not in [tag for tag, _ in Page(page).elements]
+    card = (folder / "README.md").read_text("utf-8")
+    assert "<script" not in "".join(card.split("```")[::2])  # in a block of code it is text
+
+
+@each_task
+def test_row_gives_the_same_cells_everywhere(name: str, tmp_path: Path) -> None:
+    engine = load(run(name).folder, device="cpu")
+    examples = [Example(each, columns={"text": each[0]}) for each in [*inputs(6), (" ",)]]
+    wanted = [engine.task.row(p, engine.settings) for p in engine.predict([e.inputs for e in examples])]
+    columns = engine.task.columns(engine.settings)
+    assert list(wanted[0]) == list(columns)
+    score_to(engine, examples, ["text"], tmp_path / "out.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [{key: line[key] for key in columns} for line in lines] == wanted
+    assert list(lines[0]) == ["text", *columns, *LAST]
+    score_to(engine, examples, ["text"], tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    as_text = [{key: "" if cell is None else str(cell) for key, cell in each.items()} for each in wanted]
+    assert [{key: row[key] for key in columns} for row in rows] == as_text
+    assert rows[-1]["error"] == "empty_text"
+
+
+@each_task
+def test_the_estimator_answers_as_the_engine(name: str, tmp_path: Path) -> None:
+    kind = TextRegressor if name == tasks.of_values((), numbers=True).NAME else TextClassifier
+    targets = [TARGETS[name][n % 4] for n in range(60)]
+    model = kind(base="tiny", epochs=1, precision="fp32", out=tmp_path / "run").fit([t[0] for t in inputs(60)], targets)
+    rows = [model.engine_.task.row(p, model.engine_.settings) for p in model.engine_.predict(inputs(5))]
+    floats = [key for key, type_ in model.engine_.task.columns(model.engine_.settings).items() if type_ == "float"]
+    found = model.predict([t[0] for t in inputs(5)])
+    if kind is TextRegressor:
+        np.testing.assert_allclose(found, [row[floats[0]] for row in rows], rtol=1e-4)
+    else:
+        chances = model.predict_proba([t[0] for t in inputs(5)])
+        columns = [f"probability_{label}" for label in model.classes_]
+        np.testing.assert_allclose(chances, [[row[column] for column in columns] for row in rows], atol=1e-5)
+
+
+@each_task
+def test_words_of_nothing_are_not_guessed_at(name: str) -> None:
+    engine = load(run(name).folder, device="cpu")
+    alone, empty = engine.predict([WORDS[0], "\u200b "])
+    assert alone.error is None
+    assert empty.error == "empty_text"
+    assert engine.predict(WORDS[0]) == [alone]
+
+
+@each_task
+def test_one_text_where_two_are_wanted_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a pair of texts"):
+        load(run(name, pairs=True).folder, device="cpu").predict(["alone"])
+    with pytest.raises(ValueError, match="one text"):
+        load(run(name).folder, device="cpu").predict([("a", "b")])
