@@ -34,7 +34,8 @@ from filbert.readers.blobs import Blob, file_blob, guarded, kind_of, read_fully
 from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide, decode_text
 from filbert.readers.folders import NO_TABLES, Tree, archive_tree, class_of, folder_tree
-from filbert.readers.formats.jsons import JsonLines, open_json
+from filbert.readers.formats.json_objects import open_json
+from filbert.readers.formats.jsons import JsonLines
 from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import sample_lines
 from filbert.readers.formats.tables import Delimited, LineTable, Table
@@ -252,10 +253,10 @@ def _member(tree: Tree, name: str, opener: Callable[[], BinaryIO]) -> Blob:
 
 def _tables(blob: Blob, encoding: Encoding, lines: list[str], found: list[str]) -> list[Table]:
     """Return the tables of a file that is one: by its name, and JSON lines by what they are too."""
-    if blob.suffix == ".json":
+    if blob.suffix in (".json", ".jsonl", ".ndjson"):
         return [table for _, table in open_json(blob, encoding, found)]
     filled = [line for line in lines if line][:50]
-    if blob.suffix in (".jsonl", ".ndjson") or (filled and all(re.match(r'\{\s*"', line) for line in filled)):
+    if filled and all(re.match(r'\{\s*"', line) for line in filled):
         return [JsonLines(blob, encoding)]
     return [Delimited(blob, encoding, ReadOptions())] if blob.suffix in (".csv", ".tsv") else []
 

@@ -1,5 +1,6 @@
 """Physical lines of a file, in bounded memory, each decoded strictly: LF, CRLF and CR end a line, and stay on it.
 
+A CR alone ends a line only where the first line ends so, or most do; elsewhere it is a slip inside of a row.
 A line that cannot be read (bytes not in the encoding, over 16 MB) comes out as a BadLine in its place, so that line
 numbers stay true and reading goes on.
 """
@@ -33,6 +34,27 @@ class BadLine(str):
         return line
 
 
+def line_end(text: str) -> str:
+    r"""Return which `newline` of io.StringIO cuts a text into its lines: LF alone, or any end.
+
+    >>> line_end("text,label\r\na \rb,x\r\n"), line_end("text,label\rgood,x\r")
+    ('\n', '')
+    """
+    first, lone = text.find("\n"), text.find("\r")
+    if first < 0 or 0 <= lone < first - 1:
+        return ""
+    return "\n" if text.count("\r") - text.count("\r\n") < text.count("\n") else ""
+
+
+def cut(text: str) -> list[str]:
+    r"""Return the lines of a text with their ends.
+
+    >>> cut("a,x\nb \rb,y\n")
+    ['a,x\n', 'b \rb,y\n']
+    """
+    return list(io.StringIO(text, newline=line_end(text)))
+
+
 def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
     r"""Yield the lines with their ends; a line that cannot be read as a BadLine.
 
@@ -45,6 +67,7 @@ def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
         codec = encoding.codec
         if not encoding.by_lines:
             stream, codec = Transcoded(raw, encoding, blob.name), "utf-8"  # type: ignore[assignment]
+        newline: str | None = None
         for offset, block, whole in _blocks(stream, encoding.bom):
             if not whole:
                 wrong = f"the line is longer than {LIMIT // 2**20} MB"
@@ -55,13 +78,15 @@ def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
             except UnicodeDecodeError:
                 if not encoding.sure:
                     refuse_if_gb18030(blob)
-                yield from _one_by_one(block, codec, offset)
+                newline = line_end(block.decode("latin-1")) if newline is None else newline
+                yield from _one_by_one(block, codec, offset, newline)
             else:
-                yield from io.StringIO(text, newline="")
+                newline = line_end(text) if newline is None else newline
+                yield from io.StringIO(text, newline=newline)
 
 
-def _one_by_one(block: bytes, codec: str, offset: int) -> Iterator[str]:
-    for data in block.splitlines(keepends=True):
+def _one_by_one(block: bytes, codec: str, offset: int, newline: str) -> Iterator[str]:
+    for data in io.BytesIO(block) if newline else block.splitlines(keepends=True):
         try:
             yield data.decode(codec)
         except UnicodeDecodeError as error:

@@ -17,13 +17,14 @@ from typing import Any
 from filbert.errors import DataError, Place, Problem, Refusal, shown
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
 from filbert.readers.columns import Roles, choose, indicated, joined
-from filbert.readers.encodings import decide
+from filbert.readers.encodings import Encoding, decide
 from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
-from filbert.readers.formats.jsons import JsonLines, open_json
+from filbert.readers.formats.json_objects import open_json
+from filbert.readers.formats.jsons import JsonLines
 from filbert.readers.formats.parquet import Parquet
-from filbert.readers.formats.sniff import sample_lines
+from filbert.readers.formats.sniff import look, sample_lines
 from filbert.readers.formats.spreadsheet import Spreadsheet
-from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words
+from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words, like_fasttext
 from filbert.readers.formats.workbook import spreadsheet_kind
 from filbert.readers.hub import download, is_hub_id
 from filbert.readers.ledger import Ledger, fatal
@@ -162,7 +163,7 @@ class Source:
         split, table, roles = part
         name, labelled, by_row, nested = table.name, self._labelled, roles.split, table.nested
         text_column = _lone(roles)
-        target_column = None if roles.indicators or nested else roles.target
+        target_column = roles.target
         field = roles.target or ("labels" if roles.indicators else "label")
         for line, row in table.rows(roles, ledger):
             if by_row and (split := _row_split(row, by_row)) == "":
@@ -179,6 +180,8 @@ class Source:
                 inputs = tuple(text if visible(text) else "" for text in inputs)
             try:
                 cell = row.get(target_column, "") if target_column else _cell(row, roles, nested)
+                if nested and cell.startswith("{"):
+                    cell = held_keys(cell)
                 target = parse(cell) if labelled else cell if visible(cell) else None
             except Refusal as refusal:
                 if labelled:
@@ -302,25 +305,51 @@ def _open_tree(
 
 
 def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: bool) -> list[tuple[str | None, Table]]:
-    """Return the tables of one file by what it holds, its name only where that leaves a choice."""
+    """Return the tables of one file by what it holds, its name only where that leaves a choice; options win."""
     if kind_of(blob.head(16)) == "parquet":
         return _said([(None, Parquet(blob))], found)
     if spreadsheet_kind(blob) is not None:
         return _said([(None, Spreadsheet(blob, options, labelled=labelled))], found)
     encoding, lines = decide(blob, options.encoding)
     found += lines
-    start = [line for line in sample_lines(blob, encoding)[:200] if line.strip()][:50]
-    if blob.suffix == ".json":
-        return _said(open_json(blob, encoding, found), found)
-    if blob.suffix in (".jsonl", ".ndjson") or (blob.suffix not in (".csv", ".tsv") and _like_json(start)):
-        return _said([(None, JsonLines(blob, encoding))], found)
-    if start and sum(line.startswith("__label__") for line in start) > len(start) / 2:
-        return _said([(None, FastText(blob, encoding))], found)
+    above, told = options.skip_lines, options.separator is not None
+    start = [line for line in sample_lines(blob, encoding)[above : above + 200] if line.strip()][:50]
+    if blob.suffix in (".json", ".jsonl", ".ndjson"):
+        return _said(open_json(blob, encoding, found, above=above), found)
+    if not told and blob.suffix not in (".csv", ".tsv") and _like_json(start):
+        return _said([(None, JsonLines(blob, encoding, above=above))], found)
+    if like_fasttext(start) and not _as_table(options):
+        return _said([(None, FastText(blob, encoding, above=above))], found)
     if options.separator == " ":
-        return _said([(None, Words(blob, encoding))], found)
-    if not labelled and blob.suffix in (".txt", "") and not (options.separator or options.text):
-        return _said([(None, PlainText(blob, encoding))], found)
+        return _said([(None, Words(blob, encoding, above=above))], found)
+    loose = not labelled and blob.suffix in (".txt", "") and not _as_table(options)
+    if loose and not _as_trained(blob, encoding, options):
+        return _said([(None, PlainText(blob, encoding, above=above))], found)
     return _said([(None, Delimited(blob, encoding, options))], found)
+
+
+def _as_table(options: ReadOptions) -> bool:
+    """Tell whether the options speak of a table."""
+    told = (options.separator, options.text, options.text_pair, options.label, options.header, options.quotes)
+    return any(option is not None for option in told)
+
+
+def _as_trained(blob: Blob, encoding: Encoding, options: ReadOptions) -> bool:
+    """Tell whether a plain file is a table with the columns that the model was trained on, rather than a text a line.
+
+    Columns without names are looked for between tabs only: texts hold commas.
+    """
+    wanted = {name for names in options.trained_inputs for name in names}
+    if not wanted:
+        return False
+    seen = look(blob, encoding, options)
+    if len(options.trained_inputs) > 1 or (seen.header and wanted <= set(seen.columns)):
+        return True
+    return (
+        seen.delimiter == "\t"
+        and wanted <= set(seen.columns)
+        and {len(row) for row in seen.rows} == {len(seen.columns)}
+    )
 
 
 def _like_json(lines: Iterable[str]) -> bool:

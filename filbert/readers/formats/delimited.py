@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypedDict
 
 from filbert.errors import Place, Problem, shown
 from filbert.readers.ledger import Ledger
@@ -32,6 +32,19 @@ class Shape:
     width: int
     label_at: int | None = None
     labels: frozenset[str] = field(default=frozenset())
+    blanks: bool = False  # between a delimiter and a quote, no part of a field
+
+
+class _Dialect(TypedDict):
+    delimiter: str
+    quoting: Literal[0, 3]
+    skipinitialspace: bool
+
+
+def dialect(shape: Shape) -> _Dialect:
+    """Return the options of csv.reader that read a shape."""
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if shape.quotes else csv.QUOTE_NONE
+    return {"delimiter": shape.delimiter, "quoting": quoting, "skipinitialspace": shape.blanks}
 
 
 class _Broken(Exception):
@@ -47,14 +60,14 @@ class Records:
     ([(1, ['good', 'pos']), (3, ['fine', 'pos'])], 'a.csv:2')
     """
 
-    def __init__(self, lines: Iterable[str], shape: Shape, name: str, ledger: Ledger) -> None:
+    def __init__(self, lines: Iterable[str], shape: Shape, name: str, ledger: Ledger, *, before: int = 0) -> None:
         self._lines = iter(lines)
         self._shape, self._name, self._ledger = shape, name, ledger
         self._held: list[str] = []  # physical lines of the record being read
         self._again: deque[str] = deque()  # lines a broken record had swallowed
         self._suspect = False  # the current record begins among those
         self._wary = False  # a quote was given up, its other end is still to come
-        self._line = 0  # last line done with
+        self._line = before  # last line done with
         self._bad: BadLine | None = None
         self._size = 0
 
@@ -74,8 +87,7 @@ class Records:
                 return
 
     def _until_broken(self) -> Iterator[tuple[int, list[str]]]:
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._shape.quotes else csv.QUOTE_NONE
-        reader = csv.reader(self._feed(), delimiter=self._shape.delimiter, quoting=quoting, strict=True)
+        reader = csv.reader(self._feed(), strict=True, **dialect(self._shape))
         base, held, width = self._line, self._held, self._shape.width
         try:
             for fields in reader:
@@ -87,7 +99,11 @@ class Records:
                 self._size = 0
             self._line = base + reader.line_num
         except (csv.Error, _Broken) as error:
-            self._blame(base + reader.line_num - len(held) + 1, error)
+            first = base + reader.line_num - len(held) + 1
+            if "new-line character" in str(error) and len(held) == 1:
+                yield from self._torn(first)
+            else:
+                self._blame(first, error)
             held.clear()
             self._size = 0
 
@@ -119,6 +135,18 @@ class Records:
             yield line
         self._more = False
 
+    def _torn(self, line: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows of one line that are whole on each side of a lone CR; else none of it can be told."""
+        pieces = [piece for piece in re.split(r"\r+", self._held[0].rstrip("\r\n")) if piece]
+        rows = list(csv.reader(pieces, **dialect(self._shape)))
+        self._line = line
+        if len(rows) == len(pieces) and all(len(row) == self._shape.width for row in rows):
+            for row in rows:
+                yield line, row
+            return
+        wrong = f"a carriage return (CR) stands inside of the row: {shown(self.raw())}"
+        self._problem(line, "row", wrong, "take it out, or put the text in quotes", self.raw())
+
     def _sound(self, fields: list[str], line: int) -> bool:
         """Look closer at a record that is not one plain line of the right width."""
         width, held = self._shape.width, self._held
@@ -127,7 +155,7 @@ class Records:
                 self._ledger.notes["blank lines skipped"] += 1
                 return False
             fields[:] = fields or [""]
-        if self._suspect and self._shape.quotes and stray_quote(self.raw(), self._shape.delimiter):
+        if self._suspect and self._shape.quotes and stray_quote(self.raw(), self._shape.delimiter, self._shape.blanks):
             raise _Broken("a quote stands in the middle of a field")
         if len(held) > 1 and (len(fields) != width or self._looks_merged(fields)):
             raise _Broken("merges")
@@ -153,11 +181,14 @@ class Records:
         opened = next(at for at, cell in enumerate(fields) if "\n" in cell or "\r" in cell)
         lines = held[shape.label_at <= opened : len(held) - (shape.label_at >= opened)]
         rows = [line.rstrip("\r\n").split(shape.delimiter) for line in lines]
-        return any(len(row) == shape.width and row[shape.label_at].strip('"') in shape.labels for row in rows)
+        return any(
+            len(row) == shape.width and row[shape.label_at].strip(' "' if shape.blanks else '"') in shape.labels
+            for row in rows
+        )
 
     def _blame(self, line: int, error: Exception) -> None:
         """Reject the record up to the line where its quote opened; what it swallowed after that is read again."""
-        at = open_quote(self._held, self._shape.delimiter)
+        at = open_quote(self._held, self._shape.delimiter, self._shape.blanks)
         last = line + len(self._held) - 1
         opened = line + at
         todo = 'close it there; write a quote inside a quoted text twice ("")'
@@ -182,13 +213,38 @@ class Records:
         self._ledger.reject(Problem(Place(self._name, line), field, wrong, todo), raw, cut=cut)
 
 
+class CutRecords(Records):
+    r"""The same where several characters separate fields: cut at each, quotes plain characters, a record a line.
+
+    >>> list(CutRecords(["1_!_fine\n", "2\n"], Shape("_!_", False, 2), "a.txt", Ledger()))
+    [(1, ['1', 'fine'])]
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        for line in self._lines:
+            self._line += 1
+            if isinstance(line, BadLine):
+                self._problem(self._line, "row", line.wrong, line.todo, line, cut=line.cut)
+                continue
+            self._held[:] = [line]
+            fields = line.rstrip("\r\n").split(self._shape.delimiter)
+            if self._sound(fields, self._line):
+                yield self._line, fields
+
+
+def records(lines: Iterable[str], shape: Shape, name: str, ledger: Ledger, *, before: int = 0) -> Records:
+    """Return the strict records of a shape, whatever separates its fields; `before` lines stand above the first."""
+    kind = CutRecords if len(shape.delimiter) > 1 else Records
+    return kind(lines, shape, name, ledger, before=before)
+
+
 def _quote_hint(too_many: bool, shape: Shape) -> str:
     if too_many and shape.quotes:
         return f'put a text that holds {shown(shape.delimiter)} in quotes ("…")'
     return "add or remove fields, or drop the row"
 
 
-def open_quote(lines: list[str], delimiter: str) -> int:
+def open_quote(lines: list[str], delimiter: str, blanks: bool = False) -> int:
     r"""Return the index of the line on which the last quoted field of a broken record opens.
 
     >>> open_quote(['1,"a\n', 'b","c\n', "d\n"], ",")
@@ -210,22 +266,25 @@ def open_quote(lines: list[str], delimiter: str) -> int:
                 inside, at = False, at + 1
             elif start and line[at] == '"':
                 inside, opened, at = True, index, at + 1
+            elif start and blanks and line[at] == " ":
+                at += 1
+                continue
             start = not inside and line[at : at + 1] == delimiter
             at = at if inside else at + 1
     return opened
 
 
-def stray_quote(record: str, delimiter: str) -> bool:
+def stray_quote(record: str, delimiter: str, blanks: bool = False) -> bool:
     """Tell whether a record has a quote that neither opens nor closes a field.
 
     >>> stray_quote('he is 5"6,pos', ","), stray_quote('"a ""b"" c",pos', ",")
     (True, False)
     """
-    return '"' in record and _well_quoted(delimiter).fullmatch(record.rstrip("\r\n")) is None
+    return '"' in record and _well_quoted(delimiter, blanks).fullmatch(record.rstrip("\r\n")) is None
 
 
 @lru_cache(maxsize=8)
-def _well_quoted(delimiter: str) -> re.Pattern[str]:
+def _well_quoted(delimiter: str, blanks: bool) -> re.Pattern[str]:
     d = re.escape(delimiter)
-    cell = f'(?:"(?:[^"]|"")*"|[^"{d}]*)'
+    cell = f'(?:{" *" * blanks}"(?:[^"]|"")*"|[^"{d}]*)'
     return re.compile(f"{cell}(?:{d}{cell})*")
