@@ -1,0 +1,197 @@
+"""A .json file by what it holds: an array, lines, objects, or one object with rows inside of it, read whole.
+
+One object may hold splits with lists of rows (CLINC150), the rows under one key (`{"version": 1, "data": […]}`), or a
+list a column, as pandas writes a frame in one of its four ways. What is none of these is refused with its shape.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from filbert.errors import DataError, Place, Problem, shown
+from filbert.readers.blobs import Blob, guarded, read_fully
+from filbert.readers.columns import Roles
+from filbert.readers.encodings import Encoding, decode_text
+from filbert.readers.formats.jsons import DECODER, JsonArray, JsonLines, JsonObjects, Twice, check_surrogates, to_row
+from filbert.readers.formats.sniff import ROWS, sample_lines
+from filbert.readers.formats.tables import Row, Table
+from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.names import SPLITS, known_name
+
+WHOLE = 1 << 30  # bytes of the largest JSON object read at once
+LISTED = 8  # keys named in a message
+TODO = 'save it as JSON lines: one {"text": "…", "label": "…"} a line'
+
+Tables = list[tuple[str | None, Table]]
+
+
+class Held(Table):
+    """Rows in memory, out of a JSON object; the line of a Place is a row's number."""
+
+    nested = True
+
+    def __init__(self, name: str, values: list[Any]) -> None:
+        self.name, self._values = name, values
+        self._current: object = None
+        self.sample: list[Row] = []
+        for value in values[:ROWS]:
+            try:
+                self.sample.append(to_row(value, None))
+            except ValueError:
+                continue
+        self.columns = tuple(dict.fromkeys(key for row in self.sample for key in row))
+        self.found: list[str] = []
+        pairs = bool(values) and isinstance(values[0], list)
+        self.roles = Roles((("text",),), "label", how="columns — [text, label] pairs") if pairs else None
+
+    def raw(self) -> str:
+        """Return the current element as JSON."""
+        return json.dumps(self._current, ensure_ascii=False)
+
+    def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
+        """Yield one row an element."""
+        for number, value in enumerate(self._values, 1):
+            self._current = value
+            try:
+                row = to_row(value, roles)
+                check_surrogates(row)
+            except ValueError as error:
+                ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct it"), self.raw())
+                continue
+            yield number, row
+
+
+def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 0) -> Tables:
+    """Return the tables of a file of JSON: an array, lines, objects over several lines, or what one object holds."""
+    lines = sample_lines(blob, encoding)[above:]
+    head = "".join(lines).lstrip("\ufeff \t\r\n")
+    filled = [line for line in head.splitlines() if line.strip()]
+    first = _decoded(filled[0].rstrip().removesuffix(",")) if filled else None
+    if above or (isinstance(first, dict) and len(filled) > 1):
+        return [(None, JsonLines(blob, encoding, above=above))]
+    if head.startswith("[") and (first is None or blob.suffix == ".json"):
+        return [(None, JsonArray(blob, encoding))]
+    if not head.startswith("{") or (first is None and not _over_lines(head)):
+        return [(None, JsonLines(blob, encoding))]
+    if isinstance(first, dict) or _alone(head):
+        value = _whole(blob, encoding)
+        return _inside(blob, encoding, value, found) if isinstance(value, dict) else [(None, JsonLines(blob, encoding))]
+    return [(None, JsonObjects(blob, encoding))]
+
+
+def _decoded(text: str) -> object:
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _over_lines(head: str) -> bool:
+    """Tell whether the first line ends inside of an object, where JSON may go on: after a brace, comma or bracket."""
+    return head.splitlines()[0].rstrip().endswith(("{", ",", "[", ":"))
+
+
+def _alone(head: str) -> bool:
+    """Tell whether one object fills the first megabyte, or no second one is seen in it."""
+    try:
+        _, stop = DECODER.raw_decode(head)
+    except (ValueError, RecursionError):
+        return True
+    return not head[stop:].strip(" \t\r\n,")
+
+
+def _whole(blob: Blob, encoding: Encoding) -> Any:
+    with guarded(blob.name), closing(blob.open()) as stream:
+        data = read_fully(stream, WHOLE + 1)
+    if len(data) > WHOLE:
+        raise fatal(blob.name, "file", "is a JSON object of over 1 GB", TODO)
+    try:
+        return DECODER.decode(decode_text(data, blob.name, encoding.codec))
+    except json.JSONDecodeError as error:
+        raise fatal(blob.name, "file", f"is not JSON: {error.msg}", "correct it", line=error.lineno) from None
+    except (Twice, RecursionError) as error:
+        raise fatal(blob.name, "file", f"{error or 'is nested too deeply'}", "correct it") from None
+
+
+def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[str]) -> Tables:
+    """Return the tables inside of one object."""
+    lists = {key: cell for key, cell in value.items() if isinstance(cell, list)}
+    if any(key.lower() in SPLITS for key in lists):
+        return _splits(blob.name, value, lists, found)
+    if "data" in value and "paragraphs" in str(value["data"])[:2000]:
+        wrong = "is question answering in the SQuAD layout, not labelled texts"
+        raise fatal(blob.name, "file", wrong, "see `filbert answer`")
+    if {"columns", "data"} <= set(lists) and all(isinstance(row, list) for row in lists["data"]):
+        names = [str(name) for name in lists["columns"]]
+        return _held(blob.name, "a frame split into columns and data", _zipped(blob.name, names, lists["data"]), found)
+    rows = [key for key, cell in lists.items() if cell and all(isinstance(row, dict) for row in cell)]
+    if len(rows) == 1 and not any(map(known_name, value.keys() - rows)):
+        return _held(f"{blob.name}[{rows[0]}]", f"JSON, the rows under {shown(rows[0])}", lists[rows[0]], found)
+    if value and len(lists) == len(value) and any(map(known_name, value)):
+        columns = _same_length(blob.name, lists)
+        return _held(blob.name, "JSON, a list a column", columns, found)
+    frames = [cell for cell in value.values() if isinstance(cell, dict)]
+    if value and len(frames) == len(value):
+        return _frame(blob.name, value, found)
+    if any(known_name(key) and isinstance(cell, str) for key, cell in value.items()):
+        return _held(blob.name, "one JSON object", [value], found)
+    raise _none_of_these(blob.name, value)
+
+
+def _held(name: str, what: str, values: list[Any], found: list[str]) -> Tables:
+    table = Held(name, values)
+    found.append(f"format: {what}, {len(values):,} rows")
+    return [(None, table)]
+
+
+def _splits(name: str, value: Mapping[str, Any], lists: Mapping[str, list[Any]], found: list[str]) -> Tables:
+    named = {key: SPLITS[key.lower()] for key in lists if key.lower() in SPLITS}
+    found.append("format: a JSON object of splits")
+    for key in value:
+        if key not in named:
+            size = f"{len(lists[key]):,} rows" if key in lists else "not a list"
+            found.append(f"not used: {shown(key)} ({size})")
+    return [(split, Held(f"{name}[{key}]", lists[key])) for key, split in named.items()]
+
+
+def _zipped(name: str, columns: list[str], rows: list[list[Any]]) -> list[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns):
+            raise fatal(name, "data", f"row {number:,} has {len(row)} cells, not {len(columns)}", "correct it")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _same_length(name: str, lists: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    sizes = {key: len(cells) for key, cells in lists.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{shown(key, 30)} {size:,}" for key, size in list(sizes.items())[:LISTED])
+        raise fatal(name, "file", f"has a list a column, but not of one length: {listed}", "correct it")
+    return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
+
+
+def _frame(name: str, value: Mapping[str, dict[str, Any]], found: list[str]) -> Tables:
+    """Return the rows of `{"text": {"0": …}, "label": {"0": …}}`, or of `{"0": {"text": …, "label": …}}`."""
+    if any(map(known_name, value)):
+        keys = list(next(iter(value.values())))
+        if any(list(cells) != keys for cells in value.values()):
+            listed = ", ".join(f"{shown(key, 30)} {len(cells):,}" for key, cells in list(value.items())[:LISTED])
+            raise fatal(name, "file", f"has columns with different row numbers: {listed}", "correct it")
+        rows = [{column: cells[key] for column, cells in value.items()} for key in keys]
+        return _held(name, "JSON, a column an object, as pandas writes a frame", rows, found)
+    if any(known_name(key) for cells in list(value.values())[:ROWS] for key in cells):
+        return _held(name, "JSON, a row an object under its key", list(value.values()), found)
+    raise _none_of_these(name, value)
+
+
+def _none_of_these(name: str, value: Mapping[str, Any]) -> DataError:
+    kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null", bool: "true or false"}
+    listed = ", ".join(
+        f"{shown(key, 30)} ({kinds[type(cell)]}{f' of {len(cell):,}' if isinstance(cell, (list, dict)) else ''})"
+        for key, cell in list(value.items())[:LISTED]
+    )
+    more = f" and {len(value) - LISTED} more" if len(value) > LISTED else ""
+    wrong = f"is one JSON object in which no rows can be told: {listed or 'it is empty'}{more}"
+    return fatal(name, "file", wrong, TODO)
