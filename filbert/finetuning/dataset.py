@@ -57,7 +57,8 @@ def read_dataset(
     ('neg', 'pos')
     """
     options = options or ReadOptions()
-    ledger = Ledger(quarantine=options.on_bad_rows == "quarantine", rejects=rejects)
+    inputs = (path, validation, test)
+    ledger = Ledger(quarantine=options.on_bad_rows == "quarantine", rejects=rejects, inputs=inputs)
     source = open_source(path, options)
     chosen, reading = reading_of(source, options, task)
     found = [*source.found, reading.how]

@@ -1,18 +1,21 @@
 """The books of one pass: rows read = accepted + quarantined, every problem, every bad row verbatim.
 
-Bounded memory: the first problems are held, all are counted, and all are in the rejects file when there is one.
+Bounded memory: the first problems are held, all are counted, and all are in the rejects file when there is one. That
+file is one for all sources of a pass; it replaces an earlier one of its kind, never an input or another file.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from filbert.errors import ConfigError, DataError, Place, Problem
 
 HELD = 1_000  # problems kept in memory
+BEGINNING = b'{"file": "'  # of each rejects file
 ROW_CHARS = 16 * 1024 * 1024  # longest row kept verbatim in the rejects file
 
 
@@ -25,9 +28,13 @@ class Ledger:
     {'read': 1, 'accepted': 0, 'quarantined': 1}
     """
 
-    def __init__(self, *, quarantine: bool = False, rejects: Path | None = None) -> None:
+    def __init__(
+        self, *, quarantine: bool = False, rejects: Path | None = None, inputs: Iterable[str | Path | None] = ()
+    ) -> None:
         if quarantine and rejects is None:
             raise ConfigError("on_bad_rows is 'quarantine' but there is no rejects file — say where bad rows are kept")
+        if rejects is not None:
+            refuse_input(rejects, inputs)
         self.quarantine = quarantine
         self.rejects = rejects
         self.accepted = 0
@@ -35,6 +42,7 @@ class Ledger:
         self.problems: list[Problem] = []
         self.notes: Counter[str] = Counter()  # things to be said once, with how often they were met
         self._file: TextIO | None = None
+        self._made = False  # the rejects file is of this pass
 
     @property
     def read(self) -> int:
@@ -56,7 +64,10 @@ class Ledger:
     def _write(self, problem: Problem, row: str, cut: bool) -> None:
         if self._file is None:
             assert self.rejects is not None
-            self._file = self.rejects.open("w", encoding="utf-8", newline="\n")
+            if not self._made:
+                _clear(self.rejects)
+            self._file = self.rejects.open("a" if self._made else "x", encoding="utf-8", newline="\n")
+            self._made = True
         place = problem.place
         entry: dict[str, object] = {"file": place.file, "line": place.line, "field": problem.field}
         entry |= {"wrong": problem.wrong, "todo": problem.todo, "row": row[:ROW_CHARS]}
@@ -76,6 +87,26 @@ class Ledger:
         self.close()
         if self.quarantined and not self.quarantine:
             raise DataError(self.problems, self.quarantined)
+
+
+def refuse_input(rejects: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Raise ConfigError where the file for bad rows is one that is read."""
+    for path in inputs:
+        if path is not None and rejects.exists() and Path(path).exists() and rejects.samefile(path):
+            raise ConfigError(
+                f"bad rows would be kept in {rejects}, which is read here — rename that file, or choose another output"
+            )
+
+
+def _clear(rejects: Path) -> None:
+    """Take away the rejects file of an earlier pass; raises ConfigError where it is another file."""
+    if not rejects.exists():
+        return
+    with rejects.open("rb") as file:
+        head = file.read(len(BEGINNING))
+    if head not in (b"", BEGINNING):
+        raise ConfigError(f"bad rows would be kept in {rejects}, where another file is — move it away")
+    rejects.unlink()
 
 
 def fatal(file: str, field: str, wrong: str, todo: str, line: int | None = None) -> DataError:

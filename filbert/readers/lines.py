@@ -67,8 +67,9 @@ def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
         codec = encoding.codec
         if not encoding.by_lines:
             stream, codec = Transcoded(raw, encoding, blob.name), "utf-8"  # type: ignore[assignment]
-        newline: str | None = None
-        for offset, block, whole in _blocks(stream, encoding.bom):
+        first = stream.read(BLOCK)
+        newline = line_end(first.decode("latin-1"))
+        for offset, block, whole in _blocks(stream, encoding.bom, first):
             if not whole:
                 wrong = f"the line is longer than {LIMIT // 2**20} MB"
                 yield BadLine.of(block, codec, wrong, "split it, or drop the row", cut=True)
@@ -78,10 +79,8 @@ def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
             except UnicodeDecodeError:
                 if not encoding.sure:
                     refuse_if_gb18030(blob)
-                newline = line_end(block.decode("latin-1")) if newline is None else newline
                 yield from _one_by_one(block, codec, offset, newline)
             else:
-                newline = line_end(text) if newline is None else newline
                 yield from io.StringIO(text, newline=newline)
 
 
@@ -94,10 +93,13 @@ def _one_by_one(block: bytes, codec: str, offset: int, newline: str) -> Iterator
         offset += len(data)
 
 
-def _blocks(stream: IO[bytes], offset: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (offset, bytes, whole): bytes that end with a line, or with whole=False the start of a line over LIMIT."""
+def _blocks(stream: IO[bytes], offset: int, block: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (offset, bytes, whole): bytes that end with a line, or with whole=False the start of a line over LIMIT.
+
+    `block` is what was read of the stream already.
+    """
     rest = b""
-    while block := stream.read(BLOCK):
+    while block:
         rest += block
         end = _line_end(rest)
         if end:
@@ -106,6 +108,7 @@ def _blocks(stream: IO[bytes], offset: int) -> Iterator[tuple[int, bytes, bool]]
         elif len(rest) > LIMIT:
             yield offset, rest[:SHOWN_OF_LONG], False
             offset, rest = _skip_line(stream, offset, rest)
+        block = stream.read(BLOCK)
     if rest:
         yield offset, rest, True
 

@@ -56,7 +56,8 @@ class ReadOptions:
         if self.skip_lines < 0:
             raise ConfigError(f"skip_lines is {self.skip_lines} — give the number of lines above the first row")
         inputs, target = self.columns.get("inputs", []), self.columns.get("target", [])
-        sound = isinstance(inputs, (list, tuple)) and len(inputs) <= 2 and all(map(_names, inputs)) and _names(target)
+        sound = isinstance(inputs, (list, tuple)) and len(inputs) <= 2 and all(map(_names, inputs))
+        sound = sound and isinstance(target, (list, tuple)) and (_names(target) or all(map(_names, target)))
         if not sound:
             raise ConfigError(f'columns is {shown(self.columns)} — write {{"inputs": [["text"]], "target": ["label"]}}')
 
@@ -83,7 +84,8 @@ class ReadOptions:
     @property
     def trained_target(self) -> tuple[str, ...]:
         """The columns of the target a model was trained on; none where that is not known."""
-        return tuple(self.columns.get("target", []))
+        told = self.columns.get("target", [])
+        return tuple(name for part in told for name in ([part] if isinstance(part, str) else part))
 
 
 def _names(value: object) -> bool:

@@ -27,7 +27,7 @@ from filbert.readers.formats.spreadsheet import Spreadsheet
 from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words, like_fasttext
 from filbert.readers.formats.workbook import spreadsheet_kind
 from filbert.readers.hub import download, is_hub_id
-from filbert.readers.ledger import Ledger, fatal
+from filbert.readers.ledger import Ledger, fatal, refuse_input
 from filbert.readers.names import SPLITS, plain
 from filbert.readers.options import ReadOptions
 from filbert.records import Example
@@ -263,6 +263,8 @@ def open_source(
         local, lines = download(str(path))
         found += lines
     body = _open(local, options, found, labelled)
+    if rejects is not None:
+        refuse_input(rejects, [local])
     source = Source(local, body, options, found, labelled=labelled)
     source.rejects = rejects
     if not isinstance(body, ClassFolders) and source.splits != ("all",):
