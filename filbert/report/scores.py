@@ -71,7 +71,7 @@ def summary_section(
         cards = [_card(each, score[each.key], beside.get(each.key)) for each in metrics if each.key in score]
         difference = difference_of(report, split)
         banner = None
-        if difference and difference.get("value") is not None:
+        if difference:
             said = against_baseline(report, split, metrics[0])
             banner = tag("p", said[0].upper() + said[1:], class_=f"verdict {verdict(difference).split()[0]}")
             cards.append(_difference_card(difference, metrics[0]))

@@ -96,7 +96,7 @@ def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | Non
     True
     """
     found: dict[str, Any] | None = ((report.get("baseline") or {}).get("difference") or {}).get(split)
-    return found
+    return found if found and found.get("value") is not None else None
 
 
 def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> str:
@@ -110,7 +110,7 @@ def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> s
     'better than the linear baseline: Pearson +0.021 (+0.013 to +0.029)'
     """
     difference = difference_of(report, split)
-    if not difference or difference.get("value") is None:
+    if not difference:
         return ""
     said = verdict(difference)
     start = f"{said} than the linear baseline" if said in ("better", "worse") else f"{said} to the linear baseline"

@@ -86,10 +86,10 @@ def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
     """Fold the unit into the last layer, and fit the range in which nine of ten true numbers lie."""
     found_N = only_window(outputs)[:, 0] * settings.spread + settings.mean
-    half = numbers.residual_quantile(true(examples), found_N)
-    inside = float((np.abs(true(examples) - found_N) <= half).mean())
-    facts = {"half_width": half, "coverage": 0.9, "inside": inside}
+    half = numbers.residual_quantile(true(examples), found_N)  # infinite where the texts are too few to say
     fitted = replace(settings, half_width=half if np.isfinite(half) else 0.0)
+    inside = float((np.abs(true(examples) - found_N) <= half).mean())
+    facts = {"half_width": fitted.half_width, "coverage": 0.9, "inside": inside}
     return Calibrated(fitted, Fold(1 / settings.spread, settings.mean), facts)
 
 

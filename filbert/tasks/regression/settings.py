@@ -17,6 +17,7 @@ from filbert.tasks.task import Claim, Json, Reading
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 FEW = 20  # different whole numbers: classes, for all that anybody can tell
 STRATA = 10  # ranges of which a split keeps the share
+FEWEST = 4  # texts, to fit anything
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,11 @@ def strata(examples: Sequence[Example]) -> list[int]:
 
 
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
-    """Return mean and spread; DataError where there are fewer than ten texts, or all have one number."""
+    """Return mean and spread; DataError where there are fewer than four texts, or all have one number."""
     numbers_N = np.array([example.target for example in train], dtype=np.float64)
-    if len(numbers_N) < STRATA:
+    if len(numbers_N) < FEWEST:
         wrong = f"there are {len(numbers_N)} texts with a number"
-        raise DataError([Problem(Place(name), "score", wrong, f"give at least {STRATA}, better hundreds")])
+        raise DataError([Problem(Place(name), "score", wrong, f"give at least {FEWEST}, better hundreds")])
     spread = float(numbers_N.std())
     if spread == 0:
         wrong = f"all texts have the number {numbers_N[0]:g}"

@@ -64,7 +64,8 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
 
     different = sorted({cell for cell in cells if visible(cell)})
     hint = "; --task regression reads them as numbers" if len(different) > 2 and whole_numbers(different) else ""
-    return Reading(parse, f"task: one label a text{hint}", lambda: merge_notes(merges, merged))
+    only = ", the only one of each list" if lists else ""
+    return Reading(parse, f"task: one label a text{only}{hint}", lambda: merge_notes(merges, merged))
 
 
 def _only(cell: str) -> str:
