@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import zipfile
 
 import pytest
@@ -102,12 +103,60 @@ def test_a_password(tmp_path):
         opened(path)
 
 
+def xls(path):
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Data")
+    for at, row in enumerate(ROWS):
+        for column, cell in enumerate(row):
+            sheet.write(at, column, cell)
+    book.save(str(path))
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "stated", ["a chain in a circle", "a directory longer than the file", "a stream longer than it"]
+)
+def test_a_damaged_xls_is_refused_before_its_chains_are_followed(tmp_path, stated):
+    data = xls(tmp_path / "a.xls")
+    (first_table,) = struct.unpack_from("<I", data, 76)
+    (directory,) = struct.unpack_from("<I", data, 48)
+    if stated == "a chain in a circle":
+        struct.pack_into("<I", data, (first_table + 1) * 512 + 4 * directory, directory)
+    elif stated == "a directory longer than the file":
+        struct.pack_into("<I", data, 40, 0x00FFFFFF)
+    else:
+        struct.pack_into("<I", data, (directory + 1) * 512 + 128 + 120, 0x7FFFFFFF)
+    (tmp_path / "a.xls").write_bytes(data)
+    with pytest.raises(DataError, match=r"a.xls file — is damaged or cut short \('(a chain of|it states|a stream)"):
+        opened(tmp_path / "a.xls")
+
+
+def test_an_error_in_xls_and_a_count_that_cannot_be(tmp_path):
+    data = bytes(xls(tmp_path / "a.xls"))
+    at = data.index(struct.pack("<HHHH", 0xFD, 10, 2, 0))  # LabelSst in A3, made a BoolErr of the same size
+    error = struct.pack("<HHHH", 0x205, 10, 2, 0) + data[at + 8 : at + 10] + bytes([42, 1, 0, 0])
+    (tmp_path / "a.xls").write_bytes(data[:at] + error + data[at + 14 :])
+    rows, ledger = read(tmp_path / "a.xls")
+    assert [number for number, _ in rows] == [2, 4]
+    assert "a.xls:3 text — cell A3 holds the error #N/A" in str(ledger.problems[0])
+    at = data.index(struct.pack("<H", 0xFC), 512)
+    (tmp_path / "a.xls").write_bytes(data[: at + 8] + b"\xff\xff\xff\xff" + data[at + 12 :])
+    with pytest.raises(DataError, match="it states more texts than it can hold"):
+        opened(tmp_path / "a.xls")
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
 def test_a_file_cut_short(tmp_path, kept):
     data = xlsx(tmp_path / "a.xlsx", ROWS).read_bytes()
     (tmp_path / "b.xlsx").write_bytes(data[: int(kept * len(data))])
     with pytest.raises(DataError, match=r"b.xlsx file — is damaged or cut short.* — fetch it again"):
         opened(tmp_path / "b.xlsx")
+
+
+def test_an_unknown_encoding_of_the_xml(tmp_path):
+    path = replaced(xlsx(tmp_path / "a.xlsx", ROWS), tmp_path / "b.xlsx", "xl/workbook.xml", b"UTF-8", b"UTF-9")
+    with pytest.raises(DataError, match="is damaged or cut short"):
+        opened(path)
 
 
 def test_flipped_bytes_never_raise_anything_but_a_data_error(tmp_path):

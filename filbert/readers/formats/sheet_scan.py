@@ -2,14 +2,14 @@
 
 calamine allocates the whole rectangle up to the last filled cell, 32 bytes a cell, and ends the process where memory is
 short: one stray value in XFD1048576 asks for 550 GB. So the reach is known before calamine is called. It gives error
-cells (#N/A) as empty ones, and merged cells of .xlsx and .xls only; .ods has both here. An .xls reaches to IV65536 at
-most (0.5 GB); its error cells stay empty. Rows and columns count from 0.
+cells (#N/A) as empty ones, and merged cells of .xlsx and .xls only; .ods has both here. Rows and columns count from 0.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -27,6 +27,7 @@ _ODS = "urn:oasis:names:tc:opendocument:xmlns:"
 _TABLE, _OFFICE = f"{_ODS}table:1.0 ", f"{_ODS}office:1.0 "
 _CALC_TYPE = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0 value-type"
 
+_XLS_CELLS = frozenset((0x06, 0xBD, 0xD6, 0xFD, 0x203, 0x204, 0x205, 0x27E))  # Formula, MulRk, RString, LabelSst, …
 _CODES = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 
 
@@ -137,6 +138,36 @@ def scan_xlsb(data: bytes) -> Scan:
                 scan.errors[row, column] = _CODES.get(head[8], "#ERROR")
         at += size
     return scan
+
+
+def scan_xls(data: bytes) -> dict[str, Scan]:
+    """Scan the workbook stream of an .xls ([MS-XLS] 2.4): every sheet by its name; ValueError where it is damaged."""
+    sheets: dict[int, str] = {}  # where a sheet begins → its name
+    scans: dict[str, Scan] = {}
+    scan, at = Scan(), 0
+    while at + 4 <= len(data):
+        kind, size = struct.unpack_from("<HH", data, at)
+        body = data[at + 4 : at + 4 + size]
+        if kind == 0x809:  # BOF
+            scan = scans.setdefault(sheets.get(at, ""), Scan())
+        elif kind == 0x85 and size > 8:  # BoundSheet8: offset, state, kind, length, whether in UTF-16, name
+            name = body[8:].decode("utf-16-le" if body[7] & 1 else "latin-1", "replace")
+            sheets[int.from_bytes(body[:4], "little")] = name
+        elif kind == 0xFC and int.from_bytes(body[4:8], "little") > len(data) // 3:  # SST
+            raise ValueError("it states more texts than it can hold")
+        elif kind == 0x200 and size >= 10:  # Dimensions: first row, one beyond the last, the same of columns
+            top, bottom, left, right = struct.unpack_from("<IIHH" if size >= 14 else "<4H", body)
+            if not (top <= bottom <= 65_536 and left <= right <= 256):
+                raise ValueError("it states a sheet that cannot be")
+        elif kind in _XLS_CELLS and size >= 6:
+            row, column = struct.unpack_from("<HH", body)
+            scan.reach(row, column if kind != 0xBD else int.from_bytes(body[-2:], "little"))  # MulRk: several
+            if kind == 0x205 and size >= 8 and body[7]:
+                scan.errors[row, column] = _CODES.get(body[6], "#ERROR")
+            elif kind == 0x06 and size >= 14 and body[6] == 2 and body[12:14] == b"\xff\xff":
+                scan.errors[row, column] = _CODES.get(body[8], "#ERROR")
+        at += 4 + size
+    return scans
 
 
 def sheets_xlsb(data: bytes) -> dict[str, str]:

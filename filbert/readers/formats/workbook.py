@@ -19,7 +19,16 @@ from xml.parsers import expat
 
 from filbert.errors import DataError, shown
 from filbert.readers.blobs import Blob, guarded, read_fully
-from filbert.readers.formats.sheet_scan import Scan, column_letters, scan_ods, scan_xlsb, scan_xlsx, sheets_xlsb
+from filbert.readers.formats.compound import workbook_stream
+from filbert.readers.formats.sheet_scan import (
+    Scan,
+    column_letters,
+    scan_ods,
+    scan_xls,
+    scan_xlsb,
+    scan_xlsx,
+    sheets_xlsb,
+)
 from filbert.readers.ledger import fatal
 
 if TYPE_CHECKING:
@@ -150,7 +159,11 @@ class Workbook:
         self._scans: dict[str, Scan] = {}
         self._parts: dict[str, str] = {}
         with self._guarded():
-            if kind != "xls":
+            if kind == "xls":
+                self._scans = scan_xls(workbook_stream(self._data))
+                for name, scan in self._scans.items():
+                    self._check_reach(name, scan)
+            else:
                 self._look()
             self._book = CalamineWorkbook.from_filelike(io.BytesIO(self._data))
         sheets = [sheet for sheet in self._book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
@@ -169,7 +182,7 @@ class Workbook:
             raise
         except PasswordError:
             raise locked(self.name) from None
-        except (CalamineError, expat.ExpatError, ElementTree.ParseError, IndexError, ValueError, KeyError) as error:
+        except (CalamineError, expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
             raise damaged(self.name, error) from None
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # of Rust; no Exception, and its module has no name to import
@@ -179,13 +192,14 @@ class Workbook:
     def _look(self) -> None:
         """Measure what calamine will unpack, and find the sheets' parts."""
         with zipfile.ZipFile(io.BytesIO(self._data)) as archive:
-            members = [i for i in archive.infolist() if i.filename.lower().endswith((".xml", ".bin", ".rels"))]
+            endings = (".xml", ".bin", ".rels")  # of what calamine reads
+            members = [i for i in archive.infolist() if i.filename.lower().endswith(endings)]
             if any(info.flag_bits & 1 for info in members):
                 raise locked(self.name)
             for info in members:
                 if info.file_size > LARGEST:
                     raise too_large(self.name)
-                if not info.filename.startswith("xl/worksheets/") and info.filename != "content.xml":
+                if info.filename.startswith("xl/") and not info.filename.startswith(("xl/worksheets/", "xl/theme/")):
                     for _ in self._blocks(archive, info.filename):
                         pass
             if self.kind == "ods":
