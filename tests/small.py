@@ -14,13 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from filbert.config import EncoderConfig
+from filbert.folder.save import save_network
+from filbert.inference.engine import Engine
 from filbert.model.encoder import Encoder
+from filbert.model.head import Head
 from filbert.model.native_encoder import library
 from filbert.model.native_training import native
-from filbert.model.head import Head
 from filbert.model.network import Network
 from filbert.model.run import outputs
 from filbert.records import Features
+from filbert.tasks import single_label
+from filbert.tasks.single_label.settings import Settings
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 torch.set_num_threads(1)  # the machine is shared, and nothing here is large
@@ -71,6 +75,22 @@ def classifier(classes: int = len(LABELS), seed: int = 0, **changes: object) -> 
     some = rows([3, 5, 8, 13, 21, 34, 40], seed=1)
     made.last.bias.data.sub_(torch.as_tensor(outputs(made, some, "cpu").mean(0)))  # and every class is met
     return made  # type: ignore[return-value]
+
+
+def save(
+    folder: Path, model: Network, labels: Sequence[str] = LABELS, words: Tokenizer | None = None, **info: object
+) -> Path:
+    """Write a model of one label a text, as `fit` leaves it."""
+    fields = {"architectures": [single_label.HUB[0]], **single_label.saved(Settings(tuple(labels)))}
+    told = {"task": single_label.NAME, "settings": {"labels": [*labels]}, "max_length": 64, **info}
+    save_network(folder, model, words or tokenizer(), fields, told)
+    return folder
+
+
+def chances(engine: Engine, texts: Sequence[str]) -> np.ndarray:
+    """The probabilities of every text, also of one without a word: N × C."""
+    found = engine.answer(engine.encode([(text,) for text in texts]))
+    return np.array([one.probabilities for one in found])  # type: ignore[attr-defined]
 
 
 def rows(lengths: Sequence[int], targets: Sequence[int] | None = None, seed: int = 0) -> list[Features]:

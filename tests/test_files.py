@@ -1,4 +1,4 @@
-"""SHA-256: the memory is believed only while the file is the same, and missed by nobody where it cannot be kept."""
+"""JSON that is none is refused by name, what is written is whole, SHA-256 is remembered while a file is the same."""
 
 from __future__ import annotations
 
@@ -7,15 +7,100 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from filbert import files as checksum
+from filbert import files
 from filbert.errors import ModelError
-from filbert.files import compare, sha256, sha256_remembered
+from filbert.files import (
+    JSON_LIMIT,
+    compare,
+    read_json,
+    replacing,
+    sha256,
+    sha256_remembered,
+    write_json,
+    write_tensors,
+)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"n": 1}'.ljust(JSON_LIMIT))
+    assert read_json(tmp_path / "a.json") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b" " * (JSON_LIMIT + 1), "larger than 16 MB"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"a": "\xff"}', "cannot be read as JSON"),
+        (b"{", "cannot be read as JSON"),
+        (b"1" * 5000, "cannot be read as JSON|int"),
+        (b"[1]", "no JSON object but a list"),
+    ],
+    ids=["large", "deep", "bytes", "cut", "digits", "list"],
+)
+def test_M36_what_is_no_object_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ModelError, match=said) as caught:
+        read_json(tmp_path / "a.json")
+    assert str(tmp_path / "a.json") in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pipe_or_nothing_is_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "nothing"):
+        with pytest.raises(ModelError, match=f"{name} is missing"):
+            read_json(tmp_path / name)
+
+
+# -- whole or not at all ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_replaces_what_was_there(tmp_path: Path) -> None:
+    for value in ({"b": 2}, {"a": "übel"}):
+        write_json(tmp_path / "a.json", value)
+        assert read_json(tmp_path / "a.json") == value
+    assert "übel" in (tmp_path / "a.json").read_text("utf-8")
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)})
+    assert load_file(str(tmp_path / "a.safetensors"))["x"].tolist() == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+
+
+def test_a_file_cut_short_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def cut() -> None:
+        with replacing(path) as beside:
+            beside.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, a disk that is always full")
+def test_a_full_disk_is_an_os_error_whatever_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_json(tmp_path / "a.json", {"a": "x" * 10_000})
+    assert not (tmp_path / "a.json").exists()
+
+
+# -- SHA-256 ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_longer_than_a_piece(tmp_path: Path) -> None:
@@ -27,7 +112,7 @@ def test_a_file_longer_than_a_piece(tmp_path: Path) -> None:
 def test_an_unchanged_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights").write_bytes(b"one")
     first = sha256_remembered(tmp_path / "weights")
-    monkeypatch.setattr(checksum, "sha256", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(files, "sha256", lambda _: pytest.fail("hashed again"))
     assert sha256_remembered(tmp_path / "weights") == first
 
 

@@ -11,7 +11,7 @@ from model_files import FILES, configured, without, written
 
 from filbert.bases.find import find_base
 from filbert.errors import ModelError
-from filbert.folder.check import check_folder
+from filbert.folder.check import check_folder, refuse_code, refuse_links
 
 
 @pytest.fixture
@@ -113,3 +113,21 @@ def test_a_pipe_named_like_a_file_does_not_hang(folder):
     os.mkfifo(folder / "config.json")
     with pytest.raises(ModelError, match=r"lacks config\.json"):
         check_folder(folder)
+
+
+def test_M35_code_is_refused_whatever_it_says(tmp_path):
+    refuse_code(tmp_path / "config.json", {"model_type": "bert"})
+    for fields in ({"auto_map": None}, {"custom_pipelines": {}}):
+        with pytest.raises(ModelError, match=rf"config\.json {next(iter(fields))} — names code"):
+            refuse_code(tmp_path / "config.json", json.loads(json.dumps(fields)))
+
+
+def test_M35_a_link_may_lead_inside_only(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "part").mkdir(parents=True)
+    (folder / "alias").symlink_to("part")
+    (tmp_path / "latest").symlink_to(folder)
+    refuse_links(tmp_path / "latest")
+    (folder / "up").symlink_to("..")
+    with pytest.raises(ModelError, match="up — is a link that leads out"):
+        refuse_links(folder)

@@ -9,16 +9,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small import LABELS, VOCAB, classifier, needs_native, tokenizer
-from torch import nn
+from small import LABELS, VOCAB, chances, classifier, needs_native, save, tokenizer
 
 from filbert.errors import ConfigError
-from filbert.folder.save import add_facts, save_model
+from filbert.folder.save import add_facts
 from filbert.inference import engine as engine_module
-from filbert.inference.engine import EMPTY, Engine, load, visible
-from filbert.inference.scorer import TorchClassifier
+from filbert.inference.engine import EMPTY, Engine, load
 from filbert.records import Example
-from filbert.tasks.single_label import outputs as classify
+from filbert.tasks import single_label
 
 RANDOM = np.random.default_rng(0)
 TEXTS = [" ".join(RANDOM.choice([*VOCAB[5:9], "a", "unknown"], n)) for n in RANDOM.integers(1, 100, 40)]
@@ -27,9 +25,7 @@ BLANK = ["", " ", "\n\t", "\u200b", "\x00\x01", "\ufeff", "\u00a0\u3000"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("engine") / "model"
-    save_model(path, classifier(), tokenizer(), LABELS, {"max_length": 48})
-    return path
+    return save(tmp_path_factory.mktemp("engine") / "model", classifier(), max_length=48)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +33,11 @@ def engine(folder) -> Engine:
     return load(folder, device="cpu")
 
 
-def test_predict_is_the_argmax_of_predict_proba(engine):
-    found, probabilities_NC = engine.predict(TEXTS), engine.predict_proba(TEXTS)
+def test_the_most_probable_class_is_the_answer_and_its_probability_the_confidence(engine):
+    found, probabilities_NC = engine.predict(TEXTS), chances(engine, TEXTS)
     assert [one.label for one in found] == [LABELS[i] for i in probabilities_NC.argmax(1)]
     assert np.array_equal([one.probabilities for one in found], probabilities_NC)
+    assert np.array_equal([one.confidence for one in found], probabilities_NC.max(1))
     assert len({one.label for one in found}) > 1
     np.testing.assert_allclose(probabilities_NC.sum(1), 1, atol=1e-12)
 
@@ -48,48 +45,46 @@ def test_predict_is_the_argmax_of_predict_proba(engine):
 @pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_alone_as_among_many(folder, precision, apart):
     engine = load(folder, device="cpu", precision=precision)
-    alone = np.concatenate([engine.predict_proba([text]) for text in TEXTS])
-    assert np.abs(engine.predict_proba(TEXTS) - alone).max() <= apart
+    alone = np.concatenate([chances(engine, [text]) for text in TEXTS])
+    assert np.abs(chances(engine, TEXTS) - alone).max() <= apart
 
 
 def test_bf16_stays_near_fp32(folder, engine):
     """Measured 0.022, above the 0.02 that `load` promises: the toy is eight wide, its head eight times too steep."""
     rough = load(folder, device="cpu", precision="bf16")
-    assert np.abs(rough.predict_proba(TEXTS) - engine.predict_proba(TEXTS)).max() <= 0.05
+    assert np.abs(chances(rough, TEXTS) - chances(engine, TEXTS)).max() <= 0.05
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A model whose widths suit the C++ part."""
-    path = tmp_path_factory.mktemp("wide") / "model"
     model = classifier(hidden=64, intermediate=128)
-    model.classifier.weight.data.div_(16)
-    save_model(path, model, tokenizer(), LABELS, {"max_length": 48})
-    return path
+    model.last.weight.data.div_(16)
+    return save(tmp_path_factory.mktemp("wide") / "model", model, max_length=48)
 
 
 @needs_native
 @pytest.mark.parametrize(("precision", "apart"), [("int8", 0.05), ("bf16", 0.02)])
 def test_the_native_encoders_stay_near_fp32_and_give_a_text_the_same_bits_in_any_company(wide, precision, apart):
-    exact, fast = load(wide, device="cpu").predict_proba(TEXTS), load(wide, device="cpu", precision=precision)
-    found = fast.predict_proba(TEXTS)
+    exact, fast = chances(load(wide, device="cpu"), TEXTS), load(wide, device="cpu", precision=precision)
+    found = chances(fast, TEXTS)
     assert 0 < np.abs(found - exact).max() <= apart
-    assert np.array_equal(found, np.concatenate([fast.predict_proba([text]) for text in TEXTS]))
+    assert np.array_equal(found, np.concatenate([chances(fast, [text]) for text in TEXTS]))
 
 
 @needs_native
-def test_int8_in_doubt_asks_bf16(wide, tmp_path):
+def test_int8_asks_bf16_where_it_is_unsure(wide, tmp_path):
     folder = shutil.copytree(wide, tmp_path / "model")
-    add_facts(folder, {"int8_doubt": 0.0})
-    alone = load(folder, device="cpu", precision="int8").predict_proba(TEXTS)
+    add_facts(folder, {"int8_margin": 0.0})
+    alone = chances(load(folder, device="cpu", precision="int8"), TEXTS)
     lead_N = np.diff(np.sort(alone)[:, -2:])[:, 0]
-    doubtful_N = lead_N < np.median(lead_N)
-    add_facts(folder, {"int8_doubt": float(np.median(lead_N))})
+    unsure_N = lead_N < np.median(lead_N)
+    add_facts(folder, {"int8_margin": float(np.median(lead_N))})
     fast, careful = (load(folder, device="cpu", precision=precision) for precision in ("int8", "bf16"))
-    assert 0 < doubtful_N.sum() < len(TEXTS)
-    found, wanted = fast.predict_proba(TEXTS), careful.predict_proba(TEXTS)
-    assert np.array_equal(found[doubtful_N], wanted[doubtful_N])
-    assert np.array_equal(found[~doubtful_N], alone[~doubtful_N])
+    assert 0 < unsure_N.sum() < len(TEXTS)
+    found, wanted = chances(fast, TEXTS), chances(careful, TEXTS)
+    assert np.array_equal(found[unsure_N], wanted[unsure_N])
+    assert np.array_equal(found[~unsure_N], alone[~unsure_N])
     assert not np.array_equal(found, alone)
 
 
@@ -97,13 +92,12 @@ def test_int8_is_refused_where_it_cannot_be(folder, wide, monkeypatch):
     with pytest.raises(ConfigError, match="int8"):
         load(folder, device="cpu", precision="int8")  # eight wide
     monkeypatch.setattr(engine_module, "best_device", lambda device: "cuda")
-    monkeypatch.setattr(nn.Module, "to", lambda self, *_: self)
     with pytest.raises(ConfigError, match="int8 is for the CPU"):
         load(wide, precision="int8")
 
 
 def test_order_is_kept(engine):
-    forwards, backwards = engine.predict_proba(TEXTS), engine.predict_proba(TEXTS[::-1])
+    forwards, backwards = chances(engine, TEXTS), chances(engine, TEXTS[::-1])
     np.testing.assert_allclose(forwards, backwards[::-1], atol=1e-5)
 
 
@@ -124,12 +118,12 @@ def test_D10_an_empty_text_is_not_guessed_at_and_the_others_stay(engine):
 def test_only_empty_texts_and_no_texts(engine):
     assert [one.error for one in engine.predict(BLANK)] == [EMPTY] * len(BLANK)
     assert engine.predict([]) == []
-    assert engine.predict_proba([]).shape == (0, 3)
+    assert engine.answer([]) == []
     assert list(engine.stream([])) == []
 
 
-def test_predict_proba_gives_every_text_a_row(engine):
-    assert engine.predict_proba(["", "good"]).shape == (2, 3)
+def test_word_pieces_are_answered_even_where_there_are_none(engine):
+    assert chances(engine, ["", "good"]).shape == (2, 3)
 
 
 def test_a_single_string_is_one_text(engine):
@@ -139,20 +133,21 @@ def test_a_single_string_is_one_text(engine):
 def test_a_long_text_is_cut_and_says_so(engine):
     short, long = engine.predict(["good " * 46, "good " * 47])
     assert (short.truncated, long.truncated) == (False, True)
-    assert max(len(row) for row in engine.features(TEXTS)) == 48
+    assert max(len(row) for (row,) in engine.features([(text,) for text in TEXTS])) == 48
 
 
 def test_the_ids_are_those_of_training(engine):
     words = tokenizer()
-    expected = [classify.features(one, words, 48) for one in words.encode(TEXTS)]
-    assert [row.ids.tolist() for row in engine.features(TEXTS)] == [row.ids.tolist() for row in expected]
+    expected = [single_label.features([one], None, words, engine.settings, 48) for one in words.encode(TEXTS)]
+    found = engine.features([(text,) for text in TEXTS])
+    assert [row.ids.tolist() for (row,) in found] == [row.ids.tolist() for (row,) in expected]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 40, 41])
 def test_stream_in_chunks_is_predict(engine, monkeypatch, chunk):
     monkeypatch.setattr(engine_module, "CHUNK", chunk)
     texts = [*TEXTS[:5], "", *TEXTS[5:]]
-    examples = [Example(text, columns={"n": str(n)}) for n, text in enumerate(texts)]
+    examples = [Example((text,), columns={"n": str(n)}) for n, text in enumerate(texts)]
     found = list(engine.stream(iter(examples)))
     assert [example for example, _ in found] == examples
     for (_, one), other in zip(found, engine.predict(texts), strict=True):
@@ -167,7 +162,7 @@ def test_stream_reads_no_further_than_a_chunk(engine, monkeypatch):
     def source():
         for n in range(1000):
             read.append(n)
-            yield Example("good")
+            yield Example(("good",))
 
     stream = engine.stream(source())
     next(stream)
@@ -176,19 +171,9 @@ def test_stream_reads_no_further_than_a_chunk(engine, monkeypatch):
 
 def test_progress_is_told(engine):
     told = []
-    engine.predict_proba(TEXTS, done=told.append)
+    engine.predict(TEXTS, done=told.append)
     assert told[-1] == len(TEXTS)
     assert told == sorted(told)
-
-
-@pytest.mark.parametrize("text", ["a", "👍", "好", "\u0301a", "¿", "\u200ba"])
-def test_visible(text):
-    assert visible(text)
-
-
-@pytest.mark.parametrize("text", [*BLANK, "\u202e\u2066", "\u2028"])
-def test_invisible(text):
-    assert not visible(text)
 
 
 def test_D13_lone_surrogates_and_specials_are_scored(engine):
@@ -199,7 +184,7 @@ def test_D13_lone_surrogates_and_specials_are_scored(engine):
 def test_evaluation_mode_and_no_gradients(engine):
     engine.predict(TEXTS)
     assert not engine._scorer.model.training
-    assert np.array_equal(engine.predict_proba(TEXTS), engine.predict_proba(TEXTS))
+    assert np.array_equal(chances(engine, TEXTS), chances(engine, TEXTS))
 
 
 @pytest.mark.parametrize("random_seed", [0, 1])
@@ -238,10 +223,36 @@ finally:
     assert done.stdout.split()[0] in LABELS
 
 
-@needs_native
-def test_in_cpp_fp32_gives_torchs_probabilities(wide, monkeypatch):
-    ours = load(wide, device="cpu").predict_proba(TEXTS)
-    monkeypatch.setattr(engine_module, "why_not", lambda config: "not today")
-    theirs = load(wide, device="cpu")
-    assert isinstance(theirs._scorer, TorchClassifier)
-    assert np.abs(ours - theirs.predict_proba(TEXTS)).max() <= 1e-5
+# -- two texts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_pairs(tmp_path_factory) -> Engine:
+    columns = {"inputs": [["premise"], ["hypothesis"]], "target": [["label"]]}
+    return load(save(tmp_path_factory.mktemp("pairs") / "model", classifier(), max_length=48, columns=columns))
+
+
+def test_a_pair_is_two_segments_and_its_order_matters(of_pairs):
+    ((row,),) = of_pairs.features([("good film", "bad")])
+    assert row.ids.tolist() == [2, 5, 7, 3, 6, 3]
+    assert row.segments.tolist() == [0, 0, 0, 0, 1, 1]
+    one, other = of_pairs.predict([("good film", "bad"), ("bad", "good film")])
+    assert one.probabilities != other.probabilities
+    assert of_pairs.pieces(of_pairs.encode([("good film", "bad")])[0]).tolist() == [5, 7, 3, 6]
+
+
+def test_D10_a_pair_with_an_empty_text_is_not_guessed_at(of_pairs):
+    found = of_pairs.predict([("good", " "), ("", "good"), ("good", "bad")])
+    assert [one.error for one in found] == [EMPTY, EMPTY, None]
+
+
+def test_unknown_words_of_either_text_count(of_pairs):
+    known, second = of_pairs.predict([("good", "bad"), ("good", "zebra")])
+    assert (known.unk_ratio, second.unk_ratio) == (0, 1)
+    assert second.unreadable
+
+
+@pytest.mark.parametrize("given", [["good"], [("good",)], [("good", "bad", "film")]])
+def test_what_is_no_pair_is_refused(of_pairs, given):
+    with pytest.raises(ConfigError, match="takes a pair of texts"):
+        of_pairs.predict(given)

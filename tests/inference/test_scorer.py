@@ -1,0 +1,111 @@
+"""Torch and C++ score alike, every head; the same text has the same bits in any company."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import classifier, needs_native, rows, save, spread, tokenizer
+
+from filbert.errors import ConfigError
+from filbert.inference import scorer as scorer_module
+from filbert.inference.model import Model, open_model
+from filbert.inference.scorer import NativeScorer, TorchScorer, scorer_of
+from filbert.model.head import Head
+from filbert.model.network import Network
+from filbert.model.run import outputs
+from filbert.tasks import single_label
+from filbert.tasks.single_label.settings import Settings
+
+TEXTS = rows([*range(2, 60)])
+
+
+def as_model(network: Network) -> Model:
+    """A network as if it had been opened from a folder."""
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = {name.removeprefix("encoder."): x for name, x in state.items() if name.startswith("encoder.")}
+    arrays = {name: x for name, x in state.items() if not name.startswith("encoder.")}
+    settings, shape = Settings(("a", "b")), network.encoder.config
+    return Model(single_label, settings, shape, weights, network.head, arrays, tokenizer(), 64, {})
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A model whose widths suit the C++ part."""
+    return save(tmp_path / "model", classifier(hidden=64, intermediate=128))
+
+
+@needs_native
+@pytest.mark.parametrize("classes", [2, 5, 150])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_in_cpp_it_is_the_model_and_a_text_has_the_same_bits_in_any_company(classes, precision):
+    model = classifier(classes=classes, hidden=64, intermediate=128).eval()
+    ours = NativeScorer(as_model(model), precision)
+    wanted, whole = outputs(model, TEXTS, "cpu"), np.asarray(ours.outputs(TEXTS))
+    assert whole.shape == (58, classes)
+    error = np.abs(whole - wanted)
+    assert error.max() < 1e-4 if precision == "fp32" else error.mean() < 0.1 * wanted.std()
+    for first, last in ((0, 1), (3, 4), (31, 33), (40, 58)):
+        assert np.array_equal(ours.outputs(TEXTS[first:last]), whole[first:last])
+
+
+HEADS = [Head(2, pooled=False), Head(2, "tokens", pooled=False), Head(3, "tokens")]
+
+
+@needs_native
+@pytest.mark.parametrize("head", HEADS, ids=["first, no pooler", "tokens", "tokens, pooled"])
+def test_in_cpp_every_head_is_torchs(head):
+    encoder = classifier(hidden=64, intermediate=128).encoder
+    network: Network = spread(Network(encoder, head, torch.Generator().manual_seed(0))).eval()  # type: ignore[assignment]
+    ours, theirs = (
+        NativeScorer(as_model(network), "fp32").outputs(TEXTS),
+        TorchScorer(network, "cpu", "fp32").outputs(TEXTS),
+    )
+    for row, mine, yours in zip(TEXTS, ours, theirs, strict=True):
+        assert mine.shape == ((head.outputs,) if head.rows == "first" else (len(row), head.outputs))
+        np.testing.assert_allclose(mine, yours, atol=1e-4)
+
+
+@needs_native
+def test_in_cpp_fp32_gives_torchs_outputs(wide, monkeypatch):
+    model = open_model(wide)
+    ours = scorer_of(model, "cpu", "fp32")
+    assert isinstance(ours, NativeScorer)
+    monkeypatch.setattr(scorer_module, "why_not", lambda config: "not today")
+    theirs = scorer_of(model, "cpu", "fp32")
+    assert isinstance(theirs, TorchScorer)
+    np.testing.assert_allclose(ours.outputs(TEXTS), theirs.outputs(TEXTS), atol=1e-4)
+
+
+@needs_native
+def test_auto_is_bf16_in_cpp(wide):
+    model = open_model(wide)
+    auto, bf16 = (scorer_of(model, "cpu", precision).outputs(TEXTS) for precision in ("auto", "bf16"))
+    assert np.array_equal(auto, bf16)
+
+
+def test_int8_is_for_the_cpu(wide):
+    with pytest.raises(ConfigError, match="int8 is for the CPU, and the device is cuda"):
+        scorer_of(open_model(wide), "cuda", "int8")
+
+
+@pytest.mark.parametrize("kind", [pytest.param("cpp", marks=needs_native), "torch"])
+def test_it_is_told_how_many_texts_are_ready(wide, kind):
+    model, told = open_model(wide), list[int]()
+    network = classifier(hidden=64, intermediate=128)
+    scorer = NativeScorer(model, "fp32") if kind == "cpp" else TorchScorer(network, "cpu", "fp32")
+    many = TEXTS * 6  # 10,620 tokens: two batches
+    scorer.outputs(many, told.append)
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert told[-1] == len(many)
+
+
+def test_without_a_precision_the_network_is_left_as_it_is():
+    network = classifier().train()
+    network.encoder.bfloat16()
+    TorchScorer(network, "cpu", None)
+    assert network.training
+    assert network.encoder.embeddings.token.weight.dtype == torch.bfloat16
