@@ -69,7 +69,7 @@ def read_lines(blob: Blob, encoding: Encoding) -> Iterator[str]:
             stream, codec = Transcoded(raw, encoding, blob.name), "utf-8"  # type: ignore[assignment]
         first = stream.read(BLOCK)
         newline = line_end(first.decode("latin-1"))
-        for offset, block, whole in _blocks(stream, encoding.bom, first):
+        for offset, block, whole in _blocks(stream, encoding.bom, first, newline):
             if not whole:
                 wrong = f"the line is longer than {LIMIT // 2**20} MB"
                 yield BadLine.of(block, codec, wrong, "split it, or drop the row", cut=True)
@@ -93,7 +93,7 @@ def _one_by_one(block: bytes, codec: str, offset: int, newline: str) -> Iterator
         offset += len(data)
 
 
-def _blocks(stream: IO[bytes], offset: int, block: bytes) -> Iterator[tuple[int, bytes, bool]]:
+def _blocks(stream: IO[bytes], offset: int, block: bytes, newline: str) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (offset, bytes, whole): bytes that end with a line, or with whole=False the start of a line over LIMIT.
 
     `block` is what was read of the stream already.
@@ -101,31 +101,33 @@ def _blocks(stream: IO[bytes], offset: int, block: bytes) -> Iterator[tuple[int,
     rest = b""
     while block:
         rest += block
-        end = _line_end(rest)
+        end = _last_end(rest, newline)
         if end:
             yield offset, rest[:end], True
             offset, rest = offset + end, rest[end:]
         elif len(rest) > LIMIT:
             yield offset, rest[:SHOWN_OF_LONG], False
-            offset, rest = _skip_line(stream, offset, rest)
+            offset, rest = _skip_line(stream, offset, rest, newline)
         block = stream.read(BLOCK)
     if rest:
         yield offset, rest, True
 
 
-def _line_end(data: bytes) -> int:
+def _last_end(data: bytes, newline: str) -> int:
     """Return where the last complete line ends; a CR at the very end may be half of a CRLF."""
-    return data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
+    found = data.rfind(b"\n") + 1
+    return found if newline else found or data.rfind(b"\r", 0, len(data) - 1) + 1
 
 
-def _skip_line(stream: IO[bytes], offset: int, rest: bytes) -> tuple[int, bytes]:
+def _skip_line(stream: IO[bytes], offset: int, rest: bytes, newline: str) -> tuple[int, bytes]:
+    """Read on to the end of a line over LIMIT; return where the next one begins, and its first bytes."""
     offset += len(rest)
-    after_cr = rest.endswith(b"\r")
+    after_cr = not newline and rest.endswith(b"\r")
     while block := stream.read(BLOCK):
         if after_cr:
             skipped = 1 if block.startswith(b"\n") else 0
             return offset + skipped, block[skipped:]
-        ends = [at for at in (block.find(b"\n"), block.find(b"\r")) if at >= 0]
+        ends = [at for at in (block.find(b"\n"), -1 if newline else block.find(b"\r")) if at >= 0]
         if ends and min(ends) < len(block) - 1:
             end = min(ends) + (2 if block[min(ends) :].startswith(b"\r\n") else 1)
             return offset + end, block[end:]

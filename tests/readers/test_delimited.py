@@ -11,6 +11,7 @@ import pytest
 from filbert.readers.blobs import Blob
 from filbert.readers.encodings import Encoding
 from filbert.readers.formats.delimited import Records, Shape
+from filbert.readers.formats.delimited import records as strict_records
 from filbert.readers.formats.sniff import find_delimiter, find_quotes
 from filbert.readers.ledger import Ledger
 from filbert.readers.lines import BadLine, read_lines
@@ -88,9 +89,38 @@ def test_a_field_of_a_megabyte():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_lines_do_not_depend_on_blocks(monkeypatch, size):
     monkeypatch.setattr("filbert.readers.lines.BLOCK", size)
-    data = "one\r\ntwo\rthree\n\n好\r\r\nlast\r".encode()
+    data = "one\rtwo\r\nthree\n\n好\r\r\nlast\r".encode()
     lines = list(read_lines(Blob("a", lambda: io.BytesIO(data)), Encoding("utf-8")))
-    assert lines == ["one\r\n", "two\r", "three\n", "\n", "好\r", "\r\n", "last\r"]
+    assert lines == ["one\r", "two\r\n", "three\n", "\n", "好\r", "\r\n", "last\r"]
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+@pytest.mark.parametrize("codec", ["utf-8", "ascii"])
+def test_a_lone_cr_ends_no_line_where_lf_does(monkeypatch, size, codec):
+    monkeypatch.setattr("filbert.readers.lines.BLOCK", size)
+    data = "one\r\ntwo\rthree and more\nhär\r\r\na\nlast\r".encode("utf-8" if codec == "utf-8" else "latin-1")
+    lines = list(read_lines(Blob("a", lambda: io.BytesIO(data)), Encoding(codec)))
+    assert [len(line.split("\r")) for line in lines] == [2, 2, 3, 1, 2]
+    assert lines[:2] == ["one\r\n", "two\rthree and more\n"]
+
+
+@pytest.mark.parametrize("delimiter", ["_!_", "||", "::"])
+def test_several_characters_separate_fields(delimiter):
+    d, ledger = delimiter, Ledger()
+    lines = [f'7{d}"a" b{d}x\n', "\n", f"8{d}b\n", f"9{d}c{d}y{d}z\n", f"10{d}d{d}\n"]
+    rows = strict_records(lines, Shape(d, False, 3), "a.txt", ledger)
+    assert list(rows) == [(1, ["7", '"a" b', "x"]), (5, ["10", "d", ""])]
+    assert [problem.place.line for problem in ledger.problems] == [3, 4]
+    assert ledger.problems[0].wrong.startswith("has 2 fields, fewer than the 3 columns")
+
+
+def test_a_blank_before_a_quote_is_no_part_of_the_field():
+    shape = Shape(",", True, 2, blanks=True)
+    ledger = Ledger()
+    lines = ['"a, b", "x"\n', 'c, "say ""hi"" twice"\n', '"two\n', 'lines",  "y"\n', '"d, "open\n', "e, f\n"]
+    rows = list(strict_records(lines, shape, "a.csv", ledger))
+    assert rows == [(1, ["a, b", "x"]), (2, ["c", 'say "hi" twice']), (3, ["two\nlines", "y"]), (6, ["e", "f"])]
+    assert [problem.place.line for problem in ledger.problems] == [5]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from filbert.errors import DataError
-from filbert.readers.sources import ReadOptions, open_source
+from filbert.readers.options import ReadOptions
+from filbert.readers.sources import open_source
 
 PIECES = [
     b'"',
@@ -29,7 +30,19 @@ PIECES = [
     b"{}",
     b"[",
 ]
-PIECES += [b'{"text": "a", "label": "b"}\n', b"__label__a b\n", b"\xff\xfe", b"1", "差评".encode("gb18030"), b" "]
+PIECES += [
+    b'{"text": "a", "label": "b"}\n',
+    b"__label__a b\n",
+    b"__label__a,",
+    b"sep=;\n",
+    b', "x"',
+    b'{"data": [',
+    b"1,0\n",
+    b"\xff\xfe",
+    b"1",
+    "差评".encode("gb18030"),
+    b" ",
+]
 NAMES = ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"]
 
 
@@ -46,7 +59,7 @@ def check(path, **options):
             continue
         assert source.counts == {"read": len(rows), "accepted": len(rows), "quarantined": 0}
         assert all(isinstance(value, str) for row in rows for value in row.columns.values())
-        assert not labelled or all(row.text and row.label for row in rows)
+        assert not labelled or all(row.text and row.target for row in rows)
 
 
 @pytest.mark.parametrize("seed", range(150))

@@ -18,11 +18,12 @@ from filbert.readers.sources import open_source
 
 SHOW = """
 import json, sys
-from filbert.data.splits import load_splits
+from filbert.finetuning.dataset import read_dataset
 from filbert.errors import DataError
 try:
-    splits = load_splits(sys.argv[1])
-    print(json.dumps([len(splits.train), len(splits.validation), len(splits.test), splits.labels, splits.found]))
+    data = read_dataset(sys.argv[1])
+    sizes = [len(part) for part in (data.splits.train, data.splits.validation, data.splits.test)]
+    print(json.dumps([*sizes, data.settings.labels, data.found]))
 except DataError as error:
     sys.exit(str(error))
 """

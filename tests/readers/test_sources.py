@@ -1,47 +1,26 @@
-"""Every format opens without options, says what it found, and yields the rows in order with their places."""
+"""Delimited, compressed and Parquet files open without options, say what they are, and yield their rows in order."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import io
-import itertools
 import json
 import lzma
-import tarfile
-import zipfile
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading import CSV, ROWS, pairs, write
 
-from filbert.data.splits import load_splits
-from filbert.errors import ConfigError, DataError
-from filbert.readers.sources import ReadOptions, open_source
-
-ROWS = [("good film", "pos"), ("bad film", "neg"), ("fine, fine", "pos"), ("poor", "neg")]
-CSV = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in ROWS)
-
-
-def pairs(path, labelled=True, **options):
-    return [(row.text, row.label) for row in open_source(path, ReadOptions(**options), labelled=labelled).examples()]
-
-
-def write(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-# --- one file -------------------------------------------------------------------------------------------------------
+from filbert.errors import ConfigError, DataError, Refusal
+from filbert.readers.options import ReadOptions
+from filbert.readers.sources import open_source
 
 
 def test_csv_with_everything_found(tmp_path):
     source = open_source(write(tmp_path, "a.csv", CSV))
     first = next(source.examples())
-    assert (first.text, first.label, first.place.line) == ("good film", "pos", 2)
+    assert (first.text, first.target, first.place.line) == ("good film", "pos", 2)
     assert first.columns == {"text": "good film", "label": "pos"}
     assert (source.name, source.columns, source.splits) == ("a.csv", ("text", "label"), ("all",))
     assert source.found == [
@@ -65,135 +44,12 @@ def test_delimiter_told(tmp_path):
     ]
 
 
-def test_columns_by_shape_without_header(tmp_path):
-    lines = [f"{n}\tthis is sentence number {n} , a long one\t{n % 3}\n" for n in range(30)]
-    source = open_source(write(tmp_path, "a.tsv", "".join(lines)))
-    assert source.columns == ("column 1", "column 2", "column 3")
-    assert (source.text_column, source.label_column) == ("column 2", "column 3")
-    assert len(list(source.examples())) == 30
-
-
-def test_header_of_unusual_names(tmp_path):
-    lines = "".join(f"some longer words {n};{'ab'[n % 2]}\n" for n in range(10))
-    source = open_source(write(tmp_path, "a.csv", "remark;kind\n" + lines))
-    assert (source.text_column, source.label_column) == ("remark", "kind")
-
-
-def test_a_label_that_is_a_usual_name_is_no_header(tmp_path):
-    rows = pairs(write(tmp_path, "a.tsv", "do you like it\ty\nso so\tn\nvery much\ty\nnot at all\tn\n"))
-    assert rows[0] == ("do you like it", "y")
-
-
-def test_ambiguous_columns_are_asked(tmp_path):
-    rows = "".join(f"one sentence of words {n},another sentence here {n},{n % 2}\n" for n in range(30))
-    path = write(tmp_path, "a.csv", "first,second,label\n" + rows)
-    with pytest.raises(DataError, match=r"first .*second .*label.*--text NAME --label NAME"):
-        open_source(path)
-    assert open_source(path, ReadOptions(text="second")).label_column == "label"
-    with pytest.raises(DataError, match="choose one of 'first', 'second', 'label'"):
-        open_source(path, ReadOptions(text="third"))
-
-
-def test_columns_by_number(tmp_path):
-    path = write(tmp_path, "a.csv", "x,first one,good\ny,second one,bad\n")
-    assert pairs(path, text="2", label="3", header=False)[1] == ("second one", "bad")
-
-
-def test_pandas_index_column(tmp_path):
-    assert open_source(write(tmp_path, "a.csv", ",text,label\n0,a,x\n1,b,y\n")).columns == ("column 1", "text", "label")
-    assert pairs(tmp_path / "a.csv") == [("a", "x"), ("b", "y")]
-
-
 def test_tsv_quotes_are_plain_or_not(tmp_path):
     plain = 'text\tlabel\n"so" he said\tx\nhe "said"\ty\n"all of it"\tx\n'
     assert [text for text, _ in pairs(write(tmp_path, "a.tsv", plain))] == ['"so" he said', 'he "said"', '"all of it"']
     quoted = 'text\tlabel\n"""so"" he said"\tx\n"two\nlines"\ty\n'
     assert [text for text, _ in pairs(write(tmp_path, "b.tsv", quoted))] == ['"so" he said', "two\nlines"]
     assert pairs(tmp_path / "a.tsv", quotes=False)[0][0] == '"so" he said'
-
-
-def test_json_lines(tmp_path):
-    lines = [json.dumps({"id": 1.5, "text": text, "label": label, "tags": ["a"]}) for text, label in ROWS]
-    path = write(tmp_path, "a.jsonl", "\n".join(lines) + "\n")
-    assert pairs(path) == ROWS
-    assert next(open_source(path).examples()).columns["tags"] == '["a"]'
-    assert pairs(write(tmp_path, "a.txt", "\n".join(lines))) == ROWS
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"text": "a", "label": ', "is not JSON"),
-        ('{"text": "a"}', "'label'|label — is empty"),
-        ('{"label": "x"}', "has no 'text'"),
-        ('{"text": "a", "text": "b", "label": "x"}', "twice"),
-        ('{"text": "a\\ud800", "label": "x"}', "lone surrogate"),
-        ('{"text": ["a"], "label": "x"}', "not a string"),
-        ('{"text": "a", "label": ["x"]}', "multi-label"),
-        ("[" * 100_000, "nested too deeply|is not"),
-        ('"text"', "is not an object"),
-    ],
-)
-def test_json_line_that_is_wrong(tmp_path, line, message):
-    path = write(tmp_path, "a.jsonl", '{"text": "a", "label": "x"}\n' * 3 + line + "\n")
-    with pytest.raises(DataError, match=message) as caught:
-        pairs(path)
-    assert caught.value.problems[0].place.line == 4
-
-
-@pytest.mark.parametrize("indent", [None, 2])
-def test_json_array(tmp_path, indent):
-    rows = [{"text": text, "label": n} for n, (text, _) in enumerate(ROWS)]
-    path = write(tmp_path, "a.json", json.dumps(rows, indent=indent))
-    assert pairs(path) == [(text, str(n)) for n, (text, _) in enumerate(ROWS)]
-    if indent:
-        assert [row.place.line for row in open_source(path).examples()] == [2, 6, 10, 14]
-
-
-@pytest.mark.parametrize("end", ["", "]", '{"text"', ', {"text": "c", "label": "x"}', " x]", ",]", "] x"])
-def test_json_array_cut_or_broken(tmp_path, end):
-    path = write(tmp_path, "a.json", '[{"text": "a", "label": "x"},\n {"text": "b", "label": "y"}' + end)
-    if end == "]":
-        assert len(pairs(path)) == 2
-    else:
-        with pytest.raises(DataError, match=r"a\.json:2"):
-            pairs(path)
-
-
-def test_json_object_of_splits(tmp_path):
-    both = [["a", "x"], ["b", "x"], ["c", "y"], ["d", "y"]]
-    path = write(tmp_path, "a.json", json.dumps({"oos_train": [["z", "oos"]], "val": both[:1], "train": both}))
-    splits = load_splits(path)
-    assert (len(splits.train), len(splits.validation), splits.test) == (4, 1, [])
-    assert "not used: 'oos_train' (1 rows)" in splits.found
-
-
-def test_parquet(tmp_path):
-    text, label = zip(*ROWS, strict=True)
-    pq.write_table(pa.table({"text": text, "label": label, "n": [1, None, 3, 4]}), tmp_path / "a.parquet")
-    assert pairs(tmp_path / "a.parquet") == ROWS
-    assert [row.columns["n"] for row in open_source(tmp_path / "a.parquet").examples()] == ["1", "", "3", "4"]
-
-
-def test_parquet_class_names(tmp_path):
-    names = {"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}
-    table = pa.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(names)}), tmp_path / "a.parquet")
-    assert pairs(tmp_path / "a.parquet", labelled=False) == [("a", "pos"), ("b", "neg"), ("c", None)]
-
-
-def test_parquet_float_label(tmp_path):
-    pq.write_table(pa.table({"text": ["a", "b"], "label": [1.0, 0.0]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="is of type double"):
-        pairs(tmp_path / "a.parquet")
-
-
-def test_fasttext(tmp_path):
-    path = write(tmp_path, "a.txt", "__label__pos good film\n__label__neg bad\n")
-    assert pairs(path) == [("good film", "pos"), ("bad", "neg")]
-    path = write(tmp_path, "b.txt", "__label__pos __label__warm good film\n__label__neg bad\n")
-    with pytest.raises(DataError, match=r"b.txt:1 label — has 2 labels.*multi-label is not supported"):
-        pairs(path)
 
 
 def test_compressed_files(tmp_path):
@@ -214,18 +70,61 @@ def test_damaged_file_is_named(tmp_path):
 
 
 def test_options_are_checked():
-    for options in ({"on_bad_rows": "skip"}, {"delimiter": "ab"}, {"encoding": "klingon"}, {"encoding": "base64"}):
+    for options in (
+        {"on_bad_rows": "skip"},
+        {"delimiter": "ab"},
+        {"delimiter": ""},
+        {"skip_lines": -1},
+        {"encoding": "klingon"},
+        {"encoding": "base64"},
+    ):
         with pytest.raises(ConfigError):
             ReadOptions(**options)
 
 
-# --- to be scored ---------------------------------------------------------------------------------------------------
+def test_parquet(tmp_path):
+    text, label = zip(*ROWS, strict=True)
+    pq.write_table(pa.table({"text": text, "label": label, "n": [1, None, 3, 4]}), tmp_path / "a.parquet")
+    assert pairs(tmp_path / "a.parquet") == ROWS
+    assert [row.columns["n"] for row in open_source(tmp_path / "a.parquet").examples()] == ["1", "", "3", "4"]
+
+
+def test_parquet_class_names(tmp_path):
+    names = {"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}
+    table = pa.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(names)}), tmp_path / "a.parquet")
+    assert pairs(tmp_path / "a.parquet", labelled=False) == [("a", "pos"), ("b", "neg"), ("c", None)]
+
+
+def test_parquet_lists_structs_and_numbers(tmp_path):
+    labels = [["x", "y"], [], None]
+    cats = [{"x": 1.0, "y": 0.2}, {"x": 0.0, "y": None}, {"x": 0.5, "y": 1.0}]
+    table = pa.table({"text": ["a", "b", "c"], "labels": labels, "cats": cats, "score": [1.5, 0.0, None]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    targets = [target for _, target in pairs(tmp_path / "a.parquet", label="labels", labelled=False)]
+    assert targets == ['["x", "y"]', "[]", None]
+    assert [target for _, target in pairs(tmp_path / "a.parquet", label="cats")] == ['["x"]', "[]", '["x", "y"]']
+    assert [target for _, target in pairs(tmp_path / "a.parquet", label="score", labelled=False)] == [
+        "1.5",
+        "0.0",
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "feature", [{"feature": {"names": ["no", "yes"]}, "_type": "List"}, [{"names": ["no", "yes"]}]]
+)
+def test_parquet_class_names_in_lists(tmp_path, feature):
+    table = pa.table({"text": ["a", "b"], "labels": [[1, 0], []]})
+    metadata = {"huggingface": json.dumps({"info": {"features": {"labels": feature}}})}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    assert pairs(tmp_path / "a.parquet") == [("a", '["yes", "no"]'), ("b", "[]")]
 
 
 def test_scoring_needs_no_label(tmp_path):
     path = write(tmp_path, "a.csv", "id,when,review\n1,today,good\n2,,\n")
     rows = list(open_source(path, labelled=False).examples())
-    assert [(row.text, row.label) for row in rows] == [("good", None), ("", None)]
+    assert [(row.text, row.target) for row in rows] == [("good", None), ("", None)]
     assert list(rows[1].columns.items()) == [("id", "2"), ("when", ""), ("review", "")]
     with pytest.raises(DataError, match="which column is the label"):
         open_source(path)
@@ -241,186 +140,124 @@ def test_scoring_one_column(tmp_path):
     assert [row.text for row in open_source(path, labelled=False).examples()] == ["one, two", "", "three"]
 
 
-# --- folders and archives -------------------------------------------------------------------------------------------
-
-MEMBERS = {  # test before train, as an archive may have them
-    "aclImdb/README": "read me",
-    "aclImdb/test/pos/0_9.txt": "warm",
-    "aclImdb/test/neg/0_1.txt": "cold",
-    "aclImdb/test/urls_pos.txt": "http://",
-    "aclImdb/train/pos/0_9.txt": "good",
-    "aclImdb/train/pos/1_9.txt": "fine",
-    "aclImdb/train/neg/0_1.txt": "bad",
-    "aclImdb/train/neg/1_1.txt": "poor",
-    "aclImdb/train/unsup/0_0.txt": "who knows",
-    "aclImdb/train/labeledBow.feat": "9 0:9",
-}
+# --- the target -----------------------------------------------------------------------------------------------------
 
 
-def tar_of(files: dict[str, str | bytes], mode: str) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode=mode) as archive:
-        for name, text in files.items():
-            content = text if isinstance(text, bytes) else text.encode()
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-        link = tarfile.TarInfo("aclImdb/train/pos/passwd.txt")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-    return data.getvalue()
+def number(cell: str) -> float:
+    """Read a target as a task of numbers would."""
+    try:
+        return float(cell or 0)
+    except ValueError:
+        raise Refusal(f"is {cell!r}, no number", "write a number") from None
 
 
-def zip_of(files: dict[str, str | bytes]) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return data.getvalue()
+def test_parse_makes_the_target_and_refuses_rows(tmp_path):
+    path = write(tmp_path, "a.csv", "text,score\na,1.5\nb,many\nc,\n")
+    kept = tmp_path / "kept.jsonl"
+    source = open_source(path, ReadOptions(on_bad_rows="quarantine"), rejects=kept)
+    assert [(row.text, row.target) for row in source.examples(parse=number)] == [("a", 1.5), ("c", 0.0)]
+    assert str(source.problems[0]) == f"{path}:3 score — is 'many', no number — write a number"
+    assert json.loads(kept.read_text())["row"] == "b,many\n"
+    with pytest.raises(DataError, match="no number"):
+        list(open_source(path).examples(parse=number))
+    unlabelled = open_source(path, labelled=False)
+    assert [row.target for row in unlabelled.examples(parse=number)] == ["1.5", "many", None]
 
 
-def laid_out(tmp_path: Path, kind: str, files: dict[str, str]) -> Path:
-    if kind == "folder":
-        for name, text in files.items():
-            write(tmp_path, f"folder/{name}", text)
-        return tmp_path / "folder"
-    return write(tmp_path, f"data.{kind}", zip_of(files) if kind == "zip" else tar_of(files, kind))
+def test_parse_and_sample_of_class_folders(tmp_path):
+    for name in ("1/a.txt", "2/b.txt", "two/c.txt"):
+        write(tmp_path, f"texts/{name}", name)
+    source = open_source(tmp_path / "texts", ReadOptions(on_bad_rows="quarantine"), rejects=tmp_path / "kept.jsonl")
+    assert (source.roles, source.input_names, source.target_names) == (None, ("text",), ("label",))
+    assert source.sample_targets() == ["1", "2", "two"]
+    assert [row.target for row in source.examples(parse=number)] == [1.0, 2.0]
+    assert [problem.field for problem in source.problems] == ["label"]
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "w:", "w:gz", "w:xz", "w:bz2"])
-def test_imdb_layout(tmp_path, kind):
-    path = laid_out(tmp_path, kind, MEMBERS)
-    splits = load_splits(path)
-    assert sorted(row.text for row in splits.train + splits.validation) == ["bad", "fine", "good", "poor"]
-    assert {row.text: row.label for row in splits.test} == {"warm": "pos", "cold": "neg"}
-    assert splits.labels == ("neg", "pos")
-    assert "texts without a label in unsup, not used: 1" in splits.found
-    source = open_source(path)
-    assert source.splits == ("train", "test")
-    assert {row.text for row in source.examples("train")} == {"good", "fine", "bad", "poor"}
-    assert "train/pos/0_9.txt" in str(next(source.examples("train")).place) or kind == "folder"
-    assert {row.text for row in open_source(path, labelled=False).examples("unlabelled")} == {"who knows"}
+def test_sample_targets_leave_the_test_part_out(tmp_path):
+    write(tmp_path, "d/train.csv", "text,label\na,x\nb,y\n")
+    write(tmp_path, "d/test.csv", "text,label\nc,\n")
+    assert open_source(tmp_path / "d").sample_targets() == ["x", "y"]
+    path = write(tmp_path, "a.csv", "text,label,split\na,x,train\nb,y,dev\nc,z,test\n")
+    assert open_source(path).sample_targets() == ["x", "y"]
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "w:gz"])
-def test_folder_per_class(tmp_path, kind):
-    files = {"spam/1.txt": "buy", "spam/2.txt": "sell", "ham/1.txt": "hello", "ham/2.txt": "bye"}
-    assert sorted(pairs(laid_out(tmp_path, kind, files))) == [
-        ("buy", "spam"),
-        ("bye", "ham"),
-        ("hello", "ham"),
-        ("sell", "spam"),
-    ]
-    wrapped = {f"mails/{name}": text for name, text in files.items()} | {"mails/README": "x"}
-    (tmp_path / "w").mkdir()
-    assert len(pairs(laid_out(tmp_path / "w", kind, wrapped))) == 4
+# --- what stands above or beside the rows -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "w:xz"])
-def test_named_tables(tmp_path, kind):
-    files = {"train.csv": CSV, "dev.csv": CSV, "test.csv": "label,text\npos,new one\n", "notes.md": "x"}
-    splits = load_splits(laid_out(tmp_path, kind, files))
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (4, 4, 1)
-    assert splits.test[0].text == "new one"
-    assert "not used: notes.md" in splits.found
+def test_sep_line_is_obeyed(tmp_path):
+    path = write(tmp_path, "a.csv", "sep=;\ntext;label\na, b;x\nc;y\nd;\n")
+    source = open_source(path, ReadOptions(on_bad_rows="quarantine"), rejects=tmp_path / "kept.jsonl")
+    assert [(row.text, row.target, row.place.line) for row in source.examples()] == [("a, b", "x", 3), ("c", "y", 4)]
+    assert source.found[1] == "format: semicolon-separated, header, 2 columns, 1 line above not read"
+    assert source.problems[0].place.line == 5
 
 
-def test_latin1_member(tmp_path):
-    files = {f"{split}/{label}/{n}.txt": f"text {n}" for split in ("train", "test") for label in "ab" for n in "12"}
-    path = laid_out(tmp_path, "zip", files | {"train/a/3": b"caf\xe9\n"})
-    with pytest.raises(DataError, match=r"data.zip!train/a/3:1 encoding — byte 0xe9 at offset 3.*--encoding latin-1"):
-        load_splits(path)
-    assert len(pairs(path, encoding="latin-1")) == 9
+@pytest.mark.parametrize("title", ["Export of May,,\n,,\n", "Export of May\n\n", "Export of May\n"])
+def test_titles_above_a_header_are_left_out(tmp_path, title):
+    path = write(tmp_path, "a.csv", title + "id,text,queue\n1,see you,ham\n2,win a prize,spam\n3,call me,ham\n")
+    assert pairs(path) == [("see you", "ham"), ("win a prize", "spam"), ("call me", "ham")]
+    assert next(open_source(path).examples()).place.line == 2 + title.count("\n")
+
+
+def test_a_title_above_rows_without_a_header_is_asked_about(tmp_path):
+    rows = "".join(f"this is the text of row {n},the other text of row {n},{n % 2},{n % 3}\n" for n in range(8))
+    path = write(tmp_path, "a.csv", "Export of May,,,\n" + rows)
+    with pytest.raises(DataError, match="if the first 1 lines are no rows, add --skip-lines 1"):
+        open_source(path)
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("name", "content"),
     [
-        ({"a.csv": CSV, "b.csv": CSV}, "several tables, none named train"),
-        ({"train.csv": CSV, "train.tsv": CSV}, "two files for train"),
-        ({"en/train.csv": CSV, "de/train.csv": CSV}, "several data sets: de, en"),
-        ({"x/pos/1.txt": "a", "y/pos/1.txt": "b", "x/neg/1.txt": "c"}, "stand in several folders"),
-        ({"README": "x"}, "no labelled texts"),
+        ("a.csv", "x\ny,z\ntext,label\ngood,pos\nbad,neg\n"),
+        ("a.jsonl", 'x\ny\n{"text": "good", "label": "pos"}\n{"text": "bad", "label": "neg"}\n'),
+        ("a.txt", "x\ny\n__label__pos good\n__label__neg bad\n"),
     ],
 )
-def test_folder_that_cannot_be_told(tmp_path, files, message):
-    with pytest.raises(DataError, match=message):
-        load_splits(laid_out(tmp_path, "folder", files))
+def test_skip_lines(tmp_path, name, content):
+    path = write(tmp_path, name, content)
+    rows = list(open_source(path, ReadOptions(skip_lines=2)).examples())
+    assert [(row.text, row.target) for row in rows] == [("good", "pos"), ("bad", "neg")]
+    assert rows[0].place.line == 3 + (name == "a.csv")
+    with pytest.raises(DataError, match=r"are to be skipped|is empty|cannot tell"):
+        open_source(path, ReadOptions(skip_lines=50))
 
 
-def test_shards_of_one_split(tmp_path):
-    files = {f"data/train-0000{n}-of-00002.csv": CSV for n in range(2)}
-    assert len(pairs(laid_out(tmp_path, "folder", files))) == 8
+def test_blanks_after_commas(tmp_path):
+    path = write(tmp_path, "a.csv", '"text", "label"\n"good, really", "pos"\n"bad", "neg"\n')
+    assert pairs(path) == [("good, really", "pos"), ("bad", "neg")]
+    path = write(tmp_path, "b.csv", 'label, text\npos, "good, really"\nneg, "bad, really"\n')
+    assert pairs(path) == [("good, really", "pos"), ("bad, really", "neg")]
+    quoted = write(tmp_path, "c.csv", 'text,label\n" ""hi"", ""you""",pos\n"he, ""she""", neg\n')
+    assert pairs(quoted) == [(' "hi", "you"', "pos"), ('he, "she"', " neg")]
 
 
-def test_split_column(tmp_path):
-    parts = ["train", "train", "train", "train", "dev", "test"]
-    lines = [f"text {n},{'ab'[n % 2]},{part}\n" for n, part in enumerate(parts)]
-    path = write(tmp_path, "a.csv", "text,label,split\n" + "".join(lines))
-    splits = load_splits(path)
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (4, 1, 1)
-    assert [row.text for row in open_source(path).examples("test")] == ["text 5"]
-    write(tmp_path, "a.csv", "text,label,split\n" + "".join(lines) + "odd,a,extra\n")
-    with pytest.raises(DataError, match=r"a.csv:8 part|a.csv:8 split"):
-        load_splits(path, ReadOptions(split_column="split"))
+def test_empty_cells_at_the_end_of_a_header(tmp_path):
+    rows = "ham,see you at noon,,\nspam,win a prize,now,\nham,call me,,\nspam,free entry,,\n"
+    source = open_source(write(tmp_path, "a.csv", "v1,v2,,\n" + rows))
+    assert source.columns == ("v1", "v2", "column 3", "column 4")
+    assert (source.input_names, source.target_names) == (("v2",), ("v1",))
 
 
-# --- real data ------------------------------------------------------------------------------------------------------
+def test_delimiter_of_several_characters(tmp_path):
+    path = write(tmp_path, "a.txt", "1_!_100_!_culture_!_电影\n2_!_101_!_sports_!_服务\n")
+    assert pairs(path, delimiter="_!_", text="4", label="3") == [("电影", "culture"), ("服务", "sports")]
+    with pytest.raises(DataError, match=r"column 1 .*column 4"):
+        open_source(path, ReadOptions(delimiter="_!_"))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "sizes", "classes"),
-    [
-        ("sst2", {}, (6920, 872, 1821), 2),
-        ("chnsenticorp", {}, (9600, 1200, 1200), 2),
-        ("tnews", {}, (53360, 10000, 0), 15),
-        ("csl/cls_ctg", {}, (8000, 1000, 1000), 13),
-        ("clinc150/data_full.json", {}, (15000, 3000, 4500), 150),
-        ("trec6", {"delimiter": "space", "encoding": "latin-1"}, (4907, 545, 500), 6),
-        ("ohsumed.tar.xz", {}, (3021, 336, 4043), 23),
-    ],
-)
-def test_real_data(real_data, name, options, sizes, classes):
-    splits = load_splits(real_data(name), ReadOptions(**options))
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
-    assert len(splits.labels) == classes
-    assert splits.counts["read"] == splits.counts["accepted"]
+def test_a_lone_carriage_return_sets_its_whole_row_aside(tmp_path):
+    lines = ["text,label", "good \rreally good,pos", "pos,good \rreally", '"in \rquotes",pos', "fine,neg", "a,x\rb,y"]
+    path = write(tmp_path, "a.csv", "\n".join(lines) + "\n")
+    kept = tmp_path / "kept.jsonl"
+    source = open_source(path, ReadOptions(on_bad_rows="quarantine"), rejects=kept)
+    rows = [(row.text, row.target, row.place.line) for row in source.examples()]
+    assert rows == [("in \rquotes", "pos", 4), ("fine", "neg", 5), ("a", "x", 6), ("b", "y", 6)]
+    assert [json.loads(line)["row"] for line in kept.read_text().splitlines()] == [line + "\n" for line in lines[1:3]]
+    assert "a carriage return (CR) stands inside of the row" in str(source.problems[0])
 
 
-def test_real_chnsenticorp_overlap_is_said(real_data):
-    splits = load_splits(real_data("chnsenticorp"))
-    assert any("texts of test stand in train too" in line for line in splits.found)
-
-
-@pytest.mark.parametrize("name", ["mrpc", "afqmc", "stsb"])
-def test_real_pairs_are_asked(real_data, name):
-    with pytest.raises(DataError, match="--text NAME --label NAME"):
-        load_splits(real_data(name))
-
-
-def test_real_multi_label_is_refused(real_data):
-    for name in ("goemotions", "unfair_tos"):
-        with pytest.raises(DataError, match="multi-label"):
-            load_splits(real_data(name))
-
-
-def test_real_imdb_archive_streams(real_data):
-    source = open_source(real_data("imdb/aclImdb_labeled.tar.xz"))
-    rows = list(itertools.islice(source.examples(), 50))
-    assert {row.label for row in rows} <= {"pos", "neg"}
-    assert "!aclImdb/" in rows[0].place.file
-
-
-@pytest.mark.slow
-def test_real_imdb_archive_whole(real_data):
-    splits = load_splits(real_data("imdb/aclImdb_labeled.tar.xz"))
-    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (25_000, 25_000)
-    assert "warning: 123 texts of test stand in train too" in splits.found
-
-
-@pytest.mark.slow
-def test_real_20newsgroups(real_data):
-    with pytest.raises(DataError, match="--encoding latin-1"):
-        load_splits(real_data("20newsgroups.tar.xz"))
-    splits = load_splits(real_data("20newsgroups.tar.xz"), ReadOptions(encoding="latin-1"))
-    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (11_314, 7_532)
+def test_a_lone_carriage_return_is_part_of_a_plain_text(tmp_path):
+    path = write(tmp_path, "a.txt", "two\none \rand more\n")
+    assert [row.text for row in open_source(path, labelled=False).examples()] == ["two", "one \rand more"]

@@ -92,19 +92,27 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _class_name(value: object, names: list[str]) -> str:
+    if isinstance(value, list):
+        return json.dumps([_class_name(item, names) for item in value], ensure_ascii=False)
     if isinstance(value, int) and 0 <= value < len(names):
         return names[value]
     return "" if value is None or value == -1 else as_cell(value)  # -1 is how hub test sets hide their labels
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Return the class names of each ClassLabel column, as `datasets` writes them in the metadata."""
+    """Return the class names of each column of ClassLabels, or lists of them, as `datasets` writes them."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        pairs = [(column, feature["names"]) for column, feature in features.items() if "names" in feature]
-    except (KeyError, TypeError, ValueError):
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"].items()
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {}
-    return {column: [str(name) for name in names] for column, names in pairs if isinstance(names, list)}
+    found = {}
+    for column, feature in features:
+        inner = feature[0] if isinstance(feature, list) and feature else feature
+        inner = inner.get("feature", inner) if isinstance(inner, dict) else {}
+        names = inner.get("names") if isinstance(inner, dict) else None
+        if isinstance(names, list):
+            found[column] = [str(name) for name in names]
+    return found
 
 
 def as_cell(value: object) -> str:
