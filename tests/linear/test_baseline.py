@@ -1,23 +1,19 @@
-"""The baseline on real data, and the parts of the report that are computed from predictions."""
+"""The baseline on real data, and what it reads and answers: classes, sets of labels, numbers, of texts and of pairs."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from filbert.errors import ConfigError, Place
-from filbert.finetuning.facts import length_profile, mistakes
-from filbert.linear import baseline as evaluate
-from filbert.linear.baseline import baseline
+from filbert.errors import ConfigError
+from filbert.linear import baseline
+from filbert.linear.baseline import linear_label_sets, linear_numbers, linear_probabilities
 from filbert.records import Example
-from filbert.report.summary import summary_lines, summary_rows
-from filbert.text.chinese import han_share
 
-DATA = Path(os.environ.get("FILBERT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("FILBERT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def lines_of(path: str, encoding: str = "utf-8") -> list[str]:
@@ -27,11 +23,18 @@ def lines_of(path: str, encoding: str = "utf-8") -> list[str]:
     return (DATA / path).read_text(encoding).splitlines()
 
 
+def examples(*texts: str) -> list[Example]:
+    return [Example((text,)) for text in texts]
+
+
 def accuracy(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> float:
     """Return the baseline's accuracy on (label, text) pairs."""
     labels = sorted({label for label, _ in train})
-    found = baseline([text for _, text in train], [y for y, _ in train], {"test": [t for _, t in test]}, labels)
-    said_N = found.probabilities["test"].argmax(axis=1)
+    number = {label: i for i, label in enumerate(labels)}
+    true_N = [number[label] for label, _ in train]
+    asked = {"test": examples(*(text for _, text in test))}
+    found = linear_probabilities(examples(*(text for _, text in train)), true_N, asked, len(labels))
+    said_N = found.outputs["test"].argmax(axis=1)
     return float(np.mean([labels[said] == label for said, (label, _) in zip(said_N, test, strict=True)]))
 
 
@@ -57,81 +60,89 @@ def test_baseline_reads_chinese_by_characters() -> None:
     assert accuracy(train[:2500], test) >= 0.86
 
 
-def test_baseline_columns_follow_the_labels_and_skip_absent_ones() -> None:
-    found = baseline(["good", "bad"] * 5, ["pos", "neg"] * 5, {"a": ["bad", "good"], "b": []}, ["unseen", "neg", "pos"])
-    assert found.probabilities["a"].argmax(axis=1).tolist() == [1, 2]
-    assert found.probabilities["a"][:, 0].tolist() == [0, 0]
-    assert found.probabilities["a"].sum(axis=1) == pytest.approx(1)
-    assert found.probabilities["b"].shape == (0, 3)
+# -- one label a text -------------------------------------------------------------------------------------------------
+
+
+def test_columns_follow_the_numbers_and_absent_classes_are_never_said() -> None:
+    asked = {"a": examples("bad", "good"), "b": []}
+    found = linear_probabilities(examples("good", "bad") * 5, [2, 1] * 5, asked, 3)
+    assert found.outputs["a"].argmax(axis=1).tolist() == [1, 2]
+    assert found.outputs["a"][:, 0].tolist() == [0, 0]
+    assert found.outputs["a"].sum(axis=1) == pytest.approx(1)
+    assert found.outputs["b"].shape == (0, 3)
     assert found.note == ""
+    assert found.name == "TF-IDF (words and pairs) + logistic regression"
 
 
-def test_baseline_without_a_single_word_answers_with_the_shares() -> None:
-    found = baseline(["…", "", "—", "…"], ["a", "a", "a", "b"], {"test": ["…"]}, ["a", "b"])
-    assert found.probabilities["test"][0] == pytest.approx([0.75, 0.25], abs=0.01)
-    one = baseline(["x", "y"], ["a", "a"], {"test": ["z"]}, ["a", "b"])
-    assert one.probabilities["test"].tolist() == [[1, 0]]
+def test_without_a_single_word_it_answers_with_the_shares() -> None:
+    found = linear_probabilities(examples("…", "", "—", "…"), [0, 0, 0, 1], {"test": examples("…")}, 2)
+    assert found.outputs["test"][0] == pytest.approx([0.75, 0.25], abs=0.01)
+    one = linear_probabilities(examples("x", "y"), [0, 0], {"test": examples("z")}, 2)
+    assert one.outputs["test"].tolist() == [[1, 0]]
 
 
-def test_baseline_refuses_an_unknown_label() -> None:
-    with pytest.raises(ConfigError, match="'c' is not among"):
-        baseline(["x"], ["c"], {}, ["a", "b"])
+@pytest.mark.parametrize("true_N", [[0], [0, 1, 0], []])
+def test_texts_and_targets_that_differ_in_number_are_refused(true_N: list[int]) -> None:
+    with pytest.raises(ConfigError, match="texts and targets differ in number"):
+        linear_probabilities(examples("x", "y"), true_N, {}, 2)
+    with pytest.raises(ConfigError, match="or there are none"):
+        linear_probabilities([], [], {}, 2)
 
 
-def test_baseline_says_when_it_took_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "MOST_TEXTS", 6)
-    found = baseline(["good", "bad"] * 10, ["pos", "neg"] * 10, {"test": ["good"]}, ["neg", "pos"])
+def test_it_says_when_it_took_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "MOST_TEXTS", 6)
+    found = linear_probabilities(examples("good", "bad") * 10, [1, 0] * 10, {"test": examples("good")}, 2)
     assert found.note == "trained on a random 6 of the 20 training texts"
 
 
-def test_han_share_tells_the_languages_apart() -> None:
-    assert han_share(["这部电影很好看，iPhone 也好"]) > 0.5
-    assert han_share(["An English review", "café déjà vu"]) == 0
-    assert han_share(["!!!", ""]) == 0
+def test_many_texts_are_answered_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, asked = examples("good", "bad", "good film") * 5, {"test": examples("good", "film", "bad film", "a", "bad")}
+    whole = linear_probabilities(train, [1, 0, 1] * 5, asked, 2).outputs["test"]
+    monkeypatch.setattr(baseline, "AT_ONCE", 2)
+    np.testing.assert_allclose(linear_probabilities(train, [1, 0, 1] * 5, asked, 2).outputs["test"], whole)
 
 
-def test_mistakes_come_most_confident_first_with_their_place() -> None:
-    examples = [Example(f"t{i}", "a", Place("f.csv", i + 2)) for i in range(3)] + [Example("x" * 9000, "a")]
-    chances = [[0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]
-    found = mistakes(examples, [0, 0, 0, 0], chances, ["a", "b"], limit=2)
-    assert [(each["place"], each["probability"]) for each in found] == [("f.csv:4", 0.9), ("memory", 0.7)]
-    assert len(found[1]["text"]) == evaluate.MISTAKE_CHARACTERS
+# -- sets of labels, numbers ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("max_length", [16, 50, 128, 512])
-def test_length_profile_parts_cut_from_whole(max_length: int) -> None:
-    lengths = np.random.default_rng(0).geometric(0.01, 2000).tolist()
-    found = length_profile(lengths, max_length)
-    edges, counts = found["edges"], found["counts"]
-    assert sum(counts) == 2000
-    assert edges == sorted(set(edges))
-    assert max_length in edges
-    cut = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= max_length)
-    assert cut == sum(length > max_length for length in lengths)
+def test_label_sets_have_a_probability_each() -> None:
+    train = examples("good", "long", "good and long", "neither of them") * 10
+    true_NL = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 10, dtype=bool)
+    found = linear_label_sets(train, true_NL, {"test": examples("long and good", "good", "zebra")})
+    assert (found.outputs["test"] >= 0.5).tolist() == [[True, True], [True, False], [False, False]]
+    assert found.name.endswith("one logistic regression a label")
 
 
-def test_length_profile_of_short_texts_and_of_none() -> None:
-    found = length_profile([3, 4, 4, 30], 512)
-    assert found["edges"][-1] == 30
-    assert Counter(found["counts"])[0] == len(found["counts"]) - 2
-    assert length_profile([], 512)["counts"] == [0]
+def test_a_label_that_every_text_has_or_none_stays_a_number() -> None:
+    true_NL = np.array([[1, 0, 1], [1, 0, 0]] * 5, dtype=bool)
+    found = linear_label_sets(examples("good", "bad") * 5, true_NL, {"test": examples("good")}).outputs["test"]
+    assert np.isfinite(found).all()
+    assert (found[0] >= 0.5).tolist() == [True, False, True]
+    assert found[0, 0] > 0.999 > 0.001 > found[0, 1]
 
 
-def test_summary_sets_the_baseline_beside() -> None:
-    def at(value: float) -> dict[str, float]:
-        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+def test_numbers_come_in_their_unit() -> None:
+    found = linear_numbers(examples("cheap", "dear") * 20, np.array([1000.0, 9000.0] * 20), {"test": examples("dear")})
+    assert found.outputs["test"].shape == (1, 1)
+    assert 8500 < found.outputs["test"][0, 0] < 9500
+    assert found.name.endswith("ridge regression")
 
-    report = {
-        "scores": {"validation": {"n": 1200, "accuracy": at(0.9), "mcc": at(0.8)}},
-        "baseline": {
-            "validation": {"n": 1200, "accuracy": at(0.88), "mcc": at(0.76)},
-            "difference": {"validation": {"value": 0.02, "low": -0.001, "high": 0.041}},
-        },
-    }
-    assert summary_rows(report)[1] == ("accuracy", "90.0 % (89.0–91.0)", "88.0 % (87.0–89.0)")
-    assert summary_lines(report) == [
-        "validation, 1,200 texts  model                baseline",
-        "accuracy                 90.0 % (89.0–91.0)   88.0 % (87.0–89.0)",
-        "MCC                      0.800 (0.790–0.810)  0.760 (0.750–0.770)",
-        "no clear difference to the linear baseline: accuracy +2.0 points (−0.1 to +4.1)",
-    ]
+
+# -- two texts --------------------------------------------------------------------------------------------------------
+
+
+def test_of_pairs_it_sees_whether_the_two_are_alike() -> None:
+    """No word tells the class, only that both texts have the same ones."""
+    random = np.random.default_rng(0)
+    words = [f"word{n}" for n in range(200)]
+    first = [" ".join(random.choice(words, 6)) for _ in range(400)]
+    second = [text if n % 2 else " ".join(random.choice(words, 6)) for n, text in enumerate(first)]
+    pairs = [Example(each) for each in zip(first, second, strict=True)]
+    found = linear_probabilities(pairs[:300], [0, 1] * 150, {"test": pairs[300:]}, 2).outputs["test"]
+    assert (found.argmax(axis=1) == [0, 1] * 50).mean() >= 0.95
+
+
+def test_which_text_a_word_stands_in_matters() -> None:
+    pairs = [Example(("good", "bad")), Example(("bad", "good"))]
+    found = linear_probabilities(pairs * 20, [0, 1] * 20, {"test": pairs}, 2).outputs["test"]
+    assert found.argmax(axis=1).tolist() == [0, 1]

@@ -11,7 +11,13 @@ import pytest
 
 from filbert.errors import ConfigError
 from filbert.text import chinese as words
-from filbert.text.chinese import word_starts
+from filbert.text.chinese import han_share, word_starts
+
+
+def test_han_share_tells_the_languages_apart() -> None:
+    assert han_share(["这部电影很好看，iPhone 也好"]) > 0.5
+    assert han_share(["An English review", "café déjà vu"]) == 0
+    assert han_share(["!!!", ""]) == 0
 
 
 def marked(text: str) -> str:
@@ -52,7 +58,7 @@ def test_every_run_of_han_begins_a_word(real_data) -> None:
 def test_no_file_is_read_or_written_in_the_shared_folder(tmp_path: Path) -> None:
     pytest.importorskip("jieba")
     code = (
-        "import tempfile; from filbert.text.chinese import word_starts; "
+        "import tempfile; from filbert.text.chinese import han_share, word_starts; "
         "print(tempfile.gettempdir(), len(word_starts('北京大学很好')))"
     )
     environment = {"TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}

@@ -1,0 +1,56 @@
+"""The scores on a terminal: model and baseline beside each other, and what the difference shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from filbert.report.kind import Metric
+from filbert.report.summary import summary_lines, summary_rows
+from filbert.tasks import TASKS
+
+METRICS = TASKS["single-label"].page().metrics
+
+
+def at(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def test_summary_sets_the_baseline_beside() -> None:
+    report = {
+        "scores": {"validation": {"n": 1200, "accuracy": at(0.9), "mcc": at(0.8)}},
+        "baseline": {
+            "validation": {"n": 1200, "accuracy": at(0.88), "mcc": at(0.76)},
+            "difference": {"validation": {"value": 0.02, "low": -0.001, "high": 0.041}},
+        },
+    }
+    assert summary_rows(report, METRICS)[1] == ("accuracy", "90.0 % (89.0–91.0)", "88.0 % (87.0–89.0)")
+    assert summary_lines(report, METRICS) == [
+        "validation, 1,200 texts  model                baseline",
+        "accuracy                 90.0 % (89.0–91.0)   88.0 % (87.0–89.0)",
+        "MCC                      0.800 (0.790–0.810)  0.760 (0.750–0.770)",
+        "no clear difference to the linear baseline: accuracy +2.0 points (−0.1 to +4.1)",
+    ]
+
+
+def test_the_test_texts_speak_where_there_are_some_and_numbers_are_no_percent() -> None:
+    report: dict[str, Any] = {"scores": {"validation": {"n": 9, "mae": at(2.0)}, "test": {"n": 7, "mae": at(3.0)}}}
+    metrics = [Metric("pearson", "Pearson", percent=False), Metric("mae", "mean absolute error", percent=False)]
+    assert summary_lines(report, metrics) == [
+        "test, 7 texts        model",
+        "mean absolute error  3.000 (2.990–3.010)",
+    ]
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_task_has_figures_and_the_first_is_compared(name: str) -> None:
+    metrics = TASKS[name].page().metrics
+    scores = {metric.key: at(0.5) for metric in metrics}
+    report = {
+        "scores": {"test": {"n": 4, **scores}},
+        "baseline": {"test": {"n": 4, **scores}, "difference": {"test": {"value": 0.3, "low": 0.2, "high": 0.4}}},
+    }
+    lines = summary_lines(report, metrics)
+    assert len(lines) == 2 + len(metrics)
+    assert lines[-1].startswith(f"better than the linear baseline: {metrics[0].name} +")
