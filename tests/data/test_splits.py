@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from filbert.data.splits import load_splits, make_splits
-from filbert.errors import ConfigError, DataError
-from filbert.readers.sources import ReadOptions
+from filbert.data import splits as splits_module
+from filbert.data.splits import Splits, fingerprint
+from filbert.errors import DataError
 from filbert.records import Example
-from filbert.tasks.labels import sort_labels
-from filbert.text.visible import visible
+
+
+def labels(examples: Sequence[Example]) -> list[str]:
+    return [str(example.target) for example in examples]
+
+
+def make_splits(examples: Sequence[Example], seed: int = 0, **parts: Sequence[Example]) -> Splits:
+    """Divide by label."""
+    return splits_module.make_splits(examples, labels, seed, **parts)
 
 
 def texts(count, classes="ab"):
-    return [Example(f"text {n}", classes[n % len(classes)]) for n in range(count)]
+    return [Example((f"text {n}",), classes[n % len(classes)]) for n in range(count)]
 
 
 def test_a_stratified_tenth():
-    examples = [Example(f"text {n}", "rare" if n % 10 == 0 else "usual") for n in range(1000)]
+    examples = [Example((f"text {n}",), "rare" if n % 10 == 0 else "usual") for n in range(1000)]
     splits = make_splits(examples, seed=3)
     assert len(splits.train) + len(splits.validation) == 1000
-    assert Counter(row.label for row in splits.validation) == {"usual": 90, "rare": 10}
+    assert Counter(row.target for row in splits.validation) == {"usual": 90, "rare": 10}
     assert not {row.text for row in splits.train} & {row.text for row in splits.validation}
 
 
@@ -39,18 +46,20 @@ def test_at_most_a_thousand():
 
 def test_each_class_on_both_sides():
     splits = make_splits(texts(40, "abcdefghij"), 0)
-    assert {row.label for row in splits.validation} == {row.label for row in splits.train} == set("abcdefghij")
-    splits = make_splits([Example("one", "a"), Example("two", "a"), Example("three", "b"), Example("four", "b")], 0)
-    assert Counter(row.label for row in splits.train) == {"a": 1, "b": 1}
+    assert {row.target for row in splits.validation} == {row.target for row in splits.train} == set("abcdefghij")
+    splits = make_splits(
+        [Example(("one",), "a"), Example(("two",), "a"), Example(("three",), "b"), Example(("four",), "b")], 0
+    )
+    assert Counter(row.target for row in splits.train) == {"a": 1, "b": 1}
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_identical_texts_stay_together(seed):
-    examples = [Example(f"text {n % 30}", "ab"[n % 2]) for n in range(200)]
+    examples = [Example((f"text {n % 30}",), "ab"[n % 2]) for n in range(200)]
     splits = make_splits(examples, seed)
     assert splits.validation
     assert not {row.text for row in splits.train} & {row.text for row in splits.validation}
-    assert {row.label for row in splits.train} == {"a", "b"}
+    assert {row.target for row in splits.train} == {"a", "b"}
 
 
 def test_given_parts_are_used_as_they_are():
@@ -61,75 +70,43 @@ def test_given_parts_are_used_as_they_are():
 
 
 def test_duplicates_and_contradictions_are_counted():
-    found = make_splits([*texts(10), Example("text 0", "a"), Example("text 1", "a")], 0).found
+    found = make_splits([*texts(10), Example(("text 0",), "a"), Example(("text 1",), "a")], 0).found
     assert "warning: 2 texts of train repeat another one word for word" in found
-    assert "warning: 1 texts of train stand there with different labels" in found
+    assert "warning: 1 texts of train stand there with different targets" in found
 
 
 def test_fingerprint_sees_every_change():
     first = make_splits(texts(20), 0).fingerprint
     assert first == make_splits(texts(20), 0).fingerprint
-    changed = [*texts(19), Example("text 19", "a")]
+    changed = [*texts(19), Example(("text 19",), "a")]
     assert len({first, make_splits(changed, 0).fingerprint, make_splits(texts(20)[::-1], 0).fingerprint}) == 3
     assert len(first) == 64
 
 
-def test_files_beside_each_other(tmp_path):
-    for name, count in (("a", 10), ("b", 4), ("c", 6)):
-        rows = "".join(f"text {name} {n},{n % 2}\n" for n in range(count))
-        (tmp_path / f"{name}.csv").write_text("text,label\n" + rows)
-    splits = load_splits(tmp_path / "a.csv", validation=tmp_path / "b.csv", test=tmp_path / "c.csv")
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (10, 4, 6)
-    assert splits.counts == {"read": 20, "accepted": 20, "quarantined": 0}
-
-
-def test_quarantine_keeps_the_rows(tmp_path):
-    good = "".join(f"text {n},{n % 2}\n" for n in range(10))
-    (tmp_path / "a.csv").write_text("text,label\n" + good + "one\n,1\n" + "x,\n")
-    with pytest.raises(ConfigError, match="rejects"):
-        load_splits(tmp_path / "a.csv", ReadOptions(on_bad_rows="quarantine"))
-    kept = tmp_path / "a.rejects.jsonl"
-    splits = load_splits(tmp_path / "a.csv", ReadOptions(on_bad_rows="quarantine"), rejects=kept)
-    assert splits.counts == {"read": 13, "accepted": 10, "quarantined": 3}
-    assert [json.loads(line)["row"] for line in kept.read_text().splitlines()] == ["one\n", ",1\n", "x,\n"]
-
-
-def test_all_errors_are_counted_and_kept(tmp_path):
-    (tmp_path / "a.csv").write_text("text,label\n" + "good,1\nbad,0\n" + "short\n" * 2000)
-    kept = tmp_path / "a.rejects.jsonl"
-    with pytest.raises(DataError, match="and 1,980 more") as caught:
-        load_splits(tmp_path / "a.csv", rejects=kept)
-    assert caught.value.total == 2000
-    assert len(kept.read_text().splitlines()) == 2000
-
-
-def test_labels_are_sorted_by_value_or_code_point():
-    assert sort_labels(["10", "9", "-1"]) == ("-1", "9", "10")
-    assert sort_labels(["b", "1", "B", "é"]) == ("1", "B", "b", "é")
-
-
-@pytest.mark.parametrize(
-    ("text", "seen"), [("", False), ("\u3164", False), ("\ufeff\u200d", False), ("!", True), ("ا", True)]
-)
-def test_visible(text, seen):
-    assert visible(text) is seen
-
-
-def test_merging_is_said(tmp_path):
-    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"text {n},{'aAb'[n % 3]}\n" for n in range(12)))
-    splits = load_splits(tmp_path / "a.csv", ReadOptions(merge_labels={"A": "a", "c": "b"}))
-    assert "texts with the label 'A' read as 'a': 4" in splits.found
-    assert "warning: --merge-labels 'c=b' met no such label" in splits.found
-    assert splits.labels == ("a", "b")
+def test_the_fingerprint_sees_the_second_text_and_where_a_part_ends():
+    one, two = Example(("a", "b"), "x"), Example(("a", "c"), "x")
+    assert fingerprint([one]) != fingerprint([two])
+    assert fingerprint([one, two], []) != fingerprint([one], [two])
 
 
 def test_repeated_texts_only():
-    examples = [Example(f"{label} {n % 3}", label) for label in "ab" for n in range(30)]
-    assert Counter(row.label for row in make_splits(examples, 0).validation) == {"a": 10, "b": 10}
+    examples = [Example((f"{label} {n % 3}",), label) for label in "ab" for n in range(30)]
+    assert Counter(row.target for row in make_splits(examples, 0).validation) == {"a": 10, "b": 10}
     with pytest.raises(DataError, match="one text repeated"):
-        make_splits([Example(label, label) for label in "ab" for _ in range(10)], 0)
+        make_splits([Example((label,), label) for label in "ab" for _ in range(10)], 0)
 
 
-def test_a_lone_variant_is_offered_for_merging():
-    with pytest.raises(DataError, match='merge it: --merge-labels "A=a"'):
-        make_splits([*texts(10), Example("x", "A")], 0)
+def test_pairs_are_the_same_only_where_both_texts_are():
+    pairs = [Example(("one premise", f"hypothesis {n % 20}"), "ab"[n % 2]) for n in range(60)]
+    splits = make_splits(pairs, 0)
+    assert len(splits.validation) == 6
+    assert not {row.inputs for row in splits.train} & {row.inputs for row in splits.validation}
+    assert "warning: 40 texts of train repeat another one word for word" in splits.found[1]
+    assert set(splits.held_out) == {text for row in splits.validation for text in row.inputs}
+
+
+def test_what_is_kept_in_proportion_is_handed_in():
+    """Any hashable key will do: here a range of numbers."""
+    examples = [Example((f"text {n}",), float(n)) for n in range(100)]
+    splits = splits_module.make_splits(examples, lambda rows: [int(row.target // 50) for row in rows], 1)
+    assert Counter(row.target >= 50 for row in splits.validation) == {True: 5, False: 5}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small import LABELS, classifier, encoder, needs_minilm, padded, reviews, rows
+from small import LABELS, classifier, encoder, needs_minilm, padded, reviews, rows, save, spread
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from filbert.bases.find import find_base
 from filbert.bases.load import load_base
-from filbert.folder.save import load_model, save_model
+from filbert.folder.torch_parts import network_of
+from filbert.inference.model import open_model
 from filbert.model.device import native_bf16, working_dtype
-from filbert.model.network import Classifier
+from filbert.model.head import Head
+from filbert.model.network import Network
 from filbert.model.packing import pack
-from filbert.model.run import outputs, tensors_of
+from filbert.model.run import outputs, tensors_of, token_outputs
 from filbert.records import Features
-from filbert.tasks.single_label import outputs as classify
+from filbert.tasks.framing import framed
 
 LENGTHS = [9, 3, 30, 3, 12, 64, 5]
 
@@ -41,6 +43,20 @@ def test_any_budget_gives_the_same_rows(tokens):
 
 def test_nothing_in_nothing_out():
     assert outputs(classifier(), [], "cpu").size == 0
+
+
+def test_a_row_for_every_token_where_the_head_reads_them_all():
+    generator = torch.Generator().manual_seed(0)
+    model = spread(Network(encoder(), Head(outputs=2, rows="tokens", pooled=False), generator))
+    features, told = rows(LENGTHS), list[int]()
+    found = token_outputs(model, features, "cpu", tokens=20, done=told.append)
+    assert [row.shape for row in found] == [(length, 2) for length in LENGTHS]
+    assert told[-1] == len(LENGTHS)
+    with torch.no_grad():
+        for row, outputs_LO in zip(features, found, strict=True):
+            alone = model(*tensors_of(pack([row]), "cpu"))[: len(row)].numpy()
+            np.testing.assert_allclose(outputs_LO, alone, atol=1e-5)
+    assert token_outputs(model, [], "cpu") == []
 
 
 def test_dropout_is_off():
@@ -74,18 +90,18 @@ def test_bf16_stays_near_fp32():
 # -- a real model -----------------------------------------------------------------------------------------------------
 
 
-def review_features(texts: list[str], max_length: int) -> tuple[list[Features], BertModel, Classifier]:
+def review_features(texts: list[str], max_length: int) -> tuple[list[Features], BertModel, Network]:
     folder = find_base("minilm").folder
     ours, words, heads = load_base(folder)
-    model = Classifier(ours.eval(), len(LABELS), torch.Generator().manual_seed(0))
+    model = Network(ours.eval(), Head(outputs=len(LABELS)), torch.Generator().manual_seed(0))
     model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
-    model.classifier.weight.data.mul_(10)  # logits of a trained model's size
+    model.last.weight.data.mul_(10)  # logits of a trained model's size
     theirs = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
-    return [classify.features(one, words, max_length) for one in words.encode(texts)], theirs, model.eval()
+    return [framed([one], words, max_length) for one in words.encode(texts)], theirs, model.eval()
 
 
 @torch.no_grad()
-def furthest_hidden(features: list[Features], theirs: BertModel, model: Classifier, at_once: int) -> float:
+def furthest_hidden(features: list[Features], theirs: BertModel, model: Network, at_once: int) -> float:
     """The largest difference of any number of any token's vector."""
     furthest, by_length = 0.0, sorted(features, key=len)
     for begin in range(0, len(by_length), at_once):
@@ -122,10 +138,12 @@ def test_minilm_on_1000_reviews_as_transformers(real_data):
 def test_saved_minilm_classifier_on_1000_reviews_as_transformers(real_data, tmp_path):
     texts = reviews(real_data("imdb"), 1000)
     features, _, model = review_features(texts, 512)
-    save_model(tmp_path, model, load_base(find_base("minilm").folder)[1], LABELS, {"max_length": 512})
+    save(tmp_path, model, LABELS, load_base(find_base("minilm").folder)[1], max_length=512)
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     words = AutoTokenizer.from_pretrained(tmp_path)
-    found = outputs(load_model(tmp_path).model, features, "cpu")
+    opened = open_model(tmp_path)
+    saved = network_of(opened.config, opened.weights, opened.head, opened.arrays)
+    found = outputs(saved, features, "cpu")
     furthest, flips = 0.0, 0
     for i in sorted(range(len(features)), key=lambda i: len(features[i])):
         if not features[i].cut:
