@@ -60,12 +60,14 @@ def to_row(value: object, roles: Roles | None) -> Row:
 def _check_inputs(value: dict[str, object], roles: Roles) -> None:
     """Raise where a text is missing, or is a list or object."""
     for columns in roles.inputs:
-        there = [column for column in columns if column in value]
-        if not there:
+        lacking = True
+        for column in columns:
+            if column in value:
+                lacking = False
+                if value[column].__class__ in (list, dict):
+                    raise ValueError(f"its {shown(column)} is not a string: {shown(value[column])}")
+        if lacking:
             raise ValueError(f"has no {shown(columns[0])}")
-        for column in there:
-            if isinstance(value[column], (list, dict)):
-                raise ValueError(f"its {shown(column)} is not a string: {shown(value[column])}")
 
 
 def parse_row(text: str, roles: Roles | None) -> Row:

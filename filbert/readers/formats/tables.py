@@ -179,14 +179,18 @@ class FastText(LineTable):
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row a line."""
+        quick = not self._several and not self._commas
         for number, line in self.numbered(ledger):
-            if line:
+            if quick and (plain := PLAIN.match(line)):
+                yield number, {"label": plain[1], "text": plain[2]}
+            elif line:
                 yield number, self._row(*self._cut(line))
             else:
                 ledger.notes["blank lines skipped"] += 1
 
 
 MARK = "__label__"
+PLAIN = re.compile(r"__label__([^\s,]+)[ \t]+((?!__label__).*)", re.DOTALL)  # the usual line, by one match
 LABEL = re.compile(r"__label__(\S*?)(?:,(?=__label__)|(?=\s)|$)")
 LABEL_COMMA = re.compile(r"__label__([^\s,]*)(?:,|(?=\s)|$)")
 
