@@ -1,4 +1,4 @@
-"""Classification: what is cut, what moves the loss, which class wins a tie."""
+"""One label a text: how a cell is read, what moves the loss, which class wins a tie, what is refused."""
 
 from __future__ import annotations
 
@@ -7,57 +7,99 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import LABELS, classifier, needs_native, rows, tokenizer
+from small import LABELS, classifier, rows, tokenizer
 
-from filbert.inference.scorer import NativeClassifier
-from filbert.model.network import cross_entropy
+from filbert import tasks
+from filbert.errors import DataError, Place, Refusal, TrainingError
 from filbert.model.packing import pack
-from filbert.model.run import outputs, tensors_of
-from filbert.records import Encoding
-from filbert.tasks.single_label import outputs as classify
+from filbert.model.run import tensors_of
+from filbert.records import Example
+from filbert.tasks import single_label
+from filbert.tasks.single_label.objective import cross_entropy
+from filbert.tasks.single_label.outputs import labelled
+from filbert.tasks.single_label.settings import Settings
+
+SETTINGS = Settings(LABELS)
 
 
-def encoding(length: int) -> Encoding:
-    return Encoding(np.arange(100, 100 + length, dtype=np.int32), np.empty((0, 2), np.int32))
+def examples(*labels: str) -> list[Example]:
+    return [Example((f"text {n}",), label, Place("f.csv", n + 2)) for n, label in enumerate(labels)]
 
 
-# -- features ---------------------------------------------------------------------------------------------------------
+# -- cells ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_text_is_framed():
-    row = classify.features(tokenizer().encode(["a badly film"])[0], tokenizer(), 16, target=2)
-    assert row.ids.tolist() == [2, 10, 6, 9, 7, 3]
-    assert row.segments.tolist() == [0] * 6
-    assert (row.target, row.cut, row.ids.dtype) == (2, 0, np.int32)
+def test_a_cell_is_a_label_as_it_stands():
+    parse = single_label.read(["pos", "neg"], {}).parse
+    assert [parse(cell) for cell in ("pos", " 01", "a,b")] == ["pos", " 01", "a,b"]
 
 
-@pytest.mark.parametrize("length", [0, 1, 13, 14])
-def test_a_text_that_fits_is_whole(length):
-    row = classify.features(encoding(length), tokenizer(), 16)
-    assert row.ids.tolist() == [2, *range(100, 100 + length), 3]
-    assert (row.cut, row.target) == (0, None)
+@pytest.mark.parametrize("cell", ["", " ", "\u200b", "\ufeff"])
+def test_D10_a_label_that_cannot_be_seen_is_refused(cell):
+    with pytest.raises(Refusal, match="is empty or cannot be seen"):
+        single_label.read(["pos"], {}).parse(cell)
 
 
-@pytest.mark.parametrize("length", [15, 16, 200])
-def test_a_long_text_keeps_head_and_tail(length):
-    row = classify.features(encoding(length), tokenizer(), 16)
-    head, tail = range(100, 103), range(100 + length - 11, 100 + length)  # 14 places: a quarter, and the rest
-    assert row.ids.tolist() == [2, *head, *tail, 3]
-    assert row.cut == length - 14
+def test_an_array_of_one_label_is_that_label_and_of_two_is_refused():
+    parse = single_label.read(['["好评"]', '["差评"]'], {}).parse
+    assert [parse(cell) for cell in ('["好评"]', "[broken", '{"a": 1}')] == ["好评", "[broken", '{"a": 1}']
+    for cell, count in (('["a", "b"]', 2), ("[]", 0)):
+        with pytest.raises(Refusal, match=f"holds {count} labels.*--task multi-label"):
+            parse(cell)
 
 
-@pytest.mark.parametrize("max_length", range(8, 40))
-def test_a_cut_text_is_exactly_as_long_as_allowed(max_length):
-    row = classify.features(encoding(1000), tokenizer(), max_length)
-    assert len(row) == max_length
-    assert row.cut == 1000 - (max_length - 2)
-    assert len(set(row.ids.tolist())) == max_length  # nothing stands there twice
+def test_merged_labels_are_read_as_the_other_one_and_counted():
+    reading = single_label.read(["Pos"], {"Pos": "pos", "x": "y"})
+    assert [reading.parse(cell) for cell in ("Pos", "neg", "Pos")] == ["pos", "neg", "pos"]
+    assert list(reading.notes()) == [
+        "texts with the label 'Pos' read as 'pos': 2",
+        "warning: --merge-labels 'x=y' met no such label",
+    ]
+
+
+def test_stars_stay_classes_with_a_hint():
+    task, reading = tasks.found(["1", "2", "3", "4", "5"] * 10, Place("a.csv"))
+    assert task is single_label
+    assert reading.how.endswith("--task regression reads them as numbers")
+    assert "regression" not in tasks.found(["0", "1"] * 10, Place("a.csv"))[1].how
+
+
+def test_class_names_with_a_comma_stay_single_labels():
+    cells = ["Furniture, indoor", "Food", "Toys", "Food", "Furniture, indoor"] * 10
+    task, reading = tasks.found(cells, Place("a.csv"))
+    assert task is single_label
+    assert reading.parse("Furniture, indoor") == "Furniture, indoor"
+    assert single_label.settle(examples(*cells), {}, "a.csv").labels == ("Food", "Furniture, indoor", "Toys")
+
+
+def test_labels_that_are_lists_are_refused_where_classes_were_asked_for():
+    cells = ["negative,a", "a", "negative", "negative,b", "b"] * 4
+    with pytest.raises(DataError, match=r"f\.csv:2 label — the labels look like lists of labels .* --task multi-label"):
+        single_label.settle(examples(*cells), {}, "f.csv")
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), " ", ""])
+def test_D10_a_missing_value_is_no_label(value):
+    with pytest.raises(Refusal, match="give each text a label"):
+        single_label.target_of(value)
+
+
+def test_values_are_their_text():
+    assert [single_label.target_of(value) for value in ("a", 3, True, 2.5)] == ["a", "3", "True", "2.5"]
 
 
 # -- head and loss ----------------------------------------------------------------------------------------------------
 
 
-def test_logits_are_fp32_whatever_the_encoder_is():
+def test_a_window_has_the_number_of_its_label():
+    encodings = tokenizer().encode(["a badly film"])
+    [row] = single_label.features(encodings, "übel", tokenizer(), SETTINGS, 16)
+    assert (row.ids.tolist(), row.target) == ([2, 10, 6, 9, 7, 3], 2)
+    [asked] = single_label.features(encodings, None, tokenizer(), SETTINGS, 16)
+    assert asked.target is None
+
+
+def test_outputs_are_fp32_whatever_the_encoder_is():
     model, batch = classifier(), pack(rows([5, 9]))
     model.encoder.bfloat16()
     assert model(*tensors_of(batch, "cpu")).dtype == torch.float32
@@ -67,6 +109,8 @@ def test_loss_is_the_summed_cross_entropy():
     logits_BC = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     by_hand = -math.log(math.e / (math.e + 2)) + math.log(3)
     assert cross_entropy(logits_BC, torch.tensor([0, 1])).item() == pytest.approx(by_hand)
+    weighed = cross_entropy(logits_BC, torch.tensor([0, 1]), (1.0, 4.0, 1.0)).item()
+    assert weighed == pytest.approx(by_hand + 3 * math.log(3))
 
 
 @pytest.mark.parametrize("text", range(4))
@@ -88,43 +132,82 @@ def test_each_label_moves_the_loss(text, target):
 
 def test_every_weight_has_a_part_in_the_loss():
     model, batch = classifier(dropout=0.0).train(), pack(rows([5, 9, 3, 7], targets=[0, 1, 2, 0]))
-    cross_entropy(model(*tensors_of(batch, "cpu")), torch.as_tensor(batch.targets_B).long()).backward()
+    single_label.loss(model(*tensors_of(batch, "cpu")), batch, SETTINGS).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
+
+
+def test_balancing_makes_every_class_count_alike():
+    train = examples(*["a"] * 9, *["b"] * 3)
+    settings = single_label.settle(train, {}, "memory")
+    weighed, _ = single_label.balanced(train, settings, "weights")
+    assert weighed.weights == (12 / 18, 2.0)
+    same, chances_N = single_label.balanced(train, settings, "sampling")
+    assert same == settings
+    assert chances_N is not None
+    assert chances_N[:9].sum() == pytest.approx(0.5)
 
 
 # -- decode and score -------------------------------------------------------------------------------------------------
 
 
 def test_decode_names_the_most_probable():
-    found = classify.decode([0.2, 0.5, 0.3], LABELS, truncated=True)
-    assert (found.label, found.probabilities, found.truncated, found.error) == ("fine", (0.2, 0.5, 0.3), True, None)
+    logits_NWC = np.log([[[0.2, 0.5, 0.3]]])
+    [found] = single_label.decode(logits_NWC, SETTINGS)
+    assert (found.label, found.error, found.truncated) == ("fine", None, False)
+    assert found.probabilities == pytest.approx((0.2, 0.5, 0.3))
+    assert found.confidence == pytest.approx(0.5)
+    assert single_label.decode([], SETTINGS) == []
 
 
 @pytest.mark.parametrize(
     ("probabilities", "label"), [((0.4, 0.4, 0.2), "dull"), ((0.2, 0.4, 0.4), "fine"), ((1 / 3,) * 3, "dull")]
 )
 def test_of_equal_classes_the_first_wins(probabilities, label):
-    assert classify.decode(probabilities, LABELS).label == label
+    assert labelled(np.array([probabilities]), SETTINGS)[0].label == label
 
 
 def test_score_counts_right_answers():
-    found = classify.score(np.array([0, 1, 2, 2], np.int32), np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.1 / 3, LABELS)
+    given = labelled(np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.1 / 3, SETTINGS)
+    found = single_label.score(examples("dull", "fine", "übel", "übel"), given, SETTINGS)
     assert found["accuracy"]["value"] == 0.75
 
 
-@needs_native
-@pytest.mark.parametrize("classes", [2, 5, 150])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
-def test_in_cpp_it_is_the_model_and_a_text_has_the_same_bits_in_any_company(classes, precision):
-    model = classifier(classes=classes, hidden=64, intermediate=128).eval()
-    texts = rows([*range(2, 60)])
-    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    encoder = {name.removeprefix("encoder."): array for name, array in state.items()}
-    ours = NativeClassifier(model.encoder.config, encoder, state, precision)
-    wanted, whole = outputs(model, texts, "cpu"), ours.logits(texts)
-    assert whole.shape == (58, classes)
-    error = np.abs(whole - wanted)
-    assert error.max() < 1e-4 if precision == "fp32" else error.mean() < 0.1 * wanted.std()
-    for first, last in ((0, 1), (3, 4), (31, 33), (40, 58)):
-        assert np.array_equal(ours.logits(texts[first:last]), whole[first:last])
+def test_validation_goes_by_macro_f1_and_then_by_the_loss():
+    sure, unsure = (np.eye(3)[[0, 1, 2]][:, None] * size for size in (9.0, 2.0))
+    wrong = np.eye(3)[[0, 1, 1]][:, None] * 9.0
+    goals = [
+        single_label.validate(outputs, examples("dull", "fine", "übel"), SETTINGS)[0]
+        for outputs in (wrong, unsure, sure)
+    ]
+    assert goals[0] < goals[1] < goals[2]
+    with pytest.raises(TrainingError, match="validation gives NaN"):
+        single_label.validate(np.full((3, 1, 3), np.nan), examples("dull", "fine", "übel"), SETTINGS)
+
+
+def test_mistakes_come_most_confident_first_with_their_place():
+    two = Settings(("a", "b"))
+    given = labelled(np.array([[0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]), two)
+    asked = [*examples("a", "a", "a"), Example(("x" * 9000,), "a")]
+    found = single_label.mistakes(asked, given, two)
+    assert [(each["place"], each["probability"]) for each in found] == [
+        ("f.csv:4", 0.9),
+        ("memory", 0.7),
+        ("f.csv:2", 0.6),
+    ]
+    assert len(found[1]["text"]) == 2_000
+
+
+def test_sureness_is_the_lead():
+    outputs = np.log([[[0.7, 0.2, 0.1]], [[0.4, 0.4, 0.2]]])
+    chances_NC, lead_N = single_label.sureness(outputs, SETTINGS)
+    np.testing.assert_allclose(chances_NC, [[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]])
+    np.testing.assert_allclose(lead_N, [0.5, 0.0], atol=1e-12)
+
+
+def test_uneven_classes_are_said():
+    train = examples(*["usual"] * 50, *["rare"] * 4)
+    settings = single_label.settle(train, {}, "memory")
+    lines, facts = single_label.described({"train": train}, settings)
+    assert facts == {"label_counts": {"train": {"rare": 4, "usual": 50}}}
+    assert any("'usual' has 50 training texts, 'rare' 4; --balance auto" in line for line in lines)

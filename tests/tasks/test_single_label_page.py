@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from browsed import EVIL, Page
-from filbert.metrics.calibration import reliability, softmax
-from filbert.metrics.intervals import paired_difference
 
 from filbert.errors import ModelError
 from filbert.finetuning.facts import length_profile
+from filbert.metrics.calibration import reliability, softmax
 from filbert.metrics.classes import score
+from filbert.metrics.intervals import paired_difference
 from filbert.report import read_log, write_report
+from filbert.tasks import single_label
 
 SECTIONS = [
     "summary",
@@ -44,7 +45,7 @@ def full_report(labels: list[str], n: int = 200) -> dict[str, Any]:
     measured = score(true_N, chances_NC, labels, resamples=50)
     difference = paired_difference(true_N, chances_NC.argmax(axis=1), rng.permutation(true_N))
     return {
-        "task": "classify",
+        "task": "single-label",
         "name": "reviews",
         "labels": labels,
         "data": {
@@ -80,7 +81,7 @@ def written(folder: Path, report: dict[str, Any], log: str = "") -> tuple[str, s
     (folder / "report.json").write_text(json.dumps(report), "utf-8")
     if log:
         (folder / "train.jsonl").write_text(log, "utf-8")
-    write_report(folder)
+    write_report(folder, single_label.page())
     return (folder / "report.html").read_text("utf-8"), (folder / "README.md").read_text("utf-8")
 
 
@@ -106,7 +107,11 @@ def test_every_section_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_only_scores_are_required(tmp_path: Path, split: str) -> None:
-    least = {"task": "classify", "labels": ["a", "b"], "scores": {split: score([0, 1], [[1, 0], [0, 1]], ["a", "b"])}}
+    least = {
+        "task": "single-label",
+        "labels": ["a", "b"],
+        "scores": {split: score([0, 1], [[1, 0], [0, 1]], ["a", "b"])},
+    }
     html, markdown = written(tmp_path, least)
     assert Page(html).ids("section") == ["summary", "confusion", "classes"]
     for text in (html, markdown):
@@ -159,7 +164,7 @@ def test_chinese_labels_stay_readable(tmp_path: Path) -> None:
 
 def test_the_report_is_a_pure_function_of_the_folder(tmp_path: Path) -> None:
     first = written(tmp_path, full_report(["a", "b"]), log_lines())
-    write_report(tmp_path)
+    write_report(tmp_path, single_label.page())
     assert (tmp_path / "report.html").read_text("utf-8") == first[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "README.md",
@@ -182,7 +187,7 @@ def test_the_temperature_is_told_and_not_applied_again(tmp_path: Path) -> None:
     html, markdown = written(tmp_path, full_report(["a", "b"]))
     assert "temperature of 1.300" in html
     assert "temperature of 1.300" in markdown
-    assert "probabilities = logits.softmax(-1)" in markdown  # fit.py folds it into the classifier's weights
+    assert "probabilities = logits.softmax(-1)" in markdown  # fit.py folds it into the last layer's weights
 
 
 def test_a_log_cut_short_and_resumed_is_read(tmp_path: Path) -> None:
@@ -197,5 +202,5 @@ def test_a_folder_without_a_report_is_refused(tmp_path: Path, text: str | None) 
     if text is not None:
         (tmp_path / "report.json").write_text(text)
     with pytest.raises(ModelError, match=r"report\.json .* — "):
-        write_report(tmp_path)
+        write_report(tmp_path, single_label.page())
     assert not (tmp_path / "report.html").exists()
