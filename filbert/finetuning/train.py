@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from filbert.training.loop import Loop, Trained, measure_speed, newest_checkpoin
 from filbert.training.plan import Plan, plan
 
 TRIED = ("none", "weights", "sampling")  # by auto
+UNEVEN = 2  # times as many texts of the largest class as of the smallest: below, auto has nothing to try
 DONE, WEIGHTS = "done.json", "done.safetensors"  # of a way that was tried to its end
 
 SCRATCH = r"balance-\w+"  # folders of this module among the checkpoints
@@ -49,10 +51,21 @@ def train(run: Run, model: Network, out: Path, *, track: bool, watch: Watcher) -
     if how != "none" and task.BALANCE:
         raise ConfigError(f"--balance {how} — {task.BALANCE} — leave it out")
     work = out / "checkpoints"
+    if how == "auto" and (even := _even(run)):
+        watch.say(f"balance none: {even}")
+        how = "none"
     if how != "auto":
         trained, job, used = _train(run, model, work, how, track=out / "tensorboard" if track else None, watch=watch)
         return Result(trained, job, used, {"balance": how})
     return _best_balance(run, model, out, watch)
+
+
+def _even(run: Run) -> str:
+    """Say so where the classes are even enough that nothing needs to be balanced, else nothing."""
+    counts = Counter(run.data.task.strata(run.data.splits.train)).values()
+    if max(counts) >= UNEVEN * min(counts):
+        return ""
+    return f"the classes are even, {min(counts):,} to {max(counts):,} training texts each"
 
 
 def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result:
