@@ -32,6 +32,7 @@ from filbert.files import read_json, write_json
 from filbert.folder.claim import claim, locked, refuse_taken
 from filbert.model.device import best_device, working_dtype
 from filbert.model.encoder import Dropout, Encoder
+from filbert.pretraining.card import KIND
 from filbert.pretraining.fill_mask import pseudo_perplexity
 from filbert.pretraining.folder import HEADS, load_pretrained, save_pretrained
 from filbert.pretraining.job import CorpusFeed, PretrainJob, measured
@@ -150,7 +151,7 @@ def _finish(
     report = run.report(out, trained, plan, command)
     report["data"]["licence"] = licence
     write_json(out / "report.json", report)
-    write_report(out)
+    write_report(out, KIND)
     return report
 
 
