@@ -36,13 +36,20 @@ LABELLED = ("label", "merge_labels", "split_column")  # options of no use where 
 def read_options(
     *,
     text: Annotated[
-        str | None, typer.Option("--text", help="Column of the texts: its name, or its number from 1.")
+        str | None,
+        typer.Option("--text", help="Column of the texts: its name, or its number from 1; title,body joins two."),
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Column of the labels, in the same way.")] = None,
+    text_pair: Annotated[
+        str | None, typer.Option("--text-pair", help="Column of the second text, where each row has two.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Column of the targets, in the same way; a,b,c: columns of 0 and 1.")
+    ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option("--delimiter", help="comma, tab, semicolon, pipe, space (label first) or one character."),
     ] = None,
+    skip_lines: Annotated[int, typer.Option("--skip-lines", min=0, help="Lines above the header to leave out.")] = 0,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether the first row holds column names.")
     ] = None,
@@ -72,8 +79,10 @@ def read_options(
     """
     return ReadOptions(
         text=text,
+        text_pair=text_pair,
         label=label,
         delimiter=delimiter,
+        skip_lines=skip_lines,
         header=header,
         quotes=quotes,
         encoding=encoding,
@@ -91,7 +100,7 @@ def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     ... def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
     ...     print(read.separator)
     >>> list(inspect.signature(count).parameters)
-    ['path', 'text', 'delimiter', 'header', 'quotes', 'encoding', 'on_bad_rows', 'sheet', 'as_json']
+    ['path', 'text', 'text_pair', 'delimiter', 'skip_lines', 'header', 'quotes', 'encoding', 'on_bad_rows', 'sheet', 'as_json']
     >>> count("texts.csv", delimiter="comma")
     ,
     """
