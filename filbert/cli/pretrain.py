@@ -29,28 +29,24 @@ Corpora = Annotated[
         help="Text files, folders or archives: plain, JSON lines, Parquet, WikiExtractor.", metavar="CORPUS"
     ),
 ]
-Cased = Annotated[bool, typer.Option("--cased", help="Keep capitals and accents apart [lower-cased].")]
+Cased = Annotated[bool, typer.Option("--cased", help="Keep capitals and accents [lower-cased].")]
 
 
 def training_options(
     *,
-    epochs: Annotated[
-        float | None, typer.Option(help="Passes over the corpora [1; more where they are small].")
-    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the corpora [1 to 10: about 5M tokens].")] = None,
     tokens: Annotated[str | None, typer.Option(help="Tokens to train on, instead: 500k, 100M, 1.5B.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     weights: Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens per step [from nothing 16384, from a base 4096].")
-    ] = None,
-    length: Annotated[int | None, typer.Option(help="Longest text in tokens; one step in ten reads 512 [128].")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Tokens per step [pretrain 16384, adapt 4096].")] = None,
+    length: Annotated[int | None, typer.Option(help="Longest text in tokens; every tenth step has 512 [128].")] = None,
     mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")] = None,
     whole_words: Annotated[
         bool, typer.Option("--whole-words", help="Mask all pieces of a word together; Chinese by jieba.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Fixes initialisation, order and masks [0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of initialisation, order and masks [0].")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the model in bf16: half the size.")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the texts, for the model card.")] = None,
     precision: Precision = "auto",
@@ -60,7 +56,7 @@ def training_options(
     >>> training_options(tokens="1M", precision="fp32")
     {'tokens': '1M', 'precision': 'fp32'}
     """
-    told = {
+    options = {
         "epochs": epochs,
         "tokens": tokens,
         "minutes": minutes,
@@ -76,11 +72,13 @@ def training_options(
         "licence": licence,
         "precision": None if precision == "auto" else precision,
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in options.items() if value is not None}
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in the folder, or refuse.")]
-Board = Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Resume the stopped run in the folder; an error where there is none.")
+]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")]
 
 
 def vocab(
@@ -117,7 +115,7 @@ def vocab(
         facts = {"folder": str(out), "size": len(tokenizer), "words": len(whole) - han, "han_characters": han}
         rows = [
             ("word pieces", f"{facts['size']:,}"),
-            ("of words' beginnings", f"{facts['words']:,}"),
+            ("whole words or beginnings", f"{facts['words']:,}"),
             ("Han characters", f"{han:,}"),
             ("the longest", fitted(" ".join(sorted(whole, key=len)[-6:]), 60)),
             ("vocabulary", str(out)),
@@ -140,20 +138,20 @@ def pretrain(
     vocab_size: Annotated[int | None, typer.Option(help="Word pieces to learn [16000].")] = None,
     cased: Cased = False,
     position: Annotated[str | None, typer.Option(help="learned or sinusoidal [learned].")] = None,
-    drawn: Annotated[
+    random_init: Annotated[
         bool,
-        typer.Option("--drawn", help="Draw all first weights; else words are counted, positions begin as waves."),
+        typer.Option("--random-init", help="Initialise all weights at random [embeddings start as word vectors]."),
     ] = False,
     training: dict[str, Any],
     no_next: Annotated[bool, typer.Option("--no-next", help="Leave out next sentence prediction.")] = False,
-    recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; those given here win.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; the command line wins.")] = None,
     device: Device = None,
     resume: Resume = False,
     tensorboard: Board = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Pre-train a BERT from nothing: masked language modelling and next sentence prediction."""
+    """Pre-train a BERT from random weights: masked language modelling and next sentence prediction."""
     shape = {
         "corpora": corpora,
         "out": out and str(out),
@@ -162,7 +160,7 @@ def pretrain(
         "vocab_size": vocab_size,
         "cased": cased or None,
         "position": position,
-        "drawn": drawn or None,
+        "random_init": random_init or None,
         "next_sentence": False if no_next else None,
     }
     settings = {**_recipe(recipe), **{key: value for key, value in shape.items() if value is not None}, **training}
@@ -174,26 +172,26 @@ def pretrain(
         vocabulary_size=settings.get("vocab_size", 16_000),
         lowercase=not settings.get("cased", False),
         position=settings.get("position", "learned"),
-        drawn=settings.get("drawn", False),
+        random_init=settings.get("random_init", False),
     )
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
 
 
 @spliced("training", training_options)
 def adapt(
-    base: Annotated[str, typer.Argument(help="Base model to go on from: minilm, filbert-mini, a folder or a hub id.")],
+    base: Annotated[str, typer.Argument(help="Base model to start from: minilm, filbert-mini, a folder or a hub id.")],
     corpora: Corpora,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapted base model.")],
     training: dict[str, Any],
-    next_sentence: Annotated[bool, typer.Option("--next", help="Next sentence prediction, too.")] = False,
+    next_sentence: Annotated[bool, typer.Option("--next", help="Add next sentence prediction.")] = False,
     device: Device = None,
     resume: Resume = False,
     tensorboard: Board = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Let a base model read the texts of a field (medical, legal, your own) before it is fine-tuned."""
+    """Go on pre-training a base model on the texts of a domain (medical, legal, your own) before fine-tuning."""
     settings = {"corpora": corpora, "out": str(out), "next_sentence": next_sentence, **training}
     from filbert.corpus.prepare import Start
 
@@ -201,12 +199,12 @@ def adapt(
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
 
 
-RECIPE: dict[str, tuple[type, ...]] = {  # what a recipe may say, and how
+RECIPE: dict[str, tuple[type, ...]] = {  # the keys of a recipe and the types of their values
     **dict.fromkeys(("size", "out", "vocab", "position", "optimizer", "precision", "licence"), (str,)),
     **dict.fromkeys(("vocab_size", "batch_tokens", "tokens_per_batch", "length", "long_length", "seed"), (int,)),
     **dict.fromkeys(("epochs", "minutes", "learning_rate", "mask_rate", "long_share", "dropout"), (int, float)),
     **dict.fromkeys(("warmup", "decay", "layer_decay", "weight_decay", "clip", "patience"), (int, float)),
-    **dict.fromkeys(("cased", "drawn", "whole_words", "next_sentence", "half"), (bool,)),
+    **dict.fromkeys(("cased", "random_init", "whole_words", "next_sentence", "half"), (bool,)),
     "corpora": (list, str),
     "weights": (list, str),
     "tokens": (str, int, float),
@@ -223,18 +221,18 @@ def _recipe(path: Path | None) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        options = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
-    for key, value in told.items():
+    for key, value in options.items():
         if key not in RECIPE:
             raise ConfigError(f"{path} {key} — is no option — known are {', '.join(sorted(RECIPE))}")
         kinds = RECIPE[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(WORDS[kind] for kind in kinds)
             raise ConfigError(f"{path} {key} — is {shown(value)} — write {wanted}")
-    corpora = told.get("corpora")
-    return {**told, "corpora": [corpora]} if isinstance(corpora, str) else told
+    corpora = options.get("corpora")
+    return {**options, "corpora": [corpora]} if isinstance(corpora, str) else options
 
 
 def _run(
@@ -247,7 +245,7 @@ def _run(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Train and show what came of it."""
+    """Train and print the scores."""
     from filbert.folder.claim import unfinished
     from filbert.pretraining.run import pretrain as train
 
@@ -255,9 +253,9 @@ def _run(
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")
     out = Path(settings.get("out") or f"runs/{start.size}")
     if resume and overwrite:
-        raise ConfigError("--resume goes on with a stopped run, --overwrite forgets it — choose one")
+        raise ConfigError("--resume goes on with a stopped run, --overwrite deletes it — choose one")
     if resume and not unfinished(out):
-        raise ConfigError(f"{out} holds no stopped run to go on with — leave out --resume to begin one")
+        raise ConfigError(f"{out} holds no stopped run to resume — leave out --resume to begin one")
     known = {field.name for field in fields(PretrainConfig)}
     config = PretrainConfig().with_options(
         **{**{key: value for key, value in settings.items() if key in known}, "tokens": _count(settings.get("tokens"))}
@@ -290,9 +288,9 @@ def _run(
 
 def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     names = {
-        "mlm_accuracy": "masked tokens guessed right",
-        "mlm_perplexity": "perplexity of masked tokens",
-        "nsp_accuracy": "next sentences told right",
+        "mlm_accuracy": "masked-token accuracy",
+        "mlm_perplexity": "masked-token perplexity",
+        "nsp_accuracy": "next sentence accuracy",
         "pseudo_perplexity": "pseudo-perplexity",
     }
     rows = [("on held-out text", "", "95 % interval")]
@@ -312,7 +310,7 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     asked = pasted([str(folder)])
     rows = [
         ("report", str(folder / "report.html"), ""),
-        ("guess a word", f'filbert fill "a [MASK] word" --base {asked}', ""),
+        ("fill a mask", f'filbert fill "a [MASK] word" --base {asked}', ""),
         ("fine-tune it", f"filbert fit your.csv --base {asked}", ""),
     ]
     screen.show("", *table(rows))

@@ -1,8 +1,8 @@
-"""What pre-training needs before its first step, made from the corpora once and kept beside the checkpoints.
+"""What pre-training makes of the corpora before its first step, and keeps beside the checkpoints.
 
-    corpora → vocabulary → shards → (random starts) the first word vectors
+    corpora → vocabulary → shards → word vectors for a random start
 
-Every process of a run, and every resumption of it, finds the same there.
+The other processes of a run, and a resumed run, read it from there.
 """
 
 from __future__ import annotations
@@ -30,29 +30,31 @@ from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
 
-COUNTED_TOKENS = 50e6  # for the first word vectors: half a minute
-WORDS = "words.safetensors"  # these vectors
+COUNTED_TOKENS = 50e6  # for the word vectors, at most: half a minute
+WORDS = "words.safetensors"  # the word vectors
+TOKENIZER = "tokenizer"  # folder of the vocabulary
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with: random weights of a size, or a base model; and the words it knows."""
+    """What a run starts from: random weights of a size, or a base model; and its vocabulary."""
 
     base: str | None = None
-    """Base model to go on from; None: a random start."""
+    """Base model, by name or folder; None: random weights."""
     size: str = "mini"
-    """Shape of a random start: tiny, mini, small, medium, base or large."""
+    """Size of a model with random weights: tiny, mini, small, medium, base or large."""
     vocabulary: Path | None = None
     """Folder of a tokenizer; None: the base's, or one learned from the corpora."""
     vocabulary_size: int = 16_000
     """Word pieces of a learned vocabulary, special tokens included."""
     lowercase: bool = True
-    """Whether a learned vocabulary folds capitals and accents."""
+    """Whether a learned vocabulary is lower-cased and without accents."""
     position: str = "learned"
-    """Positions of a random start: `learned` or `sinusoidal`."""
-    drawn: bool = False
-    """Draw all weights of a random start, as in the paper; else word vectors (cooccurrence.py) and the head's bias are
-    counted, and learned positions begin as waves."""
+    """Position embeddings of a model with random weights: `learned` or `sinusoidal`."""
+    random_init: bool = False
+    """Initialise all weights at random, as in the paper. By default the token embeddings are word vectors
+    (word_vectors.py), the bias of the masked-token head is the tokens' frequencies, and learned positions start as
+    sinusoids."""
 
     def __post_init__(self) -> None:
         EncoderConfig.of_size(self.size, 1000)
@@ -63,7 +65,7 @@ class Start:
             raise ConfigError("a base brings its own vocabulary — leave out one of the two")
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be the same for a stopped run to go on."""
+        """Return what must be the same for a stopped run to be resumed."""
         return {**asdict(self), "vocabulary": self.vocabulary and str(self.vocabulary)}
 
 
@@ -73,8 +75,8 @@ def corpus_folder(work: Path, number: int) -> Path:
 
 
 def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Watcher) -> Tokenizer:
-    """Return the vocabulary of the run, kept beside the shards so that every process and every resumption has it."""
-    kept = work / "tokenizer"
+    """Return the vocabulary of the run: that in `work`, else the one given, the base's, or one that is learned."""
+    kept = work / TOKENIZER
     if (kept / "tokenizer.json").is_file():
         return Tokenizer.from_folder(kept)
     if start.vocabulary is not None:
@@ -86,7 +88,7 @@ def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Wat
     else:
         watch.say(f"learning a vocabulary of {start.vocabulary_size:,} word pieces")
         tokenizer = learn(Paragraphs(corpora), start.vocabulary_size, lowercase=start.lowercase, watch=watch)
-    draft = work / "tokenizer.part"
+    draft = work / f"{TOKENIZER}.part"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     tokenizer.save(draft, 512)
@@ -95,7 +97,7 @@ def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Wat
 
 
 class Paragraphs:
-    """Everything the corpora hold, streamed, paragraph by paragraph, and again each time it is asked for."""
+    """The paragraphs of all documents of the corpora, read from the files in each iteration."""
 
     def __init__(self, corpora: Sequence[Corpus]) -> None:
         self.corpora = corpora
@@ -109,7 +111,7 @@ class Paragraphs:
 def shards_of(
     corpora: Sequence[Corpus], tokenizer: Tokenizer, config: PretrainConfig, work: Path, watch: Watcher
 ) -> list[Shards]:
-    """Tokenise each corpus into shards under `work`, or go on with those that are there, and say what was found."""
+    """Tokenise each corpus into shards in `work`, unless they are there, and say how large it is."""
     found = []
     for number, corpus in enumerate(corpora):
         for line in corpus.found:
@@ -128,18 +130,18 @@ def shards_of(
             f"{facts['tokens']:,} tokens; {facts['duplicates']:,} duplicates left out"
         )
         if left_out := corpus.notes[UNWANTED]:
-            watch.say(f"{corpus.name}: {left_out:,} {UNWANTED}, which the model will be tested on")
+            watch.say(f"{corpus.name}: {left_out:,} {UNWANTED}: the model will be tested on them")
         found.append(shards)
     return found
 
 
 def words_of(pool: Pool, tokenizer: Tokenizer, start: Start, work: Path, *, seed: int, watch: Watcher) -> Tensor | None:
-    """Return the word vectors that a random start begins with, kept beside the shards; None where they are drawn."""
+    """Return the word vectors for the token embeddings, kept in `work`; None for a base or a random initialisation."""
     kept = work / WORDS
-    if start.base is not None or start.drawn:
+    if start.base is not None or start.random_init:
         return None
     if not kept.is_file():
-        watch.say("counting which tokens stand near which, for the first word vectors")
+        watch.say("counting which tokens occur together, for the word vectors that training starts from")
         width = EncoderConfig.of_size(start.size, len(tokenizer)).hidden
         vectors_VD = word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), width, seed)
         write_tensors(kept, {"words": vectors_VD})

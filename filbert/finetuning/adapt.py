@@ -1,6 +1,11 @@
-"""What `fit --adapt` does first: the base reads the task's own texts, and is used so if it knows no less than before.
+"""`fit --adapt`: pre-train the base on the task's own texts first, unless a linear probe says that this made it worse.
 
-Reading is masked language modelling (Sun et al. 2019), pretrain.py's part; probe.py finds out what a base knows.
+The pre-training is masked language modelling on the training texts and unlabelled ones (Sun et al. 2019).
+
+Everything is kept in the scratch folder of the run, so that a stopped run goes on where it was:
+
+    adapted.json   data and settings      texts.jsonl   the training texts, as a corpus
+    adapted/       the adapted base       probe.json    what the linear probe found
 """
 
 from __future__ import annotations
@@ -20,11 +25,12 @@ from filbert.finetuning import probe
 from filbert.pretraining.run import pretrain
 from filbert.progress import Watcher
 from filbert.records import IntArray
-from filbert.training.loop import refuse_changes
+from filbert.training.checkpoints import refuse_changes
 
-ADAPTING = 0.4  # of --minutes
-LOOKING = 0.05  # of --minutes, out of ADAPTING, to find out what the base knows …
-TEXTS_A_MINUTE = 100  # … from so many texts: 3 seconds on two cores
+ADAPT_SHARE = 0.4  # of --minutes
+PROBE_SHARE = 0.05  # of --minutes, out of ADAPT_SHARE, for the linear probe …
+TEXTS_A_MINUTE = 100  # … with so many texts a minute: 3 seconds on two cores
+IDENTITY, TEXTS, ADAPTED, PROBE = "adapted.json", "texts.jsonl", "adapted", "probe.json"
 
 
 def adapted(
@@ -38,39 +44,41 @@ def adapted(
     device: str,
     watch: Watcher,
 ) -> tuple[Base, dict[str, Any]]:
-    """Let a base read the training texts and the unlabelled ones → the base to use, what was done.
+    """Adapt a base to the training texts and the unlabelled ones → the base to fine-tune, facts for the report.
 
-    It is the base as it was where reading changed nothing, or where a linear model tells the classes apart worse by the
-    vectors of the adapted one. What is finished in `work` is taken as it is. Raises as `pretrain` does, and ConfigError
-    where `work` belongs to other texts or settings.
+    `classes_N` are the classes of the training texts, for the linear probe. The base is returned as it was where
+    pre-training left its encoder unchanged, or where a linear probe on the adapted encoder is less accurate. What is
+    complete in `work` is not repeated. Raises as `pretrain` does, and ConfigError where `work` is of other texts or
+    settings.
     """
-    folder, begun, looked = work / "adapted", work / "adapted.json", work / "told.json"
+    folder = work / ADAPTED
     identity = {
         "data": splits.fingerprint,
         "base": base.name,
         "unlabelled": [str(path) for path in unlabelled],
         **asdict(config),
     }
-    if begun.is_file():
-        refuse_changes(read_json(begun), identity, work)
-    if not (folder / "report.json").is_file():  # the last thing that pre-training writes
+    if (work / IDENTITY).is_file():
+        refuse_changes(read_json(work / IDENTITY), identity, work)
+    if not (folder / "report.json").is_file():  # the last file that pre-training writes
         work.mkdir(parents=True, exist_ok=True)
-        write_json(begun, identity)
-        _read_texts(base, splits, unlabelled, folder, config=config, device=device, watch=watch)
+        write_json(work / IDENTITY, identity)
+        _pretrain(base, splits, unlabelled, folder, config=config, device=device, watch=watch)
     report = read_json(folder / "report.json")
     facts = {key: report["training"][key] for key in ("seconds", "tokens", "epochs")}
-    facts |= {"scores": report["scores"], "corpora": report["data"]["corpora"], "told": None}
+    facts |= {"scores": report["scores"], "corpora": report["data"]["corpora"], "probe": None}
     kept: bool = report["training"]["encoder_changed"]
     if kept and base.folder is not None:
-        if not looked.is_file():
-            write_json(looked, _told(base.folder, folder, (splits, classes_N), config=config, device=device, watch=watch))
-        facts["told"] = read_json(looked)["told"]
-        kept = facts["told"] is None or facts["told"]["after"] >= facts["told"]["before"]
+        if not (work / PROBE).is_file():
+            accuracies = _probe(base.folder, folder, (splits, classes_N), config=config, device=device, watch=watch)
+            write_json(work / PROBE, {"accuracy": accuracies})
+        facts["probe"] = read_json(work / PROBE)["accuracy"]
+        kept = facts["probe"] is None or facts["probe"]["after"] >= facts["probe"]["before"]
     facts["kept"] = kept
     return replace(base, name=f"{base.name}, adapted to the texts", folder=folder, size=None) if kept else base, facts
 
 
-def _read_texts(
+def _pretrain(
     base: Base,
     splits: Splits,
     unlabelled: Sequence[str | Path],
@@ -80,14 +88,14 @@ def _read_texts(
     device: str,
     watch: Watcher,
 ) -> None:
-    texts = folder.with_name("texts.jsonl")
+    texts = folder.with_name(TEXTS)
     lines = (json.dumps({"text": "\n".join(example.inputs)}, ensure_ascii=False) for example in splits.train)
     texts.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     start = Start(base=None if base.folder is None else str(base.folder), size=base.size or "mini")
     settings = PretrainConfig(next_sentence=False, seed=config.seed, precision=config.precision)
     if config.minutes is not None:
-        settings = replace(settings, minutes=config.minutes * (ADAPTING - LOOKING))
-    watch.say("adapting the base to the texts")
+        settings = replace(settings, minutes=config.minutes * (ADAPT_SHARE - PROBE_SHARE))
+    watch.say("adapting the base to the texts: masked language modelling")
     pretrain(
         [texts, *unlabelled],
         folder,
@@ -99,22 +107,22 @@ def _read_texts(
     )
 
 
-def _told(
-    before: Path, after: Path, known: tuple[Splits, IntArray], *, config: TrainConfig, device: str, watch: Watcher
-) -> dict[str, dict[str, float] | None]:
-    """Return the share of training texts whose class a linear model tells by either base; None for too few texts."""
-    splits, true_N = known
+def _probe(
+    before: Path, after: Path, texts: tuple[Splits, IntArray], *, config: TrainConfig, device: str, watch: Watcher
+) -> dict[str, float] | None:
+    """Return the accuracy of a linear probe on the base before and after; None where there are too few texts."""
+    splits, true_N = texts
     most = probe.MOST if config.minutes is None else min(probe.MOST, int(TEXTS_A_MINUTE * config.minutes))
-    chosen_N = probe.chosen(true_N, most)
+    chosen_N = probe.sample(true_N, most)
     if chosen_N is None:
-        return {"told": None}
-    texts, shares = [splits.train[i].inputs for i in chosen_N], {}
+        return None
+    inputs, accuracies = [splits.train[i].inputs for i in chosen_N], {}
     for when, folder in (("before", before), ("after", after)):
-        watch.progress(f"looking at the base {when} it was adapted", 0, 0)
-        shares[when] = probe.knows(folder, texts, true_N[chosen_N], device, config.precision)
-    used = "adapted" if shares["after"] >= shares["before"] else "as it was"
+        watch.progress(f"linear probe of the base {when} adaptation", 0, 0)
+        accuracies[when] = probe.probe_accuracy(folder, inputs, true_N[chosen_N], device, config.precision)
+    used = "adapted" if accuracies["after"] >= accuracies["before"] else "original"
     watch.say(
-        f"a linear model on it tells the classes of {shares['after']:.1%} of {len(texts):,} texts, "
-        f"{shares['before']:.1%} before it was adapted: the base {used} is used"
+        f"linear probe on {len(inputs):,} training texts: accuracy {accuracies['after']:.1%} with the adapted base, "
+        f"{accuracies['before']:.1%} with the original one; the {used} base is used"
     )
-    return {"told": shares}
+    return accuracies

@@ -8,7 +8,6 @@ What a target is, and what a score, is the task's.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,14 +21,14 @@ from filbert.bases.find import find_base
 from filbert.config import TrainConfig, check_points
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
-from filbert.finetuning.adapt import ADAPTING, adapted
+from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.facts import length_profile
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
 from filbert.finetuning.train import Result, train
-from filbert.folder.claim import claim, locked, refuse_taken
+from filbert.folder.claim import SCRATCH, claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
@@ -100,14 +99,14 @@ def fit(
                 chosen,
                 splits,
                 unlabelled,
-                out / "checkpoints",
+                out / SCRATCH,
                 classes_N=_classes(data),
                 config=config,
                 device=device,
                 watch=watch,
             )
             if config.minutes is not None:
-                config = replace(config, minutes=config.minutes * (1 - ADAPTING))
+                config = replace(config, minutes=config.minutes * (1 - ADAPT_SHARE))
         run, model = prepare(data, chosen, config, device, watch)
         result = train(run, model, out, track=track, watch=watch)
         if result.trained.stopped.startswith("early"):
@@ -140,7 +139,7 @@ def fit(
             )
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        delete_scratch(out)
     return Fitted(out, report)
 
 

@@ -20,15 +20,16 @@ from filbert.finetuning.prepare import Run, cuts, warn_cut
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
+from filbert.training.checkpoints import newest_checkpoint, refuse_changes
+from filbert.training.job import Trained
 from filbert.training.log import LOG
-from filbert.training.loop import Loop, Trained, measure_speed, newest_checkpoint
+from filbert.training.loop import Loop
 from filbert.training.plan import Plan, plan
+from filbert.training.speed import measure_speed
 
 TRIED = ("none", "weights", "sampling")  # by auto
 UNEVEN = 2  # times as many texts of the largest class as of the smallest: below, auto has nothing to try
 DONE, WEIGHTS = "done.json", "done.safetensors"  # of a way that was tried to its end
-
-SCRATCH = r"balance-\w+"  # folders of this module among the checkpoints
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,23 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
     results: dict[str, tuple[Trained, Plan, Any]] = {}
     for how in TRIED:
         folder = out / "checkpoints" / f"balance-{how}"
-        done = folder / DONE
+        done, identity = folder / DONE, {**run.identity, "balance": how}
         watch.say(f"training with balance {how}")
         if done.is_file():
             told = read_json(done)
+            refuse_changes(told["identity"], identity, folder.parent)
             score = tuple(told["trained"]["best_score"])
             trained, used = Trained(**{**told["trained"], "best_score": score}), Plan(**told["plan"])
         else:
             trained, _, used = _train(run, model, folder / "steps", how, track=None, watch=watch)
             write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
-            write_json(done, {"trained": asdict(trained), "plan": asdict(used)})
+            write_json(done, {"identity": identity, "trained": asdict(trained), "plan": asdict(used)})
             shutil.rmtree(folder / "steps")
         results[how] = trained, used, run.data.settings
         facts[how] = {"score": trained.best_score[0], "seconds": trained.seconds}
         run.data = replace(run.data, settings=settings)
+        if used.max_length != run.config.max_length:
+            run.cut(run.config.max_length)  # the next way has a plan of its own
         model = run.network()
     best = max(TRIED, key=lambda how: results[how][0].best_score)
     trained, used, _ = results[best]

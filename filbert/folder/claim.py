@@ -1,9 +1,12 @@
-"""Run folders as places: which one to use, whether it may be used, and that one run at a time does."""
+"""The folder of a run: whether it may be used, a lock on it, and the scratch files in `OUT/checkpoints`.
+
+`claim` puts a marker file into `checkpoints`. A folder with the marker is an unfinished run of ours: the next run may
+resume it, or delete it. Without the marker nothing is deleted, whatever the files are called.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,38 +16,67 @@ from filelock import FileLock, Timeout
 
 from filbert.errors import ConfigError, TrainingError
 
-LOCK, OWNER = ".lock", ".owner"  # the lock itself, held by the system as long as the process lives; who holds it
-CHECKPOINT = re.compile(
-    r"(step|best)-\d+\.(json|safetensors)(\.part)?"
-    r"|corpus-\d+|tokenizer(\.part)?|(ready\.json|words\.safetensors)(\.part)?"  # of pre-training
-    r"|adapted|adapted\.json(\.part)?|texts\.jsonl|run\.json(\.part)?"  # of `fit --adapt`
-)
+LOCK, OWNER = ".lock", ".owner"  # the system's lock, held as long as the process lives; and which process that is
+SCRATCH, MARKER = "checkpoints", ".filbert"
+NOTE = "Files of an unfinished run of Filbert. The same command resumes it, and deletes this folder when it is done.\n"
+LOG = "train.jsonl"
 
 
 def unfinished(out: Path) -> bool:
-    """Say whether `out` holds an unfinished run of ours: a `checkpoints` folder with our files and nothing else."""
-    folder = out / "checkpoints"
-    return folder.is_dir() and all(CHECKPOINT.fullmatch(path.name) for path in folder.iterdir())
+    """Say whether `out` holds an unfinished run of ours: one that left its marker."""
+    return (out / SCRATCH / MARKER).is_file()
 
 
 def refuse_taken(out: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError where a run in `out` would replace something; touches nothing."""
+    """Raise ConfigError where a run in `out` would replace a finished model, or files that are not ours.
+
+    A finished model needs `overwrite`; or a run over it that was begun with `overwrite` and has saved something to
+    resume, which is always under the identity of its data and settings. Nothing is changed.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file — give a folder with -o")
-    if not out.exists() or unfinished(out):
+    if not out.exists():
         return
-    finished = (out / "filbert.json").is_file() and not (out / "checkpoints").exists()
-    if not finished and {*os.listdir(out)} - {LOCK, OWNER, "train.jsonl"}:
+    foreign = not unfinished(out) and (out / SCRATCH).exists() and not _is_empty(out / SCRATCH)
+    finished = (out / "filbert.json").is_file()
+    others = {*os.listdir(out)} - {LOCK, OWNER, LOG, SCRATCH}
+    if foreign or (others and not finished and not unfinished(out)):
         raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
-    if finished and not overwrite:
+    if finished and not overwrite and not _resumable(out):
         raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
 
 
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _resumable(out: Path) -> bool:
+    """Say whether an unfinished run has saved something: JSON, which its identity is written in."""
+    return unfinished(out) and any((out / SCRATCH).rglob("*.json"))
+
+
 def claim(out: Path, *, overwrite: bool) -> None:
-    """Make `out` ready for a run: refused where it is taken, an unfinished run in it forgotten with `overwrite`."""
+    """Mark `out` as the folder of a run; with `overwrite` an unfinished run there is deleted. Raises ConfigError."""
     refuse_taken(out, overwrite=overwrite)
-    if overwrite and unfinished(out):
-        shutil.rmtree(out / "checkpoints")
+    if overwrite:
+        delete_scratch(out)
+    (out / SCRATCH).mkdir(parents=True, exist_ok=True)
+    (out / SCRATCH / MARKER).write_text(NOTE, encoding="utf-8")
+
+
+def delete_scratch(out: Path) -> None:
+    """Delete the scratch files of a run; the marker last, so that a process killed meanwhile leaves nothing foreign."""
+    folder = out / SCRATCH
+    if not unfinished(out):
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != MARKER:
+            path.unlink(missing_ok=True)
+    (folder / MARKER).unlink()
+    with suppress(OSError):  # not empty: something could not be deleted
+        folder.rmdir()
 
 
 @contextmanager
@@ -70,9 +102,9 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def default_folder(name: str) -> Path:
-    """Return `runs/NAME`, or `runs/NAME-2`, … when there is a finished model already; an unfinished run is taken up."""
+    """Return `runs/NAME`, or `runs/NAME-2`, … where that holds a finished model and no run to resume."""
     folder, n = Path("runs") / name, 1
-    while (folder / "filbert.json").is_file() and not unfinished(folder):
+    while (folder / "filbert.json").is_file() and not _resumable(folder):
         n += 1
         folder = Path("runs") / f"{name}-{n}"
     return folder

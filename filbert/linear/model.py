@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filbert.hashing import mix64
 from filbert.records import FloatArray, IntArray
 
 BUCKETS = 2**22  # IMDb has 1.5 M different words and pairs
@@ -103,17 +104,10 @@ def _keys(texts: Sequence[IntArray], text_T: Ints) -> Ints:
         last = len(ids_T) - pieces + 1
         if last <= 0:
             break
-        run = _mixed(run[:last] ^ (ids_T[pieces - 1 :] + np.uint64(pieces << 32)))
+        run = mix64(run[:last] ^ (ids_T[pieces - 1 :] + np.uint64(pieces << 32)))
         inside = text_T[:last] == text_T[pieces - 1 :]
         keys.append(text_T[:last][inside] * BUCKETS + (run[inside] >> np.uint64(42)).astype(np.int64))
     return np.concatenate([*keys, np.empty(0, np.int64)])
-
-
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Spread the bits of each number over all 64 (the finisher of splitmix64, Steele et al. 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def fit_linear(counts_NB: Any, true_N: npt.ArrayLike, classes: int) -> Linear:

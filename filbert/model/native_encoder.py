@@ -1,4 +1,4 @@
-"""BERT's encoder in C++ (native/encoder.cpp), for scoring: int8, bf16 or fp32, and torch is not needed.
+"""BERT's encoder in C++ (native/scoring/encoder.cpp), for scoring: int8, bf16 or fp32, and torch is not needed.
 
     ids, positions, segments, starts → hidden_TD, or hidden_BD of the first tokens
 

@@ -1,10 +1,10 @@
-"""What a model does in C++ on a CPU between its products: twins of attention.py, encoder.py and tasks/pretrain.py.
+"""What a model does in C++ on a CPU between its products: twins of attention.py, encoder.py and pretraining/network.py.
 
 In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice. Each goes
 back once; there is no gradient of a gradient.
 
 Torch's batched products, which stay for other processors, pad texts of like length to one shape, copy heads apart and
-keep the softmax for the way back. Here (native/training_attention.h) a head of a text lies in the cache, and of a query
+keep the softmax for the way back. Here (native/training/attention.h) a head of a text lies in the cache, and of a query
 one number is kept. GELU with its bias (training_gelu.h), dropout, sum and layer norm (training_norm.h) and the loss of
 a whole vocabulary (training_vocabulary.h) take one pass through memory each, there and back; torch takes two to seven.
 

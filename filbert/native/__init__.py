@@ -1,6 +1,10 @@
-"""The C++ parts of Filbert: fast twins of what other modules say readably, built at installation where a compiler is.
+"""The C++ parts of Filbert, compiled at installation where there is a compiler.
 
-Where one was not built, or cannot run here, `library` gives None and its twin does the work.
+    scoring/    the encoder for inference            → filbert._native
+    training/   AdamW; what is between the products  → filbert._adamw, filbert._training, filbert._training_fp32
+    shared/     headers of both
+
+Each is a faster equal of Python code, which does the work where `library` returns None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folder of a pre-trained model: an encoder with its heads, as `transformers`' BertForPreTraining has them."""
+"""The folder of a pre-trained model: an encoder with the heads of `transformers`' BertForPreTraining."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HEADS = {"mlm": ("transform", "transform_norm", "bias"), "pooler": ("pooler",), 
 def save_pretrained(
     folder: Path, model: PreTrainer, tokenizer: Tokenizer, info: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a pre-trained encoder with its heads, as `transformers`' BertForPreTraining has them; `info` as above."""
-    shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # pre-trained without, fine-tuned with it
+    """Write a pre-trained encoder with its heads; `info` goes into filbert.json and must have `max_length`."""
+    shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # that of fine-tuning; pre-training has 0
     config = {**hugging_face_config(shape, "BertForPreTraining"), "dtype": str(dtype).removeprefix("torch.")}
     tensors = {name: tensor.to(dtype) for name, tensor in under_their_names(model, PRETRAINER).items()}
     write_folder(folder, tensors, tokenizer, config, {"task": "pretrain", **info})
@@ -30,24 +30,25 @@ def save_pretrained(
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder with its pre-training heads, where it has them."""
+    """An encoder with its pre-training heads."""
 
     model: PreTrainer
     tokenizer: Tokenizer
-    has: frozenset[str]  # names of HEADS
+    heads: frozenset[str]
+    """Which of HEADS are trained; the others have random weights."""
 
 
 def load_pretrained(folder: Path, generator: torch.Generator | None = None) -> Pretrained:
-    """Open a base model with the heads it brings; heads it lacks start at random. Raises ModelError."""
-    encoder, tokenizer, heads = load_base(folder)
+    """Open a base model with its heads; those it lacks get random weights. Raises ModelError."""
+    encoder, tokenizer, tensors = load_base(folder)
     model = PreTrainer(encoder, generator)
-    has = set()
+    found = set()
     state = model.state_dict()
     for kind, names in HEADS.items():
         wanted = head_names({name: PRETRAINER[name] for name in names})
-        if all(theirs in heads and heads[theirs].shape == state[ours].shape for ours, theirs in wanted.items()):
-            model.load_state_dict({ours: heads[theirs] for ours, theirs in wanted.items()}, strict=False)
-            has.add(kind)
-    if "pooler" not in has:
-        has.discard("nsp")
-    return Pretrained(model, tokenizer, frozenset(has))
+        if all(theirs in tensors and tensors[theirs].shape == state[ours].shape for ours, theirs in wanted.items()):
+            model.load_state_dict({ours: tensors[theirs] for ours, theirs in wanted.items()}, strict=False)
+            found.add(kind)
+    if "pooler" not in found:
+        found.discard("nsp")
+    return Pretrained(model, tokenizer, frozenset(found))

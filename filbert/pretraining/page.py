@@ -67,9 +67,9 @@ def start_of(report: Report) -> str:
     """
     model = report.get("model") or {}
     if model.get("random_start"):
-        counted = " and counted word vectors" if model.get("drawn") is False else ""
-        return f"size {model.get('base')}, from random weights{counted}"
-    return f"going on from {model.get('base')}"
+        vectors = " and word vectors" if model.get("random_init") is False else ""
+        return f"size {model.get('base')}, from random weights{vectors}"
+    return f"pre-trained further from {model.get('base')}"
 
 
 def corpora(report: Report) -> list[Mapping[str, Any]]:

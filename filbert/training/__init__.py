@@ -1,1 +1,1 @@
-"""The training loop and what it stands on: optimizer, schedule, checkpoints, log; it knows no task."""
+"""The training loop and what it needs: optimizer, schedule, checkpoints, training log. It knows no task."""

@@ -1,7 +1,8 @@
-"""AdamW in one pass through memory: gradient → moments → weight in fp32 → the model's copy, in C++ (native/adamw.cpp).
+"""AdamW in one pass through memory: gradient → moments → weight in fp32 → the model's copy.
 
-torch's AdamW, with the copies and scaled gradients around it, is the readable twin (optimise.py); a test holds both
-together. It pays where texts are short: a step of 32 questions of TREC takes 0.8 of the time, one of IMDb 0.99.
+The C++ part is native/training/adamw.cpp; torch's AdamW, with the copies and scaled gradients around it, is the
+readable twin (optimizer.py), and a test compares them. It pays where texts are short: a step of 32 questions of TREC
+takes 0.8 of the time, one of IMDb 0.99.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ KINDS = {torch.float32: 0, torch.bfloat16: 1}
 
 
 class Weight(ctypes.Structure):
-    """What the C++ part needs to know of a weight, in its own order."""
+    """The C++ `Weight`, field by field: pointers and numbers for one weight's update."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("grad", "weight", "mean", "square", "copy", "rows")),
@@ -33,7 +34,7 @@ class Weight(ctypes.Structure):
 
 @cache
 def native() -> ctypes.CDLL | None:
-    """Return the C++ part, or None where there is none."""
+    """Return the C++ library, or None where it was not built."""
     found = library("_adamw", "filbert_adamw_interface", INTERFACE)
     if found is not None:
         found.filbert_pool.restype = ctypes.c_void_p
@@ -43,7 +44,7 @@ def native() -> ctypes.CDLL | None:
 
 @cache
 def pool(threads: int) -> ctypes.c_void_p:
-    """Return the threads of this process; they stay to its end."""
+    """Return this process's C++ thread pool, which lives to its end."""
     made = ctypes.c_void_p(_native().filbert_pool(threads))
     if not made:
         raise MemoryError("no memory for the optimizer")
@@ -51,16 +52,17 @@ def pool(threads: int) -> ctypes.c_void_p:
 
 
 def able(tensors: Iterable[Tensor]) -> bool:
-    """Say whether the C++ part can work on such weights, here."""
+    """Say whether the C++ AdamW can update such weights: contiguous fp32 or bf16 on a CPU."""
     fit = all(x.device.type == "cpu" and x.dtype in KINDS and x.is_contiguous() for x in tensors)
     return fit and native() is not None
 
 
 class FusedAdamW(torch.optim.Optimizer):
-    """torch's AdamW for fp32 weights on a CPU, each with a copy (by its id) that gets the new value, too.
+    """AdamW for fp32 weights on a CPU that also writes each new weight to the model's copy of it.
 
-    A gradient is the weight's own, or else the copy's. Of a weight in `rows` only these rows can have one, and only
-    they change; torch would let the others decay.
+    `copies` maps the id of a weight to its copy. The gradient is the weight's own, or else the copy's. `rows` maps the
+    id of an embedding table to the rows that can have a gradient: only they are updated, where torch would let the
+    others decay.
     """
 
     def __init__(
@@ -71,9 +73,9 @@ class FusedAdamW(torch.optim.Optimizer):
         self._rows = {key: found.to(torch.int32).contiguous() for key, found in rows.items()}
 
     def squares(self, weights: Iterable[Tensor]) -> float:
-        """Return the sum of the squares of the gradients of such weights."""
-        told, keep = self._told(weights)
-        found = float(_native().filbert_squares(pool(torch.get_num_threads()), told, len(told)))
+        """Return the sum of the squares of the weights' gradients."""
+        entries, keep = self._entries(weights)
+        found = float(_native().filbert_squares(pool(torch.get_num_threads()), entries, len(entries)))
         del keep
         if found < 0:
             raise MemoryError("no memory for the norm of the gradients")
@@ -81,16 +83,16 @@ class FusedAdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> None:  # type: ignore[override]
-        """Change weights and copies by their gradients, multiplied by `scale`."""
+        """Update weights and copies by their gradients multiplied by `scale`."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if not self.state[weight] and self._gradient(weight) is not None:
                     state = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
                     self.state[weight].update(step=torch.tensor(0.0), **state)
         groups = self.param_groups
-        told, keep = self._told([weight for group in groups for weight in group["params"]])
+        entries, keep = self._entries([weight for group in groups for weight in group["params"]])
         (beta1, beta2), epsilon = groups[0]["betas"], groups[0]["eps"]
-        for entry, (group, weight) in zip(told, ((g, w) for g in groups for w in g["params"]), strict=True):
+        for entry, (group, weight) in zip(entries, ((g, w) for g in groups for w in g["params"]), strict=True):
             if not entry.count:
                 continue
             state = self.state[weight]
@@ -100,7 +102,7 @@ class FusedAdamW(torch.optim.Optimizer):
             entry.rate, entry.decay = group["lr"], group["lr"] * group["weight_decay"]
             entry.correction1, entry.correction2 = 1 - beta1**steps, 1 - beta2**steps
         constants = (ctypes.c_float(x) for x in (scale, beta1, beta2, epsilon))
-        done = _native().filbert_adamw(pool(torch.get_num_threads()), told, len(told), *constants)
+        done = _native().filbert_adamw(pool(torch.get_num_threads()), entries, len(entries), *constants)
         del keep
         if not done:
             raise MemoryError("no memory for the optimizer's step")
@@ -108,11 +110,11 @@ class FusedAdamW(torch.optim.Optimizer):
     def _gradient(self, weight: Tensor) -> Tensor | None:
         return weight.grad if weight.grad is not None else self._copies[id(weight)].grad
 
-    def _told(self, weights: Iterable[Tensor]) -> tuple[ctypes.Array[Weight], list[Tensor]]:
-        """Describe weights, those without a gradient as empty ones → that, and the tensors it points to."""
+    def _entries(self, weights: Iterable[Tensor]) -> tuple[ctypes.Array[Weight], list[Tensor]]:
+        """Return the C++ entries, empty ones for weights without a gradient, and the tensors they point to."""
         weights = list(weights)
-        told, keep = (Weight * len(weights))(), []
-        for entry, weight in zip(told, weights, strict=True):
+        entries, keep = (Weight * len(weights))(), []
+        for entry, weight in zip(entries, weights, strict=True):
             gradient, copy = self._gradient(weight), self._copies[id(weight)]
             if gradient is None:
                 entry.count, entry.width = 0, 1
@@ -125,7 +127,7 @@ class FusedAdamW(torch.optim.Optimizer):
             entry.count, entry.width = weight.numel(), 1
             if rows is not None:
                 entry.rows, entry.count, entry.width = rows.data_ptr(), len(rows), weight.shape[1]
-        return told, keep
+        return entries, keep
 
 
 def _native() -> ctypes.CDLL:

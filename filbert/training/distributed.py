@@ -1,9 +1,9 @@
 """Several processes that train one model: `torchrun -m filbert …` on one machine or many.
 
 Every process holds the whole model and works on its share of each batch; gradients are summed in fp32, so the update is
-the one that a single process would make. A process that dies ends the others within a minute.
-torch's DistributedDataParallel is not used: it would sum the bf16 gradients of the working copy, before the masters
-(optimise.py) have taken them.
+the one that a single process would make. Where a process dies, the others end within a minute.
+torch's DistributedDataParallel is not used: it would sum the bf16 gradients of the model, before they are added up in
+fp32 (`MasterWeights` in optimizer.py).
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from torch import Tensor
 
 from filbert.errors import TrainingError
 
-PATIENCE = timedelta(seconds=60)  # for a process that does not answer
+TIMEOUT = timedelta(seconds=60)  # for a process that does not answer
 
-# The last sum is kept to the end: else gloo's own thread may be the one that gives its tensors back, which takes the
-# interpreter, and where that is already shutting down the process aborts.
+# A reference to the last sum is kept to the end. Else gloo's own thread may be the one that frees its tensors, which
+# needs the interpreter, and where that is already shutting down the process aborts.
 _last: list[Any] = []
 
 
 @dataclass(frozen=True)
-class Crew:
-    """Who trains: this process is number `rank` of `size`."""
+class ProcessGroup:
+    """The processes of a run: this one is number `rank` of `size`."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and speaks for all."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over all processes, in place; they travel as one. Raises TrainingError where one is gone."""
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each tensor over all processes, in place and in one message; TrainingError where a process is gone."""
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -59,24 +59,24 @@ class Crew:
             tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
             begin += tensor.numel()
 
-    def total(self, values: Sequence[float]) -> list[float]:
-        """Return the sums over all processes."""
-        told = torch.tensor(values, dtype=torch.float64, device=self._device())
-        self.add([told])
-        return [float(value) for value in told]
+    def all_sum(self, values: Sequence[float]) -> list[float]:
+        """Return the sum of each number over all processes."""
+        sums = torch.tensor(values, dtype=torch.float64, device=self._device())
+        self.all_reduce([sums])
+        return [float(value) for value in sums]
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensor of every process, in the order of their ranks."""
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every process, by rank."""
         rows = torch.zeros(self.size, *tensor.shape, dtype=torch.int64, device=self._device())
         rows[self.rank] = tensor.to(rows)
-        self.add([rows])
+        self.all_reduce([rows])
         return [row.to(tensor) for row in rows]
 
     def _device(self) -> str:
         return "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
 
 
-def own_device(device: str) -> str:
+def local_device(device: str) -> str:
     """Return this process's own GPU where several processes share a machine; the device as given without `torchrun`."""
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         return f"cuda:{os.environ['LOCAL_RANK']}"
@@ -84,16 +84,16 @@ def own_device(device: str) -> str:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Crew]:
-    """Work with the other processes that `torchrun` started; alone without it."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """Connect to the other processes that `torchrun` started; without it, a group of this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ or dist.is_initialized():
-        yield Crew()
+        yield ProcessGroup()
         return
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
     try:
-        yield Crew(dist.get_rank(), size)
+        yield ProcessGroup(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""train.jsonl, the diary of a run: a line for each step and each validation, and the same as curves for TensorBoard."""
+"""The training log, train.jsonl: a line for each step and each validation, and the same as curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from filbert.errors import ConfigError
+from filbert.files import replacing
 
 LOG = "train.jsonl"
-UNDRAWN = ("step", "epoch", "seconds")  # of a line, what is no curve
+NO_CURVE = ("step", "epoch", "seconds")  # fields of a line that TensorBoard does not get
 
 Row = dict[str, Any]
 
 
 @contextmanager
-def written(path: Path, track: Path | None = None, *, quiet: bool = False) -> Iterator[Callable[[Row], None]]:
-    """Give a function that appends a row, and draws it for TensorBoard where `track` is a folder; `quiet`: neither.
+def training_log(path: Path, track: Path | None = None, *, enabled: bool = True) -> Iterator[Callable[[Row], None]]:
+    """Give a function that appends a row to the log, and to TensorBoard where `track` is a folder.
 
-    >>> with written(Path("train.jsonl"), quiet=True) as log:
+    Where it is not `enabled`, the function does nothing: of several processes one writes.
+
+    >>> with training_log(Path("train.jsonl"), enabled=False) as log:
     ...     log({"step": 1, "loss": 0.7})
     """
-    if quiet:
+    if not enabled:
         yield lambda row: None
         return
     writer = _tensorboard(track)
@@ -35,8 +38,8 @@ def written(path: Path, track: Path | None = None, *, quiet: bool = False) -> It
             writer.close()
 
 
-def cut(path: Path, steps: int) -> None:
-    """Forget the lines of steps that a resumed run does again, and one that a kill cut short."""
+def truncate_log(path: Path, steps: int) -> None:
+    """Delete the lines of later steps, which a resumed run repeats, and a line that was only half written."""
     if not path.is_file():
         return
     kept = []
@@ -44,9 +47,8 @@ def cut(path: Path, steps: int) -> None:
         with suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["step"] <= steps:
                 kept.append(line + "\n")
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text("".join(kept), encoding="utf-8")
-    scratch.replace(path)
+    with replacing(path) as beside:
+        beside.write_text("".join(kept), encoding="utf-8")
 
 
 def _write(file: IO[str], writer: Any, row: Row) -> None:
@@ -55,7 +57,7 @@ def _write(file: IO[str], writer: Any, row: Row) -> None:
     if writer is not None:
         kind = "validation" if "validation" in row else "train"
         for name, value in row.get("validation", row).items():
-            if name not in UNDRAWN:
+            if name not in NO_CURVE:
                 writer.add_scalar(f"{kind}/{name}", value, row["step"])
 
 

@@ -1,10 +1,10 @@
 """Muon: momentum, made orthogonal, for the matrices inside the layers (Jordan et al. 2024, Liu et al. 2025).
 
-    gradient → momentum → the nearest orthogonal matrix, nearly → weight
+    gradient → momentum → approximately the nearest orthogonal matrix → weight
 
-All directions of an update then weigh the same, however few of them the gradient is full of. torch's Muon is the same
-but always multiplies in bf16, which a processor without bf16 does fifty times slower than in fp32: a step of mini takes
-nine seconds. Here the products are made in what the machine multiplies fast; in bf16 they are torch's to the bit.
+An orthogonal update has all singular values alike, where a gradient has a few large ones. torch's Muon is the same but
+always multiplies in bf16, which a processor without bf16 does fifty times slower than in fp32: a step of mini takes
+nine seconds. Here the products are in the dtype that the machine multiplies fast; in bf16 they are torch's to the bit.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 MOMENTUM = 0.95
-COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the polynomial that moves singular values towards 1: to 0.7–1.2 after
-STEPS = 5
-LIKE_ADAMW = 0.2  # the root mean square of an AdamW step
+COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the polynomial that brings singular values to 0.7–1.2 in …
+STEPS = 5  # … so many iterations
+ADAMW_RMS = 0.2  # root mean square of an AdamW update, relative to the learning rate
 
 
 class Muon(torch.optim.Optimizer):
@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Change all weights that have a gradient."""
+        """Update all weights that have a gradient."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -49,14 +49,13 @@ class Muon(torch.optim.Optimizer):
                 mean = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
                 update = orthogonal(weight.grad.lerp(mean, MOMENTUM), self._dtype)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update, alpha=-group["lr"] * LIKE_ADAMW * math.sqrt(max(weight.shape)))
+                weight.add_(update, alpha=-group["lr"] * ADAMW_RMS * math.sqrt(max(weight.shape)))
 
 
 def orthogonal(matrix_MN: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return nearly the orthogonal matrix nearest to a matrix: U·Vᵀ of its U·S·Vᵀ, by Newton and Schulz's iteration.
+    """Return approximately U·Vᵀ of the singular value decomposition U·S·Vᵀ of a matrix, by Newton–Schulz iteration.
 
-    The singular values come out between 0.7 and 1.2 but for the smallest, which is as good here and takes five products
-    of three matrices in place of a decomposition.
+    Singular values, but for the smallest, come out between 0.7 and 1.2: as good here, and much cheaper, than exactly 1.
     """
     a, b, c = COEFFICIENTS
     wide = matrix_MN.shape[0] <= matrix_MN.shape[1]

@@ -1,7 +1,7 @@
-"""What an update is made of: fp32 weights behind a bf16 model, the optimizers, learning rates by depth, the schedule.
+"""The optimizer: fp32 master weights of a bf16 model, AdamW and Muon, learning rates by depth, the schedule.
 
-AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its twin in adamw.py, which goes through memory once; Muon
-(muon.py), where asked for, takes the matrices inside the layers. train.py drives them.
+AdamW (Loshchilov & Hutter 2019) is torch's, or on a CPU its equal in adamw.py, which goes through memory once; Muon
+(muon.py), where asked for, updates the matrices inside the layers.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from filbert.training.adamw import FusedAdamW, able
 from filbert.training.muon import Muon
 
 
-class Masters:
-    """The fp32 weights that the optimizer changes; the model works on a copy in `dtype`, made anew after each step.
+class MasterWeights:
+    """A copy of the model's weights in fp32, which the optimizer updates; the model itself is turned to `dtype`.
 
-    Without them an update of 1e-4 would vanish: bf16 has 8 bits, so near 1 its numbers stand 0.004 apart.
-    Modules named in `keep` (heads) stay fp32 in the model.
+    Without it an update of 1e-4 would vanish: bf16 has 8 significant bits, so near 1 its numbers are 0.004 apart.
+    Modules named in `keep` (heads) stay fp32 in the model. `weights` are the masters, `working` the model's own
+    parameters under the same names; both have gradients: the model's are made by `backward`, and `collect_gradients`
+    adds them to the masters'.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype, keep: Sequence[str] = ()) -> None:
@@ -35,13 +37,13 @@ class Masters:
                 part.to(dtype)
         self.working = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
-    def forget_gradients(self) -> None:
-        """Begin a step: no gradients yet."""
+    def zero_grad(self) -> None:
+        """Drop all gradients, those of the masters and of the model."""
         for weight in (*self.weights.values(), *self.working.values()):
             weight.grad = None
 
-    def collect(self, names: Iterable[str] | None = None) -> None:
-        """Add the model's gradients (all, or those named) to the masters' in fp32: small ones vanish in a bf16 sum."""
+    def collect_gradients(self, names: Iterable[str] | None = None) -> None:
+        """Move the model's gradients (all, or those named) to the masters, added up in fp32: bf16 loses small ones."""
         for name in self.weights if names is None else names:
             p = self.working[name]
             grad, p.grad = p.grad, None
@@ -51,8 +53,8 @@ class Masters:
             weight.grad = grad.float() if weight.grad is None else weight.grad.add_(grad)
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients of the masters that learn now, zeros where one has none, in a fixed order."""
-        self.collect()
+        """Return the masters' gradients in a fixed order, zeros where one has none, without those not trained now."""
+        self.collect_gradients()
         found = []
         for name, weight in self.weights.items():
             if self.working[name].requires_grad:
@@ -61,35 +63,37 @@ class Masters:
         return found
 
     @torch.no_grad()
-    def give_back(self, names: Iterable[str] | None = None) -> None:
-        """Copy the masters, all or those named, into the model."""
+    def copy_to_model(self, names: Iterable[str] | None = None) -> None:
+        """Copy the masters, all or those named, into the model, rounded to its precision."""
         for name in self.weights if names is None else names:
             self.working[name].copy_(self.weights[name])
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take weights from a checkpoint."""
+        """Set masters and model to the weights of a checkpoint."""
         for name, master in self.weights.items():
             master.copy_(weights[name])
-        self.give_back()
+        self.copy_to_model()
 
     def to_fp32(self) -> None:
-        """End mixed work: the model itself in fp32, with the masters' numbers."""
+        """Turn the model back to fp32, with the masters' exact numbers."""
         self.model.float()
-        self.give_back()
+        self.copy_to_model()
         for name, p in self.model.named_parameters():
             if name in self.frozen:
                 p.data.copy_(self.frozen[name])
 
 
 def parameter_groups(
-    masters: Masters, layers: int, config: RunConfig, rate: float, rates: Mapping[str, float] | None = None
+    masters: MasterWeights, layers: int, config: RunConfig, rate: float, head_rates: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
-    """Group weights by depth and decay: the rate falls by `layer_decay` a layer from the top; vectors do not decay.
+    """Return torch's parameter groups: weights with the same peak learning rate and weight decay together.
 
-    Parts named in `rates` have a peak rate of their own, and are the ones that may learn ahead of the others.
+    The peak rate of layer i is `rate` · `layer_decay`^(number of layers above it); biases and norms have no weight
+    decay. A module named in `head_rates` has the rate given there, and its group is marked `head`. With Muon the groups
+    of matrices inside the layers are marked `muon`.
     """
-    rates = rates or {}
+    rates = head_rates or {}
     groups: dict[tuple[int, bool, bool, bool, float], list[Tensor]] = {}
     for name, weight in masters.weights.items():
         depth = layers + 1
@@ -108,25 +112,25 @@ def parameter_groups(
             "weight_decay": config.weight_decay if decays else 0.0,
             "peak": peak,
             "muon": inside,
-            "ahead": ahead,
+            "head": head,
         }
-        for (_, decays, inside, ahead, peak), weights in sorted(groups.items(), key=lambda group: group[0])
+        for (_, decays, inside, head, peak), weights in sorted(groups.items(), key=lambda group: group[0])
     ]
 
 
 class Optimizer:
-    """AdamW for all weights, or Muon for the matrices inside the layers and AdamW for the rest, as one.
+    """AdamW for all weights; or Muon for the matrices inside the layers together with AdamW for the rest.
 
-    Muon's step is scaled to the size of an AdamW step (Liu et al. 2025), so that one learning rate serves both. `rows`
-    names, for a table of which only some rows can get a gradient, these rows: where AdamW is in C++, it leaves the
-    others alone. Without `fused` it is torch's, as it is where the C++ part cannot run.
+    Both go by one learning rate: Muon's step is scaled to the size of an AdamW step (Liu et al. 2025). AdamW is the C++
+    one (adamw.py) where it was built and the weights are on a CPU, unless `fused` is False; else torch's. `rows` gives
+    the rows of an embedding table that the run uses: the C++ AdamW updates these alone.
     """
 
-    STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what a weight's state can hold
+    STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # keys of torch's optimizer state
 
     def __init__(
         self,
-        masters: Masters,
+        masters: MasterWeights,
         groups: Sequence[dict[str, Any]],
         rate: float,
         rows: Mapping[str, Tensor] | None = None,
@@ -148,8 +152,8 @@ class Optimizer:
         if muon:
             self._parts.append(Muon(muon, rate, working_dtype("auto", muon[0]["params"][0].device.type)))
         self.groups = [group for part in self._parts for group in part.param_groups]
-        ours = {id(weight) for group in adamw for weight in group["params"]} if self._fused is not None else set()
-        self._plain = [name for name, weight in masters.weights.items() if id(weight) not in ours]  # torch's
+        fused_ids = {id(weight) for group in adamw for weight in group["params"]} if self._fused else set()
+        self._unfused = [name for name, weight in masters.weights.items() if id(weight) not in fused_ids]
 
     @property
     def rate(self) -> float:
@@ -157,41 +161,41 @@ class Optimizer:
         return max(float(group["lr"]) for group in self.groups)
 
     def norm(self) -> float:
-        """Return the length of all gradients taken as one vector."""
+        """Return the L2 norm of all gradients together."""
         if self._fused is not None:
             return math.sqrt(self._fused.squares(self._masters.weights.values()))
-        self._masters.collect()
+        self._masters.collect_gradients()
         found = [weight.grad for weight in self._masters.weights.values() if weight.grad is not None]
         return float(torch.nn.utils.get_total_norm(found))
 
     @torch.no_grad()
-    def step(self, factor: float, scale: float, ahead: float | None = None) -> None:
-        """Change masters and model by the gradients multiplied by `scale`, at `factor` of the peak rates.
+    def step(self, factor: float, scale: float, head_factor: float | None = None) -> None:
+        """Update masters and model by the gradients multiplied by `scale`, with learning rate `factor` · peak.
 
-        What learns ahead of the others goes at `ahead` of its own, where that is another.
+        Groups marked `head` have the learning rate `head_factor` · peak, where that is given.
         """
         for group in self.groups:
-            group["lr"] = group["peak"] * (ahead if ahead is not None and group["ahead"] else factor)
+            group["lr"] = group["peak"] * (head_factor if head_factor is not None and group["head"] else factor)
         if self._fused is not None:
             self._fused.step(scale)
-        self._masters.collect(self._plain)
-        for name in self._plain:
+        self._masters.collect_gradients(self._unfused)
+        for name in self._unfused:
             if (gradient := self._masters.weights[name].grad) is not None:
                 gradient.mul_(scale)
         for part in self._parts:
             if part is not self._fused:
                 part.step()
-        self._masters.give_back(self._plain)
+        self._masters.copy_to_model(self._unfused)
 
     def state(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the state of all weights as `KEY.NAME` → tensor."""
-        told = {
+        """Return the optimizer state of the named weights, as `KEY.NAME` → tensor."""
+        states = {
             name: part.state[weight] for part in self._parts for name, weight in names.items() if weight in part.state
         }
-        return {f"{key}.{name}": told[name][key] for name in told for key in self.STATE if key in told[name]}
+        return {f"{key}.{name}": states[name][key] for name in states for key in self.STATE if key in states[name]}
 
     def load(self, names: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-        """Take the state back from what `state` returned."""
+        """Set the optimizer state to what `state` returned."""
         for part in self._parts:
             mine = {id(weight) for group in part.param_groups for weight in group["params"]}
             for name, weight in names.items():
@@ -203,7 +207,7 @@ class Optimizer:
 def default_learning_rate(hidden: int, *, random_start: bool = False, optimizer: str = "adamw") -> float:
     """Peak learning rate of fine-tuning by width: 3e-5 at 768, as published for BERT, 1e-4 at 384, 4e-4 at 256.
 
-    AdamW from a random start goes at 5e-4, Muon at 1e-3 wherever it starts, less where the encoder is wider than 256.
+    AdamW from random weights: 5e-4. Muon: 1e-3, less where the encoder is wider than 256.
     """
     if optimizer == "muon":
         return pretraining_rate(hidden, random_start=True)
@@ -211,7 +215,7 @@ def default_learning_rate(hidden: int, *, random_start: bool = False, optimizer:
 
 
 def pretraining_rate(hidden: int, *, random_start: bool) -> float:
-    """Peak learning rate of pre-training by width: 1e-3 at 256, falling with it; a tenth to go on from a base.
+    """Peak learning rate of pre-training by width: 1e-3 up to 256, then in inverse proportion; a tenth on a base model.
 
     >>> pretraining_rate(256, random_start=True), pretraining_rate(256, random_start=False)
     (0.001, 0.0001)
@@ -220,9 +224,9 @@ def pretraining_rate(hidden: int, *, random_start: bool) -> float:
 
 
 def schedule(progress: float, warmup: float, decay: float = 1.0) -> float:
-    """Return the factor on the learning rate: a straight rise over `warmup`, 1, a straight fall to 0 over `decay`.
+    """Return the factor on the peak learning rate: linear warmup, constant, linear decay to 0 over the share `decay`.
 
-    With `decay` 1 the fall begins at the peak; with less there is a stable part between (Hu et al. 2024).
+    With `decay` 1 the decay begins right after the warmup; with less there is a constant part (Hu et al. 2024).
 
     >>> [round(schedule(p, 0.1), 2) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]

@@ -1,6 +1,6 @@
 """How long to train and on how much of each text: by the number of texts, or fitted to a deadline.
 
-Pure arithmetic over text lengths and a measured speed; the measuring is train.py's.
+Only arithmetic over text lengths and a speed, which speed.py measures.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from filbert.config import TrainConfig
 
-PROBE_SECONDS = 6.0  # of the measuring steps before a run with a deadline
-LENGTHS = (512, 384, 256, 192, 128, 96, 64)  # crops a deadline may choose
+MEASURING_SECONDS = 6.0  # of training steps that measure the speed before a run with a deadline
+LENGTHS = (512, 384, 256, 192, 128, 96, 64)  # longest lengths that a deadline may choose from
 RESERVE = 0.03  # share of a deadline kept for the last validation and for writing the model
 
 
@@ -34,14 +34,15 @@ class Plan:
     epochs: float
     max_length: int
     early_length: int | None = None  # of the first half of the run, where it is shorter
-    seconds: float | None = None  # the deadline, from the start of training; the measuring is off it already
+    seconds: float | None = None  # the deadline, from the start of training, after the speed was measured
     reason: str = ""
 
 
 def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float]) -> Plan:
-    """Fit epochs and crop to `config.minutes` from the speed that `measure` finds; without a deadline ask nothing.
+    """Fit epochs and longest length to `config.minutes`, by the tokens/s that `measure` returns.
 
-    `lengths` are the texts' own, in tokens. The longest crop is chosen that still shows each text once.
+    `lengths` are the texts' own, in tokens. Texts are cut as little as one pass over all of them allows. Without
+    `config.minutes` nothing is measured.
     """
     wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
     lengths_N = np.asarray(lengths)
@@ -57,10 +58,10 @@ def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Cal
         return Plan(wanted, config.max_length, early(wanted, config.max_length))
     seconds = config.minutes * 60
     speed = measure()
-    able = max(1.0, speed * (seconds * (1 - RESERVE) - PROBE_SECONDS))
+    affordable = max(1.0, speed * (seconds * (1 - RESERVE) - MEASURING_SECONDS))
     crops = [n for n in (config.max_length, *LENGTHS) if n <= config.max_length]
-    crop = next((n for n in crops if tokens(1, n) <= able), crops[-1])
-    fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), able / tokens(1, crop)]
-    epochs = next((n for n in fitting if tokens(n, crop) <= able), fitting[-1])
-    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min hold {epochs:.2g} epochs of texts cut at {crop} tokens"
-    return Plan(epochs, crop, early(epochs, crop), max(1.0, seconds - PROBE_SECONDS), reason)
+    crop = next((n for n in crops if tokens(1, n) <= affordable), crops[-1])
+    fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), affordable / tokens(1, crop)]
+    epochs = next((n for n in fitting if tokens(n, crop) <= affordable), fitting[-1])
+    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min are {epochs:.2g} epochs of texts cut at {crop} tokens"
+    return Plan(epochs, crop, early(epochs, crop), max(1.0, seconds - MEASURING_SECONDS), reason)

@@ -92,7 +92,7 @@ def test_googles_folder_opens_as_its_conversion_does(googles, tmp_path):
     assert {tensor.dtype for tensor in encoder.state_dict().values()} == {torch.float32}
     assert words.encode(["All WORK"])[0].ids.tolist() == [5, 6]
     assert words.settings["do_lower_case"]
-    assert load_pretrained(googles).has == {"mlm", "nsp", "pooler"}
+    assert load_pretrained(googles).heads == {"mlm", "nsp", "pooler"}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_from_text_to_a_guess(run: Run, tmp_path: Path) -> None:
     assert made.json["size"] <= 120
     trained = run("pretrain", "wiki.txt", "--vocab", "words", "-o", "mine", *BRIEF)
     assert trained.code == 0, trained.err
-    for wanted in ("masked tokens guessed right", "next sentences told right", "95 % interval", "filbert fill"):
+    for wanted in ("masked-token accuracy", "next sentence accuracy", "95 % interval", "filbert fill"):
         assert wanted in trained.out
     assert (tmp_path / "mine" / "vocab.txt").read_bytes() == (tmp_path / "words" / "vocab.txt").read_bytes()
     guessed = run("fill", "the [MASK] and bread.", "--base", "mine", "--top", 3)
@@ -65,7 +65,7 @@ def test_what_cannot_work_is_said_before_anything_is_read(run: Run, tmp_path: Pa
         (["pretrain", "nowhere.txt"], "does not exist"),
         (["adapt", "tiny", "wiki.txt", "-o", "on"], "is a random start"),
         (["vocab", "wiki.txt", "-o", "words", "--size", "3"], "give at least 100"),
-        (["fill", "a [MASK]", "--base", "tiny"], "knows nothing yet"),
+        (["fill", "a [MASK]", "--base", "tiny"], "has random weights"),
         (["convert", "wiki.txt", "-o", "on"], "wiki.txt"),
     ):
         ran = run(*words)

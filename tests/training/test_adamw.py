@@ -12,7 +12,7 @@ from torch import nn
 from filbert.config import TrainConfig
 from filbert.training import adamw
 from filbert.training.adamw import FusedAdamW, able
-from filbert.training.optimizer import Masters, Optimizer, parameter_groups
+from filbert.training.optimizer import MasterWeights, Optimizer, parameter_groups
 
 needs_native = pytest.mark.skipif(adamw.native() is None, reason="the C++ part was not built here")
 STEPS = 12
@@ -36,12 +36,12 @@ class Toy(nn.Module):
 def trained(*, fused: bool, dtype: torch.dtype, rows=None, config=None):
     """Take some steps with drawn gradients → the model, its masters, its optimizer and the norms."""
     model, generator = Toy(), torch.Generator().manual_seed(2)
-    masters = Masters(model, dtype, keep=("head",))
+    masters = MasterWeights(model, dtype, keep=("head",))
     groups = parameter_groups(masters, 2, config or TrainConfig(weight_decay=0.1), 3e-3)
     optimizer = Optimizer(masters, groups, 3e-3, rows, fused=fused)
     norms = []
     for n in range(STEPS):
-        masters.forget_gradients()
+        masters.zero_grad()
         for _ in range(1 + n % 2):  # one batch, or two that are added up in fp32
             for name, p in model.named_parameters():
                 if "idle" in name:
@@ -50,7 +50,7 @@ def trained(*, fused: bool, dtype: torch.dtype, rows=None, config=None):
                 if rows and name in rows:
                     p.grad[~torch.isin(torch.arange(len(p)), rows[name])] = 0
             if n % 2:
-                masters.collect()
+                masters.collect_gradients()
         norms.append(optimizer.norm())
         optimizer.step(1 - n / STEPS, 0.25)
     return model, masters, optimizer, norms

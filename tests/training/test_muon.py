@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from filbert.training.muon import LIKE_ADAMW, Muon, orthogonal
+from filbert.training.muon import ADAMW_RMS, Muon, orthogonal
 
 SHAPES = [(24, 24), (24, 72), (96, 24)]
 
@@ -32,7 +32,7 @@ def test_in_bf16_it_is_the_muon_of_torch_to_the_bit():
 
 
 def test_in_fp32_it_is_the_same_but_for_rounding():
-    step = 1e-2 * LIKE_ADAMW
+    step = 1e-2 * ADAMW_RMS
     for mine, other in zip(trained(Muon, dtype=torch.float32), trained(Muon, dtype=torch.bfloat16), strict=True):
         assert not torch.equal(mine, other)
         assert (mine - other).norm() < 0.05 * step * mine.numel() ** 0.5  # of six steps, each of this size

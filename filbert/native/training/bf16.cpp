@@ -2,7 +2,7 @@
 
 #if defined(__AVX512BF16__) && defined(_OPENMP)
 
-#include "simd.h"
+#include "../shared/simd.h"
 
 namespace {
 
@@ -10,7 +10,7 @@ using Kind = Bf16;
 
 }  // namespace
 
-#include "training.h"
+#include "library.h"
 
 #else
 

@@ -1,6 +1,6 @@
-// GELU of x + bias, there and back, for training: what `filbert/model/native_training.py` calls. torch adds the bias in bf16
-// by writing it out in full before the product, and sums its gradient up in a pass of its own. F.gelu of a linear layer,
-// in encoder.py, is the definition; a test holds both together.
+// GELU of x + bias, forward and backward, for training. Called by `filbert/model/native_training.py`. torch adds the bias in
+// bf16 by writing it out in full before the product, and sums its gradient up in a pass of its own. F.gelu of a linear layer,
+// in encoder.py, is the definition; a test compares them.
 
 #pragma once
 

@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "simd.h"
+#include "../shared/simd.h"
 
 namespace {
 

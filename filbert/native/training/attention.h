@@ -1,9 +1,9 @@
-// Attention over packed texts and its gradient, for training: what `filbert/model/native_training.py` calls.
+// Attention over packed texts and its gradient, for training. Called by `filbert/model/native_training.py`.
 //
-// One text and head at a time. The weights are not kept for the way back but made again from each query's log-sum-exp
-// (Dao et al. 2022), which is cheaper than to bring them from memory; keys and values are laid out in the cache, one head
+// One text and head at a time. The weights are not kept for the backward pass but computed again from each query's log-sum-exp
+// (Dao et al. 2022), which is cheaper than reading them from memory; keys and values are laid out in the cache, one head
 // of one text. Sums are in fp32, in an order that does not depend on the texts beside it. `attend_readable` in
-// attention.py is the definition; a test holds both together.
+// attention.py is the definition; a test compares them.
 //
 // Shapes: T tokens, H heads, E width of a head, D = H · E.
 
@@ -11,7 +11,7 @@
 
 #include <atomic>
 
-#include "attention.h"
+#include "../shared/attention.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 
 #if defined(__AVX2__) && defined(_OPENMP)
 
-#include "lanes.h"
+#include "../shared/lanes.h"
 
 namespace {
 
@@ -13,7 +13,7 @@ inline bool able() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supp
 
 }  // namespace
 
-#include "training.h"
+#include "library.h"
 
 #else
 

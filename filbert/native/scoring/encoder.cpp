@@ -24,7 +24,7 @@
 #include "attention_int8.h"
 #include "first_layer.h"
 #include "one_query.h"
-#include "pool.h"
+#include "../shared/pool.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
-// Dropout, and layer norm of the sum of what a layer was given and what it made, there and back, for training: what
-// `filbert/model/native_training.py` calls. torch takes a pass each for bias, mask, scale, sum and norm, and for the
-// gradient of each. `Dropout` and `added` in encoder.py are the definitions; tests hold both together.
+// Dropout, and layer norm of a layer's input plus its output, forward and backward, for training. Called by
+// `filbert/model/native_training.py`. torch takes a pass each for bias, mask, scale, sum and norm, and for the
+// gradient of each. `Dropout` and `added` in encoder.py are the definitions; tests compare them.
 
 #pragma once
 

@@ -10,7 +10,7 @@
 
 #pragma once
 
-#include "attention.h"
+#include "../shared/attention.h"
 
 namespace {
 

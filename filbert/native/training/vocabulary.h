@@ -1,7 +1,7 @@
-// Cross-entropy over a whole vocabulary, and its gradient in place of the logits, for training: what
-// `filbert/model/native_training.py` calls. A row lies in the cache while it is gone through, twice, and once more for
-// the gradient; torch takes seven passes through rows in fp32. `vocabulary_loss_readable` in tasks/pretrain.py is the
-// definition; a test holds both together.
+// Cross-entropy over a whole vocabulary, and its gradient in place of the logits, for training. Called by
+// `filbert/model/native_training.py`. Two passes through a row while it is in the cache, and a third for the gradient; torch
+// takes seven passes through rows in fp32. `vocabulary_loss_readable` in pretraining/network.py is the definition; a test
+// compares them.
 
 #pragma once
 

@@ -1,5 +1,5 @@
-// One step of AdamW (Loshchilov & Hutter 2019) for all weights of a model in one pass through memory: what
-// `filbert/update.py` calls.
+// One step of AdamW (Loshchilov & Hutter 2019) for all weights of a model in one pass through memory. Called by
+// `filbert/training/adamw.py`.
 //
 //   gradient (fp32, or bf16 as the model made it) → moments → weight in fp32 → the model's own copy in its precision
 //
@@ -15,7 +15,7 @@
 #include <cstring>
 #include <vector>
 
-#include "pool.h"
+#include "../shared/pool.h"
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
@@ -25,7 +25,7 @@
 
 extern "C" {
 
-// As update.py's `Weight` has it: what one weight's step needs. `rows` null means all of them.
+// What one weight's step needs; the same fields as `Weight` in adamw.py. With `rows` null all rows are updated.
 struct Weight {
   const void* grad;
   float* weight;
@@ -143,7 +143,7 @@ void each_run(const Weight& w, const Task& task, Each each) {
 
 extern "C" {
 
-// Another number than update.py expects means a library of another version.
+// adamw.py does not use a library that returns another number than it expects: one of another version.
 int filbert_adamw_interface() { return 1; }
 
 void* filbert_pool(int threads) try {
