@@ -11,19 +11,17 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
+
+from records import DATA, HERE, commit
 
 from filbert.cli.console import Screen
 from filbert.config import TrainConfig
-from filbert.data.splits import load_splits
+from filbert.finetuning.dataset import Dataset, read_dataset
 from filbert.finetuning.fit import fit
 from filbert.readers.options import ReadOptions
 
-HERE = Path(__file__).resolve().parent
-DATA = Path(os.environ.get("FILBERT_DATA", HERE.parent.parent / "shared" / "data"))
 RESULTS = HERE / "results" / "accuracy.jsonl"
 
 SETS: dict[str, tuple[str, dict[str, Any], str | None]] = {  # name → path, how to read it, test file
@@ -35,14 +33,20 @@ SETS: dict[str, tuple[str, dict[str, Any], str | None]] = {  # name → path, ho
 }
 
 
-def measure(name: str, config: TrainConfig, base: str) -> dict[str, Any]:
+def data_of(name: str, seed: int = 0) -> Dataset:
+    """Read a set as `filbert fit` does."""
     path, reading, test = SETS[name]
+    return read_dataset(DATA / path, ReadOptions(**reading), test=DATA / test if test else None, seed=seed)
+
+
+def measure(name: str, config: TrainConfig, base: str) -> dict[str, Any]:
+    path = SETS[name][0]
     out = HERE / "work" / f"{name}-{base}-seed{config.seed}"
-    splits = load_splits(DATA / path, ReadOptions(**reading), test=DATA / test if test else None, seed=config.seed)
+    data = data_of(name, config.seed)
     began = time.perf_counter()
     with Screen() as screen:
         done = fit(
-            splits,
+            data,
             out,
             name=name,
             source=path,
@@ -69,12 +73,6 @@ def measure(name: str, config: TrainConfig, base: str) -> dict[str, Any]:
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-def commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
-    ).stdout.strip()
 
 
 def main() -> None:

@@ -21,15 +21,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from accuracy import DATA, HERE, commit
-from encoders import Row, apart, append, fine_tune, limited, made, say, weights_of
+from encoders import apart, fine_tune, limited, made, say, weights_of
+from records import DATA, HERE, Row, append, commit
 
+from filbert import tasks
 from filbert.bases.find import find_base
 from filbert.cli.console import Screen
 from filbert.config import PretrainConfig, TrainConfig
 from filbert.corpus.prepare import Start
-from filbert.data.splits import Splits, load_splits, make_splits
 from filbert.files import read_json
+from filbert.finetuning.dataset import Dataset, read_dataset, settled
 from filbert.folder.claim import unfinished
 from filbert.pretraining.run import pretrain
 from filbert.readers.sources import open_source
@@ -57,20 +58,20 @@ def sentences() -> list[dict[str, Any]]:
     return [row for row in rows if row["text"].strip()]
 
 
-def splits_of(name: str) -> Splits:
+def data_of(name: str) -> Dataset:
     if name == "imdb":
-        return load_splits(DATA / "imdb" / "aclImdb_labeled.tar.xz")
+        return read_dataset(DATA / "imdb" / "aclImdb_labeled.tar.xz")
     if name == "ohsumed":
-        return load_splits(DATA / "ohsumed.tar.xz")
+        return read_dataset(DATA / "ohsumed.tar.xz")
     parts: dict[bool, list[Example]] = {False: [], True: []}
     for row in sentences():
-        parts[row["fold"] == 4].append(Example(row["text"], "unfair" if row["labels"] else "fair"))
-    return make_splits(parts[False], test=parts[True])
+        parts[row["fold"] == 4].append(Example((row["text"],), "unfair" if row["labels"] else "fair"))
+    return settled(tasks.named("single-label"), parts[False], (), parts[True], seed=0, name=name)
 
 
-def documents_of(name: str, splits: Splits) -> Iterator[Document]:
+def documents_of(name: str, data: Dataset) -> Iterator[Document]:
     """Yield what the encoder adapts to: training texts (a contract is one document), none that stands in test."""
-    tested = {example.text for example in splits.test}
+    tested = {example.text for example in data.splits.test}
     if name == "unfair_tos":
         contracts = defaultdict(list)
         for row in sentences():
@@ -78,21 +79,21 @@ def documents_of(name: str, splits: Splits) -> Iterator[Document]:
                 contracts[row["contract"]].append(row["text"])
         yield from contracts.values()
         return
-    texts = [example.text for example in (*splits.train, *splits.validation)]
+    texts = [example.text for example in (*data.splits.train, *data.splits.validation)]
     if name == "imdb":
         unlabelled = open_source(DATA / "imdb" / "aclImdb_unsup.tar.xz", labelled=False)
         texts += [example.text for example in unlabelled.examples()]
     yield from ([text] for text in texts if text not in tested)
 
 
-def adapted(name: str, base: str, splits: Splits, tokens: int | None) -> Path:
+def adapted(name: str, base: str, data: Dataset, tokens: int | None) -> Path:
     """Return the adapted model, made where it is not there yet; an interrupted run goes on."""
     config = PretrainConfig(next_sentence=False, tokens=tokens)
     recipe = hashlib.sha256(json.dumps([asdict(config), commit()]).encode()).hexdigest()[:8]
     out: Path = HERE / "work" / f"adapted-{name}-{base}-{recipe}"
     if unfinished(out) or not (out / "filbert.json").is_file():
         corpus = HERE / "work" / f"adapt-{name}.txt"
-        write_corpus(corpus, documents_of(name, splits))
+        write_corpus(corpus, documents_of(name, data))
         with Screen() as screen:
             pretrain([corpus], out, start=Start(base=base), config=config, command="bench/adapt.py", watch=screen)
     return out
@@ -106,13 +107,13 @@ def facts_of(folder: Path) -> Row:
 
 
 def measure(name: str, base: str, seeds: int, tokens: int | None, limit: int | None) -> None:
-    splits, dropped = apart(splits_of(name))
+    data, dropped = apart(data_of(name))
     if dropped:
         print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
-    labelled, metric = limited(splits, limit), SETS[name]
+    labelled, metric = limited(data, limit), SETS[name]
     found: dict[bool, list[float]] = {}
     for after in (False, True):
-        folder = adapted(name, base, splits, tokens) if after else None
+        folder = adapted(name, base, data, tokens) if after else None
         found[after] = []
         for seed in range(seeds):
             start = str(folder or base)

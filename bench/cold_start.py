@@ -1,14 +1,15 @@
 """How long a new process takes to answer: the help of a command, and the label of one text beside `transformers`.
 
-    python bench/cold_start.py
+    python bench/cold_start.py [--runs 9]
 
-Prints the median of nine runs, the fastest and slowest one, and the median of the processor time, which says more on a
+Prints the median of the runs, the fastest and slowest one, and the median of the processor time, which says more on a
 busy machine. `filbert --help` is to take at most 0.3 s, `filbert predict MODEL "text"` at most 1.5 s. The model is
 `minilm` with a head of two classes; both sides read the same folder.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import statistics
 import subprocess
@@ -18,10 +19,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelled import save_random
+
 from filbert.bases.find import find_base
 from filbert.bases.load import load_base
-from filbert.folder.save import save_model
-from filbert.model.network import Classifier
 
 RUNS = 9
 TEXT = "Not a dull minute in it."
@@ -70,7 +71,7 @@ def measure(runs: int, names: Sequence[str] = ()) -> dict[str, float]:
         folder = find_base("minilm").folder
         assert folder is not None
         encoder, tokenizer, _ = load_base(folder)
-        save_model(Path(work) / "model", Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
+        save_random(Path(work) / "model", encoder, tokenizer, 512)
         for name, code in commands(str(Path(work) / "model")).items():
             if names and name not in names:
                 continue
@@ -85,7 +86,9 @@ def measure(runs: int, names: Sequence[str] = ()) -> dict[str, float]:
 
 def main() -> int:
     """Measure and print; return 1 where a limit is broken."""
-    medians = measure(RUNS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each program")
+    medians = measure(parser.parse_args().runs)
     return int(any(medians[name] > limit for name, limit in LIMITS.items()))
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from accuracy import DATA, HERE
+from records import DATA, HERE
 from speeds import circumstances, record, resident
 
 from filbert.readers.documents import open_corpus

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,15 +18,16 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from accuracy import DATA, HERE, commit
+from labelled import numbers, with_texts
+from records import DATA, HERE, Row, append
 
 from filbert.bases.find import find_base
 from filbert.cli.console import Screen
 from filbert.config import TrainConfig
-from filbert.data.splits import Splits, load_splits, make_splits
 from filbert.files import sha256
+from filbert.finetuning.dataset import Dataset, read_dataset
 from filbert.finetuning.fit import fit
-from filbert.linear.baseline import baseline
+from filbert.linear.baseline import linear_probabilities
 from filbert.metrics import classes
 
 RESULTS = HERE / "results" / "encoders.jsonl"
@@ -42,27 +40,27 @@ SETS = {  # name → path, test file: TNEWS' own test has no labels, so its deve
     "chnsenticorp": ("chnsenticorp", None),
     "tnews": ("tnews/train.tsv", "tnews/dev.tsv"),
 }
-Row = dict[str, Any]
 
 
-def texts_of(name: str) -> Splits:
+def texts_of(name: str) -> Dataset:
     path, test = SETS[name]
-    return load_splits(DATA / path, test=DATA / test if test else None)
+    return read_dataset(DATA / path, test=DATA / test if test else None)
 
 
-def apart(splits: Splits) -> tuple[Splits, int]:
-    """Leave out the training texts that stand in validation or test → splits, how many there were."""
-    held = {example.text for example in (*splits.validation, *splits.test)}
-    kept = [example for example in splits.train if example.text not in held]
-    return make_splits(kept, 0, splits.validation, splits.test), len(splits.train) - len(kept)
+def apart(data: Dataset) -> tuple[Dataset, int]:
+    """Leave out the training texts that stand in validation or test → the data set, how many there were."""
+    train, held = data.splits.train, {example.inputs for example in (*data.splits.validation, *data.splits.test)}
+    kept = [example for example in train if example.inputs not in held]
+    return with_texts(data, train=kept), len(train) - len(kept)
 
 
-def limited(splits: Splits, limit: int | None) -> Splits:
+def limited(data: Dataset, limit: int | None) -> Dataset:
     """Keep that many training texts, drawn at random, always the same ones."""
-    if limit is None or len(splits.train) <= limit:
-        return splits
-    chosen = np.sort(np.random.default_rng(0).choice(len(splits.train), limit, replace=False))
-    return make_splits([splits.train[i] for i in chosen], 0, splits.validation, splits.test)
+    train = data.splits.train
+    if limit is None or len(train) <= limit:
+        return data
+    chosen = np.sort(np.random.default_rng(0).choice(len(train), limit, replace=False))
+    return with_texts(data, train=[train[i] for i in chosen])
 
 
 def weights_of(base: str) -> str | None:
@@ -79,20 +77,10 @@ def made(results: Path, wanted: Row) -> Row | None:
     return next((row for row in rows if all(row.get(key) == wanted.get(key) for key in SAME)), None)
 
 
-def append(results: Path, row: Row) -> Row:
-    """Add a record, with where and when it was made."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    row = {**row, "machine": machine, "commit": commit(), "date": time.strftime("%Y-%m-%d")}
-    results.parent.mkdir(exist_ok=True)
-    with results.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    return row
-
-
-def fine_tune(splits: Splits, out: Path, base: str, config: TrainConfig) -> Row:
+def fine_tune(data: Dataset, out: Path, base: str, config: TrainConfig) -> Row:
     """Fit and return the figures to keep."""
     with Screen() as screen:
-        done = fit(splits, out, name=out.name, base=base, config=config, compare=False, overwrite=True, watch=screen)
+        done = fit(data, out, name=out.name, base=base, config=config, compare=False, overwrite=True, watch=screen)
     scores, training = done.report["scores"], done.report["training"]
     return {
         "accuracy": scores["test"]["accuracy"],
@@ -103,12 +91,10 @@ def fine_tune(splits: Splits, out: Path, base: str, config: TrainConfig) -> Row:
     }
 
 
-def linear(splits: Splits) -> Row:
-    texts = {"test": [example.text for example in splits.test]}
-    labels = [str(example.label) for example in splits.train]
-    found = baseline([example.text for example in splits.train], labels, texts, splits.labels)
-    true_N = [splits.labels.index(str(example.label)) for example in splits.test]
-    scores = classes.score(true_N, found.probabilities["test"], splits.labels)
+def linear(data: Dataset) -> Row:
+    splits, labels = data.splits, data.settings.labels
+    found = linear_probabilities(splits.train, numbers(splits.train, data), {"test": splits.test}, len(labels))
+    scores = classes.score(numbers(splits.test, data), found.outputs["test"], labels)
     return {
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],
@@ -125,10 +111,10 @@ def say(row: Mapping[str, Any], metric: str = "accuracy") -> None:
 
 
 def measure(name: str, bases: Sequence[str], seeds: int, limit: int, optimizer: str | None) -> None:
-    splits, dropped = apart(texts_of(name))
+    data, dropped = apart(texts_of(name))
     if dropped:
         print(f"{name}: {dropped:,} training texts that stand in validation or test are left out", flush=True)
-    splits = limited(splits, limit)
+    data = limited(data, limit)
     for base in bases:
         weights, rows = None if base == LINEAR else weights_of(base), []
         for seed in range(1 if base == LINEAR else seeds):
@@ -141,7 +127,7 @@ def measure(name: str, bases: Sequence[str], seeds: int, limit: int, optimizer: 
             row = made(RESULTS, key)
             if row is None:
                 out = HERE / "work" / f"encoders-{name}-{base}-seed{seed}"
-                found = linear(splits) if base == LINEAR else fine_tune(splits, out, base, config)
+                found = linear(data) if base == LINEAR else fine_tune(data, out, base, config)
                 row = append(RESULTS, {**key, "dropped": dropped, **found})
             say(row)
             rows.append(row)

@@ -18,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accuracy import HERE
+from labelled import save_random
+from records import HERE
 from speeds import circumstances, record, resident
 
 from filbert.bases.find import find_base
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig
-from filbert.folder.save import save_model
 from filbert.model.encoder import Encoder
-from filbert.model.network import Classifier
 
 RESULTS = HERE / "results" / "memory.jsonl"
 MORE = 1.1
@@ -63,7 +62,7 @@ def main() -> int:
         assert folder is not None
         _, tokenizer, _ = load_base(folder)
         encoder = Encoder(EncoderConfig.of_size("tiny", len(tokenizer)), torch.Generator().manual_seed(0))
-        save_model(work / "model", Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 128})
+        save_random(work / "model", encoder, tokenizer, 128)
         for rows in asked.rows:
             write_rows(work / "rows.csv", rows)
             code = PREDICT.format(model=str(work / "model"), rows=str(work / "rows.csv"), out=str(work / "out.csv"))

@@ -26,14 +26,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from accuracy import DATA, HERE, measure
+from accuracy import measure
+from labelled import numbers
+from records import DATA, HERE
 from speeds import by_length, circumstances, products, record
 from train_speed import SHAPES, start
 
 from filbert.config import TrainConfig
-from filbert.data.splits import load_splits
-from filbert.folder.save import add_facts, load_model
+from filbert.finetuning.dataset import read_dataset
+from filbert.folder.save import add_facts
 from filbert.inference.engine import Engine, load
+from filbert.inference.model import open_model
 from filbert.metrics import calibration
 from filbert.records import Example, Features, FloatArray
 
@@ -107,14 +110,12 @@ class OpenVino(Rival):
 class Ours:
     """What `filbert predict` runs, after reading and tokenising."""
 
-    def __init__(self, engine: Engine, *, careful: bool = True) -> None:
-        self.engine = engine
-        if not careful:
-            engine._careful = None
+    def __init__(self, engine: Engine, *, fallback: bool = True) -> None:
+        self.engine, self.fallback = engine, fallback
 
     def __call__(self, rows: Sequence[Features]) -> FloatArray:
-        """Return the logits of each text, but for a number that all classes share."""
-        return np.log(self.engine._probabilities(rows))
+        """Return the logits of each text."""
+        return np.asarray(self.engine.outputs([[row] for row in rows], fallback=self.fallback))[:, 0]
 
 
 class Bare(torch.nn.Module):
@@ -219,7 +220,7 @@ def sides(folder: Path, calibration: Sequence[Features], work: Path) -> dict[str
         "openvino, int8": lambda: openvino(folder, calibration, int8=True),
         "filbert, fp32": lambda: Ours(load(folder, device="cpu")),
         "filbert, bf16": lambda: Ours(load(folder, device="cpu", precision="bf16")),
-        "filbert, int8, never in doubt": lambda: Ours(load(folder, device="cpu", precision="int8"), careful=False),
+        "filbert, int8, never in doubt": lambda: Ours(load(folder, device="cpu", precision="int8"), fallback=False),
         "filbert, int8": lambda: Ours(load(folder, device="cpu", precision="int8")),
     }
 
@@ -269,8 +270,8 @@ def agreement(logits: FloatArray, exact: FloatArray, true_N: npt.NDArray[np.int3
 
 def singles(rows: Sequence[Features], length: int) -> list[Features]:
     """Return texts of that many tokens: the beginnings of longer ones, or several texts in a row."""
-    whole = np.concatenate([row.ids[1:-1] for row in rows])
     first, last, room = rows[0].ids[:1], rows[0].ids[-1:], length - 2
+    whole = np.resize(np.concatenate([row.ids[1:-1] for row in rows]), SINGLES * room)  # again from the first, if few
     cut = [np.concatenate((first, whole[i * room : (i + 1) * room], last)) for i in range(SINGLES)]
     return [Features(ids, np.zeros(length, np.int32)) for ids in cut]
 
@@ -288,7 +289,7 @@ def model_of(name: str, shape: str, scratch: Path) -> Path:
     """
     if shape not in BASES:
         folder = start(shape, scratch)
-        add_facts(folder, {"int8_doubt": 0.0})
+        add_facts(folder, {"int8_margin": 0.0})
         return folder
     folder = HERE / "work" / f"{name}-{BASES[shape]}-seed0"
     if not (folder / "report.json").is_file():
@@ -298,12 +299,12 @@ def model_of(name: str, shape: str, scratch: Path) -> Path:
 
 def compared(folder: Path, name: str, texts: int, runs: int, only: Sequence[str]) -> dict[str, Any]:
     """Run every side, or those whose names begin so, with one classifier on the test texts of a set → the record."""
-    splits = load_splits(DATA / SETS[name])  # both label sets have two classes, in the order of a random classifier's
+    data = read_dataset(DATA / SETS[name])  # both label sets have two classes, in the order of a random classifier's
     engine = load(folder, device="cpu")
-    examples = drawn(splits.test, texts)
-    rows = engine.features([example.text for example in examples])
-    calibration = engine.features([example.text for example in drawn(splits.train, CALIBRATION)])
-    true_N = np.array([splits.labels.index(str(example.label)) for example in examples], dtype=np.int32)
+    examples, some = drawn(data.splits.test, texts), drawn(data.splits.train, CALIBRATION)
+    rows = [window for (window,) in engine.features([example.inputs for example in examples])]
+    calibration = [window for (window,) in engine.features([example.inputs for example in some])]
+    true_N = numbers(examples, data)
     tokens = sum(map(len, rows))
     runners = made(folder, calibration, rows, only)
     exact = Ours(engine)(rows)
@@ -321,7 +322,7 @@ def compared(folder: Path, name: str, texts: int, runs: int, only: Sequence[str]
                 times[side] += [timed(run, [text]) for text in singles(rows, length)]
         for side in runners:
             alone[side][str(length)] = round(median(times[side]) * 1000, 3)
-    config = load_model(folder).model.encoder.config
+    config = open_model(folder).config
     return {
         "set": name,
         "texts": len(rows),

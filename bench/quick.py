@@ -10,6 +10,7 @@ minutes is read from the newest record instead, and says so; without one, and wi
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ import pretrain_speed
 import torch
 import train_accuracy
 import train_speed
-from accuracy import DATA, HERE
 from encoders import limited
+from labelled import with_texts
+from records import DATA, HERE
 from tables import records
 
 from filbert.cli.console import Screen, table
 from filbert.config import TrainConfig
-from filbert.data.splits import load_splits, make_splits
+from filbert.finetuning.dataset import read_dataset
 from filbert.finetuning.fit import fit
 
 SIDES = (train_accuracy.OURS, train_accuracy.RIVAL)
@@ -57,9 +59,9 @@ def classifier() -> Path:
     folder = HERE / "work" / "imdb-minilm-seed0"
     if (folder / "report.json").is_file():
         return folder
-    splits = load_splits(DATA / predict_speed.SETS["imdb"])
-    held_out = (predict_speed.drawn(part, 200) for part in (splits.validation, splits.test))
-    few = limited(make_splits(splits.train, 0, *held_out), 800)
+    data = read_dataset(DATA / predict_speed.SETS["imdb"])
+    validation, test = (predict_speed.drawn(part, 200) for part in (data.splits.validation, data.splits.test))
+    few = limited(with_texts(data, validation=validation, test=test), 800)
     folder = HERE / "work" / "quick"
     with Screen() as screen:
         fit(few, folder, base="minilm", config=TrainConfig(epochs=2), compare=False, overwrite=True, watch=screen)
@@ -127,6 +129,8 @@ def verdict(bar: Bar) -> str:
 
 def main() -> int:
     """Measure and print the table; return how many bars are missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     began, bars = time.monotonic(), list[Bar]()
     torch.set_num_threads(predict_speed.THREADS)
     for part in (training, pretraining, scoring, starting, recorded, on_gpu):

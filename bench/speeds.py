@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, Protocol
 
 import torch
-from accuracy import commit
+from records import commit
 from torch import Tensor
 
 from filbert.config import EncoderConfig

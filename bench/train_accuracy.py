@@ -22,17 +22,18 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 import transformers
-from accuracy import DATA, HERE, SETS
-from encoders import Row, append, fine_tune, made, say
+from accuracy import data_of
+from encoders import fine_tune, made, say
+from labelled import numbers
+from records import HERE, Row, append
 from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases.find import find_base
 from filbert.config import TrainConfig
-from filbert.data.splits import Splits, load_splits
+from filbert.finetuning.dataset import Dataset
 from filbert.metrics import calibration, classes
-from filbert.readers.options import ReadOptions
-from filbert.records import FloatArray
+from filbert.records import FloatArray, IntArray
 from filbert.training.loop import FEWEST_VALIDATIONS, MOST_VALIDATIONS
 from filbert.training.optimizer import default_learning_rate, schedule
 from filbert.training.plan import default_epochs
@@ -45,26 +46,30 @@ NAMES = ("trec6", "sst2")
 class Rival:
     """The loop of `transformers` on the texts of a set."""
 
-    def __init__(self, splits: Splits, seed: int) -> None:
+    def __init__(self, data: Dataset, seed: int) -> None:
         folder = find_base("minilm").folder
         assert folder is not None
         torch.manual_seed(seed)
-        self.splits = splits
+        self.data = data
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=len(splits.labels), attn_implementation="sdpa", dtype=torch.float32
+            folder, num_labels=len(data.settings.labels), attn_implementation="sdpa", dtype=torch.float32
         )
         self.collate = DataCollatorWithPadding(self.tokenizer)
-        self.rows = {part: self._rows(part) for part in splits.parts}
+        self.rows = {part: self._rows(part) for part in data.splits.parts}
 
     def _rows(self, part: str) -> list[dict[str, object]]:
         """Return the texts of a part as the collator takes them."""
-        labels = self.splits.true(part).tolist()
-        texts = [example.text for example in self.splits.parts[part]]
+        labels = self.true(part).tolist()
+        texts = [example.text for example in self.data.splits.parts[part]]
         return [
             {**self.tokenizer(text, truncation=True, max_length=512), "labels": label}
             for text, label in zip(texts, labels, strict=True)
         ]
+
+    def true(self, part: str) -> IntArray:
+        """Return the numbers of the labels of a part."""
+        return numbers(self.data.splits.parts[part], self.data)
 
     @torch.inference_mode()
     def chances(self, part: str) -> FloatArray:
@@ -77,7 +82,7 @@ class Rival:
 
     def macro_f1(self, part: str) -> float:
         """Return the figure that the best weights are chosen by."""
-        return float(f1_score(self.splits.true(part), self.chances(part).argmax(1), average="macro", zero_division=0))
+        return float(f1_score(self.true(part), self.chances(part).argmax(1), average="macro", zero_division=0))
 
     def train(self, epochs: float, config: TrainConfig, rate: float) -> float:
         """Train to the end and keep the best weights → seconds."""
@@ -89,7 +94,7 @@ class Rival:
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=rate)
         steps, step, best, kept = round(epochs * len(loader)), 0, -1.0, {}
-        looks = max(FEWEST_VALIDATIONS, min(MOST_VALIDATIONS, math.ceil(epochs)))  # as train.py has it
+        looks = max(FEWEST_VALIDATIONS, min(MOST_VALIDATIONS, math.ceil(epochs)))  # as training/loop.py has it
         began = time.perf_counter()
         self.model.train()
         while step < steps:
@@ -112,11 +117,11 @@ class Rival:
         return time.perf_counter() - began
 
 
-def fit_rival(splits: Splits, config: TrainConfig, epochs: float, rate: float) -> Row:
-    side = Rival(splits, config.seed)
+def fit_rival(data: Dataset, config: TrainConfig, epochs: float, rate: float) -> Row:
+    side = Rival(data, config.seed)
     seconds = side.train(epochs, config, rate)
-    scores = classes.score(splits.true("test"), side.chances("test"), splits.labels)
-    counts = {name: len(part) for name, part in splits.parts.items()}
+    scores = classes.score(side.true("test"), side.chances("test"), data.settings.labels)
+    counts = {name: len(part) for name, part in data.splits.parts.items()}
     return {
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],
@@ -126,9 +131,8 @@ def fit_rival(splits: Splits, config: TrainConfig, epochs: float, rate: float) -
 
 
 def measure(name: str, seeds: int) -> None:
-    path, reading, test = SETS[name]
-    splits = load_splits(DATA / path, ReadOptions(**reading), test=DATA / test if test else None)
-    epochs, rate = default_epochs(len(splits.train), len(splits.labels)), default_learning_rate(384)
+    data = data_of(name)
+    epochs, rate = default_epochs(len(data.splits.train), len(data.settings.labels)), default_learning_rate(384)
     found: dict[str, list[float]] = {OURS: [], RIVAL: []}
     for seed in range(seeds):
         config = TrainConfig(seed=seed, epochs=epochs, learning_rate=rate, patience=MOST_VALIDATIONS)
@@ -137,11 +141,7 @@ def measure(name: str, seeds: int) -> None:
             row = made(RESULTS, key)
             if row is None:
                 out: Path = HERE / "work" / f"same-{name}-seed{seed}"
-                told = (
-                    fine_tune(splits, out, "minilm", config)
-                    if side == OURS
-                    else fit_rival(splits, config, epochs, rate)
-                )
+                told = fine_tune(data, out, "minilm", config) if side == OURS else fit_rival(data, config, epochs, rate)
                 row = append(RESULTS, {**key, **told})
             say(row)
             values.append(row["accuracy"]["value"])

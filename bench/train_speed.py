@@ -25,21 +25,24 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from accuracy import DATA, HERE
-from adapt import splits_of
+from adapt import data_of
+from labelled import save_random
+from records import DATA, HERE
 from speeds import TUNED_TYPE, alternate, by_length, circumstances, compared, products, record
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from filbert.bases.find import find_base
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
-from filbert.finetuning.job import ClassifyJob, TextFeed
-from filbert.folder.save import save_model
+from filbert.finetuning.job import TaskJob, TextFeed
 from filbert.model.device import native_bf16
 from filbert.model.encoder import Encoder
-from filbert.model.network import Classifier
+from filbert.model.network import Network
 from filbert.readers.sources import open_source
-from filbert.tasks.single_label import outputs as classify
+from filbert.records import Example
+from filbert.tasks import single_label
+from filbert.tasks.framing import framed
+from filbert.tasks.single_label.settings import Settings
 from filbert.text.tokenizer import Tokenizer
 from filbert.training.loop import Loop
 from filbert.training.plan import Plan
@@ -58,14 +61,14 @@ Texts = list[tuple[str, int]]
 def texts(mix: str, count: int, tokenizer: Tokenizer) -> tuple[Texts, float]:
     """Training texts of a length, drawn at random, always the same ones, of two classes; seconds to read so many."""
     source, began = MIXES[mix], time.perf_counter()
-    examples = list(open_source(DATA / source).examples("train")) if source else list(splits_of("unfair_tos").train)
+    examples = list(open_source(DATA / source).examples("train")) if source else data_of("unfair_tos").splits.train
     seconds = (time.perf_counter() - began) / len(examples) * count
-    first = examples[0].label
+    first = examples[0].target
     order = np.random.default_rng(0).permutation(len(examples))
     if mix == "middle":
         lengths = [len(encoding.ids) + 2 for encoding in tokenizer.encode([example.text for example in examples])]
         order = np.array([i for i in order if MIDDLE[0] <= lengths[i] <= MIDDLE[1]])
-    return [(examples[i].text, int(examples[i].label != first)) for i in order[:count]], seconds
+    return [(examples[i].text, int(examples[i].target != first)) for i in order[:count]], seconds
 
 
 def start(shape: str, scratch: Path) -> Path:
@@ -76,8 +79,7 @@ def start(shape: str, scratch: Path) -> Path:
         return folder
     tokenizer = Tokenizer.from_folder(folder)
     encoder = Encoder(EncoderConfig.of_size(shape, len(tokenizer)), torch.Generator().manual_seed(0))
-    save_model(scratch / shape, Classifier(encoder, 2), tokenizer, ("no", "yes"), {"max_length": 512})
-    return scratch / shape
+    return save_random(scratch / shape, encoder, tokenizer, 512)
 
 
 class Rival:
@@ -123,13 +125,13 @@ class Ours:
     def __init__(self, folder: Path, rows: Texts, batch: int, precision: str = "auto") -> None:
         torch.manual_seed(0)
         encoder, tokenizer, heads = load_base(folder)
-        model = Classifier(encoder, 2)
+        settings = Settings(("no", "yes"))
+        model = Network(encoder, single_label.head(settings))
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
         began = time.perf_counter()
         encodings = tokenizer.encode([text for text, _ in rows])
         features = [
-            classify.features(encoding, tokenizer, 512, label)
-            for encoding, (_, label) in zip(encodings, rows, strict=True)
+            framed([encoding], tokenizer, 512, label) for encoding, (_, label) in zip(encodings, rows, strict=True)
         ]
         self.tokenising = time.perf_counter() - began
         self.config, self.lengths = encoder.config, [len(row) for row in features]
@@ -139,7 +141,7 @@ class Ours:
         self.scratch = tempfile.TemporaryDirectory()
         self.feed = feed = TextFeed(features, None, batch, config.tokens_per_batch, config.seed)
         self.loop = Loop(
-            ClassifyJob(model, features[:1], "cpu"),
+            TaskJob(single_label, settings, model, ([Example(("a text",), "no")], [features[:1]]), "cpu"),
             feed,
             config,
             Plan(1000.0, 512),
