@@ -66,7 +66,10 @@ class Ledger:
             assert self.rejects is not None
             if not self._made:
                 _clear(self.rejects)
-            self._file = self.rejects.open("a" if self._made else "x", encoding="utf-8", newline="\n")
+            try:
+                self._file = self.rejects.open("a" if self._made else "x", encoding="utf-8", newline="\n")
+            except FileExistsError:  # made since by another run, or a link to nowhere
+                raise ConfigError(f"bad rows would be kept in {self.rejects}, which another run has made") from None
             self._made = True
         place = problem.place
         entry: dict[str, object] = {"file": place.file, "line": place.line, "field": problem.field}

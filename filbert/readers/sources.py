@@ -172,7 +172,7 @@ class Source:
             if only is not None and split != only:
                 continue
             inputs = (row[text_column],) if text_column else tuple(joined(row, names) for names in roles.inputs)
-            if not all(map(visible, inputs)):
+            if not (visible(inputs[0]) if text_column else all(map(visible, inputs))):
                 if labelled:
                     at = next(at for at, text in enumerate(inputs) if not visible(text))
                     ledger.reject(_empty(Place(name, line), " + ".join(roles.inputs[at])), table.raw())

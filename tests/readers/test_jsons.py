@@ -140,3 +140,9 @@ def test_lists_objects_and_numbers_are_passed_on(tmp_path):
     assert [target for _, target in pairs(path)] == wanted
     assert open_source(path).sample_targets() == wanted
     assert next(open_source(path).examples()).columns["cats"] == '["x", "y"]'
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_one_object_is_one_row(tmp_path, name):
+    path = write(tmp_path, name, '{"remark": "a", "kind": "x", "at": null}\n')
+    assert pairs(path, text="remark", label="kind") == [("a", "x")]

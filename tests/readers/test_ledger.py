@@ -47,6 +47,14 @@ def test_another_file_is_not_replaced(tmp_path):
     assert "corrected by hand" in kept.read_text()
 
 
+def test_a_link_to_nowhere_is_not_followed(tmp_path):
+    (tmp_path / "kept.jsonl").symlink_to(tmp_path / "elsewhere")
+    source = open_source(write(tmp_path, "a.csv", ROWS + "BAD,x,y\n"), QUARANTINE, rejects=tmp_path / "kept.jsonl")
+    with pytest.raises(ConfigError, match="which another run has made"):
+        list(source.examples())
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_two_passes_write_the_same_file(tmp_path):
     source = open_source(write(tmp_path, "a.csv", ROWS + "BAD,x,y\n"), QUARANTINE, rejects=tmp_path / "kept.jsonl")
     for _ in range(2):

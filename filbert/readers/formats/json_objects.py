@@ -70,7 +70,7 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 
     head = "".join(lines).lstrip("\ufeff \t\r\n")
     filled = [line for line in head.splitlines() if line.strip()]
     first = _decoded(filled[0].rstrip().removesuffix(",")) if filled else None
-    if above or (isinstance(first, dict) and len(filled) > 1):
+    if above or (isinstance(first, dict) and (len(filled) > 1 or blob.suffix != ".json")):
         return [(None, JsonLines(blob, encoding, above=above))]
     if head.startswith("[") and (first is None or blob.suffix == ".json"):
         return [(None, JsonArray(blob, encoding))]
@@ -136,7 +136,7 @@ def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[s
     frames = [cell for cell in value.values() if isinstance(cell, dict)]
     if value and len(frames) == len(value):
         return _frame(blob.name, value, found)
-    if any(known_name(key) and isinstance(cell, str) for key, cell in value.items()):
+    if value and not any(isinstance(cell, (list, dict)) for key, cell in value.items() if not known_name(key)):
         return _held(blob.name, "one JSON object", [value], found)
     raise _none_of_these(blob.name, value)
 
