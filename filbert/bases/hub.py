@@ -2,7 +2,7 @@
 
 Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN, as `huggingface_hub` does. The hub is asked
 within a deadline; where it does not answer, the cache serves. What it sends is compared with its SHA-256, and only the
-files a model needs are fetched. Data sets come through data/hub.py; which model to ask for is the business of bases.py.
+files a model needs are fetched. Data sets are in readers/hub.py; which model to fetch is decided in find.py.
 """
 
 from __future__ import annotations

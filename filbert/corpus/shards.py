@@ -27,6 +27,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from filbert.errors import ConfigError
+from filbert.files import write_json
 from filbert.progress import Watcher
 from filbert.readers.documents import Corpus, Document
 from filbert.readers.ledger import fatal
@@ -100,7 +101,7 @@ def write_shards(
     facts: dict[str, Any] = {"format": FORMAT, "corpus": corpus.name, "corpus_fingerprint": corpus.fingerprint()}
     facts |= {"vocabulary": _vocabulary(tokenizer), "vocabulary_size": len(tokenizer)}
     facts |= {"word_starts": word_starts is not None, "read": 0, "digest": "", **dict.fromkeys(COUNTS, 0)}
-    with _alone(folder):
+    with _locked(folder):
         for name in (MANIFEST, PROGRESS):
             if (folder / name).exists():
                 facts = _same(folder, _load(folder / name), facts)
@@ -110,7 +111,7 @@ def write_shards(
             _Writer(folder, facts, cut, watch).run(corpus)
             if not facts["tokens"]:
                 raise fatal(str(corpus.path), "corpus", "holds no text that gives tokens", "give a corpus with texts")
-            _save(folder / MANIFEST, facts)
+            write_json(folder / MANIFEST, facts)
         (folder / PROGRESS).unlink(missing_ok=True)
         return open_shards(folder)
 
@@ -155,7 +156,7 @@ def _files(facts: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Make the folder and keep a second writer out; the system frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -187,16 +188,6 @@ def _load(path: Path) -> dict[str, Any]:
     if wrong:
         raise fatal(str(path), "file", f"cannot be used ({wrong[0]})", "delete the folder and write it again")
     return facts  # type: ignore[no-any-return]
-
-
-def _save(path: Path, facts: dict[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(facts, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 def _vocabulary(tokenizer: Encodes) -> str:
@@ -333,7 +324,7 @@ class _Writer:
                 raise fatal(str(path), "file", "is shorter than it was", "delete the folder and write it again")
             os.truncate(path, size)
         if not self._facts["read"]:
-            _save(self._folder / PROGRESS, self._facts)
+            write_json(self._folder / PROGRESS, self._facts)
 
     def _again(self, read: int, done: int, digest: str) -> None:
         if read == done and digest != self._facts["digest"]:
@@ -375,5 +366,5 @@ class _Writer:
             for count, number in part.counts.items():
                 facts[count] += number
         facts.update(read=read, digest=digest, duplicates=facts["duplicates"] + duplicates)
-        _save(self._folder / PROGRESS, facts)
+        write_json(self._folder / PROGRESS, facts)
         self._piece = []

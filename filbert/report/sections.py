@@ -206,7 +206,7 @@ def model_and_training(report: Report, log: Log) -> Html | None:
     facts = [
         ("base model", None if model.get("random_start") else model.get("base")),
         ("start", f"random weights, size {model.get('base')}" if model.get("random_start") else None),
-        ("initial embeddings", {True: "random", False: "word vectors"}.get(model.get("random_init"))),
+        ("initial embeddings", {True: "random", False: "word vectors", None: None}[model.get("random_init")]),
         ("chosen because", model.get("reason")),
         ("layers × width", f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
         ("attention heads", model.get("heads")),

@@ -162,7 +162,7 @@ def small_pieces(monkeypatch):
 def trapped(folder: Path, text: str, trap: Trap, monkeypatch) -> bool:
     """Write with a trap that also goes off before a note, when the files are longer than it says, and after; whether
     the run came to its end."""
-    save = shards._save
+    save = shards.write_json
 
     def saving(path, facts):
         trap.step()
@@ -170,7 +170,7 @@ def trapped(folder: Path, text: str, trap: Trap, monkeypatch) -> bool:
         trap.step()
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_save", saving)
+        patch.setattr(shards, "write_json", saving)
         try:
             write(folder, text, sentences=trap.sentences, watch=trap)
         except Killed:
