@@ -19,6 +19,7 @@ TARGETS: dict[str, Sequence[Any]] = {  # four different ones for each task there
     "single-label": ("fine", EVIL, "übel", "差"),
     "multi-label": ((), (EVIL,), ("fine", "差"), ("fine",)),
     "regression": (1.5, -2.0, 300.25, 7.0),
+    "ordinal": ("A", EVIL, "C", "D"),  # of examples/
 }
 CONFIG = TrainConfig(epochs=1, seed=3, precision="fp32", batch_size=8)
 

@@ -137,15 +137,24 @@ def _duplicates(train: Sequence[Example], held: Sequence[Example], tested: Seque
         seen[example.inputs].add(str(example.target))
     lines = []
     if len(train) > len(seen):
-        lines.append(f"warning: {len(train) - len(seen):,} texts of train repeat another one word for word")
+        lines.append(f"warning: {counted(len(train) - len(seen), 'of train repeat')} another one word for word")
     contradictory = sum(len(targets) > 1 for targets in seen.values())
     if contradictory:
-        lines.append(f"warning: {contradictory:,} texts of train stand there with different targets")
+        lines.append(f"warning: {counted(contradictory, 'of train stand')} there with different targets")
     for name, part in (("validation", held), ("test", tested)):
         overlap = sum(example.inputs in seen for example in part)
         if overlap:
-            lines.append(f"warning: {overlap:,} texts of {name} stand in train too")
+            lines.append(f"warning: {counted(overlap, f'of {name} stand')} in train too")
     return lines
+
+
+def counted(texts: int, verb: str) -> str:
+    """Return a number of texts and what they do in words.
+
+    >>> counted(1, "stand"), counted(1200, "stand")
+    ('1 text stands', '1,200 texts stand')
+    """
+    return f"{texts:,} text {verb}s" if texts == 1 else f"{texts:,} texts {verb}"
 
 
 def fingerprint(*parts: Sequence[Example]) -> str:

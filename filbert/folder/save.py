@@ -46,7 +46,7 @@ def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | No
 
 
 def under_their_names(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return the tensors of a model under their Hugging Face names, in fp32; `heads` are its modules beside `encoder`."""
+    """Return a model's tensors under their Hugging Face names, in fp32; `heads` are its modules beside `encoder`."""
     state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in state.items() if name.startswith("encoder.")}
     tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}

@@ -84,7 +84,8 @@ def linear_label_sets(
     """Fit a logistic regression for each label → probabilities_NL of each split."""
 
     def fit(features_NF: Any, kept_N: npt.NDArray[np.int64]) -> Answer:
-        fitted = [fit_logistic(features_NF, true_NL[kept_N, label].astype(np.int32), 2) for label in range(true_NL.shape[1])]
+        columns = (true_NL[kept_N, label].astype(np.int32) for label in range(true_NL.shape[1]))
+        fitted = [fit_logistic(features_NF, truth_N, 2) for truth_N in columns]
         weights_FL = np.stack([weights_F2[:, 1] - weights_F2[:, 0] for weights_F2, _ in fitted], axis=1)
         bias_L = np.array([np.clip(bias_2[1] - bias_2[0], -30, 30) for _, bias_2 in fitted])
         return lambda asked_NF: np.asarray(1 / (1 + np.exp(-(asked_NF @ weights_FL + bias_L))), dtype=np.float64)

@@ -130,7 +130,11 @@ def _reading(report: Report) -> str:
     parts = []
     if longest or cut:
         said = f"Texts longer than {longest:,} tokens are cut" if longest else "Long texts are cut"
-        said += ": Filbert keeps their head and tail, a transformers tokenizer the head alone."
+        if (report.get("data") or {}).get("inputs") == 2:
+            said = said.replace("Texts", "Pairs of texts").replace("Long texts", "Long pairs")
+            said += ", the longer text first, at its end."
+        else:
+            said += ": Filbert keeps their head and tail, a transformers tokenizer the head alone."
         parts += ["\n".join(["## Long texts", "", said, *([""] if cut else []), *cut])]
     if said := calibration_line(report.get("calibration") or {}):
         parts.append(f"## Calibration\n\n{said}")

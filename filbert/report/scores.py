@@ -208,7 +208,7 @@ def passages(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequence
         shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
         told = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
         place = tag("td", each.get("place") or "", class_="text place")
-        rows.append(tag("tr", tag("td", [tag("bdi", t) for t in shown], class_="passage"), told, place))
+        rows.append(tag("tr", tag("td", [tag("div", tag("bdi", t)) for t in shown], class_="passage"), told, place))
     names = [("text", "text"), *((name, kind) for _, name, kind in columns), ("place", "text")]
     head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
     return table(caption, head, rows, tall=True, kind="mistakes")

@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, shown
+from filbert.errors import DataError, Place, Problem, Refusal, shown
 from filbert.records import Example
+from filbert.text.visible import visible
 
 MANY_LONE = 5  # labels with one text each, from which on the column is asked about, not the labels
 MISTAKES = 30  # kept for a report
@@ -29,6 +30,33 @@ def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"[+-]?[0-9]{1,18}", label) for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
     return tuple(sorted(distinct))
+
+
+def label_of(value: Any) -> str:
+    """Return a Python value as a label; Refusal for what is missing: None, NaN, pandas' NA, nothing to be seen.
+
+    >>> label_of(3)
+    '3'
+    """
+    missing = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    if missing or not visible(str(value)):
+        raise Refusal(f"is {shown(value)}", "give each text a label")
+    return str(value)
+
+
+def label_in(cell: str, merges: Mapping[str, str], merged: Counter[str]) -> str:
+    """Return the label of a cell, merged where that was asked for and then counted; Refusal for an empty one.
+
+    >>> label_in("bad", {"bad": "neg"}, Counter())
+    'neg'
+    """
+    if not visible(cell):
+        raise Refusal("is empty or cannot be seen", "fill it in, or drop the row")
+    target = merges.get(cell)
+    if target is None:
+        return cell
+    merged[cell] += 1
+    return target
 
 
 def same_key(label: str) -> str:

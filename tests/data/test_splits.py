@@ -72,7 +72,7 @@ def test_given_parts_are_used_as_they_are():
 def test_duplicates_and_contradictions_are_counted():
     found = make_splits([*texts(10), Example(("text 0",), "a"), Example(("text 1",), "a")], 0).found
     assert "warning: 2 texts of train repeat another one word for word" in found
-    assert "warning: 1 texts of train stand there with different targets" in found
+    assert "warning: 1 text of train stands there with different targets" in found
 
 
 def test_fingerprint_sees_every_change():

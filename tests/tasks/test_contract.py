@@ -1,4 +1,4 @@
-"""What every task must keep, whichever it is: one test for each promise, over the whole registry."""
+"""What every task must keep, whichever it is: one test for each promise, over the registry and the docs' example."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import ordinal_grades
 import pytest
 import torch
 from browsed import Page
@@ -28,8 +29,15 @@ from filbert.progress import Silent
 from filbert.records import Example, Features
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
-each_task = pytest.mark.parametrize("name", list(tasks.TASKS))
+each_task = pytest.mark.parametrize("name", [*tasks.TASKS, ordinal_grades.NAME])
+chosen_by_estimators = pytest.mark.parametrize("name", list(tasks.TASKS))  # by the kind of `y`: see tasks.of_values
 alone_and_pairs = pytest.mark.parametrize("pairs", [False, True], ids=["one text", "pairs"])
+
+
+@pytest.fixture(autouse=True)
+def _with_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the task of docs/how-it-works.md, as the page says: one line more in the registry."""
+    monkeypatch.setitem(tasks.TASKS, ordinal_grades.NAME, ordinal_grades)
 
 
 def test_every_task_is_tried_here() -> None:
@@ -174,7 +182,7 @@ def test_row_gives_the_same_cells_everywhere(name: str, tmp_path: Path) -> None:
     assert rows[-1]["error"] == "empty_text"
 
 
-@each_task
+@chosen_by_estimators
 def test_the_estimator_answers_as_the_engine(name: str, tmp_path: Path) -> None:
     kind = TextRegressor if name == tasks.of_values((), numbers=True).NAME else TextClassifier
     targets = [TARGETS[name][n % 4] for n in range(60)]

@@ -8,6 +8,7 @@ from torch import Tensor
 def squared_error(scaled_B: Tensor, targets_B: Tensor) -> Tensor:
     """Return the squared error summed over the texts.
 
+    >>> import torch
     >>> squared_error(torch.tensor([0.0, 1.0]), torch.tensor([0.5, 1.0])).item()
     0.25
     """

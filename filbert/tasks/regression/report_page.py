@@ -63,7 +63,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
 
 RUN = run_sections([("pearson", "Pearson"), ("spearman", "Spearman")])
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS, MORE, [("rmse_of_mean", "error of always the mean")])),
+    ("summary", "Summary", summary_section(METRICS, MORE, [("rmse_of_mean", "RMSE of always the mean")])),
     ("range", "How far off it is", _range),
     ("mistakes", "Furthest off", _mistakes),
     ("numbers", "The numbers it learned from", _numbers),

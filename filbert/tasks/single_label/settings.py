@@ -17,6 +17,8 @@ from filbert.tasks.labels import (
     check_classes,
     counted_unknown,
     label_facts,
+    label_in,
+    label_of,
     merge_notes,
     refuse_other_heads,
     saved_labels,
@@ -53,14 +55,7 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
     lists, merged = any(cell.startswith("[") for cell in cells), Counter[str]()
 
     def parse(cell: str) -> str:
-        label = _only(cell) if lists and cell.startswith("[") else cell
-        if not visible(label):
-            raise Refusal("is empty or cannot be seen", "fill it in, or drop the row")
-        target = merges.get(label)
-        if target is None:
-            return label
-        merged[label] += 1
-        return target
+        return label_in(_only(cell) if lists and cell.startswith("[") else cell, merges, merged)
 
     different = sorted({cell for cell in cells if visible(cell)})
     hint = "; --task regression reads them as numbers" if len(different) > 2 and whole_numbers(different) else ""
@@ -86,10 +81,7 @@ def target_of(value: Any) -> str:
     >>> target_of(3)
     '3'
     """
-    missing = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
-    if missing or not visible(str(value)):
-        raise Refusal(f"is {shown(value)}", "give each text a label")
-    return str(value)
+    return label_of(value)
 
 
 def strata(examples: Sequence[Example]) -> list[str]:
