@@ -44,9 +44,15 @@ a line at most every ten seconds. `filbert --version` prints the version.
 """
 NOTES = {
     "fit": """\
-The path may be CSV, TSV, JSON lines, JSON, Parquet or fastText, plain or compressed; a folder of these named train, dev
-and test, or of texts in a folder per class; an archive of such a folder; or a data set of the Hugging Face hub
-(`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked for, never guessed.
+The path may be CSV, TSV, JSON lines, JSON, Parquet, a spreadsheet or fastText, plain or compressed; a folder of these
+named train, dev and test, or of texts in a folder per class; an archive of such a folder; or a data set of the Hugging
+Face hub (`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked for, never
+guessed.
+
+What the column of targets holds says what is trained: one label a text, several labels (lists, labels with a separator
+between them, or columns of 0 and 1), or a number. What was found is printed with its reason, and `--task` overrides it.
+Of two columns of texts each row is a pair, which is read together. The folder remembers its columns, for `predict` and
+`evaluate`.
 
 Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves them out. Either way they are kept in
 `FOLDER.rejects.jsonl` beside the model's folder. Labels that look like variants of one another are listed with the
@@ -65,14 +71,17 @@ hundred texts fewer than BERT alone. With `--unlabelled`, too, BERT labels these
 from its answers, which takes as long as predicting them and is not part of `--minutes`.
 """,
     "predict": """\
-A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class,
-`truncated` (the text was longer than the model reads: its head and tail were used), `unk_ratio` (the share of its
+A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class (of
+several labels `labels`, with `|` between them; of numbers `score`, and `score_low` and `score_high`, which hold the
+true number nine times of ten), `truncated` (the text was longer than the model reads: its head and tail were used, or
+of a pair the beginnings), `unk_ratio` (the share of its
 tokens that the vocabulary has no piece for; from 0.3 on a warning says so) and `error` (`empty_text`: nothing to read,
 so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
-appears when it is complete, and replaces nothing without `--overwrite`.
+appears when it is complete, and replaces nothing without `--overwrite`. Texts are read of the columns that the model
+was trained on where the file has them; where it has not, what is read instead is said.
 
-Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by its
-label, probabilities, `truncated` and `unk_ratio`; a file or stdin by the counts and where the predictions are.
+Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by
+the same cells as a row of a file; a file or stdin by the counts and where the predictions are.
 
 Cells are written as they came. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
 care when you open texts of strangers in one.

@@ -1,7 +1,8 @@
-"""Running a command in this process, so that torch is loaded once for all of them."""
+"""Running a command in this process, so that torch is loaded once for all of them; and the texts they are given."""
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -13,6 +14,25 @@ from typing import Any
 import pytest
 
 from filbert.cli import app
+
+TRAIN = ["--base", "tiny", "--epochs", "1", "--device", "cpu", "--precision", "fp32"]
+WORDS = {"neg": ("bad", "dull", "poor"), "pos": ("good", "fine", "great")}
+
+
+def write_texts(path: Path, count: int = 60, *, header: str = "text,label", encoding: str = "utf-8") -> Path:
+    """Write texts of two classes, one after the other, as CSV."""
+    rows = [header]
+    for n in range(count):
+        label = ("neg", "pos")[n % 2]
+        rows.append(f"a {WORDS[label][n % 3]} film, number {n}".join('""') + f",{label}")
+    path.write_text("\n".join(rows) + "\n", encoding=encoding)
+    return path
+
+
+def rows_of(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """Return the rows of a CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
 
 
 @dataclass

@@ -173,7 +173,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     pairs = report["data"].get("inputs") == 2
     rows = [
         ("report", str(folder / "report.html")),
-        *([] if pairs else [("one text", f'filbert predict {asked} "a new text"')]),
+        ("one pair", f'filbert predict {asked} "a new text" --pair "its second text"')
+        if pairs
+        else ("one text", f'filbert predict {asked} "a new text"'),
         ("a file", f"filbert predict {asked} new.csv"),
         ("measure again", f"filbert evaluate {asked} labelled.csv"),
     ]

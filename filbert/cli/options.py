@@ -36,18 +36,19 @@ LABELLED = ("label", "merge_labels", "split_column")  # options of no use where 
 def read_options(
     *,
     text: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--text", help="Column of the texts: its name, or its number from 1; title,body joins two."),
     ] = None,
     text_pair: Annotated[
         str | None, typer.Option("--text-pair", help="Column of the second text, where each row has two.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="Column of the targets, in the same way; a,b,c: columns of 0 and 1.")
+        list[str] | None,
+        typer.Option("--label", help="Column of the targets, in the same way; a,b,c: columns of 0 and 1."),
     ] = None,
     delimiter: Annotated[
         str | None,
-        typer.Option("--delimiter", help="comma, tab, semicolon, pipe, space (label first) or one character."),
+        typer.Option("--delimiter", help="comma, tab, semicolon, pipe, space (label first), or the characters."),
     ] = None,
     skip_lines: Annotated[int, typer.Option("--skip-lines", min=0, help="Lines above the header to leave out.")] = 0,
     header: Annotated[
@@ -78,9 +79,9 @@ def read_options(
     {'Pos': 'pos'}
     """
     return ReadOptions(
-        text=text,
+        text=_once("--text", text, "title,body joins columns, --text-pair names the second text of a pair"),
         text_pair=text_pair,
-        label=label,
+        label=_once("--label", label, "a,b,c names several columns of 0 and 1"),
         delimiter=delimiter,
         skip_lines=skip_lines,
         header=header,
@@ -93,14 +94,22 @@ def read_options(
     )
 
 
+def _once(option: str, given: Sequence[str] | None, todo: str) -> str | None:
+    """Return the one value of an option; of two the last would win unseen, so ConfigError."""
+    if given and len(given) > 1:
+        raise ConfigError(f"{option} is given {len(given)} times: {shown(list(given))} — give it once: {todo}")
+    return given[0] if given else None
+
+
 def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the options of `read_options` in place of its parameter `read`.
 
     >>> @reading(labelled=False)
     ... def count(path: str, *, read: ReadOptions, as_json: Json = False) -> None:
     ...     print(read.separator)
-    >>> list(inspect.signature(count).parameters)
-    ['path', 'text', 'text_pair', 'delimiter', 'skip_lines', 'header', 'quotes', 'encoding', 'on_bad_rows', 'sheet', 'as_json']
+    >>> names = list(inspect.signature(count).parameters)
+    >>> names[:4], names[-2:], "label" in names
+    (['path', 'text', 'text_pair', 'delimiter'], ['sheet', 'as_json'], False)
     >>> count("texts.csv", delimiter="comma")
     ,
     """

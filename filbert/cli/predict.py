@@ -23,6 +23,7 @@ from filbert.cli.parts import (
     remembering,
 )
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.readers.encodings import BOMS
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _predict_rows(
                 screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
 
         screen.progress("scoring", 0, 0)
-        tally = score_to(engine, examples, columns, target, bom=bom, done=done)
+        tally = score_to(engine, examples, columns, target, bom=bom or _begins_with_bom(source), done=done)
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
     _show_tally(screen, tally, target, quarantined, kept)
@@ -167,6 +168,14 @@ def _predict_rows(
         "answers": dict(tally.answers.most_common()),
         "seconds": round(tally.seconds, 3),
     }
+
+
+def _begins_with_bom(source: str) -> bool:
+    """Say whether a file has a byte order mark: its predictions get one, too, as it is Excel that wants it."""
+    if not os.path.isfile(source):
+        return False
+    with open(source, "rb") as file:
+        return file.read(4).startswith(tuple(mark for mark, _ in BOMS))
 
 
 def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path) -> None:

@@ -109,7 +109,8 @@ def columns_of(source: Source) -> dict[str, list[list[str]]]:
 def dataset_of(inputs: Iterable[Sequence[str]], targets: Iterable[Any], task: Task, *, seed: int = 0) -> Dataset:
     """Make a data set of Python values: the texts of each example, and its target. Raises DataError by row.
 
-    >>> dataset_of([("fine",), ("dull",)] * 20, ["pos", "neg"] * 20, tasks.named("single-label")).settings.labels
+    >>> texts = [(f"text {n}",) for n in range(40)]
+    >>> dataset_of(texts, ["pos", "neg"] * 20, tasks.named("single-label")).settings.labels
     ('neg', 'pos')
     """
     examples, wrong = [], []

@@ -132,6 +132,7 @@ def warn_unreadable(tokenizer: Tokenizer, train: Sequence[Example], watch: Watch
 def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:
     """Count texts and tokens, and those that were cut.
 
+    >>> import numpy as np
     >>> cuts([[Features(np.zeros(8, np.int32), np.zeros(8, np.int32), cut=2)]])
     {'texts': 1, 'cut_texts': 1, 'tokens': 8, 'cut_tokens': 2}
     """

@@ -16,6 +16,7 @@ from filbert.model.head import Head
 class Network(nn.Module):
     """Encoder and head; the head always computes in fp32.
 
+    >>> from filbert.config import EncoderConfig
     >>> encoder = Encoder(EncoderConfig(vocab_size=11, layers=2, hidden=8, heads=2, intermediate=32))
     >>> ids_T, positions_T = torch.tensor([2, 5, 3, 2, 6, 7, 3]), torch.tensor([0, 1, 2, 0, 1, 2, 3])
     >>> Network(encoder, Head(outputs=3)).eval()(ids_T, positions_T, torch.zeros_like(ids_T), Spans([0, 3, 7])).shape

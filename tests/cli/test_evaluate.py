@@ -1,0 +1,45 @@
+"""`filbert evaluate`: the figures of a model on other texts, and of which of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from command import Run, write_texts
+
+
+def test_evaluate(run: Run, model: Path, tmp_path: Path) -> None:
+    write_texts(tmp_path / "labelled.csv", 20)
+    ran = run("evaluate", model, "labelled.csv", "-o", "scores.json")
+    assert ran.code == 0, ran.err
+    assert re.search(r"accuracy +\d+\.\d % \(\d+\.\d–\d+\.\d\)", ran.out)
+    assert re.search(r"neg +10 ", ran.out)
+    told = json.loads((tmp_path / "scores.json").read_text())
+    again = run("evaluate", model, "labelled.csv", "--json").json
+    assert told == again
+    assert again["n"] == 20
+    assert again["per_class"][1]["support"] == 10
+    assert run("evaluate", model, "labelled.csv", "-o", "scores.json").code == 2
+
+
+def test_D11_evaluate_refuses_unknown_labels(run: Run, model: Path, tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "other.csv", 6)
+    source.write_text(source.read_text().replace(",pos", ",Pos"))
+    ran = run("evaluate", model, "other.csv")
+    assert ran.code == 2
+    assert "other.csv:3 label — the model has no label 'Pos' (3 texts)" in ran.err
+    assert run("evaluate", model, "other.csv", "--merge-labels", "Pos=pos", "--json").json["n"] == 6
+
+
+def test_evaluate_chooses_the_test_split(run: Run, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, count in (("train", 8), ("dev", 4), ("test", 6)):
+        write_texts(folder / f"{name}.csv", count)
+    assert run("evaluate", model, "set", "--json").json["n"] == 6
+    assert run("evaluate", model, "set", "--split", "validation", "--json").json["n"] == 4
+    (folder / "test.csv").unlink()
+    ran = run("evaluate", model, "set")
+    assert ran.code == 2
+    assert "--split" in ran.err
