@@ -198,6 +198,7 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each text; where a text may have several, a row of 0 and 1 (N × C)."""
+        check_is_fitted(self)
         if not self._several:
             return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
         answers = self._answers(X)

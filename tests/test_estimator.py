@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import NotFittedError
 
-from filbert import TextClassifier, load
+from filbert import TextClassifier, TextRegressor, load
 from filbert.errors import ConfigError, DataError
 
 THINGS = ["film", "book", "soup", "room", "song", "phone", "walk", "shop", "play", "coat", "game", "train", "bread"]
@@ -55,8 +55,28 @@ def test_labels_keep_their_type_and_order(y):
     assert model.classes_.tolist() == sorted(y)
     assert model.predict(TEXTS).dtype == np.asarray(y).dtype
     chances_NC = model.predict_proba(TEXTS)
-    named = [model.engine_.labels.index(str(label)) for label in model.classes_]
-    np.testing.assert_array_equal(chances_NC, model.engine_.predict_proba(TEXTS)[:, named])
+    named = [model.engine_.settings.labels.index(str(label)) for label in model.classes_]
+    alone_NC = np.array([found.probabilities for found in model.engine_.predict(TEXTS)])
+    np.testing.assert_array_equal(chances_NC, alone_NC[:, named])
+
+
+def test_rows_of_0_and_1_are_several_labels_a_text():
+    flags_NC = np.array([[label == "pos", i % 3 == 0] for i, label in enumerate(LABELS)]).astype(int)
+    model = TextClassifier(**QUICK).fit(TEXTS, flags_NC)
+    assert model.classes_.tolist() == ["0", "1"]
+    assert model.predict(TEXTS).shape == model.predict_proba(TEXTS).shape == flags_NC.shape
+    assert set(np.unique(model.predict(TEXTS))) <= {0, 1}
+
+
+def test_pairs_and_numbers():
+    pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
+    model = TextRegressor(**QUICK).fit(pairs, [2.5 * i for i in range(len(pairs))])
+    assert is_regressor(model)
+    assert model.predict(pairs).shape == (len(pairs),)
+    with pytest.raises(ConfigError, match="a pair of texts"):
+        model.engine_.predict(TEXTS)
+    with pytest.raises(DataError, match=r"y:1 score — is nan"):
+        TextRegressor(**QUICK).fit(TEXTS[:3], [1.0, float("nan"), 2.0])
 
 
 def test_grid_search_and_pipeline():
@@ -83,7 +103,7 @@ def test_same_seed_same_model():
 def test_refusals(fitted):
     with pytest.raises(NotFittedError):
         TextClassifier().predict(TEXTS)
-    with pytest.raises(ConfigError, match="one label for each"):
+    with pytest.raises(ConfigError, match="one for each text"):
         TextClassifier(**QUICK).fit(TEXTS, LABELS[:-1])
     with pytest.raises(ConfigError, match="one string"):
         fitted.predict("a joy")

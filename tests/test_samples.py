@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import filbert
-from filbert.linear.baseline import baseline
+from filbert.linear.baseline import linear_probabilities
 from filbert.readers.sources import open_source
 from filbert.records import Example
 
@@ -35,7 +35,7 @@ def test_every_sample_is_tested_here():
 def test_it_is_read_without_being_told_anything(name):
     source = open_source(SAMPLES / name)
     rows = list(source.examples())
-    assert (source.text_column, source.label_column) == source.columns
+    assert (*source.input_names, *source.target_names) == source.columns
     assert source.splits == ("all",)
     assert not source.problems
     assert source.counts == {"read": len(rows), "accepted": len(rows), "quarantined": 0}
@@ -43,7 +43,7 @@ def test_it_is_read_without_being_told_anything(name):
 
 @each_file
 def test_it_has_two_labels_about_as_often(name):
-    counts = Counter(row.label for row in read(name))
+    counts = Counter(row.target for row in read(name))
     assert sorted(counts) == FILES[name]
     assert counts.total() >= 600
     assert min(counts.values()) >= 0.45 * counts.total()
@@ -52,7 +52,7 @@ def test_it_has_two_labels_about_as_often(name):
 @each_file
 def test_the_labels_come_in_no_order(name):
     """So that any split will do, as the README promises: each fifth is about as mixed as the whole."""
-    first = [row.label == FILES[name][0] for row in read(name)]
+    first = [row.target == FILES[name][0] for row in read(name)]
     for fifth in np.array_split(np.array(first), 5):
         assert 0.35 < fifth.mean() < 0.65
 
@@ -89,10 +89,10 @@ def test_it_can_be_learned_but_not_at_once(name):
     right = []
     for k in range(5):
         train, test = [row for i, row in enumerate(rows) if i % 5 != k], rows[k::5]
-        held_out = {"test": [row.text for row in test]}
-        found = baseline([row.text for row in train], [row.label for row in train], held_out, FILES[name])
-        guesses = found.probabilities["test"].argmax(axis=1)
-        right += [FILES[name][guess] == row.label for guess, row in zip(guesses, test, strict=True)]
+        true_N = [FILES[name].index(row.target) for row in train]
+        found = linear_probabilities(train, true_N, {"test": test}, len(FILES[name]))
+        guesses = found.outputs["test"].argmax(axis=1)
+        right += [FILES[name][guess] == row.target for guess, row in zip(guesses, test, strict=True)]
     assert 0.75 <= np.mean(right) <= 0.95
 
 

@@ -23,7 +23,6 @@ from filbert.cli.parts import (
     remembering,
 )
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
-from filbert.readers.encodings import BOMS
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -174,6 +173,8 @@ def _begins_with_bom(source: str) -> bool:
     """Say whether a file has a byte order mark: its predictions get one, too, as it is Excel that wants it."""
     if not os.path.isfile(source):
         return False
+    from filbert.readers.encodings import BOMS
+
     with open(source, "rb") as file:
         return file.read(4).startswith(tuple(mark for mark, _ in BOMS))
 

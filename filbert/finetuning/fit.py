@@ -87,7 +87,7 @@ def fit(
     refuse_taken(out, overwrite=overwrite)
     with locked(out):
         claim(out, overwrite=overwrite)
-        more_texts = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
+        more = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
         sample = [text for example in splits.train[:200] for text in example.inputs]
         chosen = find_base(base, texts_sample=sample, device=device)
         watch.say(f"base {chosen.name} — {chosen.reason}")
@@ -121,22 +121,14 @@ def fit(
         report = {
             "task": data.task.NAME,
             "name": name,
-            **_target_facts(run),
-            "data": _data_facts(data, source),
-            "model": _model_facts(run, result),
-            "training": _training_facts(run, result, config=config, command=command),
+            **_facts(run, result, source=source, config=config, command=command),
             "adaptation": adaptation,
-            "truncation": {split: cuts(windows) for split, windows in run.features.items()},
             "calibration": calibrated.facts,
             **_scores(run, known, compare=compare, watch=watch),
-            "lengths": length_profile(run.lengths, result.plan.max_length),
-            "versions": versions(),
         }
         _measure_int8(out, run, known)
         if cascade is not None:
-            report["cascade"] = add_cascade_to(
-                engine, out, run, cascade, known=known, unlabelled=more_texts, watch=watch
-            )
+            report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
         delete_scratch(out)
@@ -262,9 +254,17 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
         add_facts(out, {"int8_margin": int8_fallback.measured_margin(int8_NK, exact_NK, margin_N, changed_N)})
 
 
-def _target_facts(run: Run) -> Json:
-    """Return what the report says of the targets: the settings by name."""
-    return dict(asdict(run.data.settings))
+def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, command: str) -> Json:
+    """Return what the report says of the run: the settings of its task by name, data, model and training."""
+    return {
+        **asdict(run.data.settings),
+        "data": _data_facts(run.data, source),
+        "model": _model_facts(run, result),
+        "training": _training_facts(run, result, config=config, command=command),
+        "truncation": {split: cuts(windows) for split, windows in run.features.items()},
+        "lengths": length_profile(run.lengths, result.plan.max_length),
+        "versions": versions(),
+    }
 
 
 def _data_facts(data: Dataset, source: str) -> Json:

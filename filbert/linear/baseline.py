@@ -75,7 +75,7 @@ def linear_probabilities(
         weights_FC, bias_C = fit_logistic(features_NF, truth_N[kept_N], classes)
         return lambda asked_NF: softmax(asked_NF @ weights_FC + bias_C)
 
-    return _answered(train, truth_N, asked, fit, "logistic regression", classes)
+    return _answered(train, truth_N, asked, fit, name="logistic regression", outputs=classes)
 
 
 def linear_label_sets(
@@ -90,7 +90,7 @@ def linear_label_sets(
         bias_L = np.array([np.clip(bias_2[1] - bias_2[0], -30, 30) for _, bias_2 in fitted])
         return lambda asked_NF: np.asarray(1 / (1 + np.exp(-(asked_NF @ weights_FL + bias_L))), dtype=np.float64)
 
-    return _answered(train, true_NL, asked, fit, "one logistic regression a label", true_NL.shape[1])
+    return _answered(train, true_NL, asked, fit, name="one logistic regression a label", outputs=true_NL.shape[1])
 
 
 def linear_numbers(
@@ -105,7 +105,7 @@ def linear_numbers(
         model.fit(features_NF, true_N[kept_N])
         return lambda asked_NF: np.asarray(model.predict(asked_NF), dtype=np.float64)[:, None]
 
-    return _answered(train, true_N, asked, fit, "ridge regression", 1)
+    return _answered(train, true_N, asked, fit, name="ridge regression", outputs=1)
 
 
 def _answered(
@@ -113,6 +113,7 @@ def _answered(
     true: npt.NDArray[Any],
     asked: Mapping[str, Sequence[Example]],
     fit: Callable[[Any, npt.NDArray[np.int64]], Answer],
+    *,
     name: str,
     outputs: int,
 ) -> LinearOutputs:

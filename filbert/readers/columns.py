@@ -114,7 +114,7 @@ def choose(
     target = target or _target(rest, rows, first, labelled=labelled)
     first = first or _inputs_by_shape(columns, [c for c in rest if c not in target], rows, target, lone=lone)
     if not first or (labelled and not target):
-        raise _unclear("label" if first else "text", columns, rows, file, labelled, hint)
+        raise _unclear("label" if first else "text", columns, rows, file, labelled=labelled, hint=hint)
     inputs = (*first, *inputs) if second else first
     if len(inputs) < len(options.trained_inputs) and options.text is None:
         wrong = f"the model reads two texts, of {_listed(options.trained_inputs)}; here is {_listed(inputs)}"
@@ -274,7 +274,7 @@ def _short(column: str) -> str:
     return number[1] if number else shown(column)
 
 
-def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, labelled: bool, hint: str) -> DataError:
+def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, *, labelled: bool, hint: str) -> DataError:
     listed = "; ".join(
         f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns
     )
