@@ -1,0 +1,172 @@
+"""The data sets of `bench/shapes.py`, one for each shape of text classification, as files that both sides read.
+
+Each is written once to bench/work/shapes/SET/{train,validation,test}.jsonl with the keys text, text_pair and label,
+labels or score. Splits are the official ones; where a set has no validation part, a tenth of its training texts is held
+out, of each label alike and always the same ones. unfair_tos is split by contract: its folds are groups of contracts.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from records import DATA, HERE, Row
+
+WORK = HERE / "work" / "shapes"
+AS_THEY_ARE = ("imdb", "sst2", "clinc150")  # by bench/accuracy.py
+RECIPE_RATE = 2e-5  # of the README of transformers' examples
+Parts = dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A data set, and what both sides are told about it."""
+
+    prepare: Callable[[], Parts]
+    task: str
+    figures: tuple[str, ...]  # keys of the test scores of a report; class_1_f1 is the F1 of the class "1"
+    epochs: float  # of both sides
+    kind: str  # as the table says it
+    base: str = "minilm"
+    pair: bool = False
+    balance: str | None = None  # `--balance` of Filbert
+    max_length: int = 128  # of transformers' side, as its README has it: 128 in run_glue, 512 in run_classification
+    seeds: int = 3
+
+
+def held_out(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Hold out a tenth of each label → the rest, the tenth."""
+    of_label: dict[str, list[int]] = defaultdict(list)
+    for i in np.random.default_rng(0).permutation(len(rows)).tolist():
+        of_label[rows[i]["label"]].append(i)
+    held = {i for found in of_label.values() for i in found[::10]}
+    return [row for i, row in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
+
+
+def cells(name: str, *, header: bool = False, encoding: str = "utf-8-sig") -> Iterator[list[str]]:
+    """Yield the cells of each line of a file without quotes."""
+    lines = (DATA / name).read_text(encoding=encoding).split("\n")
+    yield from (line.rstrip("\r").split("\t") for line in lines[header:] if line)
+
+
+def goemotions() -> Parts:
+    labels = (DATA / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
+    return {
+        part: [
+            {"text": text, "labels": [labels[int(i)] for i in ids.split(",")]}
+            for text, ids, _ in cells(f"goemotions/{file}.tsv", encoding="utf-8")
+        ]
+        for part, file in (("train", "train"), ("validation", "dev"), ("test", "test"))
+    }
+
+
+def unfair_tos() -> Parts:
+    part_of = {0: "train", 1: "train", 2: "validation", 3: "train", 4: "test"}
+    parts: Parts = {"train": [], "validation": [], "test": []}
+    for line in (DATA / "unfair_tos" / "unfair_tos.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row["text"].strip():
+            parts[part_of[row["fold"]]].append({"text": row["text"], "labels": row["labels"]})
+    return parts
+
+
+def mrpc() -> Parts:
+    return {
+        part: [
+            {"text": one, "text_pair": other, "label": label}
+            for label, _, _, one, other in cells(f"mrpc/{file}.tsv", header=file == "test")
+        ]
+        for part, file in (("train", "train"), ("validation", "dev"), ("test", "test"))
+    }
+
+
+def stsb() -> Parts:
+    return {
+        part: [
+            {"text": row[7], "text_pair": row[8], "score": float(row[9])}
+            for row in cells(f"stsb/{file}.tsv", header=file == "test")
+        ]
+        for part, file in (("train", "train"), ("validation", "dev"), ("test", "test"))
+    }
+
+
+def afqmc() -> Parts:
+    rows, test = (
+        [{"text": one, "text_pair": other, "label": label} for one, other, label in cells(f"afqmc/{file}.txt")]
+        for file in ("train", "dev")
+    )
+    train, validation = held_out(rows)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def trec6() -> Parts:
+    found: Parts = {}
+    for part, file in (("train", "TREC.train.all"), ("test", "TREC.test.all")):
+        lines = (DATA / "trec6" / file).read_text(encoding="latin-1").split("\n")
+        pairs = (line.strip().split(" ", 1) for line in lines if line.strip())
+        found[part] = [{"text": text, "label": label} for label, text in pairs]
+    found["train"], found["validation"] = held_out(found["train"])
+    return found
+
+
+def newsgroups() -> Parts:
+    found: Parts = {"train": [], "test": []}
+    with tarfile.open(DATA / "20newsgroups.tar.xz") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is None:
+                continue
+            _, part, label, _ = member.name.split("/")
+            text = file.read().decode("latin-1")
+            found["train" if part.endswith("train") else "test"].append({"text": text, "label": label})
+    found["train"], found["validation"] = held_out(found["train"])
+    return found
+
+
+F1S, BOTH, CLASSES = ("macro_f1", "micro_f1"), ("accuracy", "class_1_f1"), ("accuracy", "macro_f1")
+SETS = {
+    "goemotions": Shape(goemotions, "multi-label", F1S, 3, "28 labels, several a text", max_length=512),
+    "unfair_tos": Shape(unfair_tos, "multi-label", F1S, 4, "9 labels, several or none, by contract", max_length=512),
+    "mrpc": Shape(mrpc, "single-label", BOTH, 5, "pairs", pair=True),
+    "afqmc": Shape(afqmc, "single-label", BOTH, 3, "pairs, Chinese", base="filbert-mini", pair=True),
+    "stsb": Shape(stsb, "regression", ("pearson", "spearman"), 5, "scores of pairs", pair=True),
+    "trec6": Shape(trec6, "single-label", CLASSES, 5, "6 classes, balanced", balance="auto"),
+    "20newsgroups": Shape(
+        newsgroups, "single-label", CLASSES, 3, "20 classes, balanced", balance="auto", max_length=512, seeds=1
+    ),
+}
+
+
+def few(parts: Parts, limit: int) -> Parts:
+    """Draw so many texts of each part, and leave out labels that fewer than five of the training texts then have."""
+    drawn = {}
+    for part, rows in parts.items():
+        chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
+        drawn[part] = [dict(rows[i]) for i in sorted(chosen.tolist())]
+    if "labels" in parts["train"][0]:
+        counts = Counter(label for row in drawn["train"] for label in row["labels"])
+        for row in (row for rows in drawn.values() for row in rows):
+            row["labels"] = [label for label in row["labels"] if counts[label] >= 5]
+    return drawn
+
+
+def files_of(name: str, limit: int | None = None) -> Path:
+    """Write the parts of a set where they are not there yet → their folder; `limit` texts of each, where asked."""
+    folder = WORK / (name if limit is None else f"{name}-quick")
+    if (folder / "counts.json").is_file():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = SETS[name].prepare() if limit is None else few(SETS[name].prepare(), limit)
+    for part, rows in parts.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+    counts = {part: len(rows) for part, rows in parts.items()}
+    (folder / "counts.json").write_text(
+        json.dumps(counts), encoding="utf-8"
+    )  # last: a killed run left no half of a set
+    return folder
