@@ -51,7 +51,7 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
 
     `lowercase` is needed only where neither `tokenizer_config.json` nor the vocabulary says. Returns what was read
     and written: files with SHA-256, tensors kept and left out, and where the casing is from. Raises ModelError where
-    the source cannot be used or the casing must be told, ConfigError where `out` is taken (`overwrite` replaces an
+    the source cannot be used or the casing must be given, ConfigError where `out` is taken (`overwrite` replaces an
     earlier conversion, nothing else) or `lowercase` is not what `tokenizer.json` says.
 
     >>> convert(Path("uncased_L-2_H-128_A-2"), Path("bert-tiny"))["lowercase"]
@@ -105,13 +105,13 @@ def _from_torch(folder: Path) -> _Source:
     refuse_links(folder)
     config = folder / "config.json"
     if config.is_file():
-        told = {"model_type": "bert", **read_json(config)}  # the first releases did not write the type
+        fields = {"model_type": "bert", **read_json(config)}  # the first releases did not write the type
     else:
         config = folder / tensorflow.CONFIG
-        told = tensorflow.read_config(config)
-    refuse_code(config, told)
+        fields = tensorflow.read_config(config)
+    refuse_code(config, fields)
     tensors, left_out = _modern(read_torch_bin(folder / BIN), folder / BIN)
-    return _Source("torch", folder, [folder / BIN, config], told, tensors, left_out)
+    return _Source("torch", folder, [folder / BIN, config], fields, tensors, left_out)
 
 
 def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], list[str]]:
@@ -140,7 +140,7 @@ def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], 
 
 
 def _tokenizer(folder: Path, draft: Path, lowercase: bool | None) -> tuple[Tokenizer, str]:
-    """Return the tokenizer and what its casing is from: the name of a file, or `told`. The draft gets its files."""
+    """Return the tokenizer and what its casing is from: the name of a file, or `given`. The draft gets its files."""
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_folder(folder)
         if lowercase not in (None, tokenizer.settings["do_lower_case"]):
@@ -150,12 +150,12 @@ def _tokenizer(folder: Path, draft: Path, lowercase: bool | None) -> tuple[Token
     if not vocab.is_file():
         raise ModelError(f"{vocab} is missing — copy the whole model folder")
     settings = folder / "tokenizer_config.json"
-    told = read_json(settings) if settings.is_file() else {}
-    refuse_code(settings, told)
-    rules = {key: told[key] for key in RULES if isinstance(told.get(key), bool)}
+    fields = read_json(settings) if settings.is_file() else {}
+    refuse_code(settings, fields)
+    rules = {key: fields[key] for key in RULES if isinstance(fields.get(key), bool)}
     why = settings.name if "do_lower_case" in rules else vocab.name
     if lowercase is not None:
-        rules["do_lower_case"], why = lowercase, "told"
+        rules["do_lower_case"], why = lowercase, "given"
     (draft / "vocab.txt").write_bytes(vocab.read_bytes())
     write_json(draft / settings.name, rules)
     return Tokenizer.from_folder(draft), why

@@ -58,12 +58,12 @@ class Base:
     def optimizer(self) -> str:
         """What to go on with: the optimizer that trained the base, as its report says, else AdamW."""
         try:
-            told: Any = None if self.folder is None else read_json(self.folder / "report.json")
+            found: Any = None if self.folder is None else read_json(self.folder / "report.json")
         except ModelError:  # none there, or somebody else's: a base needs no report
-            told = None
+            found = None
         for key in ("training", "config", "optimizer"):
-            told = told.get(key) if isinstance(told, dict) else None
-        return "muon" if told == "muon" else "adamw"
+            found = found.get(key) if isinstance(found, dict) else None
+        return "muon" if found == "muon" else "adamw"
 
 
 def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str = "cpu") -> Base:

@@ -159,19 +159,19 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         if _inside(path).stat().st_size > INDEX_LIMIT:
             raise ModelError(f"{path} — is larger than {INDEX_LIMIT >> 10} kB — this is no model's JSON")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing — copy the whole checkpoint folder") from None
     except (OSError, ValueError, RecursionError) as e:
         if isinstance(e, ModelError):
             raise
         raise ModelError(f"{path} — cannot be read as JSON ({str(e)[:120]}) — restore the file") from None
-    if not isinstance(told, dict):
-        raise ModelError(f"{path} — holds a {type(told).__name__} — expected a JSON object")
+    if not isinstance(fields, dict):
+        raise ModelError(f"{path} — holds a {type(fields).__name__} — expected a JSON object")
     for name in SIZES:
-        if type(told.get(name)) is not int or not 0 < told[name] < 10**7:
-            raise ModelError(f"{path} {name} — is {shown(told.get(name))} — expected a whole number above 0")
-    known = {name: told[name] for name in (*SIZES, *REST) if name in told}
+        if type(fields.get(name)) is not int or not 0 < fields[name] < 10**7:
+            raise ModelError(f"{path} {name} — is {shown(fields.get(name))} — expected a whole number above 0")
+    known = {name: fields[name] for name in (*SIZES, *REST) if name in fields}
     fixed = {"architectures": ["BertForPreTraining"], "model_type": "bert", "layer_norm_eps": 1e-12, "pad_token_id": 0}
     return {**fixed, **known}  # 1e-12 stands in Google's code, not in its config files
 
@@ -300,13 +300,13 @@ def _entries(table: dict[str, bytes], prefix: Path) -> dict[str, Variable]:
     sizes: dict[Path, int] = {}
     found: dict[str, Variable] = {}
     for name, content in table.items():
-        told = _numbers(content, name)
-        if told.get(3, 0) >= shards:
-            raise ValueError(f"puts {shown(name)} in data file {told[3]} of {shards}")
-        file = _with(prefix, f".data-{told.get(3, 0):05d}-of-{shards:05d}")
+        fields = _numbers(content, name)
+        if fields.get(3, 0) >= shards:
+            raise ValueError(f"puts {shown(name)} in data file {fields[3]} of {shards}")
+        file = _with(prefix, f".data-{fields.get(3, 0):05d}-of-{shards:05d}")
         if file not in sizes:
             sizes[file] = _inside(file).stat().st_size
-        variable = _variable(name, content, told, file)
+        variable = _variable(name, content, fields, file)
         if variable.offset + variable.size > sizes[file]:
             raise ModelError(f"{file} {name} — ends too early for this tensor — download the checkpoint again")
         found[name] = variable
@@ -315,8 +315,8 @@ def _entries(table: dict[str, bytes], prefix: Path) -> dict[str, Variable]:
     return found
 
 
-def _variable(name: str, content: bytes, told: dict[int, int], file: Path) -> Variable:
-    dtype, size, shape = told.get(1, 0), told.get(5, 0), []
+def _variable(name: str, content: bytes, fields: dict[int, int], file: Path) -> Variable:
+    dtype, size, shape = fields.get(1, 0), fields.get(5, 0), []
     if dtype not in DTYPES:
         raise ValueError(f"has {shown(name)} of type {dtype}, which is no plain number: not one of Google's BERT files")
     for field, value in _fields(content):
@@ -327,7 +327,7 @@ def _variable(name: str, content: bytes, told: dict[int, int], file: Path) -> Va
             shape = [_numbers(dim, name).get(1, 0) for dim in dims]
     if not size or len(shape) > 8 or math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != size:
         raise ValueError(f"gives {shown(name)} {size} bytes for shape {shown(shape)}")
-    return Variable(file, told.get(4, 0), size, told.get(6, 0), dtype, tuple(shape))
+    return Variable(file, fields.get(4, 0), size, fields.get(6, 0), dtype, tuple(shape))
 
 
 def _numbers(data: bytes, name: str) -> dict[int, int]:

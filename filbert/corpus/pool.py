@@ -142,7 +142,7 @@ class Pool:
     ) -> Long:
         """Return the texts of an epoch, (N, 5), shuffled: the fields of Row. `length` counts [CLS] and [SEP].
 
-        `portion` (2, 8) makes only those of an eighth of the documents, drawn for this epoch: the third of eight.
+        `portion` (2, 8) makes only those of the third of eight equal random parts of the documents.
         """
         tables = [np.empty((0, 5), np.int64)]
         for number, corpus in enumerate(self._corpora):

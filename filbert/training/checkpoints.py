@@ -37,8 +37,8 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     """Write a checkpoint, the tensors first, and delete older ones; `best` is a file of weights that may not exist."""
     path = step_file(folder, step)
     write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()})
-    told = {"file": best.name, "sha256": sha256(best)} if best.is_file() else None
-    write_json(path.with_suffix(".json"), {**state, "sha256": sha256(path), "best": told})
+    best_facts = {"file": best.name, "sha256": sha256(best)} if best.is_file() else None
+    write_json(path.with_suffix(".json"), {**state, "sha256": sha256(path), "best": best_facts})
     for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
         delete_checkpoint(old)
     delete_unused_best(folder, best)
