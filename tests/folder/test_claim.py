@@ -12,7 +12,6 @@ import pytest
 from films import CONFIG, WHOLE, contents, run
 
 from filbert.errors import ConfigError, TrainingError
-from filbert.folder.claim import default_folder
 
 
 @pytest.fixture
@@ -89,16 +88,3 @@ def test_checkpoints_of_another_program_are_left_alone(tmp_path, overwrite):
     with pytest.raises(ConfigError, match="no Filbert run"):
         run(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"epoch=3.ckpt": b"hours of work"}
-
-
-def test_default_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert default_folder("films") == Path("runs/films")
-    done = Path("runs/films")
-    done.mkdir(parents=True)
-    (done / "filbert.json").write_text("{}")
-    assert default_folder("films") == Path("runs/films-2")
-    (done / "checkpoints").mkdir()
-    (done / "checkpoints" / ".filbert").touch()
-    (done / "checkpoints" / "step-00000001.json").write_text("{}")
-    assert default_folder("films") == done
