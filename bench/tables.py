@@ -86,7 +86,7 @@ def shapes() -> list[str]:
         "and chooses its best step on the validation texts. Where a set has no validation part, a tenth of its",
         "training texts is held out; unfair_tos trains on three groups of contracts, chooses by a fourth and tests on",
         "a fifth. `python bench/shapes.py SET` makes the rows of a set; those of imdb, sst2 and clinc150 are",
-        "`bench/accuracy.py`'s.",
+        "`bench/accuracy.py`'s. What was left out was timed on one thread beside other work: no measure of speed.",
         "",
         *header(
             "set | train / test | base | epochs | figure | Filbert | linear | transformers, its rate "
@@ -121,7 +121,7 @@ def side(rows: Sequence[dict[str, Any]], figure: str, *, best: bool = False) -> 
     done = sorted((row for row in rows if not row["left_out"]), key=lambda row: int(row["seed"]))
     if not done:
         speed = (rows[-1].get("training") or {}).get("tokens_per_second") if rows else None
-        return f"{rows[-1]['left_out']}{f' ({speed:,.0f} tokens/s)' if speed else ''}" if rows else ""
+        return f"left out: {rows[-1]['left_out']}{f' ({speed:,.0f} tokens/s)' if speed else ''}" if rows else ""
     first = done[0]["scores"][figure]
     told, rate = over_seeds([row["scores"][figure]["value"] for row in done]), rate_of(done[0])
     seeds = "1 seed" if len(done) == 1 else f"{len(done)} seeds"
