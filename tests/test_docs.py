@@ -38,3 +38,19 @@ def test_the_examples_of_a_module_hold(path):
         if not any(name in example.source for example in found.examples for name in READERS_OWN):
             runner.run(found, out=told.append)
     assert runner.failures == 0, "".join(told)
+
+
+def test_what_a_page_links_to_is_there():
+    broken = [
+        f"{page.name}: {link}"
+        for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_every_package_stands_in_the_map():
+    page = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
+    packages = {path.parent.name for path in (ROOT / "filbert").glob("*/__init__.py")}
+    assert {name for name in packages if f"](../filbert/{name})" not in page} == set()
