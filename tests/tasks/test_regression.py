@@ -54,6 +54,16 @@ def test_decimal_commas_are_read_as_points():
             number(cell)
 
 
+@pytest.mark.parametrize("cells", [["900", "1,200", "12,500"], ["1,234", "2,500", "3,125"]])
+def test_commas_that_may_be_points_or_thousands_are_asked_about(cells):
+    """Read as points, 1,200 would be less than 900."""
+    with pytest.raises(
+        DataError, match=r"which may be (1200 or 1\.2|1234 or 1\.234) — write the numbers without commas"
+    ):
+        tasks.found(cells * 10, PLACE)
+    assert regression.read([*cells, "0,5"], {}).parse("1,250") == 1.25  # one that can only be a point tells
+
+
 @pytest.mark.parametrize("cells", [["1", "2", "3", "4", "5"], ["0", "1"], ["a", "0.5"], ["0.5", "1.5"], [""]])
 def test_stars_flags_words_and_two_fractions_are_no_amounts(cells):
     assert regression.claim(cells * 10) is None

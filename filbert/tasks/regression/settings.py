@@ -15,6 +15,7 @@ from filbert.tasks.labels import refuse_other_heads
 from filbert.tasks.task import Claim, Json, Reading
 
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")  # 1,200: twelve hundred, or one and a fifth
 FEW = 20  # different whole numbers: classes, for all that anybody can tell
 STRATA = 10  # ranges of which a split keeps the share
 FEWEST = 4  # texts, to fit anything
@@ -62,7 +63,7 @@ def number(cell: str) -> float:
 
 
 def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
-    """Say that the cells are read as numbers.
+    """Say that the cells are read as numbers; DataError where most are none, or commas may be points or thousands.
 
     >>> read(["0.5"], {}).parse("2.25")
     2.25
@@ -80,6 +81,12 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
                 )
             ]
         )
+    commas = [cell for cell in seen if "," in cell]
+    if commas and all(GROUPED.fullmatch(cell) for cell in commas):
+        whole = commas[0].strip().replace(",", "")
+        what = f"holds {shown(commas[0])}, which may be {whole} or {number(commas[0]):g}"
+        todo = "write the numbers without commas"
+        raise DataError([Problem(Place("the target column"), "score", what, todo)])
 
     def parse(cell: str) -> float:
         try:
