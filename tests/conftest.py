@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Runs are compared to the bit, also those in processes of their own: all of them with one thread.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 pytest_plugins = ["command"]
 
 
