@@ -15,74 +15,35 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.framing import framed
-from filbert.tasks.multi_label.outputs import (
-    baseline,
-    calibrate,
-    columns,
-    compare,
-    decode,
-    empty,
-    flags,
-    mistakes,
-    row,
-    score,
-    show,
-    sureness,
-    tally,
-    validate,
-)
-from filbert.tasks.multi_label.settings import (
-    Settings,
-    balanced,
-    claim,
-    described,
-    read,
-    reopen,
-    saved,
-    settle,
-    strata,
-    target_of,
-    unknown,
-)
+from filbert.tasks.multi_label.outputs import baseline as baseline
+from filbert.tasks.multi_label.outputs import calibrate as calibrate
+from filbert.tasks.multi_label.outputs import columns as columns
+from filbert.tasks.multi_label.outputs import compare as compare
+from filbert.tasks.multi_label.outputs import decode as decode
+from filbert.tasks.multi_label.outputs import empty as empty
+from filbert.tasks.multi_label.outputs import flags
+from filbert.tasks.multi_label.outputs import mistakes as mistakes
+from filbert.tasks.multi_label.outputs import row as row
+from filbert.tasks.multi_label.outputs import score as score
+from filbert.tasks.multi_label.outputs import show as show
+from filbert.tasks.multi_label.outputs import sureness as sureness
+from filbert.tasks.multi_label.outputs import tally as tally
+from filbert.tasks.multi_label.outputs import validate as validate
+from filbert.tasks.multi_label.settings import Settings
+from filbert.tasks.multi_label.settings import balanced as balanced
+from filbert.tasks.multi_label.settings import claim as claim
+from filbert.tasks.multi_label.settings import described as described
+from filbert.tasks.multi_label.settings import read as read
+from filbert.tasks.multi_label.settings import reopen as reopen
+from filbert.tasks.multi_label.settings import saved as saved
+from filbert.tasks.multi_label.settings import settle as settle
+from filbert.tasks.multi_label.settings import strata as strata
+from filbert.tasks.multi_label.settings import target_of as target_of
+from filbert.tasks.multi_label.settings import unknown as unknown
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "BALANCE",
-    "CASCADE",
-    "HUB",
-    "NAME",
-    "TARGET",
-    "balanced",
-    "baseline",
-    "calibrate",
-    "claim",
-    "columns",
-    "compare",
-    "decode",
-    "described",
-    "empty",
-    "features",
-    "head",
-    "loss",
-    "mistakes",
-    "page",
-    "read",
-    "reopen",
-    "row",
-    "saved",
-    "score",
-    "settle",
-    "show",
-    "strata",
-    "sureness",
-    "tally",
-    "target_of",
-    "unknown",
-    "validate",
-]
 
 NAME = "multi-label"
 TARGET = "labels"

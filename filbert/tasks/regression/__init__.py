@@ -13,73 +13,34 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.framing import framed
-from filbert.tasks.regression.outputs import (
-    baseline,
-    calibrate,
-    columns,
-    compare,
-    decode,
-    empty,
-    mistakes,
-    row,
-    score,
-    show,
-    sureness,
-    tally,
-    validate,
-)
-from filbert.tasks.regression.settings import (
-    Settings,
-    balanced,
-    claim,
-    described,
-    read,
-    reopen,
-    saved,
-    settle,
-    strata,
-    target_of,
-    unknown,
-)
+from filbert.tasks.regression.outputs import baseline as baseline
+from filbert.tasks.regression.outputs import calibrate as calibrate
+from filbert.tasks.regression.outputs import columns as columns
+from filbert.tasks.regression.outputs import compare as compare
+from filbert.tasks.regression.outputs import decode as decode
+from filbert.tasks.regression.outputs import empty as empty
+from filbert.tasks.regression.outputs import mistakes as mistakes
+from filbert.tasks.regression.outputs import row as row
+from filbert.tasks.regression.outputs import score as score
+from filbert.tasks.regression.outputs import show as show
+from filbert.tasks.regression.outputs import sureness as sureness
+from filbert.tasks.regression.outputs import tally as tally
+from filbert.tasks.regression.outputs import validate as validate
+from filbert.tasks.regression.settings import Settings
+from filbert.tasks.regression.settings import balanced as balanced
+from filbert.tasks.regression.settings import claim as claim
+from filbert.tasks.regression.settings import described as described
+from filbert.tasks.regression.settings import read as read
+from filbert.tasks.regression.settings import reopen as reopen
+from filbert.tasks.regression.settings import saved as saved
+from filbert.tasks.regression.settings import settle as settle
+from filbert.tasks.regression.settings import strata as strata
+from filbert.tasks.regression.settings import target_of as target_of
+from filbert.tasks.regression.settings import unknown as unknown
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "BALANCE",
-    "CASCADE",
-    "HUB",
-    "NAME",
-    "TARGET",
-    "balanced",
-    "baseline",
-    "calibrate",
-    "claim",
-    "columns",
-    "compare",
-    "decode",
-    "described",
-    "empty",
-    "features",
-    "head",
-    "loss",
-    "mistakes",
-    "page",
-    "read",
-    "reopen",
-    "row",
-    "saved",
-    "score",
-    "settle",
-    "show",
-    "strata",
-    "sureness",
-    "tally",
-    "target_of",
-    "unknown",
-    "validate",
-]
 
 NAME = "regression"
 TARGET = "score"
