@@ -15,27 +15,27 @@ NEVER = 2.0  # more sure than anything can be
 
 
 def choose(
-    front_NC: FloatArray, model_NC: FloatArray, true_N: IntArray, tolerance: float
+    linear_NC: FloatArray, model_NC: FloatArray, true_N: IntArray, tolerance: float
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Return the lowest threshold that keeps the promise, and what each share of texts answered in front would cost.
+    """Return the lowest threshold that keeps the promise, and what each share answered by the linear model would cost.
 
     Probabilities of both on held-out texts, and the share of accuracy that may be lost. A threshold of NEVER says that
     no share keeps the promise.
     """
-    sure_N = front_NC.max(axis=1)
-    lost_N = (model_NC.argmax(axis=1) == true_N).astype(int) - (front_NC.argmax(axis=1) == true_N)
+    sure_N = linear_NC.max(axis=1)
+    lost_N = (model_NC.argmax(axis=1) == true_N).astype(int) - (linear_NC.argmax(axis=1) == true_N)
     order = np.random.default_rng(0).permutation(len(true_N))  # the bound bets on one text after the other
     kept, chosen, curve = True, NEVER, []
     for share in SHARES:
         threshold = float(np.quantile(sure_N, 1 - share, method="lower"))
-        in_front_N = sure_N >= threshold
-        cost_N = np.where(in_front_N, lost_N, 0)
+        by_linear_N = sure_N >= threshold
+        cost_N = np.where(by_linear_N, lost_N, 0)
         bound = upper_bound(cost_N[order])
         kept = kept and bound <= tolerance
         if kept:
             chosen = threshold
         curve.append(
-            {"threshold": threshold, "share": float(in_front_N.mean()), "lost": float(cost_N.mean()), "bound": bound}
+            {"threshold": threshold, "share": float(by_linear_N.mean()), "lost": float(cost_N.mean()), "bound": bound}
         )
     return chosen, curve
 

@@ -64,6 +64,17 @@ def look_at_lists(cells: Sequence[str]) -> Lists | None:
     return max(looks, key=lambda look: look[0])[1] if looks else None
 
 
+def commonest(cells: Sequence[str]) -> Lists:
+    """Return lists by the separator that most cells hold, for a column that somebody says holds lists; else arrays.
+
+    >>> commonest(["a|b", "c|d"]).separator, commonest(["a", "b"]).separator
+    ('|', 'json')
+    """
+    counts = {separator: sum(separator in cell for cell in cells) for separator in SEPARATORS}
+    separator = max(counts, key=lambda each: counts[each])
+    return Lists(separator if counts[separator] else "json", False, "")
+
+
 def _separated(cells: Sequence[str], separator: str) -> tuple[float, Lists] | None:
     """Return the share of cells that a separator divides into recurring labels, and the finding."""
     counts = Counter(cells)

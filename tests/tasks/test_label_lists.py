@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from filbert.tasks.label_lists import SEPARATORS, Lists, look_at_lists
+from filbert.tasks.label_lists import SEPARATORS, Lists, commonest, look_at_lists
 
 SETS = [("a", "b"), ("b",), ("a",), ("b", "c"), ("c",), ("a", "b", "c")]
 
@@ -94,3 +94,9 @@ def test_many_cells_are_looked_at_in_little_time():
     found = look_at_lists(cells)
     assert found is not None
     assert found.sure
+
+
+def test_lists_that_never_recur_are_cut_where_several_labels_are_asked_for() -> None:
+    cells = ["a|b", "c|d", "e"]
+    assert look_at_lists(cells) is None
+    assert [commonest(cells).split(cell) for cell in cells] == [["a", "b"], ["c", "d"], ["e"]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from filbert.errors import DataError, Place, Problem, Refusal, shown
 from filbert.records import Example, FloatArray
-from filbert.tasks.label_lists import Lists, look_at_lists
+from filbert.tasks.label_lists import commonest, look_at_lists
 from filbert.tasks.labels import (
     counted_unknown,
     label_facts,
@@ -56,7 +56,7 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
     >>> read(["[]", '["a", "b"]'], {}).parse("[]")
     ()
     """
-    found, merged = look_at_lists(cells) or Lists("json", False, ""), Counter[str]()
+    found, merged = look_at_lists(cells) or commonest(cells), Counter[str]()
 
     def parse(cell: str) -> tuple[str, ...]:
         try:
