@@ -1,8 +1,8 @@
 """A linear text classifier: hashed features weighed by TF-IDF, logistic regression on them.
 
-Two use it: the baseline of every report, on words and their pairs (evaluate.py), and the front of a cascade, on word
-pieces in a row (cascade.py). Fitting is scikit-learn's; answering is a page of numpy, so that a model with a front
-opens without scikit-learn.
+Two use it: the baseline of every report, on words and their pairs (baseline.py), and the cascade, on word pieces in a
+row (cascade.py). Fitting is scikit-learn's; answering is a page of numpy, so that a model with a cascade opens without
+scikit-learn.
 
 Shapes: N texts, K features found in them (all texts end to end), F features kept, C classes.
 """
