@@ -75,7 +75,7 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
     minutes = run.config.minutes
     run.config = replace(run.config, minutes=None if minutes is None else minutes / len(TRIED))
     facts: dict[str, Any] = {}
-    results: dict[str, tuple[Trained, Plan, Any]] = {}
+    results: dict[str, tuple[Trained, Plan]] = {}
     for how in TRIED:
         folder = out / "checkpoints" / f"balance-{how}"
         done, identity = folder / DONE, {**run.identity, "balance": how}
@@ -90,14 +90,14 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
             write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
             write_json(done, {"identity": identity, "trained": asdict(trained), "plan": asdict(used)})
             shutil.rmtree(folder / "steps")
-        results[how] = trained, used, run.data.settings
+        results[how] = trained, used
         facts[how] = {"score": trained.best_score[0], "seconds": trained.seconds}
         run.data = replace(run.data, settings=settings)
         if used.max_length != run.config.max_length:
             run.cut(run.config.max_length)  # the next way has a plan of its own
         model = run.network()
     best = max(TRIED, key=lambda how: results[how][0].best_score)
-    trained, used, _ = results[best]
+    trained, used = results[best]
     folder = out / "checkpoints" / f"balance-{best}"
     model.load_state_dict(load_file(str(folder / WEIGHTS)))
     shutil.copyfile(folder / LOG, out / LOG)
