@@ -45,10 +45,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoding:
-    """One text as WordPiece ids, without [CLS] and [SEP]; `offsets` (n × 2) count code points of the ORIGINAL."""
+    """One text as WordPiece ids, without [CLS] and [SEP]; `offsets` (n × 2) count code points of the original text."""
 
     ids: IntArray
     offsets: IntArray
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Features:
     segments: IntArray
     target: Any = None  # a number, or an array of them; None where there is none
     cut: int = 0  # tokens left out because the text was too long
+    source: Encoding | None = None  # of a text in several windows: the whole text …
+    begin: int = 0  # … and which of its word pieces stands first in this window
 
     def __len__(self) -> int:
         return len(self.ids)

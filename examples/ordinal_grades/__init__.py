@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 NAME = "ordinal"
 TARGET = "grade"
 HUB = ("BertForSequenceClassification", "text-classification")
+WINDOWS = False
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

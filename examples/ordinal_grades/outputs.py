@@ -17,7 +17,7 @@ from filbert.metrics.label_sets import fit_sigmoid_temperature, sigmoid
 from filbert.records import Example, FloatArray, IntArray, Prediction
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 from ordinal_grades.settings import Settings
 
 DIGITS = 6
@@ -32,7 +32,7 @@ class GradePrediction(Prediction):
     above: tuple[float, ...] = ()
 
 
-def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+def decode(outputs: Outputs, settings: Settings, windows: Windows = ()) -> list[Prediction]:
     """Give the grade next to the expected one."""
     return graded(sigmoid(only_window(outputs)), settings) if len(outputs) else []
 
@@ -84,7 +84,9 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
     return {**numbers.score_numbers(true_N, levels(predictions)), "accuracy": accuracy}
 
 
-def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+def validate(
+    outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
+) -> tuple[Goal, dict[str, float]]:
     """Return (-mean absolute error, -loss) to maximise, and figures for the log."""
     logits_NQ, true_N = only_window(outputs), true(examples, settings)
     if not np.isfinite(logits_NQ).all():
@@ -99,14 +101,14 @@ def _above(true_N: IntArray, settings: Settings) -> FloatArray:
     return (np.arange(len(settings.labels) - 1) < true_N[:, None]).astype(np.float64)
 
 
-def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
     """Fit one temperature for all questions, to be folded into the last layer."""
     above_NQ = _above(true(examples, settings), settings)
     temperature = fit_sigmoid_temperature(only_window(outputs), above_NQ)
     return Calibrated(settings, Fold(temperature), {"temperature": temperature})
 
 
-def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
     """Return the probabilities, and twice how far the expected grade is from where it is rounded the other way."""
     above_NQ = sigmoid(only_window(outputs))
     return above_NQ, 2 * np.abs(above_NQ.sum(axis=1) % 1 - 0.5)

@@ -71,7 +71,7 @@ def _targets(
             split = "test" if "test" in source.splits else source.splits[0]
             if split != "test" and len(source.splits) > 1:
                 raise ConfigError(f"{path} has the splits {choice} — choose one with --split")
-        examples = list(source.examples(split, parse=reading.parse))
+        examples = list(source.examples(split, parse=reading.parse, locate=reading.locate))
         for line in reading.notes():
             screen.say(line, indent=0 if line.startswith("warning:") else 2)
     counts = source.counts

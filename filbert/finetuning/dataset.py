@@ -63,13 +63,14 @@ def read_dataset(
     chosen, reading = reading_of(source, options, task)
     found = [*source.found, reading.how]
     parts: dict[str, list[Example]] = defaultdict(list)
-    for split, example in source.tagged(ledger, parse=reading.parse):
+    for split, example in source.tagged(ledger, parse=reading.parse, locate=reading.locate):
         parts[split].append(example)
     for given, name in ((validation, "validation"), (test, "test")):
         if given is not None:
             more = open_source(given, replace(options, columns=columns_of(source)))
             found += [f"{name} — {line}" for line in more.found]
-            parts[name] = [example for _, example in more.tagged(ledger, parse=reading.parse)]
+            rows = more.tagged(ledger, parse=reading.parse, locate=reading.locate)
+            parts[name] = [example for _, example in rows]
     ledger.finish()
     train = parts["train"] + parts["all"]
     if not train:
@@ -91,7 +92,7 @@ def reading_of(source: Source, options: ReadOptions, task: str | None) -> tuple[
     if task is not None:
         chosen = tasks.named(task)
         return chosen, chosen.read(cells, merges)
-    return tasks.found(cells, Place(str(source.path)), merges)
+    return tasks.found(cells, Place(str(source.path)), merges, (*source.input_names, *source.target_names))
 
 
 def columns_of(source: Source) -> dict[str, list[list[str]]]:

@@ -161,7 +161,7 @@ def _calibrate(result: Result) -> Calibrated:
     Folded, the outputs are right wherever the weights go, `transformers` included.
     """
     job = result.job
-    found = job.task.calibrate(job.outputs(), job.examples, job.settings)
+    found = job.task.calibrate(job.outputs(), job.examples, job.settings, job.windows)
     with torch.no_grad():
         job.model.last.weight.div_(found.fold.divisor)
         job.model.last.bias.div_(found.fold.divisor)
@@ -248,8 +248,10 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
         some = np.linspace(0, len(windows) - 1, min(len(windows), int8_fallback.MOST)).astype(int).tolist()
         chosen = [windows[i] for i in some]
         int8, fp32 = fast.outputs(chosen, fallback=False), exact.outputs(chosen)
-        (int8_NK, margin_N), (exact_NK, _) = task.sureness(int8, settings), task.sureness(fp32, settings)
-        answers = [[list(task.tally(each)) for each in task.decode(outputs, settings)] for outputs in (int8, fp32)]
+        (int8_NK, margin_N), (exact_NK, _) = (task.sureness(outputs, settings, chosen) for outputs in (int8, fp32))
+        answers = [
+            [list(task.tally(each)) for each in task.decode(outputs, settings, chosen)] for outputs in (int8, fp32)
+        ]
         changed_N = np.array([one != two for one, two in zip(*answers, strict=True)])
         add_facts(out, {"int8_margin": int8_fallback.measured_margin(int8_NK, exact_NK, margin_N, changed_N)})
 

@@ -20,9 +20,7 @@ from filbert.model.network import Network
 from filbert.model.packing import pack, shuffled, split_by_budget
 from filbert.model.run import Tensors
 from filbert.records import Example, Features, FloatArray, IntArray, PackedBatch
-from filbert.tasks.task import Goal, Outputs, Task
-
-Windows = Sequence[Sequence[Features]]  # of each text
+from filbert.tasks.task import Goal, Outputs, Task, Windows
 
 
 @dataclass
@@ -88,7 +86,7 @@ class TaskJob:
         device: str,
     ) -> None:
         self.task, self.settings, self.model, self.device = task, settings, model, device
-        self.examples, self._windows = validation
+        self.examples, self.windows = validation
         self.keep = tuple(model.head.names())
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
@@ -101,11 +99,11 @@ class TaskJob:
 
     def validate(self) -> tuple[Goal, dict[str, float]]:
         """Return what is to be maximised, and the figures for the log."""
-        return self.task.validate(self.outputs(), self.examples, self.settings)
+        return self.task.validate(self.outputs(), self.examples, self.settings, self.windows)
 
     def outputs(self) -> Outputs:
         """Return what the model gives the validation texts now, in the numbers it trains in."""
-        return outputs_of(self.model, self._windows, self.device)
+        return outputs_of(self.model, self.windows, self.device)
 
 
 def outputs_of(model: Network, windows: Windows, device: str) -> Outputs:

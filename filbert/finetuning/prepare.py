@@ -48,7 +48,9 @@ class Run:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of the training texts, uncut, special ones included."""
+        """Tokens of the training texts, uncut, special ones included; of a text in several windows those of each."""
+        if self.data.task.WINDOWS:
+            return [len(window) for each in self.features["train"] for window in each]
         return [sum(len(part.ids) for part in each) + special_tokens(len(each)) for each in self.encodings["train"]]
 
     def windows(self, split: str, length: int) -> list[list[Features]]:
@@ -76,7 +78,10 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
     if config.optimizer == "auto":
         config = replace(config, optimizer=base.optimizer)
     usual = default_learning_rate(shape.hidden, random_start=base.folder is None, optimizer=config.optimizer)
-    encodings = {split: _encode(tokenizer, examples, split, watch) for split, examples in data.splits.parts.items()}
+    encodings = {
+        split: _encode(tokenizer, examples, split, data.task.WINDOWS, watch)
+        for split, examples in data.splits.parts.items()
+    }
     identity = {
         "data": data.splits.fingerprint,
         "task": data.task.NAME,
@@ -107,11 +112,13 @@ def _network(data: Dataset, base: Base, seed: int) -> tuple[Network, Tokenizer]:
     return model, tokenizer
 
 
-def _encode(tokenizer: Tokenizer, examples: Sequence[Example], split: str, watch: Watcher) -> list[list[Encoding]]:
+def _encode(
+    tokenizer: Tokenizer, examples: Sequence[Example], split: str, offsets: bool, watch: Watcher
+) -> list[list[Encoding]]:
     encodings: list[list[Encoding]] = []
     for begin in range(0, len(examples), ENCODED_AT_ONCE):
         part = examples[begin : begin + ENCODED_AT_ONCE]
-        flat = iter(tokenizer.encode([text for example in part for text in example.inputs]))
+        flat = iter(tokenizer.encode([text for example in part for text in example.inputs], offsets=offsets))
         encodings.extend([next(flat) for _ in example.inputs] for example in part)
         watch.progress(f"reading {split} texts", len(encodings), len(examples))
     return encodings

@@ -137,7 +137,7 @@ def _train(
     job = _job(run, model)
     interrupted = newest_checkpoint(work)
     known = Plan(**interrupted[1]["plan"]) if interrupted else None
-    used = known or plan(config, run.lengths, model.head.outputs, measure)
+    used = known or plan(config, run.lengths, model.head.outputs, measure, whole=task.WINDOWS)
     if used.reason:
         watch.say(used.reason)
     if used.max_length != config.max_length:

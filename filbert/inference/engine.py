@@ -61,7 +61,7 @@ class Engine:
 
     def encode(self, inputs: Sequence[Inputs]) -> list[list[Encoding]]:
         """Turn the texts of each example into word pieces, uncut."""
-        flat = iter(self.tokenizer.encode([text for each in inputs for text in each]))
+        flat = iter(self.tokenizer.encode([text for each in inputs for text in each], offsets=self.task.WINDOWS))
         return [[next(flat) for _ in each] for each in inputs]
 
     def features(self, inputs: Sequence[Inputs]) -> list[list[Features]]:
@@ -102,7 +102,7 @@ class Engine:
         """Return the predictions of examples given as word pieces."""
         windows = self._windows(encodings)
         outputs, by_linear_N = self._answered(encodings, windows, done)
-        found = self.task.decode(outputs, self.settings)
+        found = self.task.decode(outputs, self.settings, windows)
         results = []
         for prediction, pieces, parts, linear in zip(found, encodings, windows, by_linear_N.tolist(), strict=True):
             unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
@@ -138,7 +138,7 @@ class Engine:
             return []
         found = scored(self._scorer, windows, done)
         if self._exact is not None and fallback:
-            unsure = np.flatnonzero(self.task.sureness(found, self.settings)[1] < self._margin).tolist()
+            unsure = np.flatnonzero(self.task.sureness(found, self.settings, windows)[1] < self._margin).tolist()
             if unsure:
                 exact = scored(self._exact, [windows[i] for i in unsure])
                 for place, i in enumerate(unsure):

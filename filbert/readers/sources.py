@@ -41,6 +41,7 @@ HALF = 0.5  # from this number on a label of an object holds
 SAMPLED = 1_000  # targets returned as a sample
 Part = tuple[str | None, Table, Roles]
 Parse = Callable[[str], Any]
+Locate = Callable[[Any, tuple[str, ...]], Any]
 
 
 class Source:
@@ -109,19 +110,22 @@ class Source:
                         cells.append(_cell(row, roles, table.nested))
         return cells[:SAMPLED]
 
-    def examples(self, split: str | None = None, *, parse: Parse | None = None) -> Iterator[Example]:
+    def examples(
+        self, split: str | None = None, *, parse: Parse | None = None, locate: Locate | None = None
+    ) -> Iterator[Example]:
         """Stream the texts in the order of the source; with `split`, those of train, validation or test only.
 
         `parse` makes the target of its cell, and raises Refusal where it is none; without it the cell is the target.
+        `locate` completes it by the texts of its row, and may refuse it, too.
         At the end a DataError names every bad row, unless they are quarantined (`rejects` is then the file).
         """
         ledger = Ledger(quarantine=self._options.on_bad_rows == "quarantine", rejects=self.rejects)
-        for _, example in self.tagged(ledger, split, parse):
+        for _, example in self.tagged(ledger, split, parse, locate):
             yield example
         ledger.finish()
 
     def tagged(
-        self, ledger: Ledger, only: str | None = None, parse: Parse | None = None
+        self, ledger: Ledger, only: str | None = None, parse: Parse | None = None, locate: Locate | None = None
     ) -> Iterator[tuple[str, Example]]:
         """Stream (split, example) in one pass, the books kept in `ledger`; the caller finishes it."""
         self._ledger = ledger
@@ -134,7 +138,7 @@ class Source:
                 return
             for split, table, roles in self._body:
                 if only in (None, split or "all") or roles.split:
-                    yield from self._table_examples((split or "all", table, roles), ledger, only, parse)
+                    yield from self._table_examples((split or "all", table, roles), ledger, only, parse, locate)
         finally:
             ledger.close()
 
@@ -157,7 +161,12 @@ class Source:
             yield split, Example((text,), target, place, row)
 
     def _table_examples(
-        self, part: tuple[str, Table, Roles], ledger: Ledger, only: str | None, parse: Parse
+        self,
+        part: tuple[str, Table, Roles],
+        ledger: Ledger,
+        only: str | None,
+        parse: Parse,
+        locate: Locate | None,
     ) -> Iterator[tuple[str, Example]]:
         """The one loop over rows; kept flat, since it decides how fast a million of them are read."""
         split, table, roles = part
@@ -183,6 +192,8 @@ class Source:
                 if nested and cell.startswith("{"):
                     cell = held_keys(cell)
                 target = parse(cell) if labelled else cell if visible(cell) else None
+                if locate is not None and labelled:
+                    target = locate(target, inputs)
             except Refusal as refusal:
                 if labelled:
                     ledger.reject(Problem(Place(name, line), field, refusal.wrong, refusal.todo), table.raw())

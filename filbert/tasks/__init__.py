@@ -29,15 +29,18 @@ def named(name: str) -> Task:
     return TASKS[name]
 
 
-def found(cells: Sequence[str], place: Place, merges: Mapping[str, str] | None = None) -> tuple[Task, Reading]:
+def found(
+    cells: Sequence[str], place: Place, merges: Mapping[str, str] | None = None, names: Sequence[str] = ()
+) -> tuple[Task, Reading]:
     """Return the task whose targets a sample of cells looks like, and how it reads them.
 
-    Raises DataError where the cells look like two tasks' and a person has to say which.
+    `names` are the columns: those of the texts, then the target's. Raises DataError where the cells look like two
+    tasks' and a person has to say which.
 
     >>> found(["pos", "neg"] * 20, Place("a.csv"))[0].NAME, found(["0.5", "2.25", "1.75"], Place("a.csv"))[0].NAME
     ('single-label', 'regression')
     """
-    claims = {name: claim for name, task in TASKS.items() if (claim := task.claim(cells))}
+    claims = {name: claim for name, task in TASKS.items() if (claim := task.claim(cells, names))}
     sure = [name for name, claim in claims.items() if claim.sure]
     if claims and not sure:
         why = "; ".join(claim.why for claim in claims.values())

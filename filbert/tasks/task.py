@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Goal = tuple[float, ...]
+Windows = Sequence[Sequence[Features]]
+"""`windows[n]` are the windows of text n."""
 Outputs = Sequence[Sequence[FloatArray]] | FloatArray
 """What the head gave: `outputs[n][w]` for window w of text n. Where a text is one window, an array N × 1 × O."""
 
@@ -39,6 +41,8 @@ class Reading:
     """One line on what was found, for people."""
     notes: Callable[[], Sequence[str]] = field(default=lambda: ())
     """Lines to be said after a pass: what was merged, for instance."""
+    locate: Callable[[Any, tuple[str, ...]], Any] | None = None
+    """Complete a target by the texts it belongs to, where it speaks of a place in them; raises Refusal."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Task(Protocol):
     """What the target is called in messages and in the columns of a result: "label"."""
     HUB: tuple[str, str]
     """Its class in `transformers`, and the hub's name for what it does."""
+    WINDOWS: bool
+    """Whether a long text is read whole, in several windows; else it is cut."""
     BALANCE: str
     """Why training cannot be balanced between classes, as a sentence; empty where it can."""
     CASCADE: str
@@ -106,8 +112,11 @@ class Task(Protocol):
 
     # -- from a file to settings --------------------------------------------------------------------------------------
 
-    def claim(self, cells: Sequence[str]) -> Claim | None:
-        """Look at a sample of a target column; None where it cannot be this task's, or need not be."""
+    def claim(self, cells: Sequence[str], names: Sequence[str]) -> Claim | None:
+        """Look at a sample of a target column, and the names of the columns: those of the texts, then the target's.
+
+        Return None where it cannot be this task's, or need not be.
+        """
 
     def read(self, cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
         """Say how cells like these are read. Raises DataError where they cannot be this task's targets."""
@@ -141,7 +150,10 @@ class Task(Protocol):
     def features(
         self, encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Any, length: int
     ) -> list[Features]:
-        """Return the windows of one text: ids with special tokens, at most `length` of them, and the numeric target."""
+        """Return the windows of one text: ids with special tokens, at most `length` of them, and the numeric target.
+
+        With WINDOWS the encodings have offsets.
+        """
 
     def head(self, settings: Any) -> Head:
         """Return what is read off the encoder."""
@@ -149,8 +161,8 @@ class Task(Protocol):
     def loss(self, outputs: Tensor, batch: PackedBatch, settings: Any) -> Tensor:
         """Return the loss summed over the batch: the training loop divides by the number of texts."""
 
-    def decode(self, outputs: Outputs, settings: Any) -> list[Prediction]:
-        """Return the predictions of N texts."""
+    def decode(self, outputs: Outputs, settings: Any, windows: Windows = ()) -> list[Prediction]:
+        """Return the predictions of N texts; a task without WINDOWS needs no more than the outputs."""
 
     def empty(self, error: str) -> Prediction:
         """Return what stands for a text that could not be scored."""
@@ -160,13 +172,17 @@ class Task(Protocol):
 
     # -- around training ----------------------------------------------------------------------------------------------
 
-    def validate(self, outputs: Outputs, examples: Sequence[Example], settings: Any) -> tuple[Goal, dict[str, float]]:
+    def validate(
+        self, outputs: Outputs, examples: Sequence[Example], settings: Any, windows: Windows = ()
+    ) -> tuple[Goal, dict[str, float]]:
         """Return what validation maximises, compared entry by entry, and figures for the log; quick, no intervals."""
 
-    def calibrate(self, outputs: Outputs, examples: Sequence[Example], settings: Any) -> Calibrated:
+    def calibrate(
+        self, outputs: Outputs, examples: Sequence[Example], settings: Any, windows: Windows = ()
+    ) -> Calibrated:
         """Fit what is fitted on the validation texts: temperature, thresholds, the unit of a number."""
 
-    def sureness(self, outputs: Outputs, settings: Any) -> tuple[FloatArray, FloatArray]:
+    def sureness(self, outputs: Outputs, settings: Any, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
         """Return the numbers people read, N × K on a scale of 0 to 1, and how far each answer is from another one."""
 
     def baseline(

@@ -38,17 +38,23 @@ class Plan:
     reason: str = ""
 
 
-def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float]) -> Plan:
+def plan(
+    config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float], *, whole: bool = False
+) -> Plan:
     """Fit epochs and longest length to `config.minutes`, by the tokens/s that `measure` returns.
 
     `lengths` are the texts' own, in tokens. Texts are cut as little as one pass over all of them allows. Without
-    `config.minutes` nothing is measured.
+    `config.minutes` nothing is measured. With `whole` nothing is cut: the lengths are those of windows.
     """
     wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
     lengths_N = np.asarray(lengths)
 
     def early(epochs: float, crop: int) -> int | None:
-        return config.early_length if epochs >= 2 and config.early_length < min(crop, lengths_N.max()) else None
+        return (
+            config.early_length
+            if not whole and epochs >= 2 and config.early_length < min(crop, lengths_N.max())
+            else None
+        )
 
     def tokens(epochs: float, crop: int) -> float:
         short = np.minimum(lengths_N, early(epochs, crop) or crop).sum()
@@ -59,7 +65,7 @@ def plan(config: TrainConfig, lengths: Sequence[int], classes: int, measure: Cal
     seconds = config.minutes * 60
     speed = measure()
     affordable = max(1.0, speed * (seconds * (1 - RESERVE) - MEASURING_SECONDS))
-    crops = [n for n in (config.max_length, *LENGTHS) if n <= config.max_length]
+    crops = [config.max_length, *(n for n in LENGTHS if n <= config.max_length and not whole)]
     crop = next((n for n in crops if tokens(1, n) <= affordable), crops[-1])
     fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), affordable / tokens(1, crop)]
     epochs = next((n for n in fitting if tokens(n, crop) <= affordable), fitting[-1])

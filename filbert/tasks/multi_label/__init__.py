@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NAME = "multi-label"
 TARGET = "labels"
 HUB = ("BertForSequenceClassification", "text-classification")
+WINDOWS = False
 BALANCE = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

@@ -17,7 +17,7 @@ from filbert.records import Example, FloatArray, IntArray, Prediction
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.multi_label.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 HALF = 0.5
@@ -41,7 +41,7 @@ def empty(error: str) -> Prediction:
     return LabelsPrediction(error=error)
 
 
-def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+def decode(outputs: Outputs, settings: Settings, windows: Windows = ()) -> list[Prediction]:
     """Give each label whose probability is at least its threshold."""
     return labelled(label_sets.sigmoid(only_window(outputs)), settings) if len(outputs) else []
 
@@ -101,7 +101,9 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
     return found
 
 
-def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+def validate(
+    outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
+) -> tuple[Goal, dict[str, float]]:
     """Return (mean average precision, -loss) to maximise, and figures for the log.
 
     Average precision needs no threshold, and thresholds are tuned only once the weights are there.
@@ -119,7 +121,7 @@ def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) 
     return (precision, -loss), {"map": precision, "micro_f1": micro, "loss": loss}
 
 
-def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
     """Fit one temperature, to be folded into the last layer, and then the threshold of each label."""
     true_NL, logits_NL = true(examples, settings), only_window(outputs)
     temperature = label_sets.fit_sigmoid_temperature(logits_NL, true_NL)
@@ -142,7 +144,7 @@ def _questions(true_NL: Flags, probabilities_NL: FloatArray) -> tuple[IntArray, 
     return true_NL.reshape(-1).astype(np.int32), np.stack((1 - chances_M, chances_M), axis=1)
 
 
-def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
     """Return probabilities_NL, and twice how far the nearest is from its threshold."""
     found_NL = label_sets.sigmoid(only_window(outputs))
     return found_NL, 2 * np.abs(found_NL - thresholds(settings)).min(axis=1)

@@ -38,7 +38,7 @@ class Settings:
     """How much more a text that has the label counts, one for each; empty: as much."""
 
 
-def claim(cells: Sequence[str]) -> Claim | None:
+def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
     """Claim columns whose cells hold lists: arrays, or labels that recur with a separator between them.
 
     >>> claim(["a|b", "b", "a"]).sure, claim(["good", "bad"])

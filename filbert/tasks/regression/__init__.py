@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 NAME = "regression"
 TARGET = "score"
 HUB = ("BertForSequenceClassification", "text-classification")
+WINDOWS = False
 BALANCE = "numbers have no classes to balance"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

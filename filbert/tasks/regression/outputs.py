@@ -19,7 +19,7 @@ from filbert.records import Example, FloatArray, Prediction
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.regression.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 
 DIGITS = 6  # significant ones of a number given
 
@@ -38,7 +38,7 @@ def empty(error: str) -> Prediction:
     return NumberPrediction(error=error)
 
 
-def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+def decode(outputs: Outputs, settings: Settings, windows: Windows = ()) -> list[Prediction]:
     """Give the number, and the range around it where that was fitted."""
     return numbered(only_window(outputs)[:, 0], settings) if len(outputs) else []
 
@@ -67,7 +67,9 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
     return numbers.score_numbers(true(examples), values(predictions))
 
 
-def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+def validate(
+    outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
+) -> tuple[Goal, dict[str, float]]:
     """Return (-squared error,) to maximise, and figures for the log, errors in the unit of the file."""
     from scipy.stats import spearmanr  # type: ignore[import-untyped]  # scikit-learn's own
 
@@ -83,7 +85,7 @@ def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) 
     return (-loss,), {"pearson": pearson, "spearman": spearman, "mae": mae, "loss": loss}
 
 
-def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
     """Fold the unit into the last layer, and fit the range in which nine of ten true numbers lie."""
     found_N = only_window(outputs)[:, 0] * settings.spread + settings.mean
     half = numbers.residual_quantile(true(examples), found_N)  # infinite where the texts are too few to say
@@ -93,7 +95,7 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings)
     return Calibrated(fitted, Fold(1 / settings.spread, settings.mean), facts)
 
 
-def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
     """Return the numbers, the range of the training texts as 1, and that no answer is near another one."""
     width = settings.high - settings.low
     found_N1 = only_window(outputs)

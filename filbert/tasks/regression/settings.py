@@ -33,7 +33,7 @@ class Settings:
     high: float = float("inf")
 
 
-def claim(cells: Sequence[str]) -> Claim | None:
+def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
     """Claim columns of fractions; ask about whole numbers, where there are many different ones.
 
     >>> claim(["0.5", "2.25", "1.75"]).sure, claim(["1", "0", "1"]), claim([str(n) for n in range(50)]).sure

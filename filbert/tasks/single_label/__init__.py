@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 NAME = "single-label"
 TARGET = "label"
 HUB = ("BertForSequenceClassification", "text-classification")
+WINDOWS = False
 BALANCE = ""
 CASCADE = ""
 

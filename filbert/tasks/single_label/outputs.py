@@ -16,7 +16,7 @@ from filbert.records import Example, FloatArray, IntArray, Prediction
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.single_label.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 
@@ -29,7 +29,7 @@ class LabelPrediction(Prediction):
     probabilities: tuple[float, ...] = ()
 
 
-def decode(outputs: Outputs, settings: Settings) -> list[Prediction]:
+def decode(outputs: Outputs, settings: Settings, windows: Windows = ()) -> list[Prediction]:
     """Name the most probable class; of equal ones the first."""
     return labelled(calibration.softmax(only_window(outputs)), settings) if len(outputs) else []
 
@@ -64,7 +64,9 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
     return classes.score(true(examples, settings), probabilities(predictions), settings.labels)
 
 
-def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> tuple[Goal, dict[str, float]]:
+def validate(
+    outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
+) -> tuple[Goal, dict[str, float]]:
     """Return (macro-F1, -loss) to maximise, and accuracy, macro-F1 and loss for the log."""
     from sklearn.metrics import f1_score, log_loss
 
@@ -78,7 +80,7 @@ def validate(outputs: Outputs, examples: Sequence[Example], settings: Settings) 
     return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
 
 
-def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings) -> Calibrated:
+def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
     """Fit one temperature, to be folded into the last layer: the order of classes stays (Guo et al. 2017)."""
     true_N, logits_NC = true(examples, settings), only_window(outputs)
     temperature = calibration.fit_temperature(logits_NC, true_N)
@@ -92,7 +94,7 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings)
     return Calibrated(settings, Fold(temperature), facts)
 
 
-def sureness(outputs: Outputs, settings: Settings) -> tuple[FloatArray, FloatArray]:
+def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
     """Return probabilities_NC, and how far the most probable class is ahead of the next one."""
     found_NC = calibration.softmax(only_window(outputs))
     if found_NC.shape[1] < 2:
