@@ -61,6 +61,7 @@ bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all that RESULT
 	$(BENCH) bench/cascade.py imdb --write
 	$(BENCH) bench/memory.py --write
 	$(BIN)/python bench/corpus_memory.py --write
+	$(BENCH) bench/busy_machine.py --write
 	$(BENCH) bench/tables.py
 
 bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)
@@ -77,8 +78,9 @@ pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on
 	mkdir -p filbert/encoders/filbert-mini
 	cp runs/filbert-mini/*.* filbert/encoders/filbert-mini/
 
-accuracy: $(VENV)/.installed-dev  ## measure the accuracy of the default recipe on every public set (hours)
+accuracy: bench/.venv/.installed $(VENV)/.installed-dev  ## measure the accuracy of the default recipe on every public set (hours)
 	$(BIN)/python bench/accuracy.py
+	$(BENCH) bench/shapes.py
 	$(BIN)/python bench/encoders.py
 	$(BIN)/python bench/adapt.py
 	$(BIN)/python bench/tables.py

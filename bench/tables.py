@@ -267,6 +267,29 @@ def corpus_memory() -> list[str]:
     return [*lines, ""]
 
 
+def busy_machine() -> list[str]:
+    rows = records("busy_machine.jsonl")
+    if not rows:
+        return []
+    last = rows[-1]
+    lines = [
+        "## A machine that does other work",
+        "",
+        "How OpenMP's threads wait for each other: spinning as OpenMP has it, spinning for a moment, or asleep, as",
+        "Filbert sets it where the user has set nothing. `filbert fit` and `filbert predict`, SST-2, `minilm`,",
+        f"medians; of two runs at once each one's own speed. `python bench/busy_machine.py --write`; {made(last)}.",
+        "",
+    ]
+    for what, unit in (("training", "tokens/s"), ("scoring", "texts/s")):
+        ways = list(last[what]["idle"])
+        lines += header(f"{what}, {unit} | {' | '.join(ways)}")
+        for name, speeds in last[what].items():
+            cells = [f"{speeds[way]:,.0f} ({speeds[way] / last[what]['idle'][way]:.0%})" for way in ways]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
 def pretrain_speed() -> list[str]:
     newest = {row["bf16"]: row for row in records("pretrain_speed.jsonl")}
     if not newest:
@@ -513,6 +536,7 @@ def main() -> None:
         cascade,
         memory,
         corpus_memory,
+        busy_machine,
     )
     text = "\n".join([HEAD, *(line for part in parts for line in part())])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")

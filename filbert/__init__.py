@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from filbert.version import __version__
@@ -23,6 +24,12 @@ _HOMES = {
     "load": "filbert.inference.engine",
     "Engine": "filbert.inference.engine",
 }
+
+
+# OpenMP's threads wait for each other asleep: spinning, one other busy process slows training several times over
+# (bench/RESULTS.md). It is read as torch is loaded, and what the user has set stays.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def __getattr__(name: str) -> Any:

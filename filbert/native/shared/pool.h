@@ -25,7 +25,8 @@ inline void breathe() {
 }
 
 // A few threads that share numbered tasks. They wait spinning for a moment, since the next phase comes at once, and
-// then asleep. Of a process that was forked only the caller is left: it does all tasks itself.
+// then asleep, the caller too: on a busy machine a thread that spins keeps the processor from the one it waits for. Of
+// a process that was forked only the caller is left: it does all tasks itself.
 class Pool {
  public:
   explicit Pool(int threads) {
@@ -63,7 +64,9 @@ class Pool {
     }
     wake_.notify_all();
     work(0);
-    for (int spins = 0; busy_.load() > 0; ++spins) spins < 20000 ? breathe() : std::this_thread::yield();
+    for (int spins = 0; busy_.load() > 0 && spins < kSpins; ++spins) breathe();
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [&] { return busy_.load() == 0; });
   }
 
  private:
@@ -73,7 +76,7 @@ class Pool {
 
   void serve(int thread) {
     for (unsigned seen = 0;;) {
-      for (int spins = 0; round_.load() == seen && spins < 20000; ++spins) breathe();
+      for (int spins = 0; round_.load() == seen && spins < kSpins; ++spins) breathe();
       {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return stop_ || round_.load() != seen; });
@@ -81,14 +84,19 @@ class Pool {
         seen = round_.load();
       }
       work(thread);
-      busy_.fetch_sub(1);
+      if (busy_.fetch_sub(1) == 1) {  // the last one
+        std::lock_guard<std::mutex> lock(mutex_);
+        done_.notify_one();
+      }
     }
   }
+
+  static constexpr int kSpins = 20000;  // some tenths of a millisecond
 
   const pid_t owner_ = getpid();
   std::vector<std::thread> threads_;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable wake_, done_;
   const std::function<void(int, int)>* task_ = nullptr;
   int count_ = 0;
   bool stop_ = false;
