@@ -62,9 +62,20 @@ class Features:
     cut: int = 0  # tokens left out because the text was too long
     source: Encoding | None = None  # of a text in several windows: the whole text …
     begin: int = 0  # … and which of its word pieces stands first in this window
+    marks: IntArray | None = None  # rows of this window that are read each for itself: the [CLS] of every sentence …
+    marked: int = 0  # … and how many of them the text has before this window
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marked rows of a packed batch: those of text b are `rows_M[starts_B[b]:starts_B[b + 1]]`."""
+
+    rows_M: IntArray
+    starts_B: IntArray
+    places_M: IntArray  # the number of each in its whole text, of which this may be one window
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,8 @@ class PackedBatch:
     segments_T: IntArray
     starts_B: IntArray
     order_B: IntArray  # for each text of the batch, its place in the list that was packed
-    targets_B: npt.NDArray[Any] | None = None  # one number a text, or a row of them
+    targets_B: npt.NDArray[Any] | None = None  # one number a text, or a row of them; with marks a number for each mark
+    marks: Marks | None = None
     masked_M: IntArray | None = None  # pre-training: the rows of T to be predicted …
     originals_M: IntArray | None = None  # … and the ids that stood there
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def rows(lengths: Sequence[int], targets: Sequence[int] | None = None, seed: int
         ids = random.integers(len(SPECIALS), len(VOCAB), length).astype(np.int32)
         ids[0], ids[-1] = 2, 3
         made.append(Features(ids, np.zeros(length, np.int32), None if targets is None else targets[i]))
+    return made
+
+
+def marked(lengths: Sequence[int], seed: int = 0) -> list[Features]:
+    """Such features with marks: the first row and every fifth or so after it, a number each as the target."""
+    random = np.random.default_rng(seed)
+    made = []
+    for row in rows(lengths, seed=seed):
+        others = 1 + np.flatnonzero(random.random(len(row) - 1) < 0.2)
+        marks = np.concatenate(([0], others)).astype(np.int32)
+        target = random.random(len(marks))
+        made.append(replace(row, marks=marks, marked=int(random.integers(0, 3)) * 300, target=target))
     return made
 
 

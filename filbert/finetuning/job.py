@@ -87,7 +87,7 @@ class TaskJob:
     ) -> None:
         self.task, self.settings, self.model, self.device = task, settings, model, device
         self.examples, self.windows = validation
-        self.keep = tuple(model.head.names())
+        self.keep = tuple({name.split(".")[0] for name in model.head.names()})
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
         """Return the task's loss summed over a packed batch."""

@@ -76,15 +76,28 @@ def shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     >>> shapes(EncoderConfig(vocab_size=11, layers=1, hidden=8, heads=2, intermediate=32))["layers.0.qkv.weight"]
     (24, 8)
     """
-    width, inner = config.hidden, config.intermediate
+    width = config.hidden
     tables = {"token": config.vocab_size, "position": config.max_positions, "segment": config.segments}
     found: dict[str, tuple[int, ...]] = {f"embeddings.{name}.weight": (rows, width) for name, rows in tables.items()}
-    linear = {"qkv": (3 * width, width), "out": (width, width), "up": (inner, width), "down": (width, inner)}
-    norms = ["embeddings.norm"]
     for i in range(config.layers):
-        for part, shape in linear.items():
-            found |= {f"layers.{i}.{part}.weight": shape, f"layers.{i}.{part}.bias": shape[:1]}
-        norms += [f"layers.{i}.attention_norm", f"layers.{i}.norm"]
+        found |= layer_shapes(config, f"layers.{i}")
+    return found | {f"embeddings.norm.{kind}": (width,) for kind in ("weight", "bias")}
+
+
+def layer_shapes(config: EncoderConfig, layer: str) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the weights of a Transformer layer, `layer` before each name.
+
+    >>> layer_shapes(EncoderConfig(vocab_size=11, layers=1, hidden=8, heads=2, intermediate=32), "layers.0")[
+    ...     "layers.0.down.weight"
+    ... ]
+    (8, 32)
+    """
+    width, inner = config.hidden, config.intermediate
+    linear = {"qkv": (3 * width, width), "out": (width, width), "up": (inner, width), "down": (width, inner)}
+    found: dict[str, tuple[int, ...]] = {}
+    for part, shape in linear.items():
+        found |= {f"{layer}.{part}.weight": shape, f"{layer}.{part}.bias": shape[:1]}
+    norms = (f"{layer}.attention_norm", f"{layer}.norm")
     return found | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
 
 

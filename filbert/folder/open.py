@@ -21,7 +21,7 @@ from filbert.config import EncoderConfig
 from filbert.errors import ModelError
 from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
-from filbert.folder.layout import from_hugging_face, modern_name, read_config, read_weights
+from filbert.folder.layout import from_hugging_face, layer_shapes, modern_name, read_config, read_weights
 from filbert.linear.cascade import Cascade
 from filbert.linear.model import BUCKETS, Linear
 from filbert.model.head import Head
@@ -104,18 +104,23 @@ def open_model_parts(folder: str | Path) -> ModelParts:
 
 def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
     """Return the weights and biases of a head under our names; ModelError where one is missing or of another shape."""
-    width = parts.config.hidden
+    width, names = parts.config.hidden, head.names()
+    shapes: dict[str, tuple[int, ...]] = {}
+    for module, rows in (("pooler", width), ("last", head.outputs)):
+        if module in names:
+            shapes |= {f"{module}.weight": (rows, width), f"{module}.bias": (rows,)}
+    for i in range(head.layers):
+        shapes |= layer_shapes(parts.config, f"between.{i}")
     found: Arrays = {}
-    for ours, theirs in head.names().items():
-        rows = head.outputs if ours == "last" else width
-        for kind, shape in (("weight", (rows, width)), ("bias", (rows,))):
-            name = f"{theirs}.{kind}"
-            if name not in parts.heads:
-                raise ModelError(f"{where} — the weights have no tensor {name!r} — no finished model: fit one first")
-            if parts.heads[name].shape != shape:
-                shapes = f"{name!r} has shape {parts.heads[name].shape}, config.json and filbert.json ask for {shape}"
-                raise ModelError(f"{where} — {shapes} — weights and labels are of different models")
-            found[f"{ours}.{kind}"] = parts.heads[name]
+    for ours, shape in shapes.items():
+        module, kind = ours.rsplit(".", 1)
+        name = f"{names[module]}.{kind}"
+        if name not in parts.heads:
+            raise ModelError(f"{where} — the weights have no tensor {name!r} — no finished model: fit one first")
+        if parts.heads[name].shape != shape:
+            wrong = f"{name!r} has shape {parts.heads[name].shape}, config.json and filbert.json ask for {shape}"
+            raise ModelError(f"{where} — {wrong} — weights and labels are of different models")
+        found[ours] = parts.heads[name]
     return found
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from filbert.errors import ConfigError
 from filbert.inference.model import Model
 from filbert.model.device import working_dtype
 from filbert.model.native_encoder import NativeEncoder, why_not
+from filbert.model.numpy_head import NumpyHead
 from filbert.model.packing import TOKENS, by_budget, pack
 from filbert.records import Features, FloatArray, PackedBatch
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filbert.model.network import Network
 
 Done = Callable[[int], None]
-Rows = FloatArray | list[FloatArray]  # N × O, or L × O for each text
+Rows = FloatArray | list[FloatArray]  # N × O, or L × O for each text, of its tokens or its marks
 
 
 class Scorer(Protocol):
@@ -53,38 +53,28 @@ class NativeScorer:
         pooled_first = model.head.rows == "first" and model.head.pooled
         head = {name.replace("last.", "classifier."): array for name, array in model.arrays.items()}
         self.encoder = NativeEncoder(model.config, model.weights, precision, head=head if pooled_first else None)
-        self._model, self._pooled_first = model, pooled_first
+        self._head, self._pooled_first = NumpyHead(model.head, model.config, model.arrays), pooled_first
 
     def outputs(self, features: Sequence[Features], done: Done = lambda texts: None) -> Rows:
         """Return what the head gives each text; `done` hears how many texts are ready."""
-        first = self._model.head.rows == "first"
-        found_NO = np.empty((len(features), self._model.head.outputs if first else 0))
-        by_token: list[FloatArray] = [np.empty(0)] * (0 if first else len(features))
+        found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
         for chosen in by_budget([len(row) for row in features], TOKENS):
             batch = pack(features, chosen)
-            rows = self._rows(batch, first)
-            if first:
-                found_NO[batch.order_B] = rows
-            else:
-                for i, part in zip(batch.order_B, np.split(rows, batch.starts_B[1:-1]), strict=True):
-                    by_token[i] = part
+            for i, rows in zip(batch.order_B, self._rows(batch), strict=True):
+                found[i] = rows
             ready += len(chosen)
             done(ready)
-        return found_NO if first else by_token
+        head = self._head.head
+        return np.array(found).reshape(len(found), head.outputs) if head.one_row else found
 
-    def _rows(self, batch: PackedBatch, first: bool) -> FloatArray:
+    def _rows(self, batch: PackedBatch) -> FloatArray | list[FloatArray]:
         given = batch.ids_T, batch.positions_T, batch.segments_T, batch.starts_B
         if self._pooled_first:
             return self.encoder.logits(*given).astype(np.float64)
-        return self._head(self.encoder(*given, first_only=first))
-
-    def _head(self, rows_D: npt.NDArray[np.float32]) -> FloatArray:
-        """Apply the head to rows of the encoder's vectors."""
-        arrays = self._model.arrays
-        if self._model.head.pooled:
-            rows_D = np.tanh(rows_D @ arrays["pooler.weight"].T + arrays["pooler.bias"])
-        return np.asarray(rows_D @ arrays["last.weight"].T + arrays["last.bias"], dtype=np.float64)
+        if self._head.head.rows == "first":
+            return self._head.first(self.encoder(*given, first_only=True))
+        return self._head.by_text(self.encoder(*given), batch)
 
 
 class TorchScorer:
@@ -103,5 +93,5 @@ class TorchScorer:
         """Return what the head gives each text; `done` hears how many texts are ready."""
         from filbert.model.run import outputs, token_outputs
 
-        give = outputs if self.model.head.rows == "first" else token_outputs
+        give = outputs if self.model.head.one_row else token_outputs
         return give(self.model, features, self.device, done=done)

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from filbert.model.native_training import Attend, AttendFrom, Starts, can_attend
-from filbert.records import IntArray
+from filbert.records import IntArray, Marks
 
 WASTE = 1.15  # a group may hold at most this many padded tokens per real one, beside the rounding of lengths
 STEP = 64  # chosen rows are rounded up to it: the last layer's products have few shapes
@@ -63,9 +63,16 @@ class Group:
 class Spans:
     """Where each text of a packed batch begins and ends, in the forms that attention needs."""
 
-    def __init__(self, starts_B: IntArray, device: torch.device | str = "cpu", rows: int | None = None) -> None:
+    def __init__(
+        self,
+        starts_B: IntArray,
+        device: torch.device | str = "cpu",
+        rows: int | None = None,
+        marks: Marks | None = None,
+    ) -> None:
         self.starts = np.asarray(starts_B, dtype=np.int64)
         self.device = torch.device(device)
+        self.marks = marks  # rows that a head reads each for itself
         self.rows = self.tokens if rows is None else rows  # more than T: the rest belongs to no text
 
     def __len__(self) -> int:

@@ -1,9 +1,11 @@
-"""What is read off the encoder, as data: torch, C++ and the export each build it from the same five words."""
+"""What is read off the encoder, as data: torch, C++ and the export each build it from the same six words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+LAYER = ("qkv", "out", "attention_norm", "up", "down", "norm")  # the parts of a Transformer layer
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,22 @@ class Head:
 
     outputs: int
     """Numbers a row gets."""
-    rows: Literal["first", "tokens"] = "first"
-    """Which rows are read: each text's [CLS], or every token."""
+    rows: Literal["first", "tokens", "marks", "mean"] = "first"
+    """Which rows are read: each text's [CLS], every token, the marked ones, or the mean of a text's tokens."""
     pooled: bool = True
     """Whether BERT's pooler, a linear layer and tanh, stands between."""
     last: str = "classifier"
-    """Name of the last layer in Hugging Face's layout."""
+    """Name of the last layer in Hugging Face's layout; empty: there is none, and the rows are the outputs."""
+    layers: int = 0
+    """Transformer layers, of the encoder's shape, in which the marked rows of a window see each other (Liu 2019)."""
 
     def names(self) -> dict[str, str]:
         """Return the head's modules: our name → Hugging Face's."""
-        return {**({"pooler": "pooler.dense"} if self.pooled else {}), "last": self.last}
+        pooler = {"pooler": "pooler.dense"} if self.pooled else {}
+        between = {f"between.{i}.{part}": f"inter_sentence.{i}.{part}" for i in range(self.layers) for part in LAYER}
+        return {**pooler, **between, **({"last": self.last} if self.last else {})}
+
+    @property
+    def one_row(self) -> bool:
+        """Whether a text has one row of outputs, however long it is."""
+        return self.rows in ("first", "mean")

@@ -1,16 +1,20 @@
 """BERT with a head: encoder, pooler, one linear layer (Devlin et al. 2018, §4). What the outputs mean is a task's.
 
-Shapes: T tokens in the batch, B texts, D hidden width, O outputs.
+Shapes: T tokens in the batch, B texts, R rows read of T (M marked ones, then what fills them up), D hidden width,
+O outputs.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from filbert.model.attention import Spans
-from filbert.model.encoder import Dropout, Encoder, Linear, initialise
+from filbert.model.attention import Chosen, Spans
+from filbert.model.encoder import Dropout, Encoder, Layer, Linear, initialise, sinusoids
 from filbert.model.head import Head
+
+PLACES = 512  # numbers of marks that are told apart; later ones in a text are as the last
 
 
 class Network(nn.Module):
@@ -23,6 +27,8 @@ class Network(nn.Module):
     torch.Size([2, 3])
     """
 
+    places_PD: Tensor
+
     def __init__(self, encoder: Encoder, head: Head, generator: torch.Generator | None = None) -> None:
         super().__init__()
         width = encoder.config.hidden
@@ -30,15 +36,45 @@ class Network(nn.Module):
         self.encoder = encoder
         if head.pooled:
             self.pooler = Linear(width, width)
+        if head.layers:
+            self.between = nn.ModuleList(Layer(encoder.config) for _ in range(head.layers))
+            self.register_buffer("places_PD", sinusoids(PLACES, width), persistent=False)
         self.dropout = Dropout(encoder.config.dropout)
-        self.last = Linear(width, head.outputs)
+        if head.last:
+            self.last = Linear(width, head.outputs)
         for name in head.names():
-            initialise(getattr(self, name), generator)
+            initialise(self.get_submodule(name), generator)
 
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
-        """Packed ids → outputs_BO, or outputs_TO of every token, in fp32."""
-        first = self.head.rows == "first"
-        rows_D = self.encoder(ids_T, positions_T, segments_T, spans, first_only=first).float()
+        """Packed ids → outputs_BO, or outputs_TO of every token, outputs_MO of every mark, in fp32."""
+        given = ids_T, positions_T, segments_T
+        if self.head.rows == "marks":
+            rows_D = self._marked(given, spans)
+        elif self.head.rows == "mean":
+            hidden_TD = self.encoder(*given, spans).float()
+            rows_D = torch.stack([hidden_TD[first:last].mean(0) for first, last in spans.bounds])
+        else:
+            rows_D = self.encoder(*given, spans, first_only=self.head.rows == "first").float()
         if self.head.pooled:
             rows_D = torch.tanh(self.pooler(rows_D))
-        return self.last(self.dropout(rows_D))  # type: ignore[no-any-return]
+        return self.last(self.dropout(rows_D)) if self.head.last else rows_D
+
+    def _marked(self, given: tuple[Tensor, Tensor, Tensor], spans: Spans) -> Tensor:
+        """Return rows_MD of the marks, the first of each text its [CLS], after the layers in which they see each other.
+
+        A mark is told its number in the text, by the fixed table of the Transformer.
+        """
+        marks = spans.marks
+        assert marks is not None
+        rows_M = torch.as_tensor(marks.rows_M, dtype=torch.int64, device=spans.device)
+        first_M = torch.zeros(len(rows_M), dtype=torch.bool)
+        first_M[torch.as_tensor(marks.starts_B[:-1], dtype=torch.int64)] = True
+        chosen = Chosen.of(spans, rows_M[~first_M.to(spans.device)])
+        hidden_RD = self.encoder(*given, spans, chosen=chosen).float()
+        if self.head.layers:
+            places_R = np.pad(np.minimum(marks.places_M, PLACES - 1), (0, len(hidden_RD) - len(rows_M)))
+            hidden_RD = hidden_RD + self.places_PD[torch.as_tensor(places_R, dtype=torch.int64, device=spans.device)]
+            over = Spans(marks.starts_B, spans.device, len(hidden_RD))
+            for layer in self.between:
+                hidden_RD = layer(hidden_RD, over)
+        return hidden_RD[: len(rows_M)]  # type: ignore[no-any-return]

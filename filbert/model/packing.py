@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filbert.records import Features, IntArray, PackedBatch
+from filbert.records import Features, IntArray, Marks, PackedBatch
 
 TOKENS = 8192  # of a batch for scoring: enough for full speed on two cores, about 200 MB at MiniLM's width
 
@@ -31,19 +31,36 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
     rows = [features[int(i)] for i in chosen]
     starts_B = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     targets = [row.target for row in rows]
+    marks = _marks(rows, starts_B)
     return PackedBatch(
         ids_T=np.concatenate([row.ids for row in rows]),
         positions_T=(np.arange(starts_B[-1]) - np.repeat(starts_B[:-1], lengths)).astype(np.int32),
         segments_T=np.concatenate([row.segments for row in rows]),
         starts_B=starts_B,
         order_B=chosen.astype(np.int32),
-        targets_B=None if any(t is None for t in targets) else _stacked(targets),
+        targets_B=None if any(t is None for t in targets) else _stacked(targets, joined=marks is not None),
+        marks=marks,
     )
 
 
-def _stacked(targets: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return the targets as one array: whole numbers as int32, others as float32."""
-    found_B = np.array(targets)
+def _marks(rows: Sequence[Features], starts_B: IntArray) -> Marks | None:
+    """Return which rows of the batch are marked; None where a text has no marks."""
+    found = [row.marks for row in rows if row.marks is not None]
+    if len(found) < len(rows):
+        return None
+    counts = [len(marks) for marks in found]
+    return Marks(
+        rows_M=(np.concatenate(found) + np.repeat(starts_B[:-1], counts)).astype(np.int32),
+        starts_B=np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
+        places_M=np.concatenate([row.marked + np.arange(n) for row, n in zip(rows, counts, strict=True)]).astype(
+            np.int32
+        ),
+    )
+
+
+def _stacked(targets: Sequence[Any], *, joined: bool) -> npt.NDArray[Any]:
+    """Return the targets as one array, end to end where `joined`: whole numbers as int32, others as float32."""
+    found_B = np.concatenate(targets) if joined else np.array(targets)
     return found_B.astype(np.int32 if found_B.dtype.kind in "iub" else np.float32)
 
 

@@ -31,7 +31,7 @@ def tensors_of(batch: PackedBatch, device: str) -> Tensors:
         torch.as_tensor(np.pad(x, (0, rows - count)), device=device)
         for x in (batch.ids_T, batch.positions_T, batch.segments_T)
     )
-    return ids, positions, segments, Spans(batch.starts_B, device, rows)
+    return ids, positions, segments, Spans(batch.starts_B, device, rows, batch.marks)
 
 
 @torch.inference_mode()
@@ -57,7 +57,7 @@ def token_outputs(
     tokens: int = TOKENS,
     done: Callable[[int], None] = lambda texts: None,
 ) -> list[FloatArray]:
-    """Run a `model` that gives a row for every token → outputs_LO of each text, special tokens included."""
+    """Run a `model` that gives a row for every token, or mark → outputs_LO of each text, special tokens included."""
     return _each(model, features, device, tokens=tokens, done=done, by_token=True)
 
 
@@ -76,7 +76,8 @@ def _each(
     for chosen in by_budget([len(f) for f in features], tokens):
         batch = pack(features, chosen)
         found = model(*tensors_of(batch, device)).double().cpu().numpy()
-        parts = np.split(found, batch.starts_B[1:-1]) if by_token else found
+        starts_B = batch.starts_B if batch.marks is None else batch.marks.starts_B
+        parts = np.split(found, starts_B[1:-1]) if by_token else found
         for i, row in zip(batch.order_B, parts, strict=True):
             rows[i] = row
         ready += len(chosen)

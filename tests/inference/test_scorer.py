@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import classifier, needs_native, rows, save, spread, tokenizer
+from small import classifier, marked, needs_native, rows, save, spread, tokenizer
 
 from filbert.errors import ConfigError
 from filbert.inference import scorer as scorer_module
@@ -19,7 +19,7 @@ from filbert.model.run import outputs
 from filbert.tasks import single_label
 from filbert.tasks.single_label.settings import Settings
 
-TEXTS = rows([*range(2, 60)])
+TEXTS, MARKED = rows([*range(2, 60)]), marked([*range(2, 60)])
 
 
 def as_model(network: Network) -> Model:
@@ -51,21 +51,41 @@ def test_in_cpp_it_is_the_model_and_a_text_has_the_same_bits_in_any_company(clas
         assert np.array_equal(ours.outputs(TEXTS[first:last]), whole[first:last])
 
 
-HEADS = [Head(2, pooled=False), Head(2, "tokens", pooled=False), Head(3, "tokens")]
+HEADS = [
+    Head(2, pooled=False),
+    Head(2, "tokens", pooled=False),
+    Head(3, "tokens"),
+    Head(64, "mean", pooled=False, last=""),
+    Head(1, "marks", pooled=False, layers=1),
+]
 
 
 @needs_native
-@pytest.mark.parametrize("head", HEADS, ids=["first, no pooler", "tokens", "tokens, pooled"])
+@pytest.mark.parametrize("head", HEADS, ids=["first, no pooler", "tokens", "tokens, pooled", "mean", "marks"])
 def test_in_cpp_every_head_is_torchs(head):
     encoder = classifier(hidden=64, intermediate=128).encoder
     network: Network = spread(Network(encoder, head, torch.Generator().manual_seed(0))).eval()  # type: ignore[assignment]
+    texts = MARKED if head.rows == "marks" else TEXTS
     ours, theirs = (
-        NativeScorer(as_model(network), "fp32").outputs(TEXTS),
-        TorchScorer(network, "cpu", "fp32").outputs(TEXTS),
+        NativeScorer(as_model(network), "fp32").outputs(texts),
+        TorchScorer(network, "cpu", "fp32").outputs(texts),
     )
-    for row, mine, yours in zip(TEXTS, ours, theirs, strict=True):
-        assert mine.shape == ((head.outputs,) if head.rows == "first" else (len(row), head.outputs))
+    for row, mine, yours in zip(texts, ours, theirs, strict=True):
+        rows_read = len(row) if row.marks is None else len(row.marks)
+        assert mine.shape == ((head.outputs,) if head.one_row else (rows_read, head.outputs))
         np.testing.assert_allclose(mine, yours, atol=1e-4)
+
+
+@needs_native
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_in_cpp_marks_have_the_same_bits_in_any_company(precision):
+    encoder = classifier(hidden=64, intermediate=128).encoder
+    network = spread(Network(encoder, HEADS[-1], torch.Generator().manual_seed(0))).eval()
+    ours = NativeScorer(as_model(network), precision)
+    whole = ours.outputs(MARKED)
+    for first, last in ((0, 1), (3, 5), (31, 33), (40, 58)):
+        for alone, among in zip(ours.outputs(MARKED[first:last]), whole[first:last], strict=True):
+            assert np.array_equal(alone, among)
 
 
 @needs_native

@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
-from small import rows
+from small import marked, rows
 
 from filbert.model.packing import by_budget, pack, shuffled, split_by_budget
 
@@ -33,6 +33,21 @@ def test_pack_of_a_choice_knows_their_places_in_the_whole():
     batch = pack(features, [5, 2, 1])
     assert batch.order_B.tolist() == [1, 2, 5] == batch.targets_B.tolist()
     assert np.diff(batch.starts_B).tolist() == [3, 12, 40]
+
+
+def test_marks_are_rows_of_the_batch_and_targets_stand_end_to_end():
+    features = marked(LENGTHS)
+    batch = pack(features, [5, 0, 2])
+    assert batch.marks is not None
+    at = 0
+    for b, i in enumerate(batch.order_B.tolist()):
+        span = slice(batch.marks.starts_B[b], batch.marks.starts_B[b + 1])
+        assert (batch.marks.rows_M[span] - batch.starts_B[b]).tolist() == features[i].marks.tolist()
+        assert batch.marks.places_M[span].tolist() == [features[i].marked + n for n in range(len(features[i].marks))]
+        assert batch.targets_B[span].tolist() == features[i].target.astype(np.float32).tolist()
+        at += len(features[i].marks)
+    assert batch.marks.starts_B[-1] == at == len(batch.targets_B)
+    assert pack(rows(LENGTHS)).marks is None
 
 
 def test_equal_lengths_keep_their_order():
