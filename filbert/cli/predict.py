@@ -129,6 +129,7 @@ def _predict_rows(
     from filbert.inference.rows import score_to
     from filbert.inference.writers import check_output
     from filbert.readers.sources import open_source
+    from filbert.readers.stdin import stream_examples
 
     rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
     if target is not None:
@@ -139,7 +140,7 @@ def _predict_rows(
     read = remembering(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
-            examples: Iterator[Example] = _stdin(read.encoding)
+            examples: Iterator[Example] = stream_examples(sys.stdin.buffer, "stdin", read.encoding)
         else:
             opened = open_source(source, read, labelled=False, rejects=kept)
             for line in opened.found:
@@ -201,17 +202,3 @@ def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: 
         tell(f"bad rows     {rejects}")
     if target is not None:
         tell(f"predictions  {target}")
-
-
-def _stdin(encoding: str | None) -> Iterator[Example]:
-    """Yield one text a line; undecodable bytes raise, with the line."""
-    from filbert.records import Example
-
-    codec = "utf-8-sig" if encoding in (None, "auto", "utf-8", "utf8") else str(encoding)
-    sys.stdin.reconfigure(encoding=codec, errors="surrogateescape")  # type: ignore[union-attr]
-    for number, line in enumerate(sys.stdin, 1):
-        text = line.rstrip("\r\n")
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            wrong = f"cannot be decoded as {codec}: {shown(text)}"
-            raise DataError([Problem(Place("stdin", number), "text", wrong, "give --encoding")])
-        yield Example((text,), None, Place("stdin", number), {"text": text})

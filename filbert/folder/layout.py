@@ -6,6 +6,7 @@ is decided in check.py, what is saved and opened in save.py and open.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, deserialize, safe_open
 
 from filbert.config import EncoderConfig
-from filbert.errors import ConfigError, ModelError
+from filbert.errors import ConfigError, ModelError, shown
 from filbert.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[np.float32]
+MOST_LAYERS = 1_000  # BERT-large has 24
 
 PLAIN_BERT = {  # what a config may say of these; anything else is another model under BERT's name
     "hidden_act": "gelu",
@@ -106,14 +108,20 @@ def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[
 
     Raises ModelError naming the first tensor that is missing or has another shape than `config` says.
     """
-    plain = {modern_name(name): tensor for name, tensor in theirs.items()}
+    plain = modern_names(theirs)
+    stored = {int(found[1]) for name in plain if (found := re.match(r"encoder\.layer\.(\d{1,9})\.", name))}
+    if stored and max(stored) >= config.layers:
+        raise ModelError(
+            f"the weights have {max(stored) + 1:,} layers, config.json asks for {config.layers:,} — "
+            "config.json and the weights are of different models"
+        )
 
     def get(name: str) -> Array:
         if name not in plain:
             raise ModelError(
                 f"the weights have no tensor {name!r} — config.json and the weights are of different models"
             )
-        return np.asarray(plain[name], dtype=np.float32)
+        return as_fp32(name, plain[name])
 
     state: dict[str, Array] = {}
     for name, shape in shapes(config).items():
@@ -134,6 +142,28 @@ def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[
                 "config.json and the weights are of different models"
             )
     return state
+
+
+def as_fp32(name: str, tensor: npt.NDArray[Any]) -> Array:
+    """Return weights as fp32; ModelError where they are whole, complex or truth values, which are no weights of BERT's.
+
+    >>> as_fp32("bias", np.zeros(2, np.float16)).dtype
+    dtype('float32')
+    """
+    if tensor.dtype.kind != "f":
+        raise ModelError(f"tensor {name!r} holds {tensor.dtype} — weights are floating-point numbers: fetch them again")
+    return np.asarray(tensor, dtype=np.float32)
+
+
+def modern_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors by their names as `modern_name` has them; ModelError where two different ones have one name."""
+    found: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        plain = modern_name(name)
+        if plain in found and not np.array_equal(np.asarray(found[plain]), np.asarray(tensor)):
+            raise ModelError(f"the weights have {plain!r} twice, and not the same numbers — fetch the model again")
+        found[plain] = tensor
+    return found
 
 
 def modern_name(name: str) -> str:
@@ -172,8 +202,9 @@ def encoder_config(told: Mapping[str, Any], file: Path) -> EncoderConfig:
     sizes = {}
     for ours, theirs in names.items():
         value = told.get(theirs, 2 if ours == "segments" else None)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**7:
-            raise ModelError(f"{file} {theirs} — is {value!r} — expected a whole number above 0")
+        most = MOST_LAYERS if ours == "layers" else 10**7
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+            raise ModelError(f"{file} {theirs} — is {shown(value)} — expected a whole number from 1 to {most:,}")
         sizes[ours] = value
     shares: dict[str, float] = {}
     for ours, theirs, usual in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):

@@ -21,13 +21,15 @@ from filbert.config import EncoderConfig
 from filbert.errors import ModelError
 from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
-from filbert.folder.layout import from_hugging_face, layer_shapes, modern_name, read_config, read_weights
+from filbert.folder.layout import as_fp32, from_hugging_face, layer_shapes, modern_names, read_config, read_weights
 from filbert.linear.cascade import Cascade
 from filbert.linear.model import BUCKETS, Linear
 from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
+PADDING = (8, 16, 32, 64, 128, 256, 1_000)  # vocabularies are padded to a multiple of these
+FEW = 16  # rows without a token, from which on they are no lost lines
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 CASCADE = "cascade.safetensors"  # of a cascade, where there is one
 
@@ -70,18 +72,28 @@ def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
 def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> BaseParts:
     """Join the config and the tensors that were read of a folder with its tokenizer; ModelError where they differ."""
     tokenizer = Tokenizer.from_folder(folder)
-    if len(tokenizer) > config.vocab_size:
-        raise ModelError(
-            f"{folder} — the vocabulary has {len(tokenizer):,} tokens, the embeddings {config.vocab_size:,} rows — "
-            "vocabulary and weights are of different models"
-        )
-    plain = {modern_name(name): tensor for name, tensor in tensors.items()}
+    _check_vocabulary(folder, len(tokenizer), config.vocab_size)
     heads = {
-        name: np.asarray(tensor, dtype=np.float32)
-        for name, tensor in plain.items()
-        if not name.startswith(("embeddings.", "encoder."))
+        name: as_fp32(name, tensor)
+        for name, tensor in modern_names(tensors).items()
+        if not name.startswith(("embeddings.", "encoder.")) and name.endswith((".weight", ".bias"))
     }
     return BaseParts(config, from_hugging_face(tensors, config), tokenizer, heads)
+
+
+def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:
+    """Raise ModelError where a vocabulary has more tokens than the embeddings have rows, or lacks a few.
+
+    A few rows more than tokens are padding up to a round number, or else lines that were lost: all ids after one are
+    those of other words. Many more are how some published models are.
+    """
+    lacking = rows - tokens
+    padded = any(rows == -(-tokens // step) * step for step in PADDING)
+    if lacking < 0 or (lacking <= FEW and lacking and not padded):
+        raise ModelError(
+            f"{folder} — the vocabulary has {tokens:,} tokens, the embeddings {rows:,} rows — "
+            "vocabulary and weights are of different models, or lines of the vocabulary were lost"
+        )
 
 
 def open_model_parts(folder: str | Path) -> ModelParts:

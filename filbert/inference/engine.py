@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,11 @@ from filbert.inference.scorer import Scorer, scorer_of
 from filbert.model.device import best_device
 from filbert.records import Encoding, Example, Features, IntArray, Prediction
 from filbert.tasks.task import Outputs
+from filbert.text.tokenizer import grouped
 from filbert.text.visible import visible
 
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
+CHARACTERS = 4_000_000  # of them, at most, but for a text that is longer
 EMPTY = "empty_text"
 
 Inputs = tuple[str, ...]
@@ -150,8 +151,7 @@ class Engine:
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Score any number of examples in bounded memory, in order."""
-        source = iter(examples)
-        while chunk := list(islice(source, CHUNK)):
+        for chunk in grouped(examples, lambda example: sum(map(len, example.inputs)), CHARACTERS, CHUNK):
             yield from zip(chunk, self.predict([example.inputs for example in chunk]), strict=True)
 
 

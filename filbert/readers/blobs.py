@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import pyarrow as pa
+from typing_extensions import Self
 
 from filbert.readers.ledger import fatal
 
@@ -32,6 +33,9 @@ MAGIC = (
     (b"PAR1", "parquet"),
 )
 SUFFIXES = (".gz", ".xz", ".bz2", ".zst", ".tgz", ".txz")
+ROOM, UNPACKED = 64 << 20, 64  # bytes, and how many times the file's size, that it may unpack to where it is held
+HEADER = 1 << 20  # bytes of the longest header of a tar member
+EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # of pax and GNU: long names and more
 DAMAGE = (
     EOFError,
     NotImplementedError,
@@ -46,11 +50,20 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes with a name for messages; `path` only where they stand uncompressed in a file of their own."""
+    """Bytes with a name for messages; `path` only where they stand uncompressed in a file of their own.
+
+    `stored` is the size of the file they come from: what may be held in memory of them is measured by it.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
     path: Path | None = None
+    stored: int = 0
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be read at once, or kept: texts are packed to a third or a tenth of their size."""
+        return ROOM + UNPACKED * self.stored
 
     @property
     def suffix(self) -> str:
@@ -62,6 +75,17 @@ class Blob:
         """Return the first `size` bytes."""
         with guarded(self.name), closing(self.open()) as stream:
             return read_fully(stream, size)
+
+
+def read_whole(blob: Blob, most: int, todo: str) -> bytes:
+    """Return all bytes; DataError where they are more than `most`, or many times what the file itself has."""
+    most = min(most, blob.room)
+    with guarded(blob.name), closing(blob.open()) as stream:
+        data = read_fully(stream, most + 1)
+    if len(data) > most:
+        wrong = f"is larger than {most >> 20:,} MB" + f", unpacked from {blob.stored / 2**20:,.1f} MB" * (not blob.path)
+        raise fatal(blob.name, "file", wrong, todo)
+    return data
 
 
 def read_fully(stream: IO[bytes], size: int) -> bytes:
@@ -101,8 +125,8 @@ def file_blob(path: Path) -> Blob:
     """Return the file's bytes, decompressed where the file is compressed."""
     kind = kind_of(Blob(str(path), lambda: path.open("rb")).head(512))
     if kind not in ("gzip", "xz", "bzip2", "zstd"):
-        return Blob(str(path), lambda: path.open("rb"), path)
-    return Blob(str(path), lambda: _decompressed(path, kind))
+        return Blob(str(path), lambda: path.open("rb"), path, path.stat().st_size)
+    return Blob(str(path), lambda: _decompressed(path, kind), stored=path.stat().st_size)
 
 
 def _decompressed(path: Path, kind: str) -> BinaryIO:
@@ -125,13 +149,30 @@ def members(blob: Blob, kind: str) -> Generator[tuple[str, Callable[[], BinaryIO
 
 
 def _tar_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 18) as archive:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 18, tarinfo=_Header) as archive:
         while (member := archive.next()) is not None:
+            if member.issparse():  # holes are no text, and may be stated to be of any size
+                raise tarfile.ReadError(f"member {member.name!r} is a sparse file")
             if member.isreg():
                 found = archive.extractfile(member)
                 assert found is not None
                 yield member.name, _opener(cast(BinaryIO, found))
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header: 50,000 of them in aclImdb
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; tarfile reads extended ones whole, of whatever size they state."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return a header of its block."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.size > HEADER and found.type in EXTENDED:
+            raise tarfile.ReadError(f"a header states {found.size:,} bytes")
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError("a member is a sparse file")
 
 
 def _zip_members(stream: BinaryIO) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
@@ -149,7 +190,8 @@ def _opener(stream: BinaryIO) -> Callable[[], BinaryIO]:
 
 def member_blob(archive: Blob, kind: str, wanted: str) -> Blob:
     """Return one member as a blob; each opening scans the archive up to it, so this is for few, large members."""
-    return Blob(f"{archive.name}!{wanted}", lambda: _MemberStream(archive, kind, wanted))  # type: ignore[arg-type, return-value]
+    stream = lambda: cast(BinaryIO, _MemberStream(archive, kind, wanted))  # noqa: E731
+    return Blob(f"{archive.name}!{wanted}", stream, stored=archive.stored)
 
 
 class _MemberStream(io.RawIOBase):

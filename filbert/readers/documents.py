@@ -241,11 +241,11 @@ def _member(tree: Tree, name: str, opener: Callable[[], BinaryIO]) -> Blob:
     shown = f"{tree.name}!{name if name.isprintable() else ascii(name)[1:-1]}"  # a name may hold terminal codes
     with guarded(shown), opener() as stream:
         data = read_fully(stream, HELD + 1)
-    blob = Blob(shown, lambda: io.BytesIO(data)) if len(data) <= HELD else tree.blob(name)
+    blob = Blob(shown, lambda: io.BytesIO(data), stored=len(data)) if len(data) <= HELD else tree.blob(name)
     kind = kind_of(data[:512])
     if unpack := PACKED.get(kind):
         packed = blob
-        blob = Blob(shown, lambda: cast(BinaryIO, unpack(packed.open())))
+        blob = Blob(shown, lambda: cast(BinaryIO, unpack(packed.open())), stored=packed.stored)
     if kind_of(blob.head(512)) in ("tar", "zip"):
         raise fatal(shown, "file", "is an archive inside an archive", "unpack the outer one into a folder")
     return blob

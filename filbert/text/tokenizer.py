@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer as Backend
@@ -19,8 +21,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from filbert.errors import ModelError
 from filbert.files import read_json
 from filbert.records import Encoding, IntArray
+from filbert.text.tokenizer_files import read_backend, read_vocab
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+AT_ONCE = 1_000_000  # characters that the library encodes at once: it takes some 70 bytes for each
+HAN = "\u4e00-\u9fff"
+T = TypeVar("T")
 MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: no words
 
 
@@ -39,6 +45,9 @@ class Tokenizer:
         backend.no_padding()
         backend.encode_special_tokens = True  # "[SEP]" inside a text is text
         self.pad, self.unk, self.cls, self.sep, self.mask = (self._special(token) for token in SPECIALS)
+        han = HAN if settings.get("tokenize_chinese_chars") else ""
+        marks = string.punctuation if type(backend.pre_tokenizer).__name__ == "BertPreTokenizer" else ""
+        self._ends = re.compile(f"[ \\t\\n\\r{re.escape(marks)}{han}]")  # characters before which a word ends
 
     def _special(self, token: str) -> int:
         number = self._backend.token_to_id(token)
@@ -77,10 +86,10 @@ class Tokenizer:
         rules = folder / "tokenizer_config.json"
         told = read_json(rules) if rules.is_file() else {}
         if (folder / "tokenizer.json").is_file():
-            return cls(*_backend(folder / "tokenizer.json"))
+            return cls(*read_backend(folder / "tokenizer.json"))
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
-        tokens = _lines(folder / "vocab.txt")
+        tokens = read_vocab(folder / "vocab.txt")
         settings = {key: value for key, value in told.items() if isinstance(value, bool)}  # null is as good as nothing
         lowercase = settings.get("do_lower_case", uncased(tokens))
         if lowercase is None:
@@ -94,6 +103,12 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
         """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
+        found: list[Encoding] = []
+        for some in grouped(texts, len, AT_ONCE):
+            found += [self._encode_long(some[0], offsets)] if len(some[0]) > AT_ONCE else self._encoded(some, offsets)
+        return found
+
+    def _encoded(self, texts: Sequence[str], offsets: bool) -> list[Encoding]:
         run = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
         found = run([_scalar(text) for text in texts], add_special_tokens=False)
         return [
@@ -104,6 +119,23 @@ class Tokenizer:
             )
             for one, text in zip(found, texts, strict=True)
         ]
+
+    def _encode_long(self, text: str, offsets: bool) -> Encoding:
+        """Encode a text part by part, cut where words end in any case: the ids are those of the whole."""
+        ids, places = [], []
+        start = 0
+        while start < len(text):
+            cut = self._ends.search(text, start + AT_ONCE)
+            end = cut.start() if cut else len(text)
+            part = text[start:end]
+            word = end - start > 2 * AT_ONCE and part[1:].isalnum()  # which is unknown as a whole, however long
+            (one,) = self._encoded([part[:AT_ONCE] if word else part], offsets)
+            ids.append(one.ids)
+            places.append(one.offsets + np.int32(start))
+            if word and offsets:
+                places[-1][-1, 1] = end
+            start = end
+        return Encoding(np.concatenate(ids), np.concatenate(places), text)
 
     def decode(self, ids: IntArray | Sequence[int]) -> str:
         """Turn ids back into readable text, special tokens left out."""
@@ -135,6 +167,25 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
+def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int | None = None) -> Iterator[list[T]]:
+    """Yield the items in groups of at most `most` in size, together, and `count`; a larger one stands alone.
+
+    >>> list(grouped(["a", "bb", "cccc", "d"], len, 3))
+    [['a', 'bb'], ['cccc'], ['d']]
+    """
+    held: list[T] = []
+    room = most
+    for item in items:
+        taken = size(item)
+        if held and (taken > room or len(held) == count):
+            yield held
+            held, room = [], most
+        held.append(item)
+        room -= taken
+    if held:
+        yield held
+
+
 def uncased(tokens: Sequence[str]) -> bool | None:
     """Read off a vocabulary whether its model lower-cases; None where the words do not tell.
 
@@ -152,19 +203,6 @@ def uncased(tokens: Sequence[str]) -> bool | None:
     return False if upper and upper * 20 >= lower else None
 
 
-def _lines(vocab: Path) -> list[str]:
-    """Return the tokens of a vocab.txt, one a line."""
-    try:  # split on "\n" alone: some vocabularies hold U+2028 and other characters that splitlines() cuts at
-        lines = vocab.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as e:
-        raise ModelError(f"{vocab} is no UTF-8 ({e}) — restore the file") from None
-    tokens = [line.rstrip("\r") for line in lines]
-    different = len(set(tokens))
-    if different < len(tokens):  # ids are line numbers: saved again, all that follow a repeated line would shift
-        raise ModelError(f"{vocab} — has {len(tokens):,} lines but {different:,} different tokens — restore the file")
-    return tokens
-
-
 def _scalar(text: str) -> str:
     """Replace lone surrogates, which are no UTF-8, by U+FFFD: one code point for one, so offsets hold."""
     try:
@@ -172,21 +210,3 @@ def _scalar(text: str) -> str:
     except UnicodeEncodeError:
         return "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
     return text
-
-
-def _backend(path: Path) -> tuple[Backend, dict[str, object]]:
-    """Read the tokenizer and, from its normalizer, the rules that tokenizer_config.json will repeat."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        kind = told["model"].get("type", "WordPiece")
-        rules = told.get("normalizer") or {}
-        backend = Backend.from_file(str(path))
-    except Exception as e:  # the library raises bare Exception for a file it cannot read
-        raise ModelError(f"{path} cannot be read as a tokenizer ({str(e)[:120]}) — restore the file") from None
-    if kind != "WordPiece":
-        raise ModelError(f"{path} holds a {kind} tokenizer — Filbert reads BERT models, which use WordPiece")
-    return backend, {
-        "do_lower_case": bool(rules.get("lowercase", False)),
-        "strip_accents": rules.get("strip_accents"),
-        "tokenize_chinese_chars": bool(rules.get("handle_chinese_chars", False)),
-    }

@@ -258,9 +258,11 @@ def test_a_special_token_is_missing(missing):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "cannot be read as a tokenizer"),
-        ("[]", "cannot be read as a tokenizer"),
-        ('{"model": {"type": "WordPiece"}}', "cannot be read as a tokenizer"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "no JSON object"),
+        ('{"model": []}', r"tokenizer\.json model — is \[\]"),
+        ('{"model": {"type": "WordPiece"}}', "vocabulary is no table"),
+        ('{"model": {"type": "WordPiece", "vocab": {"a": 0}}}', "cannot be read as a tokenizer"),
         ('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}', "BPE"),
     ],
 )

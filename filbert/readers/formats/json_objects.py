@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
 from filbert.errors import DataError, Place, Problem, shown
-from filbert.readers.blobs import Blob, guarded, read_fully
+from filbert.readers.blobs import Blob, read_whole
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import Encoding, decode_text
 from filbert.readers.formats.jsons import DECODER, JsonArray, JsonLines, JsonObjects, Twice, check_surrogates, to_row
@@ -22,6 +21,7 @@ from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.names import SPLITS, known_name
 
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
+HELD_EACH, HELD_MOST, HELD_TIMES = 64, 256 << 20, 32  # bytes for each value; at most, and times the file's size
 LISTED = 8  # keys named in a message
 TODO = 'save it as JSON lines: one {"text": "…", "label": "…"} a line'
 
@@ -104,10 +104,10 @@ def _alone(head: str) -> bool:
 
 
 def _whole(blob: Blob, encoding: Encoding) -> Any:
-    with guarded(blob.name), closing(blob.open()) as stream:
-        data = read_fully(stream, WHOLE + 1)
-    if len(data) > WHOLE:
-        raise fatal(blob.name, "file", "is a JSON object of over 1 GB", TODO)
+    data = read_whole(blob, WHOLE, TODO)
+    held = HELD_EACH * sum(data.count(mark) for mark in b",[{")  # a list, an object or a string for each of them
+    if held > HELD_MOST + HELD_TIMES * blob.stored:
+        raise fatal(blob.name, "file", f"is a JSON object that takes some {held >> 20:,} MB in memory", TODO)
     try:
         return DECODER.decode(decode_text(data, blob.name, encoding.codec))
     except json.JSONDecodeError as error:

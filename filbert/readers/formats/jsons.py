@@ -20,6 +20,8 @@ from filbert.readers.formats.tables import LineTable, Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
 
+SAMPLED = 4 << 20  # characters of the rows looked at
+
 
 class Twice(ValueError):
     """A key that stands twice in one object."""
@@ -131,13 +133,16 @@ class JsonArray(Table):
         self.name, self._blob, self._encoding = blob.name, blob, encoding
         self.sample: list[Row] = []
         self._current: object = None
+        room = SAMPLED
         for _, value in self._values():
-            if len(self.sample) >= ROWS:
+            if len(self.sample) >= ROWS or room < 0:
                 break
             try:
-                self.sample.append(to_row(value, None))
+                row = to_row(value, None)
             except ValueError:
                 continue
+            self.sample.append(row)
+            room -= sum(map(len, row.values()))
         self.columns = tuple(dict.fromkeys(key for row in self.sample for key in row))
         self.found = [self._found()]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from filbert.errors import DataError, shown
-from filbert.readers.blobs import Blob, guarded, read_fully
+from filbert.readers.blobs import Blob, guarded, read_whole
 from filbert.readers.formats.compound import workbook_stream
 from filbert.readers.formats.sheet_scan import (
     Scan,
@@ -123,11 +123,7 @@ def damaged(name: str, why: object = "") -> DataError:
 def _seekable(blob: Blob) -> io.BufferedIOBase:
     if blob.path is not None:
         return blob.path.open("rb")
-    with guarded(blob.name), closing(blob.open()) as stream:
-        data = read_fully(stream, LARGEST + 1)
-    if len(data) > LARGEST:
-        raise too_large(blob.name)
-    return io.BytesIO(data)
+    return io.BytesIO(read_whole(blob, LARGEST, AS_CSV))
 
 
 def too_large(name: str) -> DataError:
