@@ -144,15 +144,16 @@ def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[
     return state
 
 
-def as_fp32(name: str, tensor: npt.NDArray[Any]) -> Array:
+def as_fp32(name: str, tensor: Any) -> Array:
     """Return weights as fp32; ModelError where they are whole, complex or truth values, which are no weights of BERT's.
 
     >>> as_fp32("bias", np.zeros(2, np.float16)).dtype
     dtype('float32')
     """
-    if tensor.dtype.kind != "f":
-        raise ModelError(f"tensor {name!r} holds {tensor.dtype} — weights are floating-point numbers: fetch them again")
-    return np.asarray(tensor, dtype=np.float32)
+    array = np.asarray(tensor)
+    if array.dtype.kind != "f":
+        raise ModelError(f"tensor {name!r} holds {array.dtype} — weights are floating-point numbers: fetch them again")
+    return np.asarray(array, dtype=np.float32)
 
 
 def modern_names(tensors: Mapping[str, Any]) -> dict[str, Any]:

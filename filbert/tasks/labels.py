@@ -199,7 +199,10 @@ def saved_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     told = config.get("id2label", {})
     if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))) or not told:
         raise ValueError("config.json id2label — must number the labels from 0 — restore the file")
-    return tuple(str(told[str(i)]) for i in range(len(told)))
+    labels = tuple(str(told[str(i)]) for i in range(len(told)))
+    if twice := next((label for label, count in Counter(labels).items() if count > 1), None):
+        raise ValueError(f"config.json id2label — names {labels.count(twice)} classes {shown(twice)} — rename them")
+    return labels
 
 
 def told_labels(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -177,11 +177,14 @@ def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int 
     room = most
     for item in items:
         taken = size(item)
-        if held and (taken > room or len(held) == count):
+        if held and taken > room:
             yield held
             held, room = [], most
         held.append(item)
         room -= taken
+        if len(held) == count:
+            yield held
+            held, room = [], most
     if held:
         yield held
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from small import LABELS, VOCAB, classifier, same_weights, save
 
 from filbert.errors import ModelError
 from filbert.files import write_json
-from filbert.folder.open import WHOLE, head_arrays, open_base, open_model_parts
+from filbert.folder.open import WHOLE, _check_vocabulary, head_arrays, open_base, open_model_parts
 from filbert.folder.torch_parts import network_of
 from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
@@ -174,11 +175,36 @@ def test_M36_more_words_than_embeddings(folder):
         open_model_parts(folder)
 
 
+@pytest.mark.parametrize(("tokens", "rows", "fits"), [(11, 11, 1), (10, 11, 0), (11, 16, 1), (31102, 32102, 1)])
+def test_a_few_rows_without_a_token_are_padding_or_lost_lines(tmp_path, tokens, rows, fits):
+    with nullcontext() if fits else pytest.raises(ModelError, match=r"10 tokens.*11 rows.*lines .* were lost"):
+        _check_vocabulary(tmp_path, tokens, rows)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64], ids=str)
+@pytest.mark.parametrize("name", ["classifier.weight", "bert.embeddings.LayerNorm.bias"])
+def test_weights_that_are_no_floating_point_numbers(folder, name, kind):
+    stored = load_file(str(folder / "model.safetensors"))[name]
+    change_weights(folder, **{name: stored.to(kind)})
+    with pytest.raises(ModelError, match=f"{name.removeprefix('bert.')}' holds .* floating-point"):
+        open_model_parts(folder)
+
+
+def test_two_tensors_of_one_name(folder):
+    stored = load_file(str(folder / "model.safetensors"))["classifier.bias"]
+    change_weights(folder, **{"bert.classifier.bias": stored.clone()})
+    open_model_parts(folder)
+    change_weights(folder, **{"bert.classifier.bias": stored + 1})
+    with pytest.raises(ModelError, match=r"'classifier\.bias' twice"):
+        open_model_parts(folder)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"hidden_size": 16},
         {"num_hidden_layers": 3},
+        {"num_hidden_layers": 1},
         {"intermediate_size": 33},
         {"vocab_size": 12},
         {"max_position_embeddings": 65},
@@ -201,6 +227,7 @@ def test_M36_config_of_another_shape(folder, fields):
         {"num_attention_heads": 0},
         {"num_attention_heads": 3},
         {"vocab_size": 10**12},
+        {"num_hidden_layers": 9_999_999},
         {"hidden_size": -1},
         {"hidden_act": "relu"},
         {"layer_norm_eps": "tiny"},

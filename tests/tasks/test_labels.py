@@ -134,6 +134,7 @@ def test_whole_numbers():
 def test_M36_labels_are_numbered_from_0():
     assert saved_labels({"id2label": {"1": "b", "0": "a"}}) == ("a", "b")
     bad: list[Any] = [{}, {"id2label": {}}, {"id2label": {"1": "a"}}, {"id2label": ["a"]}, {"id2label": {"a": "0"}}]
+    bad.append({"id2label": {"0": "a", "1": "a"}})
     for config in bad:
         with pytest.raises(ValueError, match=r"config\.json id2label"):
             saved_labels(config)
