@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from filbert.inference.engine import scored
+from filbert.errors import TrainingError
+from filbert.inference.engine import finite, scored
 from filbert.inference.scorer import TorchScorer
 from filbert.model.network import Network
 from filbert.model.packing import pack, shuffled, split_by_budget
@@ -98,8 +99,11 @@ class TaskJob:
         return (len(batch.order_B),)
 
     def validate(self) -> tuple[Goal, dict[str, float]]:
-        """Return what is to be maximised, and the figures for the log."""
-        return self.task.validate(self.outputs(), self.examples, self.settings, self.windows)
+        """Return what is to be maximised, and the figures for the log; TrainingError where the model gives NaN."""
+        found = self.outputs()
+        if not finite(found):
+            raise TrainingError("validation gives NaN — lower --learning-rate, or use --precision fp32")
+        return self.task.validate(found, self.examples, self.settings, self.windows)
 
     def outputs(self) -> Outputs:
         """Return what the model gives the validation texts now, in the numbers it trains in."""

@@ -144,8 +144,7 @@ class Engine:
                 exact = scored(self._exact, [windows[i] for i in unsure])
                 for place, i in enumerate(unsure):
                     found[i] = exact[place]  # type: ignore[index]
-        whole = [found] if isinstance(found, np.ndarray) else [window for each in found for window in each]
-        if not all(np.isfinite(part).all() for part in whole):
+        if not finite(found):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return found
 
@@ -162,6 +161,16 @@ def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = l
         return rows[:, None]
     left = iter(rows)
     return [[next(left) for _ in each] for each in windows]
+
+
+def finite(outputs: Outputs) -> bool:
+    """Tell whether no output is NaN or infinite.
+
+    >>> finite([[np.array([0.5])], [np.array([1.0]), np.array([float("nan")])]])
+    False
+    """
+    parts = [outputs] if isinstance(outputs, np.ndarray) else [window for each in outputs for window in each]
+    return all(np.isfinite(part).all() for part in parts)
 
 
 def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:

@@ -18,6 +18,8 @@ from transformers import AutoModelForSequenceClassification
 from filbert import TextClassifier, TextRegressor, tasks
 from filbert.bases.find import find_base
 from filbert.config import TrainConfig
+from filbert.errors import TrainingError
+from filbert.finetuning.job import TaskJob
 from filbert.finetuning.prepare import prepare
 from filbert.inference.engine import load
 from filbert.inference.model import open_model
@@ -67,6 +69,17 @@ def test_each_target_moves_the_loss(name: str) -> None:
         moved = [*windows]
         moved[i] = Features(window.ids, window.segments, other.target)
         assert abs(loss(moved) - before) > 1e-4
+
+
+@each_task
+def test_a_model_that_gives_nan_is_said_so(name: str) -> None:
+    task, found = tasks.TASKS[name], data(name)
+    run_, model = prepare(found, find_base("tiny"), TrainConfig(seed=0), "cpu", Silent())
+    with torch.no_grad():
+        model.last.bias.fill_(float("nan"))
+    job = TaskJob(task, found.settings, model, (found.splits.validation, run_.features["validation"]), "cpu")
+    with pytest.raises(TrainingError, match="validation gives NaN"):
+        job.validate()
 
 
 @each_task

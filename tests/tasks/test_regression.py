@@ -14,7 +14,7 @@ from small import VOCAB, spread, tokenizer
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from filbert import tasks
-from filbert.errors import ConfigError, DataError, ModelError, Place, Refusal, TrainingError
+from filbert.errors import ConfigError, DataError, ModelError, Place, Refusal
 from filbert.finetuning.dataset import dataset_of, read_dataset
 from filbert.finetuning.fit import fit
 from filbert.inference.engine import load
@@ -230,8 +230,6 @@ def test_validation_goes_by_the_error_and_logs_it_in_the_unit_of_the_file():
     bad, _ = regression.validate(np.array([1.0, 0.0, -1.0])[:, None, None], asked, settings)
     assert good > bad
     assert figures["mae"] == pytest.approx(500 / 3)
-    with pytest.raises(TrainingError, match="validation gives NaN"):
-        regression.validate(np.full((3, 1, 1), np.nan), asked, settings)
     flat, figures = regression.validate(np.zeros((3, 1, 1)), asked, settings)
     assert np.isfinite(flat).all()
     assert figures["pearson"] == 0.0
