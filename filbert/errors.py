@@ -6,11 +6,14 @@
      ├─ ModelError    (ValueError)    a model folder, checkpoint or hub model cannot be used
      └─ TrainingError (RuntimeError)  training cannot go on (loss is NaN, the folder is locked, …)
 
+    Stopped           (KeyboardInterrupt)  a signal asked for the end; nothing is wrong
+
 Each message answers three questions: what was expected, what came, what to do next. `assert` is for our own bugs.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +34,18 @@ class ModelError(FilbertError, ValueError):
 
 class TrainingError(FilbertError, RuntimeError):
     """Training cannot go on, and nothing was lost: the newest checkpoint is complete."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked for the end; `number` is the signal's.
+
+    >>> Stopped(15).number
+    15
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -97,3 +112,34 @@ def shown(value: object, width: int = 80) -> str:
     """
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def safe(text: str) -> str:
+    r"""Return text with control, bidirectional and other invisible characters spelled out; line breaks stay.
+
+    >>> print(safe("a\x1b[31m\u202eb\u3000中"))
+    a\x1b[31m\u202eb　中
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\u3000\u00a0" else ascii(c)[1:-1] for c in text)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, of the GPU or of the machine; torch is not needed to know.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("std::bad_alloc")), out_of_memory(ValueError("no"))
+    (True, True, False)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    signs = (
+        "DefaultCPUAllocator",
+        "bad_alloc",
+        "CUDA out of memory",
+        "Cannot allocate memory",
+        "can't start new thread",
+    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from filbert.cli import app
+from filbert import cli
 
 TRAIN = ["--base", "tiny", "--epochs", "1", "--device", "cpu", "--precision", "fp32"]
 WORDS = {"neg": ("bad", "dull", "poor"), "pos": ("good", "fine", "great")}
@@ -62,9 +62,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     def go(*words: object, stdin: bytes = b"") -> Ran:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            app([str(word) for word in words])
+        code = cli.run([str(word) for word in words])
         said = capsys.readouterr()
-        return Ran(int(end.value.code or 0), said.out, said.err)
+        return Ran(code, said.out, said.err)
 
     return go

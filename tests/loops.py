@@ -15,10 +15,11 @@ from small import classifier, rows
 from torch import Tensor, nn
 
 from filbert.config import TrainConfig
+from filbert.errors import Stopped
 from filbert.finetuning.job import TextFeed
 from filbert.model.run import outputs
 from filbert.records import Features
-from filbert.training.loop import Interrupted, Loop
+from filbert.training.loop import Loop
 from filbert.training.plan import Plan
 
 TEXTS = 22  # in batches of 4: six steps an epoch, the last one of two texts
@@ -93,7 +94,7 @@ def stop_at(step: int, holder: list[Loop]) -> Callable[[Job, Tensor], None]:
 def interrupted(folder: Path, step: int, **changes: Any) -> Loop:
     holder: list[Loop] = []
     holder.append(loop(folder, Job(stop_at(step, holder)), **changes))
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(Stopped) as stopped:
         holder[0].run()
     assert stopped.value.number == signal.SIGTERM
     return holder[0]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / "filbert"
 
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; an import goes to a lower floor or stays in its package
     ("errors", "version", "progress", "native"),
-    ("records", "config", "files", "hashing"),
+    ("records", "config", "files", "hashing", "failures"),
     ("report",),
     ("text", "metrics", "model"),
     ("linear", "readers", "training"),

@@ -2,8 +2,8 @@
 
     vocab → pretrain → adapt → fit → predict → evaluate → report
 
-Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. What can be foreseen
-to go wrong is told in plain words, with exit code 2 (input or options), 1 (anything else), 130 or 143 (stopped).
+Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. Whatever goes wrong
+is told in one sentence (failures.py), with exit code 2 (input or options), 1 (anything else), 130 or 143 (stopped).
 Heavy parts are imported inside the commands, so that help is there at once.
 
 A new command is a plain function in a module beside this one, and a line in COMMANDS.
@@ -12,18 +12,13 @@ A new command is a plain function in a module beside this one, and a line in COM
 from __future__ import annotations
 
 import functools
-import os
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from filbert.cli import ask, evaluate, fit, predict, pretrain, report
-from filbert.cli.console import safe
-from filbert.cli.parts import print_json
-from filbert.errors import DataError, FilbertError, TrainingError
+from filbert.failures import guarded, told
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
@@ -49,38 +44,18 @@ app = typer.Typer(
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command so that errors raised on purpose become a message and an exit code."""
+    """Wrap a command so that whatever it raises becomes a sentence and an exit code."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
             command(*args, **options)
-        except BrokenPipeError:  # `filbert … | head`: the reader has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
-        except KeyboardInterrupt as stop:
-            raise typer.Exit(128 + getattr(stop, "number", int(signal.SIGINT))) from None
-        except (FilbertError, OSError) as error:
-            if os.environ.get("FILBERT_DEBUG"):
-                raise
-            raise typer.Exit(_told(error, as_json=options.get("as_json", False))) from None
+        except typer.Exit:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(told(error, as_json=options.get("as_json", False))) from None
 
     return run
-
-
-def _told(error: Exception, *, as_json: bool) -> int:
-    """Say what went wrong and return the exit code."""
-    print(f"error: {safe(str(error))}", file=sys.stderr)
-    if as_json:
-        told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-        if isinstance(error, DataError):
-            told["problems"] = [
-                {"file": p.place.file, "line": p.place.line, "field": p.field, "wrong": p.wrong, "todo": p.todo}
-                for p in error.problems
-            ]
-            told["total"] = error.total
-        print_json({"error": told})
-    return 2 if isinstance(error, FilbertError) and not isinstance(error, TrainingError) else 1
 
 
 def _version(asked: bool) -> None:
@@ -104,9 +79,19 @@ for _name, _command in COMMANDS.items():
     app.command(_name)(reported(_command))
 
 
+def run(words: Sequence[str]) -> int:
+    """Run one command line, without the program's name, and return its exit code; whatever goes wrong is told.
+
+    >>> run(["--version"])
+    filbert 0.1.0
+    0
+    """
+    try:
+        return app(list(words), prog_name="filbert", standalone_mode=False) or 0
+    except Exception as error:
+        return told(error, as_json="--json" in words)
+
+
 def main() -> None:
-    """Run the command line; SIGTERM ends it as Ctrl-C does, so that nothing half-written stays."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without "…" still gets its answer
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    app()
+    """Run the command line of this process and end it."""
+    guarded(run)

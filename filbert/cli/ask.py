@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, bars, fitted, safe, table
+from filbert.cli.console import Screen, bars, fitted, table
 from filbert.cli.options import Json, Overwrite
-from filbert.cli.parts import pasted, print_json
+from filbert.cli.parts import pasted
+from filbert.errors import safe
+from filbert.failures import print_json
 
 Base = Annotated[str, typer.Option(help="Base model with its pre-training heads: filbert-mini, a folder or a hub id.")]
 

@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from filbert.errors import safe
+from filbert.failures import say
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -28,17 +31,6 @@ WIDTH = 30  # terminal cells of a label, longer ones are cut
 BAR = 24  # terminal cells of a probability of 1
 TOP = 10  # classes shown of one text's probabilities
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-
-
-def safe(text: str) -> str:
-    r"""Return text with control, bidirectional and other invisible characters spelled out; line breaks stay.
-
-    >>> print(safe("a\x1b[31m\u202eb\u3000中"))
-    a\x1b[31m\u202eb　中
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\u3000\u00a0" else ascii(c)[1:-1] for c in text)
 
 
 def cells(text: str) -> int:
@@ -157,7 +149,7 @@ class Screen:
         """Tell one notice."""
         line = safe(text)
         if self._terminal is None:
-            print(" " * indent + line.replace("\n", "\n" + " " * indent), file=sys.stderr, flush=True)
+            say(" " * indent + line.replace("\n", "\n" + " " * indent))
             return
         from rich.padding import Padding
         from rich.text import Text

@@ -11,8 +11,9 @@ import typer
 
 from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, print_json, remembering
+from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, remembering
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:

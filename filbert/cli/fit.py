@@ -10,8 +10,9 @@ import typer
 
 from filbert.cli.console import Screen, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, reading
-from filbert.cli.parts import command_line, kept_rejects, name_of, pasted, print_json
+from filbert.cli.parts import command_line, kept_rejects, name_of, pasted
 from filbert.config import TrainConfig
+from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:

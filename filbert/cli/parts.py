@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from filbert.cli.console import safe
 from filbert.config import SCORING
 from filbert.errors import ConfigError, DataError, shown
+from filbert.failures import say
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -27,15 +26,6 @@ TABLES = (
 PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
 SUFFIXES = (*TABLES, *PACKED)
 CLASSES = 50  # shown of a table of classes
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print the one object that --json puts on stdout, on one line.
-
-    >>> print_json({"label": "正面"})
-    {"label": "正面"}
-    """
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def name_of(path: str) -> str:
@@ -63,7 +53,7 @@ def kept_rejects(path: Path, read: ReadOptions) -> Iterator[Path]:
         yield path
     except DataError:
         if _stamp(path) != before and read.on_bad_rows == "error":
-            print(f"all bad rows are in {safe(str(path))}; --on-bad-rows quarantine leaves them out", file=sys.stderr)
+            say(f"all bad rows are in {path}; --on-bad-rows quarantine leaves them out")
         raise
 
 

@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, bars, cells, fitted, safe, table
+from filbert.cli.console import Screen, bars, cells, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import (
-    CLASSES,
-    SUFFIXES,
-    check_precision,
-    engine_of,
-    kept_rejects,
-    name_of,
-    print_json,
-    remembering,
-)
-from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, remembering
+from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
+from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -85,7 +77,6 @@ def _refuse_missing(source: str) -> None:
 def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_json: bool) -> None:
     from filbert.inference.rows import cells as result_cells
 
-    texts = tuple(os.fsencode(text).decode("utf-8", "replace") for text in texts)
     (prediction,) = engine.predict([texts])
     if prediction.error is not None:
         raise ConfigError(f"{shown(texts[0])} has nothing to read — give at least one visible character in each text")

@@ -13,9 +13,10 @@ import typer
 
 from filbert.cli.console import Screen, fitted, span_of_time, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, spliced
-from filbert.cli.parts import command_line, pasted, print_json
+from filbert.cli.parts import command_line, pasted
 from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, shown
+from filbert.failures import print_json
 
 if TYPE_CHECKING:
     from filbert.corpus.prepare import Start

@@ -9,8 +9,8 @@ import typer
 
 from filbert.cli.console import Screen
 from filbert.cli.options import Json
-from filbert.cli.parts import print_json
 from filbert.errors import ModelError, shown
+from filbert.failures import print_json
 
 if TYPE_CHECKING:
     from filbert.report.kind import Kind

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from filbert.config import RunConfig
-from filbert.errors import TrainingError
+from filbert.errors import Stopped, TrainingError
 from filbert.files import write_tensors
 from filbert.model.device import working_dtype
 from filbert.model.run import tensors_of
@@ -41,14 +41,6 @@ from filbert.training.speed import raise_unless_smaller_helps
 CHECKPOINT_SECONDS = 120.0  # a kill loses at most this much work
 FEWEST_VALIDATIONS = 4  # of a run, evenly spread; one an epoch where there are more epochs
 MOST_VALIDATIONS = 20
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run was stopped by a signal, after a checkpoint."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 @dataclass
@@ -119,7 +111,7 @@ class Loop:
                     self.save()
                     saved = time.monotonic()
                 if self.stopping:
-                    raise Interrupted(self.stopping)
+                    raise Stopped(self.stopping)
             self.save()  # what comes after training may take longer than training
             if self.result.best_step != self.result.steps and self.group.is_main:
                 self.masters.load(load_file(str(self._best)))
@@ -297,7 +289,7 @@ class Loop:
 
         def handle(number: int, _frame: object) -> None:
             if self.stop_signal:
-                raise KeyboardInterrupt
+                raise Stopped(number)
             self.stop_signal = number
             self.watch.say("stopping after this step; a second Ctrl-C stops at once")
 

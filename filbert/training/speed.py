@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from filbert.config import RunConfig
-from filbert.errors import TrainingError
+from filbert.errors import TrainingError, out_of_memory
 from filbert.model.device import working_dtype
 from filbert.model.run import tensors_of
 from filbert.records import PackedBatch
@@ -47,11 +47,6 @@ def measure_speed(
     masters.to_fp32()
     torch.set_rng_state(state)
     return tokens / (time.monotonic() - began)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that memory ran out, of the GPU or of the machine."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 def raise_unless_smaller_helps(error: Exception, batch: PackedBatch, where: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command import TRAIN, write_texts
 
-from filbert.cli import app
+from filbert import cli
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,5 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model fitted by the command on sixty texts."""
     folder = tmp_path_factory.mktemp("model")
     source = write_texts(folder / "reviews.csv")
-    with pytest.raises(SystemExit) as end:
-        app(["fit", str(source), "-o", str(folder / "run"), *TRAIN])
-    assert not end.value.code
+    assert cli.run(["fit", str(source), "-o", str(folder / "run"), *TRAIN]) == 0
     return folder / "run"

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from filbert.cli import console
-from filbert.cli.console import Screen, bars, cells, fitted, safe, table
+from filbert.cli.console import Screen, bars, cells, fitted, table
+from filbert.errors import safe
 
 
 def test_D04_nothing_reaches_the_terminal() -> None:

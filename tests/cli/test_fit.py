@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from command import TRAIN, Run, write_texts
 
-from filbert.cli import app
-from filbert.errors import ConfigError
+from filbert.errors import Stopped
 from filbert.finetuning import fit
-from filbert.training.loop import Interrupted
 
 
 def test_fit_prints_scores_beside_the_baseline_and_what_comes_next(run: Run, tmp_path: Path) -> None:
@@ -110,8 +108,9 @@ def test_wrong_options_are_named(run: Run, tmp_path: Path, words: list[str], nam
 
 def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FILBERT_DEBUG", "1")
-    with pytest.raises(ConfigError):
-        app(["fit", "a.csv", "--epochs", "0"])
+    ran = run("fit", "a.csv", "--epochs", "0")
+    assert "Traceback" in ran.err
+    assert ran.err.endswith("error: epochs is 0.0 — give a number above 0\n")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -121,7 +120,7 @@ def test_T18_a_stopped_run_says_how_to_go_on(
     def stop(_splits: object, out: Path, **_options: object) -> None:
         (out / "checkpoints").mkdir(parents=True)
         (out / "checkpoints/step-00000007.json").write_text("{}")
-        raise Interrupted(number)
+        raise Stopped(number)
 
     monkeypatch.setattr(fit, "fit", stop)
     monkeypatch.setattr(sys, "argv", ["filbert", "fit", "my texts.csv", "--overwrite"])

@@ -15,12 +15,11 @@ from films import CONFIG, WHOLE, examples, run
 from safetensors.torch import load_file
 from small import same_weights
 
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, Stopped
 from filbert.finetuning import adapt as adaptation
 from filbert.finetuning import probe
 from filbert.progress import Silent
 from filbert.readers.documents import open_corpus
-from filbert.training.loop import Interrupted
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_T18_an_adapted_run_is_taken_up_in_either_stage(tmp_path, stage):
                 if self.steps == 4:
                     os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "again", adapt=True, watch=Stop())
     again = run(tmp_path / "again", adapt=True)
     weights = [load_file(done.folder / "model.safetensors") for done in (whole, again)]

@@ -22,14 +22,13 @@ from small import chances, same_weights
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from filbert.config import TrainConfig
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, Stopped
 from filbert.finetuning import fit as fit_module
 from filbert.finetuning import train as train_module
 from filbert.inference.engine import load
 from filbert.records import Example
 from filbert.training import plan as plan_module
 from filbert.training import speed
-from filbert.training.loop import Interrupted
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def test_T15_killed_and_called_again_is_the_run_nobody_killed(finished, tmp_path
 
 
 def test_T18_stopped_by_a_signal_and_called_again(finished, tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "run", watch=Stopper(5))
     assert not (tmp_path / "run" / ".lock").exists()
     found = run(tmp_path / "run")
@@ -214,7 +213,7 @@ def test_T18_stopped_by_a_signal_and_called_again(finished, tmp_path):
 
 
 def test_T21_called_again_with_other_settings(tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "run", watch=Stopper(3))
     with pytest.raises(ConfigError, match="batch_size: 4 → 8"):
         run(tmp_path / "run", config=CONFIG.with_options(batch_size=8))
@@ -242,7 +241,7 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
     data = data_of([Example((f"{example.text} " * 20,), example.target) for example in examples(60, 0)])
     config = CONFIG.with_options(minutes=1)
     monkeypatch.setattr(train_module, "measure_speed", lambda *_, **__: 1e6)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "run", data=data, config=config, watch=Stopper(3))
     monkeypatch.setattr(train_module, "measure_speed", lambda *_, **__: 90.0)
     found = run(tmp_path / "run", data=data, config=config)

@@ -9,12 +9,11 @@ from films import CONFIG, Listening, Stopper, data, data_of, examples, run
 from safetensors.torch import load_file
 from small import same_weights
 
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, Stopped
 from filbert.finetuning import train as train_module
 from filbert.finetuning.train import TRIED
 from filbert.inference.engine import load
 from filbert.records import Example
-from filbert.training.loop import Interrupted
 
 UNEVEN = data_of(examples(120, 0, rare=5))  # 24 to 96, of which 108 are trained on: 27 steps
 AUTO = CONFIG.with_options(balance="auto")
@@ -79,7 +78,7 @@ def test_even_classes_are_trained_once(tmp_path):
 
 
 def test_T18_stopped_in_the_second_way_it_goes_on_there(whole, tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "run", data=UNEVEN, config=AUTO, watch=Stopper(27 + 5))
     assert (tmp_path / "run" / "checkpoints" / "balance-none" / "done.json").is_file()
     watch = Listening()

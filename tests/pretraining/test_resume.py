@@ -14,11 +14,10 @@ from pretrainings import CONFIG, START, Break, Stop, corpus, logged, run, weight
 from small import same_weights
 
 from filbert.bases.find import find_base
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, Stopped
 from filbert.pretraining.run import pretrain
 from filbert.progress import Silent
 from filbert.training import loop
-from filbert.training.loop import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def test_T18_broken_off_outside_of_training(whole, tmp_path, line):
 )
 def test_T21_another_start_is_refused(tmp_path, changes):
     source = corpus(tmp_path)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path, source, watch=Stop(3))
     with pytest.raises(ConfigError, match="start: "):
         pretrain([source], tmp_path / "out", start=replace(START, **changes), config=CONFIG)
@@ -53,7 +52,7 @@ def test_T21_another_start_is_refused(tmp_path, changes):
 @pytest.mark.parametrize("step", [1, 7, 12])
 def test_T18_stopped_and_resumed_is_the_whole_run(whole, tmp_path, step):
     source = corpus(tmp_path)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path, source, watch=Stop(step))
     assert not (tmp_path / "out" / "model.safetensors").exists()
     run(tmp_path, source)
@@ -68,7 +67,7 @@ def test_muon_trains_and_resumes_exactly(tmp_path):
         (tmp_path / name).mkdir()
     source = corpus(tmp_path)
     run(tmp_path / "a", source, config)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path / "b", source, config, watch=Stop(5))
     run(tmp_path / "b", source, config)
     assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
@@ -77,7 +76,7 @@ def test_muon_trains_and_resumes_exactly(tmp_path):
 
 def test_T21_other_settings_are_refused(tmp_path):
     source = corpus(tmp_path)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path, source, watch=Stop(3))
     with pytest.raises(ConfigError, match=r"mask_rate: 0\.15 → 0\.3"):
         run(tmp_path, source, CONFIG.with_options(mask_rate=0.3))
@@ -128,7 +127,7 @@ def test_T15_killed_and_resumed_is_the_whole_run(tmp_path, optimizer):
 
 def test_checkpoints_come_by_the_clock(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(tmp_path, corpus(tmp_path), watch=Stop(4))
     names = sorted(path.name for path in (tmp_path / "out" / "checkpoints").glob("step-*.json"))
     assert names == ["step-00000003.json", "step-00000004.json"]

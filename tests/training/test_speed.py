@@ -6,9 +6,10 @@ import torch
 from loops import CONFIG, FEATURES, TEXTS, Cramped, Job, feed
 from small import same_weights
 
+from filbert.errors import out_of_memory
 from filbert.finetuning.job import TextFeed
 from filbert.training import speed
-from filbert.training.speed import measure_speed, out_of_memory
+from filbert.training.speed import measure_speed
 
 
 def test_T20_what_says_that_memory_ran_out():
