@@ -39,11 +39,11 @@ a line at most every ten seconds. `filbert --version` prints the version.
 | 1 | could not go on: disk full, memory full, loss not a number, folder in use, a fault of Filbert's own |
 | 2 | the input, a model folder or an option is wrong; the message says what and what to do |
 | 130, 143 | stopped by Ctrl-C or SIGTERM; what trains has saved a checkpoint and says how to go on |
-| 141 | the reader of stdout is gone, as in `filbert … \| head` |
+| 141 | the reader of stdout is gone, as in `filbert … \\| head` |
 
-Whatever goes wrong is told in one sentence: what it is about, what is wrong, what to do. Where the fault is Filbert's own, the
-sentence names a file `filbert-error-….txt` in the folder for temporary files, with the traceback and the command line,
-that can be sent with a report. `FILBERT_DEBUG=1` shows the traceback of any error instead.
+Whatever goes wrong is told in one sentence: what it is about, what is wrong, what to do. Where the fault is Filbert's
+own, the sentence names a file `filbert-error-….txt` in the folder for temporary files, with the traceback and the
+command line, that can be sent with a report. `FILBERT_DEBUG=1` shows the traceback of any error instead.
 
 stdout is UTF-8, whatever the locale; `PYTHONIOENCODING` chooses another encoding, and a character that this one lacks
 stops the command.

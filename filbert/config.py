@@ -21,6 +21,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
     "large": (24, 1024, 16),
 }
 BALANCES = ("none", "weights", "sampling", "auto")
+MOST = 10**15  # of anything that is counted: what lies above is a slip
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
 
@@ -118,14 +119,14 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self._positive("epochs", "minutes", "tokens_per_batch", "learning_rate", "clip", "patience")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed} — give a whole number of at least 0")
+        if not 0 <= self.seed < 2**32:  # as numpy's and scikit-learn's
+            raise ConfigError(f"seed is {self.seed} — give a whole number from 0 to {2**32 - 1:,}")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"warmup is {self.warmup} — give a share of the run from 0 to below 1")
         for name in ("decay", "layer_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)} — give a number above 0, at most 1")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < float("inf"):
             raise ConfigError(f"weight_decay is {self.weight_decay} — give 0 or more")
         for name, choices in (("precision", ("auto", "fp32", "bf16")), ("optimizer", ("auto", "adamw", "muon"))):
             if getattr(self, name) not in choices:
@@ -134,8 +135,8 @@ class RunConfig:
     def _positive(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"{name} is {value} — give a number above 0")
+            if value is not None and not 0 < value <= MOST:
+                raise ConfigError(f"{name} is {value:,} — give a number above 0, at most {MOST:,}")
 
     def with_options(self, **options: object) -> Self:
         """Return a copy with the given options changed; None leaves an option as it is."""

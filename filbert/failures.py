@@ -232,7 +232,7 @@ def _open_streams() -> None:
 class _Stdout(io.FileIO):
     """Stdout, which says so where it cannot be written."""
 
-    def write(self, data: Any, /) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

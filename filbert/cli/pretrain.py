@@ -92,15 +92,15 @@ def vocab(
     as_json: Json = False,
 ) -> None:
     """Learn a WordPiece vocabulary from raw text."""
-    if size < 100:
-        raise ConfigError(f"--size is {size} — give at least 100; 16,000 suits a corpus in two languages")
+    from filbert.corpus.prepare import Paragraphs, check_vocabulary_size
+
+    check_vocabulary_size(size)
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if out.exists() and (not out.is_dir() or there - VOCABULARY):
         raise ConfigError(f"{out} holds other files than a vocabulary — give another folder with -o")
     if there and not overwrite:
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
-        from filbert.corpus.prepare import Paragraphs
         from filbert.readers.documents import open_corpus
         from filbert.text.vocab import learn
 
@@ -223,6 +223,8 @@ def _recipe(path: Path | None) -> dict[str, Any]:
         import tomli as tomllib
     try:
         options = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ConfigError(f"{path} — is nested too deeply for a recipe — write a flat table of options") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
     for key, value in options.items():
@@ -232,8 +234,11 @@ def _recipe(path: Path | None) -> dict[str, Any]:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(WORDS[kind] for kind in kinds)
             raise ConfigError(f"{path} {key} — is {shown(value)} — write {wanted}")
-    corpora = options.get("corpora")
-    return {**options, "corpora": [corpora]} if isinstance(corpora, str) else options
+    corpora = options.get("corpora", [])
+    corpora = [corpora] if isinstance(corpora, str) else corpora
+    if not all(isinstance(name, str) for name in corpora):
+        raise ConfigError(f"{path} corpora — is {shown(corpora)} — write a list of texts in quotes: the paths")
+    return {**options, "corpora": corpora}
 
 
 def _run(
@@ -323,21 +328,26 @@ def _count(text: str | float | None) -> int | None:
     >>> _count("100M"), _count("1.5b"), _count(500)
     (100000000, 1500000000, 500)
     """
-    if text is None or not isinstance(text, str):
-        return None if text is None else int(text)
-    digits, factor = text.strip().replace(",", "").replace("_", ""), 1
+    if text is None:
+        return None
+    digits, factor = str(text).strip().replace(",", "").replace("_", ""), 1
     if digits and digits[-1].lower() in SUFFIXES:
         digits, factor = digits[:-1], SUFFIXES[digits[-1].lower()]
     try:
         return int(float(digits) * factor)
-    except ValueError:
+    except (ValueError, OverflowError):  # also of nan and inf
         raise ConfigError(f"--tokens is {shown(text)} — write a number such as 500k, 100M or 1.5B") from None
 
 
-def _weights(text: str | Sequence[float] | None) -> list[float] | None:
-    if text is None or not isinstance(text, str):
-        return None if text is None else [float(weight) for weight in text]
+def _weights(told: str | Sequence[object] | None) -> list[float] | None:
+    """Read how often an epoch reads each corpus.
+
+    >>> _weights("1,2.5"), _weights([1, 2])
+    ([1.0, 2.5], [1.0, 2.0])
+    """
+    if told is None:
+        return None
     try:
-        return [float(part) for part in text.split(",")]
+        return [float(str(part)) for part in (told.split(",") if isinstance(told, str) else told)]
     except ValueError:
-        raise ConfigError(f"--weights is {shown(text)} — write one number for each corpus: 1,2") from None
+        raise ConfigError(f"--weights is {shown(told)} — write one number for each corpus: 1,2") from None

@@ -30,9 +30,22 @@ from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
 
+MOST_PIECES = 10**6  # of a vocabulary
 COUNTED_TOKENS = 50e6  # for the word vectors, at most: half a minute
 WORDS = "words.safetensors"  # the word vectors
 TOKENIZER = "tokenizer"  # folder of the vocabulary
+
+
+def check_vocabulary_size(size: int) -> None:
+    """Raise ConfigError for a number of word pieces that no vocabulary has.
+
+    >>> check_vocabulary_size(16_000)
+    """
+    if not 100 <= size <= MOST_PIECES:
+        raise ConfigError(
+            f"the vocabulary size is {size:,} — give at least 100, at most {MOST_PIECES:,}; 16,000 suits a corpus in "
+            "two languages"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,7 @@ class Start:
     def __post_init__(self) -> None:
         EncoderConfig.of_size(self.size, 1000)
         EncoderConfig(1000, position=self.position)
-        if self.vocabulary_size < 100:
-            raise ConfigError(f"vocabulary_size is {self.vocabulary_size} — give at least 100")
+        check_vocabulary_size(self.vocabulary_size)
         if self.base is not None and self.vocabulary is not None:
             raise ConfigError("a base brings its own vocabulary — leave out one of the two")
 

@@ -93,9 +93,17 @@ def _names(value: object) -> bool:
 
 
 def _check_codec(name: str) -> None:
+    """Raise ConfigError for a name that is no codec of text, or of none that can be read as a stream."""
     try:
-        known = codecs.lookup(name)
-    except LookupError:
-        raise ConfigError(f"encoding {name!r} is unknown — try utf-8, gb18030, latin-1, cp1252 or utf-16") from None
-    if not known._is_text_encoding:
-        raise ConfigError(f"encoding {name!r} is not a text encoding — try utf-8, gb18030, latin-1 or utf-16")
+        known = codecs.lookup(name)._is_text_encoding
+        for errors in ("strict", "replace") if known else ():  # undefined decodes nothing, idna knows no "replace"
+            codecs.getincrementaldecoder(name)(errors).decode("text".encode(name))
+    except UnicodeError:
+        known = False
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
+        todo = "try utf-8, gb18030, latin-1, cp1252 or utf-16"
+        raise ConfigError(f"encoding {shown(name)} is unknown — {todo}") from None
+            f"encoding {shown(name)} is unknown — try utf-8, gb18030, latin-1, cp1252 or utf-16"
+        ) from None
+    if not known:
+        raise ConfigError(f"encoding {shown(name)} is not a text encoding — try utf-8, gb18030, latin-1 or utf-16")
