@@ -131,6 +131,9 @@ def _predict_rows(
     read = remembering(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
+            if sys.stdin is None:
+                todo = "pipe texts in, one a line, or name a file"
+                raise DataError([Problem(Place("stdin"), "file", "is closed", todo)])
             examples: Iterator[Example] = stream_examples(sys.stdin.buffer, "stdin", read.encoding)
         else:
             opened = open_source(source, read, labelled=False, rejects=kept)

@@ -103,7 +103,5 @@ def _check_codec(name: str) -> None:
     except (LookupError, ValueError):  # ValueError: a NUL in the name
         todo = "try utf-8, gb18030, latin-1, cp1252 or utf-16"
         raise ConfigError(f"encoding {shown(name)} is unknown — {todo}") from None
-            f"encoding {shown(name)} is unknown — try utf-8, gb18030, latin-1, cp1252 or utf-16"
-        ) from None
     if not known:
         raise ConfigError(f"encoding {shown(name)} is not a text encoding — try utf-8, gb18030, latin-1 or utf-16")
