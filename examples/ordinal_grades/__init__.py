@@ -14,6 +14,7 @@ import numpy as np
 from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
+from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
 from filbert.text.tokenizer import Tokenizer
 from ordinal_grades.outputs import baseline as baseline
@@ -22,6 +23,7 @@ from ordinal_grades.outputs import columns as columns
 from ordinal_grades.outputs import compare as compare
 from ordinal_grades.outputs import decode as decode
 from ordinal_grades.outputs import empty as empty
+from ordinal_grades.outputs import hub as hub
 from ordinal_grades.outputs import mistakes as mistakes
 from ordinal_grades.outputs import row as row
 from ordinal_grades.outputs import score as score

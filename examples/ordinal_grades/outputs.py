@@ -14,6 +14,7 @@ from filbert.metrics import numbers
 from filbert.metrics.intervals import interval, text_counts, wilson
 from filbert.metrics.label_sets import fit_sigmoid_temperature, sigmoid
 from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
@@ -152,6 +153,11 @@ def row(prediction: Prediction, settings: Settings) -> Json:
     answer = (prediction.level, *prediction.above) if prediction.above else (None,) * len(settings.labels)
     cells = [None if number is None else round(number, DIGITS) for number in answer]
     return dict(zip(columns(settings), (prediction.grade, *cells), strict=True))
+
+
+def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None = None) -> list[list[Json]]:
+    """Return each question with its probability, or its output."""
+    return ranked(show(prediction, settings).bars, outputs)
 
 
 def show(prediction: Prediction, settings: Settings) -> Shown:

@@ -206,6 +206,15 @@ class Task(Protocol):
     def row(self, prediction: Prediction, settings: Any) -> Json:
         """Return the cells of these columns: the same ones in CSV, JSON lines, HTTP and the estimators."""
 
+    def asked(self, value: Any) -> tuple[str, ...]:
+        """Return the inputs that one item of a request's JSON holds; raises Refusal."""
+
+    def hub(self, prediction: Prediction, settings: Any, outputs: FloatArray | None = None) -> Any:
+        """Return what the hub's inference API answers to one item: an object, or a list of one for each item.
+
+        With `outputs`, those of the head for the item's only window, they take the place of probabilities.
+        """
+
     def show(self, prediction: Prediction, settings: Any) -> Shown:
         """Return a prediction for a terminal."""
 

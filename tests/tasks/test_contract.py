@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from filbert import TextClassifier, TextRegressor, tasks
 from filbert.bases.find import find_base
 from filbert.config import TrainConfig
-from filbert.errors import TrainingError
+from filbert.errors import Refusal, TrainingError
 from filbert.finetuning.job import TaskJob
 from filbert.finetuning.prepare import prepare
 from filbert.inference.engine import load
@@ -218,6 +218,22 @@ def test_words_of_nothing_are_not_guessed_at(name: str) -> None:
     assert alone.error is None
     assert empty.error == "empty_text"
     assert engine.predict(WORDS[0]) == [alone]
+
+
+@each_task
+def test_a_request_is_answered_in_json(name: str) -> None:
+    engine = load(run(name).folder, device="cpu")
+    (given,) = inputs(1)
+    assert engine.task.asked([*given]) == given
+    for wrong in (3, None, [], {}, {"text": 1}, ["a", 2], {"query": "a"}):
+        with pytest.raises(Refusal):
+            engine.task.asked(wrong)
+    (prediction,) = engine.predict([given])
+    answer = engine.task.hub(prediction, engine.settings)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    outputs = np.asarray(engine.outputs(engine.features([given])))[0, 0]
+    raw = engine.task.hub(prediction, engine.settings, outputs)
+    assert sorted(each["score"] for each in raw[0]) == pytest.approx(sorted(outputs.tolist()), abs=1e-6)
 
 
 @each_task

@@ -14,6 +14,7 @@ import numpy as np
 from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
+from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
 from filbert.tasks.multi_label.outputs import baseline as baseline
 from filbert.tasks.multi_label.outputs import calibrate as calibrate
@@ -22,6 +23,7 @@ from filbert.tasks.multi_label.outputs import compare as compare
 from filbert.tasks.multi_label.outputs import decode as decode
 from filbert.tasks.multi_label.outputs import empty as empty
 from filbert.tasks.multi_label.outputs import flags
+from filbert.tasks.multi_label.outputs import hub as hub
 from filbert.tasks.multi_label.outputs import mistakes as mistakes
 from filbert.tasks.multi_label.outputs import row as row
 from filbert.tasks.multi_label.outputs import score as score

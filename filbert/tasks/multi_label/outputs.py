@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from filbert.metrics import calibration, label_sets
 from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.multi_label.settings import Settings
@@ -217,6 +218,12 @@ def joined_labels(labels: Sequence[str]) -> str:
     if any("|" in label or label != label.strip() or label.startswith("[") for label in labels):
         return json.dumps(list(labels), ensure_ascii=False)
     return "|".join(labels)
+
+
+def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None = None) -> list[list[Json]]:
+    """Return each label with its probability, or its output."""
+    assert isinstance(prediction, LabelsPrediction)
+    return ranked(dict(zip(settings.labels, prediction.probabilities, strict=True)), outputs)
 
 
 def show(prediction: Prediction, settings: Settings) -> Shown:

@@ -15,6 +15,7 @@ import numpy as np
 
 from filbert.metrics import numbers
 from filbert.records import Example, FloatArray, Prediction
+from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.regression.settings import Settings
@@ -146,6 +147,12 @@ def row(prediction: Prediction, settings: Settings) -> Json:
 
 def _short(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.{DIGITS}g}")
+
+
+def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None = None) -> list[list[Json]]:
+    """Return the number as the score of its only label."""
+    assert isinstance(prediction, NumberPrediction)
+    return ranked({"score": float(prediction.score or 0.0)}, outputs)
 
 
 def show(prediction: Prediction, settings: Settings) -> Shown:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
+from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
 from filbert.tasks.single_label.outputs import baseline as baseline
 from filbert.tasks.single_label.outputs import calibrate as calibrate
@@ -19,6 +20,7 @@ from filbert.tasks.single_label.outputs import columns as columns
 from filbert.tasks.single_label.outputs import compare as compare
 from filbert.tasks.single_label.outputs import decode as decode
 from filbert.tasks.single_label.outputs import empty as empty
+from filbert.tasks.single_label.outputs import hub as hub
 from filbert.tasks.single_label.outputs import mistakes as mistakes
 from filbert.tasks.single_label.outputs import row as row
 from filbert.tasks.single_label.outputs import score as score

@@ -12,6 +12,7 @@ import numpy as np
 
 from filbert.metrics import calibration, classes, intervals
 from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.single_label.settings import Settings
@@ -156,6 +157,12 @@ def row(prediction: Prediction, settings: Settings) -> Json:
     chances: list[float | None] = [round(p, DIGITS) for p in prediction.probabilities] or [None] * len(settings.labels)
     names = (f"probability_{label}" for label in settings.labels)
     return {"label": prediction.label, **dict(zip(names, chances, strict=True))}
+
+
+def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None = None) -> list[list[Json]]:
+    """Return each label with its probability, or its output."""
+    assert isinstance(prediction, LabelPrediction)
+    return ranked(dict(zip(settings.labels, prediction.probabilities, strict=True)), outputs)
 
 
 def show(prediction: Prediction, settings: Settings) -> Shown:
