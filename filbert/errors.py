@@ -92,6 +92,18 @@ class Refusal(ValueError):
         self.wrong, self.todo = wrong, todo
 
 
+class LeftOut(Refusal):
+    """A target that a person asked to leave out: its row is no problem, and counted under this sentence.
+
+    >>> str(LeftOut("'nan'"))
+    "rows left out, as --merge-labels says: 'nan'"
+    """
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label, "")
+        self.args = (f"rows left out, as --merge-labels says: {label}",)
+
+
 class DataError(FilbertError, ValueError):
     """Texts or labels are wrong; `problems` holds every one found in the pass, the message the first 20."""
 

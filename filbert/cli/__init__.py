@@ -12,10 +12,12 @@ A new command is a plain function in a module beside this one, and a line in COM
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from filbert.cli import ask, evaluate, fit, predict, pretrain, report
 from filbert.failures import guarded, told
@@ -75,8 +77,21 @@ def _filbert(
     """
 
 
+class _Command(TyperCommand):
+    """A command that says where a text may begin with a hyphen."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        texts = [word for word in args if word.startswith("-") and " " in word]
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # of click, or of typer's own copy of it
+            if texts and hasattr(error, "message"):
+                error.message += f" (a text that begins with a hyphen stands after --: -- {shlex.quote(texts[0])})"
+            raise
+
+
 for _name, _command in COMMANDS.items():
-    app.command(_name)(reported(_command))
+    app.command(_name, cls=_Command)(reported(_command))
 
 
 def run(words: Sequence[str]) -> int:

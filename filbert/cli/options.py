@@ -64,7 +64,8 @@ def read_options(
         str, typer.Option("--on-bad-rows", help="error, or quarantine: leave bad rows out and keep them in a file.")
     ] = "error",
     merge_labels: Annotated[
-        list[str] | None, typer.Option("--merge-labels", help='Read labels as another one: "Pos=pos,POS=pos".')
+        list[str] | None,
+        typer.Option("--merge-labels", help='Read labels as another one: "Pos=pos,POS=pos"; "nan=": leave them out.'),
     ] = None,
     split_column: Annotated[
         str | None, typer.Option("--split-column", help="Column that says train, dev or test.")

@@ -50,6 +50,8 @@ def predict(
     """Answer one text, every line of stdin, or every row of a file."""
     check_precision(precision)
     with Screen(results=not as_json and out != "-") as screen:
+        if read.sheet is not None and not os.path.exists(source):
+            raise ConfigError("--sheet names the sheet of a spreadsheet, and there is none — leave it out")
         if pair is not None or (source != "-" and not os.path.exists(source)):
             if pair is None:
                 _refuse_missing(source)

@@ -102,7 +102,7 @@ def vocab(
         raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
         from filbert.readers.documents import open_corpus
-        from filbert.text.vocab import learn
+        from filbert.text.vocab import learn, unknown_share
 
         texts = Paragraphs([open_corpus(path) for path in corpora])
         for corpus in texts.corpora:
@@ -113,11 +113,14 @@ def vocab(
         tokenizer.save(out, 512)
         whole = [t for t in map(tokenizer.token, range(len(tokenizer))) if not t.startswith(("##", "["))]
         han = sum(len(token) == 1 and "\u3400" <= token <= "\u9fff" for token in whole)
+        unknown = unknown_share(tokenizer, texts)
         facts = {"folder": str(out), "size": len(tokenizer), "words": len(whole) - han, "han_characters": han}
+        facts["unknown_share"] = round(unknown, 6)
         rows = [
             ("word pieces", f"{facts['size']:,}"),
             ("whole words or beginnings", f"{facts['words']:,}"),
             ("Han characters", f"{han:,}"),
+            ("unknown, [UNK]", f"{unknown:.2%} of the corpus' word pieces"),
             ("the longest", fitted(" ".join(sorted(whole, key=len)[-6:]), 60)),
             ("vocabulary", str(out)),
             ("train with it", pasted(["filbert", "pretrain", *corpora, "--vocab", str(out)])),
@@ -210,6 +213,7 @@ RECIPE: dict[str, tuple[type, ...]] = {  # the keys of a recipe and the types of
     "weights": (list, str),
     "tokens": (str, int, float),
 }
+RECIPE_BYTES = 1 << 20
 WORDS = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
@@ -221,6 +225,8 @@ def _recipe(path: Path | None) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
+    if path.exists() and not (path.is_file() and path.stat().st_size <= RECIPE_BYTES):
+        raise ConfigError(f"{path} — is no recipe: a TOML file of at most {RECIPE_BYTES >> 10:,} kB — give the file")
     try:
         options = tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:

@@ -67,7 +67,8 @@ def read_dataset(
         parts[split].append(example)
     for given, name in ((validation, "validation"), (test, "test")):
         if given is not None:
-            more = open_source(given, replace(options, columns=columns_of(source)))
+            sheet = options.sheet if Path(given).suffix.lower() == Path(path).suffix.lower() else None
+            more = open_source(given, replace(options, columns=columns_of(source), sheet=sheet))
             found += [f"{name} — {line}" for line in more.found]
             rows = more.tagged(ledger, parse=reading.parse, locate=reading.locate)
             parts[name] = [example for _, example in rows]

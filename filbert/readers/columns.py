@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -116,12 +117,21 @@ def choose(
     if not first or (labelled and not target):
         raise _unclear("label" if first else "text", columns, rows, file, labelled=labelled, hint=hint)
     inputs = (*first, *inputs) if second else first
+    _refuse_shared(inputs, target, file)
     if len(inputs) < len(options.trained_inputs) and options.text is None:
         wrong = f"the model reads two texts, of {_listed(options.trained_inputs)}; here is {_listed(inputs)}"
         raise fatal(file, "columns", wrong, "say which with --text NAME --text-pair NAME")
     said = _said(inputs, target, split) + (" (as the model was trained)" if trained else "")
     how = "\n".join([said, *_lacking(columns, options, inputs, target if labelled else ())])
     return Roles(inputs, target[0] if len(target) == 1 else None, target if len(target) > 1 else (), split, how)
+
+
+def _refuse_shared(inputs: Sequence[Sequence[str]], target: Sequence[str], file: str) -> None:
+    """Raise where one column is read as two things: both texts of a pair, or a text and its label."""
+    seen = Counter(name for names in (*inputs, target) for name in names)
+    if twice := [name for name, count in seen.items() if count > 1]:
+        both = "text and label" if twice[0] in target else "both texts"
+        raise fatal(file, "columns", f"{shown(twice[0])} is named for {both}", "choose another column for one")
 
 
 def _asked(

@@ -15,6 +15,7 @@ from typing import IO, BinaryIO
 
 from filbert.errors import DataError, shown
 from filbert.readers.blobs import Blob, guarded
+from filbert.readers.foreign import refuse_foreign
 from filbert.readers.ledger import fatal
 
 BOMS = (  # UTF-32 first: its little-endian BOM begins with that of UTF-16
@@ -52,6 +53,7 @@ def decide(blob: Blob, wanted: str | None) -> tuple[Encoding, list[str]]:
     Raises DataError where the file is plainly not UTF-8 and no encoding was given.
     """
     head = blob.head(BLOCK)
+    refuse_foreign(blob, head)
     for mark, codec in BOMS:
         if head.startswith(mark) and wanted in (None, "auto", *_family(codec)):
             return Encoding(codec, len(mark), "by its BOM"), [f"encoding: {codec.upper()} (by its BOM)"]

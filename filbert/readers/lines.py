@@ -1,6 +1,7 @@
 """Physical lines of a file, in bounded memory, each decoded strictly: LF, CRLF and CR end a line, and stay on it.
 
-A CR alone ends a line only where the first line ends so, or most do; elsewhere it is a slip inside of a row.
+A CR alone ends a line only where most lines end so, or where it stands between a header and a row; elsewhere it is a
+slip inside of a row.
 A line that cannot be read (bytes not in the encoding, over 16 MB) comes out as a BadLine in its place, so that line
 numbers stay true and reading goes on.
 """
@@ -8,6 +9,7 @@ numbers stay true and reading goes on.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import IO
@@ -41,8 +43,13 @@ def line_end(text: str) -> str:
     ('\n', '')
     """
     first, lone = text.find("\n"), text.find("\r")
-    if first < 0 or 0 <= lone < first - 1:
+    if first < 0:
         return ""
+    if 0 <= lone < first - 1:
+        before, after = text[:lone], re.split("[\r\n]", text[lone + 1 :], maxsplit=1)[0]
+        counts = {(before.count(mark), after.count(mark)) for mark in ",\t;|"} - {(0, 0)}
+        if counts and all(one == other for one, other in counts):
+            return ""
     return "\n" if text.count("\r") - text.count("\r\n") < text.count("\n") else ""
 
 

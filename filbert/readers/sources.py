@@ -7,20 +7,19 @@ guessed. Local paths never touch the network. Dividing into train and validation
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
 from filbert.readers.columns import Roles, choose, indicated, joined
 from filbert.readers.encodings import Encoding, decide
 from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
 from filbert.readers.formats.json_objects import open_json
-from filbert.readers.formats.jsons import JsonLines
+from filbert.readers.formats.jsons import JsonLines, held_keys
 from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import look, sample_lines
 from filbert.readers.formats.spreadsheet import Spreadsheet
@@ -37,7 +36,6 @@ __all__ = ["ReadOptions", "Source", "open_source"]
 
 ORDER = ("train", "validation", "test")
 EMPTY = ("is empty or cannot be seen", "fill it in, or drop the row")
-HALF = 0.5  # from this number on a label of an object holds
 SAMPLED = 1_000  # targets returned as a sample
 Part = tuple[str | None, Table, Roles]
 Parse = Callable[[str], Any]
@@ -153,6 +151,9 @@ class Source:
                 text = ""
             try:
                 target = parse(label or "") if self._labelled else label
+            except LeftOut as left_out:
+                ledger.notes[str(left_out)] += 1
+                continue
             except Refusal as refusal:
                 ledger.reject(Problem(place, "label", refusal.wrong, refusal.todo), text)
                 continue
@@ -194,6 +195,9 @@ class Source:
                 target = parse(cell) if labelled else cell if visible(cell) else None
                 if locate is not None and labelled:
                     target = locate(target, inputs)
+            except LeftOut as left_out:
+                ledger.notes[str(left_out)] += 1
+                continue
             except Refusal as refusal:
                 if labelled:
                     ledger.reject(Problem(Place(name, line), field, refusal.wrong, refusal.todo), table.raw())
@@ -225,20 +229,6 @@ def _cell(row: Mapping[str, str], roles: Roles, nested: bool) -> str:
         return indicated(row, roles.indicators)
     cell = row.get(roles.target, "") if roles.target else ""
     return held_keys(cell) if nested and cell.startswith("{") else cell
-
-
-def held_keys(cell: str) -> str:
-    """Return the keys of an object of numbers that are at least one half, as a JSON array; other cells unchanged.
-
-    >>> held_keys('{"pos": "1", "neg": 0.2}')
-    '["pos"]'
-    """
-    try:
-        value = json.loads(cell)
-        numbers = {key: float(number or 0) for key, number in value.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return cell
-    return json.dumps([key for key, number in numbers.items() if number >= HALF], ensure_ascii=False)
 
 
 def _empty(place: Place, column: str) -> Problem:
@@ -274,6 +264,10 @@ def open_source(
         local, lines = download(str(path))
         found += lines
     body = _open(local, options, found, labelled)
+    tables = [] if isinstance(body, ClassFolders) else [table for _, table, _ in body]
+    if options.sheet is not None and not any(isinstance(table, Spreadsheet) for table in tables):
+        wrong = f"{shown(options.sheet)} is asked for, but this is no spreadsheet"
+        raise fatal(str(path), "sheet", wrong, "leave --sheet out")
     if rejects is not None:
         refuse_input(rejects, [local])
     source = Source(local, body, options, found, labelled=labelled)

@@ -11,10 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.records import Example
 from filbert.text.visible import visible
 
+MISSING = ("nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nat", "nil", "-nan", "undefined")
 MANY_LONE = 5  # labels with one text each, from which on the column is asked about, not the labels
 MISTAKES = 30  # kept for a report
 MISTAKE_CHARACTERS = 2_000
@@ -47,6 +48,8 @@ def label_of(value: Any) -> str:
 def label_in(cell: str, merges: Mapping[str, str], merged: Counter[str]) -> str:
     """Return the label of a cell, merged where that was asked for and then counted; Refusal for an empty one.
 
+    Merged into nothing, its row is left out (LeftOut).
+
     >>> label_in("bad", {"bad": "neg"}, Counter())
     'neg'
     """
@@ -56,6 +59,8 @@ def label_in(cell: str, merges: Mapping[str, str], merged: Counter[str]) -> str:
     if target is None:
         return cell
     merged[cell] += 1
+    if not target:
+        raise LeftOut(shown(cell))
     return target
 
 
@@ -92,6 +97,20 @@ def variant_lines(counts: Mapping[str, int]) -> list[str]:
     return lines
 
 
+def missing_lines(counts: Mapping[str, int]) -> list[str]:
+    """Return a warning where labels look like what programs write for a missing one, with what leaves them out.
+
+    >>> print(missing_lines({"pos": 9, "nan": 2})[0])
+    warning: labels that may stand for no label at all: 'nan' (2) — to leave these texts out: --merge-labels "nan="
+    """
+    found = [label for label in counts if label.strip().casefold() in MISSING]
+    if not found or len(found) == len(counts):
+        return []
+    named = ", ".join(f"{shown(label)} ({counts[label]:,})" for label in found)
+    options = " ".join(merge_option(label, "") for label in found)
+    return [f"warning: labels that may stand for no label at all: {named} — to leave these texts out: {options}"]
+
+
 def merge_option(label: str, target: str) -> str:
     """Return the option that reads one label as another, ready to be pasted into a shell."""
     return f"--merge-labels {_quoted(f'{label}={target}')}"
@@ -109,7 +128,7 @@ def merge_notes(merges: Mapping[str, str], merged: Mapping[str, int]) -> list[st
     lines = [
         f"texts with the label {shown(label)} read as {shown(target)}: {merged[label]:,}"
         for label, target in merges.items()
-        if merged.get(label)
+        if target and merged.get(label)
     ]
     unseen = (f"{label}={target}" for label, target in merges.items() if not merged.get(label))
     return lines + [f"warning: --merge-labels {shown(pair)} met no such label" for pair in unseen]

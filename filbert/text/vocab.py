@@ -20,7 +20,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from filbert.errors import ConfigError, DataError, Place, Problem
 from filbert.progress import Silent, Watcher
-from filbert.text.tokenizer import SPECIALS, Tokenizer
+from filbert.text.tokenizer import SPECIALS, Tokenizer, grouped
 
 # Which characters are kept: the commonest that make up this share of the corpus' Han text, and of all other text, each
 # on its own, so that neither language pushes the other out. A lost Han character is one unknown token, a lost letter
@@ -30,6 +30,7 @@ from filbert.text.tokenizer import SPECIALS, Tokenizer
 HAN_SHARE = 0.999
 OTHER_SHARE = 0.9999
 MOST = 500_000_000  # characters for the trainer, about: 0.8 GB with two languages
+MEASURED = 5_000_000  # characters that the share of [UNK] is measured on
 EVERY = 1000  # texts between two words of progress
 
 
@@ -44,7 +45,8 @@ def learn(
     """Learn at most `size` word pieces, special tokens included, and return the tokenizer.
 
     `texts` is read twice, so it is a list or anything else that begins anew when iterated again; `strip_accents` None
-    means: as `lowercase`. Single characters fill at most half of the vocabulary, the commonest first. Raises
+    means: as `lowercase`. Single characters fill at most half of the vocabulary, the commonest first, and what words
+    leave of the rest: a vocabulary of Chinese holds characters alone. Raises
     ConfigError for an iterator, which one pass uses up, and DataError where the texts hold no word at all.
 
     >>> len(learn(["the cat sat on the mat"] * 9, size=40)) <= 40
@@ -64,7 +66,8 @@ def learn(
         seen.update(text)
         count += 1
         characters += len(text)
-    singles = _singles(_normalised(seen, backend), size, backend)
+    counts = _normalised(seen, backend)
+    singles = _singles(counts, backend, most=size // 2 - len(SPECIALS))
     if not singles:
         problem = Problem(Place("the corpus"), "text", "holds no word to learn from", "give texts with words")
         raise DataError([problem])
@@ -79,7 +82,28 @@ def learn(
     some = islice(_told(texts, "learning word pieces", count, watch), 0, None, max(1, math.ceil(characters / MOST)))
     backend.train_from_iterator(some, trainer)
     learned = sorted(set(backend.get_vocab()) - set(pieces), key=lambda token: (len(token), token))
+    more = _singles(counts, backend, most=size - len(SPECIALS) - len(learned))  # Han makes no words to fill it
+    held = set(pieces)
+    pieces += [piece for piece in more if piece not in held]
     return Tokenizer.from_vocab([*pieces, *learned], lowercase=lowercase, strip_accents=strip_accents)
+
+
+def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
+    """Return the share, 0 to 1, of the word pieces of texts that are [UNK], by as many texts as have 5 MB.
+
+    >>> unknown_share(Tokenizer.from_vocab([*SPECIALS, "chess"]), ["chess", "chess 象棋 chess"])
+    0.4
+    """
+    pieces = unknown = 0
+    left = MEASURED
+    for some in grouped(texts, len, 100_000):
+        for encoding in tokenizer.encode(some):
+            pieces += len(encoding.ids)
+            unknown += int((encoding.ids == tokenizer.unk).sum())
+        left -= sum(map(len, some))
+        if left < 0:
+            break
+    return unknown / max(1, pieces)
 
 
 def _told(texts: Iterable[str], stage: str, total: int, watch: Watcher) -> Iterator[str]:
@@ -100,7 +124,7 @@ def _normalised(seen: Counter[str], backend: Backend) -> Counter[str]:
     return made
 
 
-def _singles(seen: Counter[str], size: int, backend: Backend) -> list[str]:
+def _singles(seen: Counter[str], backend: Backend, *, most: int) -> list[str]:
     """Return the one-character pieces, "a" and where it can stand inside a word "##a", in a fixed order."""
     han = {c for c in seen if len(backend.normalizer.normalize_str(c)) > 1}  # it sets them apart by spaces
     kept = _cover({c: seen[c] for c in han}, HAN_SHARE)
@@ -109,7 +133,7 @@ def _singles(seen: Counter[str], size: int, backend: Backend) -> list[str]:
     for c in sorted(kept, key=lambda c: (-seen[c], c)):
         inside = c not in han and len(backend.pre_tokenizer.pre_tokenize_str("a" + c)) == 1
         pieces = [c, "##" + c] if inside else [c]
-        if chosen and len(SPECIALS) + len(chosen) + len(pieces) > size // 2:
+        if chosen and len(chosen) + len(pieces) > most:
             break
         chosen += pieces
     return sorted(chosen, key=lambda piece: (len(piece), piece))

@@ -143,3 +143,20 @@ def test_predict_undecodable_stdin_names_the_line(run: Run, model: Path) -> None
 def test_predict_wrong_model(run: Run, tmp_path: Path) -> None:
     ran = run("predict", "nowhere", "A text.", "--json")
     assert (ran.code, ran.json["error"]["type"]) == (2, "ModelError")
+
+
+def test_a_text_that_begins_with_a_hyphen_gets_a_hint(run: Run, model: Path) -> None:
+    ran = run("predict", model, "-1 star, never again")
+    assert ran.code == 2
+    assert "a text that begins with a hyphen stands after --: -- '-1 star, never again'" in ran.err
+    assert run("predict", model, "--", "-1 star, never again").code == 0
+    assert "hyphen" not in run("predict", model, "-x").err
+
+
+def test_a_sheet_is_of_spreadsheets_only(run: Run, model: Path) -> None:
+    for ran in (
+        run("predict", model, "-", "--sheet", "1", stdin=b"fine"),
+        run("predict", model, "fine", "--sheet", "1"),
+    ):
+        assert ran.code == 2
+        assert "--sheet" in ran.err

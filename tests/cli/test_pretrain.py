@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,10 @@ def test_a_vocabulary_is_put_into_no_other_folder(run: Run, tmp_path: Path) -> N
     assert ran.code == 2
     assert "holds other files" in ran.err
     assert (tmp_path / "model" / "vocab.txt").read_text("utf-8") == "[PAD]\n"
+
+
+def test_a_recipe_that_is_a_pipe_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    ran = run("pretrain", "--recipe", "pipe.toml")
+    assert ran.code == 2
+    assert "pipe.toml — is no recipe" in ran.err

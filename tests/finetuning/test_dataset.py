@@ -161,3 +161,14 @@ def test_warnings_come_last():
     kinds = [line.startswith("warning:") for line in found]
     assert kinds == sorted(kinds)
     assert Counter(kinds)[True] >= 1
+
+
+def test_a_label_merged_into_nothing_leaves_its_row_out(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"{label} text {n},{label}" for n in range(4) for label in ("pos", "neg", "nan")]
+    path.write_text("\n".join(["text,label", *rows]))
+    data = read_dataset(path, ReadOptions(merge_labels={"nan": ""}))
+    assert data.settings.labels == ("neg", "pos")
+    assert "rows: 8 read, 8 accepted, 0 quarantined" in data.found
+    assert "rows left out, as --merge-labels says: 'nan': 4" in data.found
+    assert any('--merge-labels "nan="' in line for line in read_dataset(path).found)

@@ -15,6 +15,7 @@ from filbert.tasks.labels import (
     counted_unknown,
     merge_notes,
     merge_option,
+    missing_lines,
     passage,
     refuse_other_heads,
     same_key,
@@ -163,3 +164,10 @@ def test_a_passage_has_its_place_and_no_more_than_2000_characters():
     assert found["text"].endswith("…")
     assert (found["text_pair"], found["place"]) == ("short", "a.csv:4")
     assert passage(Example(("x" * 2000,))) == {"text": "x" * 2000, "place": "memory"}
+
+
+def test_labels_that_stand_for_none_are_said_with_what_leaves_them_out():
+    (line,) = missing_lines({"pos": 9, "nan": 2, "N/A": 1})
+    assert "'nan' (2), 'N/A' (1)" in line
+    assert '--merge-labels "nan=" --merge-labels "N/A="' in line
+    assert missing_lines({"pos": 9, "neg": 1}) == missing_lines({"none": 3, "null": 1}) == []

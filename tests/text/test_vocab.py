@@ -12,7 +12,7 @@ import pytest
 from filbert.errors import ConfigError, DataError
 from filbert.text import vocab
 from filbert.text.tokenizer import SPECIALS, Tokenizer
-from filbert.text.vocab import learn
+from filbert.text.vocab import learn, unknown_share
 
 TEXTS = [
     f"the {word} played {n} chess games, playing well 😀x" for n in range(20) for word in ("Cat", "zebra", "queen")
@@ -166,3 +166,13 @@ def test_emoji_and_symbols_inside_words_have_pieces_of_their_own():
     made = learn(["a😀b 5€ x_y"] * 9, 80)
     assert {"😀", "##😀", "€", "##€", "_"} <= set(tokens(made))
     assert "##_" not in tokens(made)  # punctuation always stands alone
+
+
+def test_characters_fill_what_words_leave():
+    han = [chr(0x4E00 + n) for n in range(120)]
+    made = learn(["".join(han) + "。"] * 3, 150)
+    assert len(made) == 5 + 120 + 1
+    assert unknown_share(made, ["".join(han)]) == 0
+    mixed = learn(["".join(han) + " the cat sat on the mat"] * 9, 60)
+    assert len(mixed) == 60
+    assert 0 < unknown_share(mixed, ["".join(han)]) < 1

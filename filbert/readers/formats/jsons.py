@@ -20,6 +20,7 @@ from filbert.readers.formats.tables import LineTable, Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
 
+HALF = 0.5  # from this number on a label of an object holds
 SAMPLED = 4 << 20  # characters of the rows looked at
 
 
@@ -85,6 +86,20 @@ def parse_row(text: str, roles: Roles | None) -> Row:
     if "\\u" in text:
         check_surrogates(row)
     return row
+
+
+def held_keys(cell: str) -> str:
+    """Return the keys of an object of numbers that are at least one half, as a JSON array; other cells unchanged.
+
+    >>> held_keys('{"pos": "1", "neg": 0.2}')
+    '["pos"]'
+    """
+    try:
+        value = json.loads(cell)
+        numbers = {key: float(number or 0) for key, number in value.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return cell
+    return json.dumps([key for key, number in numbers.items() if number >= HALF], ensure_ascii=False)
 
 
 def check_surrogates(row: Row) -> None:

@@ -16,6 +16,7 @@ from filbert.tasks.labels import (
     counted_unknown,
     label_facts,
     merge_notes,
+    missing_lines,
     refuse_other_heads,
     saved_labels,
     sort_labels,
@@ -151,7 +152,7 @@ def described(splits: Mapping[str, Sequence[Example]], settings: Settings) -> tu
     without = sum(not labels for labels in everything)
     mean = sum(map(len, everything)) / max(1, len(everything))
     lines.append(f"labels a text: {mean:.2f} on average, {without:,} of {len(everything):,} texts have none")
-    return [*variant_lines(counts), *lines], {**facts, "cardinality": mean}
+    return [*missing_lines(counts), *variant_lines(counts), *lines], {**facts, "cardinality": mean}
 
 
 def balanced(train: Sequence[Example], settings: Settings, how: str) -> tuple[Settings, FloatArray | None]:

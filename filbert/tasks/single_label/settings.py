@@ -20,6 +20,7 @@ from filbert.tasks.labels import (
     label_in,
     label_of,
     merge_notes,
+    missing_lines,
     refuse_other_heads,
     saved_labels,
     sort_labels,
@@ -137,7 +138,7 @@ def described(splits: Mapping[str, Sequence[Example]], settings: Settings) -> tu
     targets = {split: [[str(example.target)] for example in examples] for split, examples in splits.items()}
     lines, facts = label_facts(targets, settings.labels)
     counts = Counter(str(example.target) for examples in splits.values() for example in examples)
-    lines = [*variant_lines(counts), *lines]
+    lines = [*missing_lines(counts), *variant_lines(counts), *lines]
     train = Counter(facts["label_counts"]["train"])
     (most, largest), (least, smallest) = train.most_common()[0], train.most_common()[-1]
     if largest >= UNEVEN * smallest:
