@@ -16,6 +16,7 @@ from filbert.metrics.calibration import checked, ece_interval
 from filbert.metrics.intervals import Ints, Score, Z, interval, wilson, wilson_rates
 from filbert.records import FloatArray
 
+MATRIX_CLASSES = 200  # of more, most cells are empty: 2,000 made a report of 106 MB
 CELLS_AT_ONCE = 4_000_000  # resampled counts in memory at once: 32 MB
 
 
@@ -46,21 +47,29 @@ def score(
     cells_K, counts_K = np.unique(truth_N * classes + predicted_N, return_counts=True)
     seen = _rates(*_class_counts(counts_K[None], cells_K, classes), n)
     drawn = _resampled_rates(cells_K, counts_K, classes, resamples, rng)
-    confusion_CC = np.zeros(classes * classes, dtype=np.int64)
-    confusion_CC[cells_K] = counts_K
-    confusion_CC = confusion_CC.reshape(classes, classes)
+    hit_C, true_C, predicted_C = (each[0] for each in _class_counts(counts_K[None], cells_K, classes))
     area = _auc(truth_N, chances_NC)
     loss = float(-np.log(np.clip(chances_NC[np.arange(n), truth_N], 1e-15, None)).mean())
     return {
         "n": n,
         "labels": list(labels),
-        **_overall(seen, drawn, confusion_CC),
+        **_overall(seen, drawn, n, int(hit_C.sum()), float((true_C / n) @ (predicted_C / n))),
         **({} if area is None else {"auc": area}),
         "log_loss": loss,
         "ece": ece_interval(truth_N, chances_NC, resamples, rng),
-        "per_class": _per_class(seen, drawn, confusion_CC, labels),
-        "confusion": confusion_CC.tolist(),
+        "per_class": _per_class(seen, drawn, (hit_C, true_C, predicted_C), labels),
+        **_confusion(cells_K, counts_K, classes),
     }
+
+
+def _confusion(cells_K: Ints, counts_K: Ints, classes: int) -> Score:
+    """Return the matrix, true label by predicted label; of many classes the cells that are not empty."""
+    if classes > MATRIX_CLASSES:
+        true_K, predicted_K = np.divmod(cells_K, classes)
+        return {"confusion_cells": np.stack([true_K, predicted_K, counts_K], axis=1).tolist()}
+    confusion_CC = np.zeros(classes * classes, dtype=np.int64)
+    confusion_CC[cells_K] = counts_K
+    return {"confusion": confusion_CC.reshape(classes, classes).tolist()}
 
 
 def _resampled_rates(cells_K: Ints, counts_K: Ints, classes: int, resamples: int, rng: np.random.Generator) -> Score:
@@ -112,11 +121,12 @@ def _rates(hit_RC: FloatArray, true_RC: FloatArray, predicted_RC: FloatArray, n:
     }
 
 
-def _overall(seen: Score, drawn: Score, confusion_CC: Ints) -> Score:
-    """Return accuracy, macro-F1 and MCC; at perfect scores all three follow from Wilson's bound of the accuracy."""
-    n, right = int(confusion_CC.sum()), int(np.trace(confusion_CC))
+def _overall(seen: Score, drawn: Score, n: int, right: int, chance: float) -> Score:
+    """Return accuracy, macro-F1 and MCC; at perfect scores all three follow from Wilson's bound of the accuracy.
+
+    `chance` is the agreement by luck.
+    """
     low, high = wilson(right, n)
-    chance = float((confusion_CC.sum(axis=1) / n) @ (confusion_CC.sum(axis=0) / n))  # agreement by luck
     mcc = None
     if right == n:
         mcc = ((low - chance) / (1 - chance), 1.0) if chance < 1 else (-1.0, 1.0)
@@ -127,11 +137,11 @@ def _overall(seen: Score, drawn: Score, confusion_CC: Ints) -> Score:
     }
 
 
-def _per_class(seen: Score, drawn: Score, confusion_CC: Ints, labels: Sequence[str]) -> list[Score]:
-    """Return precision, recall and F1 of each class."""
+def _per_class(seen: Score, drawn: Score, counts: Sequence[FloatArray], labels: Sequence[str]) -> list[Score]:
+    """Return precision, recall and F1 of each class, of how many texts are right, are true, are predicted."""
     rows = []
     for c, label in enumerate(labels):
-        hit, true, predicted = (int(x) for x in (confusion_CC[c, c], confusion_CC[c].sum(), confusion_CC[:, c].sum()))
+        hit, true, predicted = (int(count_C[c]) for count_C in counts)
         found = {
             name: interval(seen[name][0, c], drawn[name][:, c], ends)
             for name, ends in wilson_rates(hit, true, predicted).items()

@@ -16,6 +16,8 @@ from filbert.records import Example
 from filbert.text.visible import visible
 
 MISSING = ("nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nat", "nil", "-nan", "undefined")
+LONGEST = 1_000  # characters of a label
+MOST_CLASSES = 5_000  # of 20,000, probabilities and intervals take 13 GB
 MANY_LONE = 5  # labels with one text each, from which on the column is asked about, not the labels
 MISTAKES = 30  # kept for a report
 MISTAKE_CHARACTERS = 2_000
@@ -42,7 +44,20 @@ def label_of(value: Any) -> str:
     missing = value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
     if missing or not visible(str(value)):
         raise Refusal(f"is {shown(value)}", "give each text a label")
-    return str(value)
+    return of_length(str(value))
+
+
+def of_length(label: str) -> str:
+    """Return a label; Refusal where it is so long that it is a text.
+
+    >>> of_length("pos")
+    'pos'
+    """
+    if len(label) > LONGEST:
+        raise Refusal(
+            f"has {len(label):,} characters, as texts have: {shown(label, 40)}", "check --label, or shorten it"
+        )
+    return label
 
 
 def label_in(cell: str, merges: Mapping[str, str], merged: Counter[str]) -> str:
@@ -57,7 +72,7 @@ def label_in(cell: str, merges: Mapping[str, str], merged: Counter[str]) -> str:
         raise Refusal("is empty or cannot be seen", "fill it in, or drop the row")
     target = merges.get(cell)
     if target is None:
-        return cell
+        return of_length(cell)
     merged[cell] += 1
     if not target:
         raise LeftOut(shown(cell))
@@ -139,6 +154,12 @@ def check_classes(counts: Counter[str], file: str) -> None:
     if len(counts) < 2:
         only = f"only the class {shown(next(iter(counts)))}" if counts else "no labelled text"
         raise DataError([Problem(Place(file), "label", f"there is {only}", "give texts of at least two classes")])
+    if len(counts) > MOST_CLASSES:
+        wrong, todo = (
+            f"there are {len(counts):,} classes; at most {MOST_CLASSES:,} are told apart",
+            "merge the rare ones",
+        )
+        raise DataError([Problem(Place(file), "label", wrong, f"check that --label is the right column, or {todo}")])
     lone = [label for label in sort_labels(counts) if counts[label] < 2]
     if len(lone) > MANY_LONE and len(lone) > len(counts) / 2:
         wrong = f"{len(lone):,} of {len(counts):,} different labels stand at one text each, {shown(lone[0], 30)} first"

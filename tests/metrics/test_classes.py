@@ -121,3 +121,17 @@ def test_many_classes_take_seconds() -> None:
     started = time.process_time()
     score(true_N, chances_NC, labels_of(150))
     assert time.process_time() - started < 6  # 0.6 s on an idle core
+
+
+def test_of_many_classes_the_cells_that_are_not_empty():
+    true_N = np.arange(400) % 201
+    predicted_N = np.where(np.arange(400) < 5, 7, true_N)
+    labels = [str(c) for c in range(201)]
+    found = score(true_N, np.eye(201)[predicted_N] * 0.799 + 0.001, labels, resamples=20)
+    assert "confusion" not in found
+    whole = np.zeros((201, 201), int)
+    for true, predicted, count in found["confusion_cells"]:
+        whole[true, predicted] = count
+    np.add.at(expected := np.zeros((201, 201), int), (true_N, predicted_N), 1)
+    assert (whole == expected).all()
+    assert found["per_class"][7]["support"] == 2

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from filbert.errors import DataError, Place
+from filbert.errors import DataError, LeftOut, Place, Refusal
 from filbert.records import Example
+from filbert.tasks import multi_label
 from filbert.tasks.labels import (
     MISTAKE_CHARACTERS,
     check_classes,
     counted_unknown,
+    label_in,
+    label_of,
     merge_notes,
     merge_option,
     missing_lines,
@@ -171,3 +174,24 @@ def test_labels_that_stand_for_none_are_said_with_what_leaves_them_out():
     assert "'nan' (2), 'N/A' (1)" in line
     assert '--merge-labels "nan=" --merge-labels "N/A="' in line
     assert missing_lines({"pos": 9, "neg": 1}) == missing_lines({"none": 3, "null": 1}) == []
+
+
+def test_a_label_as_long_as_a_text_and_classes_without_number_are_refused():
+    for read in (
+        lambda label: label_in(label, {}, Counter()),
+        label_of,
+        lambda label: multi_label.read([], {}).parse(label),
+    ):
+        assert read("x" * 1_000) in ("x" * 1_000, ("x" * 1_000,))
+        with pytest.raises(Refusal, match="has 1,001 characters, as texts have"):
+            read("x" * 1_001)
+    check_classes(Counter({str(n): 2 for n in range(5_000)}), "a.csv")
+    with pytest.raises(DataError, match="there are 5,001 classes"):
+        check_classes(Counter({str(n): 2 for n in range(5_001)}), "a.csv")
+
+
+def test_of_several_labels_one_merged_into_nothing_is_dropped_and_a_row_of_no_other():
+    parse = multi_label.read(["a|nan", "b|a", "a|b"], {"nan": ""}).parse
+    assert parse("a|nan") == ("a",)
+    with pytest.raises(LeftOut):
+        parse("nan")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.label_lists import commonest, look_at_lists
 from filbert.tasks.labels import (
@@ -17,6 +17,7 @@ from filbert.tasks.labels import (
     label_facts,
     merge_notes,
     missing_lines,
+    of_length,
     refuse_other_heads,
     saved_labels,
     sort_labels,
@@ -65,7 +66,10 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
         except ValueError:
             raise Refusal(f"is no list of labels: {shown(cell)}", 'write ["a", "b"], or a|b') from None
         merged.update(label for label in labels if label in merges)
-        return tuple(dict.fromkeys(merges.get(label, label) for label in labels))
+        kept = tuple(dict.fromkeys(to for label in labels if (to := merges.get(label, of_length(label)))))
+        if labels and not kept:
+            raise LeftOut(shown(cell, 40))
+        return kept
 
     how = "as lists" if found.separator == "json" else f"separated by {shown(found.separator)}"
     why = f" ({found.why})" if found.why else ""

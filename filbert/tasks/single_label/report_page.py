@@ -10,6 +10,7 @@ Shapes: C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from filbert.report.html import Html, table, tag
@@ -44,12 +45,15 @@ def heading(report: Report) -> Html:
 
 
 def _confusion(report: Report, log: Log) -> Html | None:
-    counts_CC = report["scores"][main_split(report)].get("confusion")
-    if not counts_CC:
+    scores, labels = report["scores"][main_split(report)], report["labels"]
+    counts_CC = scores.get("confusion")
+    filled = scores.get("confusion_cells") or [
+        (i, j, count) for i, counts_C in enumerate(counts_CC or ()) for j, count in enumerate(counts_C) if count
+    ]
+    if not filled:
         return None
-    labels = report["labels"]
-    if len(labels) > MATRIX_CLASSES:
-        return _pairs(counts_CC, labels)
+    if not counts_CC or len(labels) > MATRIX_CLASSES:
+        return _pairs(filled, labels)
     head = [
         tag("tr", tag("td"), tag("th", "predicted →", colspan=len(labels), scope="colgroup", class_="axis")),
         tag("tr", tag("th", "true ↓", scope="col", class_="axis"), [_column(label, len(labels)) for label in labels]),
@@ -59,7 +63,7 @@ def _confusion(report: Report, log: Log) -> Html | None:
         cells = [_cell(count, sum(counts_C), i == j) for j, count in enumerate(counts_C)]
         rows.append(tag("tr", tag("th", label, scope="row"), cells))
     caption = "Texts by true label (rows) and predicted label (columns); the shade is the share of the row."
-    top = _most_confused(counts_CC, labels)[:1]
+    top = _most_confused(filled, labels)[:1]
     said = None
     if top:
         true, predicted, count, _ = top[0]
@@ -84,18 +88,17 @@ def _cell(count: int, whole: int, hit: bool) -> Html:
     return tag("td", f"{count:,}", class_=f"{'hit' if hit else 'miss'} s{shade}" if count else "none")
 
 
-def _most_confused(counts_CC: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int, float]]:
+def _most_confused(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int, float]]:
     """Return the confused pairs, most frequent first: true label, predicted label, texts, share of the true label's."""
-    found = []
-    for i, counts_C in enumerate(counts_CC):
-        for j, count in enumerate(counts_C):
-            if i != j and count:
-                found.append((labels[i], labels[j], count, count / sum(counts_C)))
+    whole: Counter[int] = Counter()
+    for i, _, count in cells:
+        whole[i] += count
+    found = [(labels[i], labels[j], count, count / whole[i]) for i, j, count in cells if i != j]
     return sorted(found, key=lambda pair: (-pair[2], -pair[3]))
 
 
-def _pairs(counts_CC: Sequence[Sequence[int]], labels: Sequence[str]) -> Html:
-    found = _most_confused(counts_CC, labels)
+def _pairs(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> Html:
+    found = _most_confused(cells, labels)
     wrong = sum(count for _, _, count, _ in found)
     shown = sum(count for _, _, count, _ in found[:PAIRS])
     rows = [
