@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from filbert.files import sha256, write_json
-from filbert.folder.open import WHOLE
+from filbert.folder.open import MODEL_FILES
 
 FILES = {
     "config.json": json.dumps({"model_type": "bert", "vocab_size": 5, "hidden_size": 8}).encode(),
@@ -44,7 +44,7 @@ def change(path: Path, **fields: Any) -> None:
 
 def seal(folder: Path) -> None:
     """Write the manifest's checksums anew, so that the next check is met."""
-    change(folder / "filbert.json", files={name: sha256(folder / name) for name in WHOLE})
+    change(folder / "filbert.json", files={name: sha256(folder / name) for name in MODEL_FILES})
 
 
 def change_weights(folder: Path, **tensors: Tensor | None) -> None:

@@ -1,8 +1,8 @@
-"""Old weights in, a Hugging Face folder out: Google's TensorFlow checkpoints, and `pytorch_model.bin`.
+"""Convert Google's TensorFlow checkpoints and `pytorch_model.bin` to a folder in Hugging Face's layout.
 
-Neither TensorFlow nor pickle takes part. The folder is written beside its place, opened and checked as a base model,
-and only then moved there. No tensor is changed: some are renamed, kernels transposed, copies of tied ones left out.
-Whether to lower-case comes from the files or from the user, never from a name.
+Neither TensorFlow nor pickle is used. The folder is written under a temporary name, opened and checked as a base model,
+then moved. No value is changed: tensors are renamed, kernels transposed, copies of tied tensors left out. The files or
+the user decide on lower-casing, never the folder's name.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from filbert.errors import ConfigError, ModelError
 from filbert.files import read_json, sha256, write_json, write_tensors
 from filbert.folder.check import refuse_code, refuse_links
 from filbert.folder.layout import read_config
-from filbert.folder.open import WHOLE
+from filbert.folder.open import MODEL_FILES
 from filbert.text.tokenizer import Tokenizer
 
 BIN = "pytorch_model.bin"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 RULES = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-TIED = {  # copies that a model makes again when it is opened
+TIED = {  # copies of tied tensors → their originals
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
@@ -36,23 +36,23 @@ TIED = {  # copies that a model makes again when it is opened
 
 @dataclass(frozen=True)
 class _Source:
-    """What was read of a model in an old format."""
+    """A model in an old format, as it was read."""
 
     kind: str
     folder: Path
-    files: list[Path]  # the tokenizer's apart
+    files: list[Path]  # without the tokenizer's
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     left_out: list[str]
 
 
 def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool | None = None) -> dict[str, Any]:
-    """Convert a TensorFlow checkpoint (folder or prefix) or a folder with `pytorch_model.bin` to a folder of our own.
+    """Convert a TensorFlow checkpoint (folder or prefix) or a folder with `pytorch_model.bin` to a model folder.
 
-    `lowercase` is needed only where neither `tokenizer_config.json` nor the vocabulary says. Returns what was read
-    and written: files with SHA-256, tensors kept and left out, and where the casing is from. Raises ModelError where
-    the source cannot be used or the casing must be given, ConfigError where `out` is taken (`overwrite` replaces an
-    earlier conversion, nothing else) or `lowercase` is not what `tokenizer.json` says.
+    `lowercase` is needed only where neither `tokenizer_config.json` nor the vocabulary decides it. Returns what was
+    read and written: files with SHA-256, tensors kept and left out, and where the casing is from. Raises ModelError
+    where the source cannot be used or `lowercase` must be given, ConfigError where `out` exists (`overwrite` replaces
+    only an earlier conversion) or `lowercase` contradicts `tokenizer.json`.
 
     >>> convert(Path("uncased_L-2_H-128_A-2"), Path("bert-tiny"))["lowercase"]
     True
@@ -70,15 +70,15 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
             tokenizer.save(draft, longest)
             write_tensors(draft / "model.safetensors", read.tensors)
             load_base(draft)
-        except ModelError as e:  # the draft will be gone; what is wrong with it is wrong with the source
+        except ModelError as e:  # name the source: the draft is temporary
             raise ModelError(str(e).replace(str(draft), str(read.folder))) from None
         _publish(draft, out)
-    words = [read.folder / name for name in TOKENIZER if (read.folder / name).is_file()]
+    tokenizer_files = [read.folder / name for name in TOKENIZER if (read.folder / name).is_file()]
     return {
         "source": str(source),
         "format": read.kind,
-        "read": {path.name: sha256(path) for path in (*read.files, *words)},
-        "written": {name: sha256(out / name) for name in WHOLE},
+        "read": {path.name: sha256(path) for path in (*read.files, *tokenizer_files)},
+        "written": {name: sha256(out / name) for name in MODEL_FILES},
         "kept": sorted(read.tensors),
         "left_out": read.left_out,
         "lowercase": tokenizer.settings["do_lower_case"],
@@ -110,11 +110,11 @@ def _from_torch(folder: Path) -> _Source:
         config = folder / tensorflow.CONFIG
         fields = tensorflow.read_config(config)
     refuse_code(config, fields)
-    tensors, left_out = _modern(read_torch_bin(folder / BIN), folder / BIN)
+    tensors, left_out = _renamed(read_torch_bin(folder / BIN), folder / BIN)
     return _Source("torch", folder, [folder / BIN, config], fields, tensors, left_out)
 
 
-def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], list[str]]:
+def _renamed(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Rename gamma and beta, leave out buffers and tied copies, give each tensor memory of its own."""
     kept: dict[str, Tensor] = {}
     left_out = []
@@ -125,7 +125,7 @@ def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], 
             continue
         new = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if new in kept:
-            raise ModelError(f"{file} {name} — stands there under its old and its new name — use another copy")
+            raise ModelError(f"{file} {name} — is present under its old and its new name — use another copy")
         kept[new] = tensor.contiguous()
     owners: set[int] = set()
     for name, tensor in kept.items():
@@ -140,7 +140,7 @@ def _modern(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, Tensor], 
 
 
 def _tokenizer(folder: Path, draft: Path, lowercase: bool | None) -> tuple[Tokenizer, str]:
-    """Return the tokenizer and what its casing is from: the name of a file, or `given`. The draft gets its files."""
+    """Return the tokenizer, with its files in `draft`, and where its casing is from: a file's name, or `given`."""
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_folder(folder)
         if lowercase not in (None, tokenizer.settings["do_lower_case"]):
@@ -168,15 +168,15 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file — give a folder")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
-    if names - set(WHOLE):
-        raise ConfigError(f"{out} holds files that are no converted model — give another folder")
+    if names - set(MODEL_FILES):
+        raise ConfigError(f"{out} holds files that are not a converted model's — give another folder")
     if names and not overwrite:
         raise ConfigError(f"{out} holds a model — give another folder, or allow overwrite")
 
 
 def _publish(draft: Path, out: Path) -> None:
-    """Move the files; config.json is the first to go and the last to come, so no mixture of two models ever opens."""
+    """Move the files; the old config.json goes first and the new one comes last, so a mixture of two never opens."""
     out.mkdir(exist_ok=True)
     (out / "config.json").unlink(missing_ok=True)
-    for name in sorted(WHOLE, key="config.json".__eq__):
+    for name in sorted(MODEL_FILES, key="config.json".__eq__):
         (draft / name).replace(out / name)

@@ -1,7 +1,7 @@
 """CRC-32C, the checksum of TensorFlow's files, in numpy: half a gigabyte a second on one core.
 
 A loop over bytes in Python would take minutes for BERT-base; zlib's crc32 has another polynomial. Arrays carry their
-length: _N bytes, _W words of 32 bits, _1 one register. For machines of little-endian byte order.
+length: _N bytes, _W words of 32 bits, _1 one register. Little-endian machines only.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _apply(level: int, words_W: Words) -> Words:
 
 @lru_cache
 def _tables(level: int) -> tuple[Words, Words]:
-    """Return what becomes of a register's low and high 16 bits over 2**level zero words; 512 kB."""
+    """Return tables that advance a register's low and high 16 bits by 2**level zero words; 512 kB."""
     images_32: Words
     bits_32: Words = np.left_shift(np.uint32(1), np.arange(32, dtype=np.uint32))
     if level:

@@ -1,8 +1,7 @@
-"""Which model to start from: a name in, a checked local folder out.
+"""Find the base model to start from: by its name, or by language and hardware → a checked local folder.
 
-name → folder | `minilm` | `filbert-mini` | size | hub id | nothing (language and hardware choose) → check → Base.
-Nothing is loaded here and no file's wish to run code is granted: weights are safetensors or one of Google's TensorFlow
-checkpoints, the rest is JSON and text. Only a hub id touches the network (hub.py); load.py checks the folder.
+A name is `minilm`, `filbert-mini`, a size (random initialisation), a folder or a hub id. No weights are loaded and no
+code from a folder is run. Only a hub id uses the network (hub.py); load.py checks the folder.
 """
 
 from __future__ import annotations
@@ -36,30 +35,30 @@ CHOICES = f"{MINILM}, {FILBERT_MINI}, {', '.join(SIZES)}, a folder, or a hub id 
 
 HAN = 0.2  # share of letters; Chinese texts full of English product names stay above it, English ones far below
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>\w(?:[\w/-]|\.(?!\.))*))?", re.ASCII)
-ASKED_SECONDS, CHOSEN_SECONDS = 10.0, 4.0  # patience with the hub: for a model asked for, for one we would choose
+ASKED_SECONDS, CHOSEN_SECONDS = 10.0, 4.0  # to wait for the hub: a model that was asked for, one chosen automatically
 
 
 @dataclass(frozen=True)
 class Base:
-    """Where training starts: a folder to load, or the size of a random start, and why."""
+    """A base model: a folder to load, or a size to initialise at random."""
 
     name: str
-    """As asked; or what was chosen when nothing was."""
+    """As given, or as chosen where none was given."""
     folder: Path | None
-    """Local folder that passed `filbert.bases.load.check_base`; None for a random start."""
+    """Local folder that passed `filbert.bases.load.check_base`; None for random initialisation."""
     size: str | None
-    """Key of `filbert.config.SIZES` for a random start, otherwise None."""
+    """Key of `filbert.config.SIZES` for random initialisation, otherwise None."""
     reason: str
-    """One sentence to print."""
+    """Why this model, as a sentence to print."""
     revision: str | None
     """Commit of a hub model, otherwise None."""
 
     @property
     def optimizer(self) -> str:
-        """What to go on with: the optimizer that trained the base, as its report says, else AdamW."""
+        """The optimizer to continue with: the one that trained the base, by its report, else "adamw"."""
         try:
             found: Any = None if self.folder is None else read_json(self.folder / "report.json")
-        except ModelError:  # none there, or somebody else's: a base needs no report
+        except ModelError:  # missing or of another program: a base needs no report
             found = None
         for key in ("training", "config", "optimizer"):
             found = found.get(key) if isinstance(found, dict) else None
@@ -67,10 +66,10 @@ class Base:
 
 
 def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str = "cpu") -> Base:
-    """Return the base model of that name; for None, the one that suits the texts' language and the device.
+    """Return the base model of that name; for None, choose one by the texts' language and the device.
 
     A reserved name wins over a folder of the same name (`./base` means the folder), a folder wins over a hub id.
-    Raises ModelError when the name is unknown, or the model is missing, unreachable, damaged, unsafe or no BERT.
+    Raises ModelError when the name is unknown, or the model is missing, unreachable, damaged, unsafe or not a BERT.
 
     >>> find_base("mini").size
     'mini'
@@ -96,7 +95,7 @@ def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str
 
 
 def _choose(texts: Sequence[str], device: str) -> Base:
-    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. Not to be had: the next best."""
+    """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. If unavailable, the next best."""
     chinese, gpu = _han_share(texts) >= HAN, device.startswith("cuda")
     if not chinese and not gpu:
         return _small_english("no Chinese in the texts, and small enough for a CPU")
@@ -105,8 +104,8 @@ def _choose(texts: Sequence[str], device: str) -> Base:
         folder = _from_hub(wanted, None, CHOSEN_SECONDS)
     except Unavailable as error:
         if not chinese:
-            return _small_english(f"{wanted}, the choice for English on a GPU, is not to be had, as {error.why}")
-        return _small_chinese(f"{wanted} is not to be had, as {error.why}")
+            return _small_english(f"{wanted}, the choice for English on a GPU, is not available, as {error.why}")
+        return _small_chinese(f"{wanted} is not available, as {error.why}")
     why = "the texts are Chinese" if chinese else "no Chinese in the texts, and a GPU to run it"
     return Base(wanted, folder, None, f"{wanted}, commit {folder.name[:12]}: {why}.", folder.name)
 
@@ -118,13 +117,13 @@ def _small_english(why: str) -> Base:
     except Unavailable as error:
         if not SHIPPED.is_dir():
             raise
-        reason = f"`{FILBERT_MINI}` ({ABOUT[FILBERT_MINI]}): {why}. Better at English is {error}."
+        reason = f"`{FILBERT_MINI}` ({ABOUT[FILBERT_MINI]}): {why}. A better base for English: {error}."
         return Base(FILBERT_MINI, _shipped(), None, reason, None)
     return Base(MINILM, folder, None, f"`{MINILM}` ({ABOUT[MINILM]}): {why}.", None)
 
 
 def _small_chinese(why: str) -> Base:
-    """Return filbert-mini, or a random start where this installation lacks it."""
+    """Return filbert-mini, or random initialisation where this installation lacks it."""
     better = "for a better base set HF_ENDPOINT to a mirror, or pass a copied model folder with --base"
     if SHIPPED.is_dir():
         reason = f"`{FILBERT_MINI}` ({ABOUT[FILBERT_MINI]}): the texts are Chinese, and {why}; {better}."
@@ -177,4 +176,4 @@ def _minilm() -> Path:
 
 
 def _from_hub(repo: str, revision: str | None, seconds: float) -> Path:
-    return fetch(repo, revision, seconds, choices=CHOICES, at_hand=f"{MINILM} or {FILBERT_MINI}")
+    return fetch(repo, revision, seconds, choices=CHOICES, offline=f"{MINILM} or {FILBERT_MINI}")

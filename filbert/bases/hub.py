@@ -1,8 +1,8 @@
-"""A model of the Hugging Face hub, by its id: ask, download, compare, check → its folder in the hub library's cache.
+"""Download a model of the Hugging Face hub by its id and check it → its folder in the hub library's cache.
 
-Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN, as `huggingface_hub` does. The hub is asked
-within a deadline; where it does not answer, the cache serves. What it sends is compared with its SHA-256, and only the
-files a model needs are fetched. Data sets are in readers/hub.py; which model to fetch is decided in find.py.
+Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN, as `huggingface_hub` does. Requests have a
+deadline; where the hub does not answer, the cache is used. Only the files that a model needs are downloaded, and they
+are compared with their SHA-256. Data sets are in readers/hub.py; find.py decides which model to download.
 """
 
 from __future__ import annotations
@@ -34,34 +34,33 @@ T = TypeVar("T")
 
 
 class Unavailable(ModelError):
-    """A model not to be had here and now; `why` is the short form. An automatic choice may then choose again."""
+    """A model that can neither be downloaded nor found in the cache, for the short reason `why`."""
 
     def __init__(self, name: str, why: str, todo: str) -> None:
         self.why = why
         super().__init__(f"{name} — {why} — {todo}")
 
 
-def fetch(repo: str, revision: str | None, seconds: float, *, choices: str, at_hand: str) -> Path:
+def fetch(repo: str, revision: str | None, seconds: float, *, choices: str, offline: str) -> Path:
     """Return the snapshot folder (its name is the commit), downloaded if need be, verified and checked.
 
-    `seconds` is how long the hub may take to answer; `choices` and `at_hand` are what messages offer instead: all
-    there is, and what needs no network. Raises Unavailable when the model is not to be had, ModelError when it must
-    not be used.
+    `seconds` is how long the hub may take to answer; messages offer `choices` instead (all base models) or `offline`
+    (those without network). Raises Unavailable when the model cannot be had, ModelError when it must not be used.
 
-    >>> folder = fetch("google-bert/bert-base-uncased", None, 10.0, choices="a folder", at_hand="minilm")
+    >>> folder = fetch("google-bert/bert-base-uncased", None, 10.0, choices="a folder", offline="minilm")
     >>> (folder / "config.json").is_file()
     True
     """
     hashes: Mapping[str, str] = {}
     if _offline():
-        folder = _cached(repo, revision, "HF_HUB_OFFLINE is set", at_hand)
+        folder = _cached(repo, revision, "HF_HUB_OFFLINE is set", offline)
     elif re.fullmatch("[0-9a-f]{40}", revision or "") and (known := _find_cached(repo, revision)):
         folder = known  # a commit never changes: nothing to ask
     else:
         try:
             hashes = _ask(repo, revision, seconds, choices)
         except (ConnectionError, TimeoutError) as error:
-            folder = _cached(repo, revision, f"{_hub()} cannot be reached: {_brief(error)}", at_hand)
+            folder = _cached(repo, revision, f"{_hub()} cannot be reached: {_brief(error)}", offline)
         else:
             folder = _download(repo, revision)
     check_names(file_names(folder), repo)
@@ -77,9 +76,9 @@ def fetch(repo: str, revision: str | None, seconds: float, *, choices: str, at_h
 
 
 def _ask(repo: str, revision: str | None, seconds: float, choices: str) -> Mapping[str, str]:
-    """Ask what the repository holds; return the SHA-256 of its large files, by name.
+    """Ask the hub for the repository's files; return the SHA-256 of the large ones, by name.
 
-    Raises ConnectionError or TimeoutError when the hub does not answer, ModelError when its answer rules the model out.
+    Raises ConnectionError or TimeoutError when the hub does not answer, ModelError when the model cannot be used.
     """
     from huggingface_hub import HfApi, errors
 
@@ -96,7 +95,7 @@ def _ask(repo: str, revision: str | None, seconds: float, choices: str) -> Mappi
         raise ModelError(f"{repo} — has no revision {shown(revision)} — give a branch, tag or commit of it") from error
     except errors.HFValidationError as error:
         raise ModelError(f"{shown(repo)} — is not a hub id: {_brief(error)} — choose {choices}") from error
-    except Exception as error:  # httpx or requests, as huggingface_hub's version has it
+    except Exception as error:  # of httpx or requests, by huggingface_hub's version
         raise ConnectionError(_brief(error)) from error
     files = info.siblings or []
     check_names([file.rfilename for file in files], repo)
@@ -111,12 +110,12 @@ def _download(repo: str, revision: str | None) -> Path:
         raise Unavailable(repo, f"the download from {_hub()} failed: {_brief(error)}", todo) from error
 
 
-def _cached(repo: str, revision: str | None, why: str, at_hand: str) -> Path:
+def _cached(repo: str, revision: str | None, why: str, offline: str) -> Path:
     folder = _find_cached(repo, revision)
     if folder is None:
         todo = (
             f"set HF_ENDPOINT to a mirror, or copy the model's folder to this machine and pass its path, "
-            f"or use {at_hand}, which need no network"
+            f"or use {offline}, which need no network"
         )
         raise Unavailable(repo, f"it is not in the cache {_cache_folder()}, and {why}", todo)
     return folder
@@ -150,10 +149,10 @@ def _snapshot(repo: str, revision: str | None, *, local: bool) -> Path:
 
 
 def _bytes_of(repo: str) -> int:
-    """Return how much of the repository, half-finished files included, is on disk."""
+    """Return how many bytes of the repository are on disk, unfinished files included."""
     total = 0
     for file in (Path(_cache_folder()) / f"models--{repo.replace('/', '--')}").rglob("*"):
-        with contextlib.suppress(OSError):  # it was renamed while we looked
+        with contextlib.suppress(OSError):  # it was renamed meanwhile
             total += file.lstat().st_size
     return total
 
@@ -199,7 +198,7 @@ def _hub() -> str:
 
 
 def _cache_folder() -> str:
-    """Return where huggingface_hub keeps snapshots, by its own rules."""
+    """Return the folder where huggingface_hub keeps snapshots, by its own rules."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
     folder = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
@@ -207,7 +206,7 @@ def _cache_folder() -> str:
 
 
 def _brief(error: Exception) -> str:
-    """Return the first line of what the error says."""
+    """Return the first line of the error's message."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return _without_password(line)[:200]
 

@@ -1,6 +1,6 @@
-"""A base model's folder, in Hugging Face's layout or Google's TensorFlow checkpoint: checked, opened, loaded.
+"""Check, open and load a base model's folder, in Hugging Face's layout or as Google's TensorFlow checkpoint.
 
-Google's layout is known here and in tensorflow.py alone; everything else in Filbert sees the parts that come out.
+Only this file and tensorflow.py know Google's layout; all other code sees `BaseParts`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filbert.bases import tensorflow
-from filbert.folder.check import WEIGHTS, check_folder, check_names, file_names, harmless
+from filbert.folder.check import WEIGHTS, check_folder, check_names, file_names, safe_file_names
 from filbert.folder.layout import encoder_config
 from filbert.folder.open import BaseParts, base_parts, open_base
 from filbert.text.tokenizer import Tokenizer
@@ -20,26 +20,25 @@ if TYPE_CHECKING:
     from filbert.model.encoder import Encoder
 
 
-def is_googles(folder: Path) -> bool:
-    """Say whether the weights to be read are a TensorFlow checkpoint: there is one, and there are no safetensors.
+def is_tensorflow(folder: Path) -> bool:
+    """Return whether the folder has a TensorFlow checkpoint and no safetensors.
 
-    >>> is_googles(Path("uncased_L-12_H-768_A-12"))
+    >>> is_tensorflow(Path("uncased_L-12_H-768_A-12"))
     True
     """
     return tensorflow.is_checkpoint_folder(folder) and not any((folder / name).is_file() for name in WEIGHTS)
 
 
 def check_base(folder: Path) -> None:
-    """Raise ModelError, naming file and field, unless the folder is a whole BERT with its vocabulary; reads no weights.
+    """Raise ModelError, naming file and field, unless the folder is a complete BERT with vocabulary; reads no weights.
 
-    Of Google's folders the links, the configs and the names of the files are checked; of others, what
-    `filbert.folder.check` checks.
+    Google's folders: links, configs and file names are checked. Others: as in `filbert.folder.check`.
     """
-    if not is_googles(folder):
+    if not is_tensorflow(folder):
         check_names(file_names(folder), str(folder))
         check_folder(folder)
         return
-    names = harmless(folder)
+    names = safe_file_names(folder)
     tensorflow.find_prefix(folder)
     tensorflow.read_config(folder / tensorflow.CONFIG)
     check_names(names, str(folder), ((tensorflow.VOCAB,),))
@@ -50,7 +49,7 @@ def open_base_parts(folder: Path) -> BaseParts:
 
     Raises ModelError where a file is missing, damaged or unsafe, or where they do not belong together.
     """
-    if not is_googles(folder):
+    if not is_tensorflow(folder):
         return open_base(folder)
     check_base(folder)
     tensors, fields, _ = tensorflow.read_folder(folder)
@@ -58,7 +57,7 @@ def open_base_parts(folder: Path) -> BaseParts:
 
 
 def load_base(folder: Path) -> tuple[Encoder, Tokenizer, dict[str, Tensor]]:
-    """Load any BERT in either layout → encoder (fp32), tokenizer, the tensors that are not the encoder's.
+    """Load any BERT in either layout → encoder (fp32), tokenizer, and the tensors outside the encoder.
 
     Raises ModelError as `open_base_parts` does.
     """

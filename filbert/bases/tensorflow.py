@@ -1,8 +1,8 @@
-"""Google's original BERT checkpoints, read without TensorFlow: three files in, named arrays out.
+"""Read Google's original BERT checkpoints (three files) into named arrays, without TensorFlow.
 
 `bert_model.ckpt.index` is a sorted table (LevelDB's format) of small protobuf records: for each variable its dtype,
-shape, place in a `.data` file and CRC-32C. Every checksum is verified, every place checked against the files before a
-byte is allocated. Reading only, tensors only: the graph (`.meta`) is never opened, TF 2 object graphs are refused.
+shape, place in a `.data` file and CRC-32C. Every checksum is verified, every offset and size checked against the files
+before a byte is allocated. Only tensors are read: the graph (`.meta`) is never opened, TF 2 object graphs are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DTYPES = {  # TensorFlow's number → numpy's name; numpy has no bfloat16, which
     19: "<f2",
 }
 
-SIZES = (  # what a BERT's config must give as whole numbers, under names that Google and Hugging Face share
+SIZES = (  # required whole numbers of a BERT's config, named alike by Google and Hugging Face
     "vocab_size",
     "hidden_size",
     "num_hidden_layers",
@@ -71,7 +71,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Variable:
-    """Where a tensor lies: `size` bytes from `offset` of `file`, their masked CRC-32C, dtype and shape."""
+    """Where a tensor is stored: `size` bytes from `offset` of `file`, their masked CRC-32C, dtype and shape."""
 
     file: Path
     offset: int
@@ -82,7 +82,7 @@ class Variable:
 
 
 def is_checkpoint_folder(folder: Path) -> bool:
-    """Say whether the folder is laid out as Google's checkpoints: `bert_config.json` and an `.index` file."""
+    """Return whether the folder looks like Google's checkpoints: it has `bert_config.json` and an `.index` file."""
     return (folder / CONFIG).is_file() and any(folder.glob("*.index"))
 
 
@@ -111,7 +111,7 @@ def variables(prefix: Path) -> dict[str, Variable]:
     index = _inside(_with(prefix, ".index"))
     try:
         if index.stat().st_size > INDEX_LIMIT:
-            raise ValueError(f"is larger than {INDEX_LIMIT >> 10} kB, no BERT's index")
+            raise ValueError(f"is larger than {INDEX_LIMIT >> 10} kB, too large for a BERT's index")
         table = dict(_table(index.read_bytes()))
         found = _entries(table, prefix)
     except FileNotFoundError as e:
@@ -158,7 +158,9 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read `bert_config.json` as the content of a Hugging Face `config.json`; ModelError names the field."""
     try:
         if _inside(path).stat().st_size > INDEX_LIMIT:
-            raise ModelError(f"{path} — is larger than {INDEX_LIMIT >> 10} kB — this is no model's JSON")
+            raise ModelError(
+                f"{path} — is larger than {INDEX_LIMIT >> 10} kB, too large for a config — restore the file"
+            )
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing — copy the whole checkpoint folder") from None
@@ -226,7 +228,7 @@ def _table(data: bytes) -> Iterator[tuple[str, bytes]]:
     if len(data) < FOOTER or struct.unpack("<Q", data[-8:])[0] != MAGIC:
         raise ValueError("does not end as a checkpoint's index does: it was cut, or is another kind of file")
     meta, meta_size, offset, size = _varints(data[-FOOTER:], 4)
-    for _ in _block(data, meta, meta_size):  # TensorFlow leaves it empty; its checksum still tells of damage
+    for _ in _block(data, meta, meta_size):  # TensorFlow leaves it empty; its checksum is still verified
         pass
     last: bytes | None = None
     done = 0
@@ -273,7 +275,7 @@ def _varints(data: bytes, count: int) -> list[int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number (seven bits a byte, lowest first) and the place behind it."""
+    """Return the number (seven bits a byte, lowest first) and the offset behind it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]
@@ -285,7 +287,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _masked(crc: int) -> int:
-    """Return the form in which checksums are stored, so that a checksum over checksums stays sound."""
+    """Return a checksum in the masked form in which TensorFlow stores it."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -296,13 +298,13 @@ def _entries(table: dict[str, bytes], prefix: Path) -> dict[str, Variable]:
     header = _numbers(table.pop("", b""), "header")
     shards = header.get(1, 0)
     if not 0 < shards < 100_000 or header.get(2, 0):
-        raise ValueError(f"has {shards} data files, byte order {header.get(2, 0)}: not a checkpoint of this machine")
+        raise ValueError(f"has {shards} data files, byte order {header.get(2, 0)}: not a little-endian checkpoint")
     sizes: dict[Path, int] = {}
     found: dict[str, Variable] = {}
     for name, content in table.items():
         fields = _numbers(content, name)
         if fields.get(3, 0) >= shards:
-            raise ValueError(f"puts {shown(name)} in data file {fields[3]} of {shards}")
+            raise ValueError(f"places {shown(name)} in data file {fields[3]} of {shards}")
         file = _with(prefix, f".data-{fields.get(3, 0):05d}-of-{shards:05d}")
         if file not in sizes:
             sizes[file] = _inside(file).stat().st_size
@@ -318,7 +320,7 @@ def _entries(table: dict[str, bytes], prefix: Path) -> dict[str, Variable]:
 def _variable(name: str, content: bytes, fields: dict[int, int], file: Path) -> Variable:
     dtype, size, shape = fields.get(1, 0), fields.get(5, 0), []
     if dtype not in DTYPES:
-        raise ValueError(f"has {shown(name)} of type {dtype}, which is no plain number: not one of Google's BERT files")
+        raise ValueError(f"has {shown(name)} of type {dtype}, which is not numeric: not one of Google's BERT files")
     for field, value in _fields(content):
         if field == 7:
             raise ValueError(f"has {shown(name)} cut into slices, which is not supported")

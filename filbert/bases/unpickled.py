@@ -1,9 +1,9 @@
-"""`pytorch_model.bin` without running it: a pickle is a program, and this is a reader for one sentence of its language.
+"""Read `pytorch_model.bin` without running it: a pickle is a program, this interpreter knows what a state dict needs.
 
-A state dict needs 31 of pickle's 68 opcodes and a dozen names. This interpreter knows those and no others, builds
-inert values (a name stays a string, a tensor stays sizes and strides), and calls nothing that the file names; what else
-a file asks for is refused by name. Both formats of torch.save: zip (torch ≥ 1.6) and the stream before it. Only
-convert.py may import this: models are used from safetensors.
+Of pickle's 68 opcodes it knows 31, and a dozen names. It builds plain values (a name stays a string, a tensor is its
+offset, shape and strides) and calls nothing that the file names; anything else is refused by name. Both formats of
+torch.save are read: zip (torch ≥ 1.6) and the older stream. Only convert.py may import this: models are used from
+safetensors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from filbert.errors import ModelError, shown
 
 PICKLE_LIMIT = 1 << 18  # bytes; BERT-large needs 60 kB, and a quarter of a million opcodes take half a second
-MARKS = 100  # within each other; a state dict has 4
+MARKS = 100  # nested; a state dict has 4
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
@@ -53,14 +53,14 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclass(frozen=True)
 class _Global:
-    """A name in the file; never looked up, only compared."""
+    """A name in the file; never imported, only compared."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A block of numbers elsewhere in the file."""
+    """An array of numbers elsewhere in the file."""
 
     key: str
     dtype: torch.dtype
@@ -73,7 +73,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor: how it looks into its storage."""
+    """A tensor: offset, shape and strides into its storage."""
 
     storage: _Storage
     offset: int
@@ -82,11 +82,11 @@ class _View:
 
 
 class _Refused(ValueError):
-    """What is wrong; the file's name is added where it is known."""
+    """Why a file is refused; `read_torch_bin` adds the file's name."""
 
 
 def read_torch_bin(path: Path) -> dict[str, Tensor]:
-    """Read the state dict in a file of torch.save, running nothing in it; tied tensors share memory, as they did.
+    """Read the state dict in a file of torch.save, running nothing in it; tied tensors share memory.
 
     Raises ModelError, naming the file and what it asked for, where it is anything but a plain state dict, or damaged.
 
@@ -100,7 +100,7 @@ def read_torch_bin(path: Path) -> dict[str, Tensor]:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             views, numbers = (_read_zip if zipped else _read_stream)(file, size)
-        return {name: _look(view, numbers[view.storage.key]) for name, view in views.items()}
+        return {name: _tensor_of(view, numbers[view.storage.key]) for name, view in views.items()}
     except _Refused as e:
         wrong = str(e)
     except FileNotFoundError:
@@ -108,11 +108,11 @@ def read_torch_bin(path: Path) -> dict[str, Tensor]:
     except (IndexError, struct.error, EOFError):
         wrong = "ends too early"
     except (zipfile.BadZipFile, RuntimeError, ValueError, OSError) as e:  # RuntimeError: zip features, passwords
-        wrong = f"is damaged, or no file of torch.save ({str(e)[:120]})"
+        wrong = f"is damaged, or not a file of torch.save ({str(e)[:120]})"
     raise ModelError(f"{path} — {wrong} — use a model with model.safetensors, or download this one again")
 
 
-def _look(view: _View, numbers_N: Tensor) -> Tensor:
+def _tensor_of(view: _View, numbers_N: Tensor) -> Tensor:
     # a stride over a single element moves nothing and may be any number: 1 keeps torch's arithmetic small
     strides = [stride if size > 1 else 1 for size, stride in zip(view.shape, view.strides, strict=True)]
     return numbers_N.as_strided(view.shape, strides, view.offset)
@@ -133,7 +133,7 @@ def _read_zip(file: BinaryIO, size: int) -> _Read:
             raise _Refused("holds records that overlap")
         roots = [name.removesuffix("data.pkl") for name in records if name.endswith("/data.pkl")]
         if len(roots) != 1:
-            raise _Refused("is a zip archive without a single data.pkl, no file of torch.save")
+            raise _Refused("is a zip archive without a single data.pkl, not a file of torch.save")
         root = roots[0]
         if root + "byteorder" in records and archive.read(root + "byteorder") != b"little":
             raise _Refused("was written with the other byte order")
@@ -153,7 +153,7 @@ def _read_stream(file: BinaryIO, size: int) -> _Read:
     """Pickles of magic, protocol, machine, state dict and storage keys; then each storage: its count and numbers."""
     head = io.BytesIO(file.read(PICKLE_LIMIT))
     if _interpret(head) != LEGACY_MAGIC or _interpret(head) != LEGACY_PROTOCOL:
-        raise _Refused("is no file of torch.save")
+        raise _Refused("is not a file of torch.save")
     machine = _interpret(head)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise _Refused("was written with the other byte order")
@@ -176,7 +176,7 @@ def _numbers(data: bytes, storage: _Storage) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(storage.dtype)
 
 
-# ---- what the pickle said, checked ----
+# ---- checks of what the pickle describes ----
 
 
 def _state_dict(value: object) -> dict[str, _View]:
@@ -199,10 +199,10 @@ def _storages(views: dict[str, _View]) -> list[_Storage]:
 def _storage(value: object) -> _Storage:
     """Check a persistent id: ("storage", class, key, device, count), before torch 1.6 with a None behind it."""
     if not (isinstance(value, tuple) and len(value) in (5, 6) and value[0] == "storage" and value[5:] in ((), (None,))):
-        raise _Refused("refers to something that is no plain storage")
+        raise _Refused("refers to something that is not a plain storage")
     _, kind, key, _, count = value[:5]
     if not isinstance(kind, _Global) or kind.name not in DTYPES or type(key) is not str:
-        raise _Refused("refers to something that is no plain storage")
+        raise _Refused("refers to something that is not a plain storage")
     if type(count) is not int or not 0 < count < 1 << 48:
         raise _Refused("has a storage without a proper count of numbers")
     return _Storage(key, DTYPES[kind.name], count)
@@ -224,7 +224,7 @@ def _view(args: tuple[Any, ...]) -> _View:
 
 
 def _kind(value: object) -> str:
-    """Say what a value is without showing it: a hostile one may be endless when printed."""
+    """Return what kind of value it is, without the value: a hostile one may be endless when printed."""
     return f"reference to {value.name}" if isinstance(value, _Global) else type(value).__name__.lstrip("_")
 
 
@@ -269,7 +269,7 @@ class _Machine:
         }
 
     def step(self, name: str, argument: Any) -> None:
-        """Do one opcode, or refuse it."""
+        """Run one opcode, or raise _Refused."""
         if name in _NUMBERS_AND_TEXT:
             self._push(argument)
         elif name in _LITERALS:
@@ -282,7 +282,7 @@ class _Machine:
             raise _Refused(f"uses the pickle opcode {name}, which no state dict needs; it was not run")
 
     def pop(self) -> Any:
-        """Take the uppermost value; IndexError where there is none."""
+        """Remove and return the top of the stack; IndexError where it is empty."""
         return self.stack.pop()
 
     def _push(self, value: Any) -> None:
@@ -308,7 +308,7 @@ class _Machine:
 
     def _get(self, number: int) -> None:
         if number not in self.memo:
-            raise _Refused("refers to a value it has not given")
+            raise _Refused("refers to a value that is not in its memo")
         self._push(self.memo[number])
 
     def _extend(self, values: list[Any]) -> None:
@@ -323,7 +323,7 @@ class _Machine:
         table.update(zip(keys, values[1::2], strict=True))
 
     def _reduce(self) -> None:
-        """Where pickle would call a function with arguments: three functions are known, and their result is built."""
+        """Build the result where pickle would call a function: three functions are known, others are refused."""
         args, function = self.pop(), self.pop()
         name = function.name if isinstance(function, _Global) else ""
         if name == _DICT and args == ():
@@ -336,7 +336,7 @@ class _Machine:
             raise _Refused(f"calls a {_kind(function)} in a way no state dict does; it was not run")
 
     def _build(self) -> None:
-        """Attributes of a state dict (`_metadata`: the version of each module) are dropped."""
+        """Drop the attributes of a state dict (`_metadata`: the version of each module)."""
         attributes = self.pop()
         if not isinstance(self.stack[-1], dict) or not isinstance(attributes, dict):
             raise _Refused(f"sets the state of a {_kind(self.stack[-1])}")

@@ -1,10 +1,10 @@
-"""The command `filbert`: thin verbs over the modules of the same names.
+"""The command `filbert`: one function for each subcommand, a thin shell around the library.
 
     vocab → pretrain → adapt → fit → predict → evaluate → report
 
-Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. Whatever goes wrong
-is told in one sentence (failures.py), with exit code 2 (input or options), 1 (anything else), 130 or 143 (stopped).
-Heavy parts are imported inside the commands, so that help is there at once.
+Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. Errors become a message
+and an exit code (failures.py): 2 (input or options), 1 (anything else), 130 or 143 (stopped). Heavy modules are imported
+inside the commands, so that --help is fast.
 
 A new command is a plain function in a module beside this one, and a line in COMMANDS.
 """
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, evaluate, fit, predict, pretrain, report
+from filbert.cli import evaluate, fit, predict, pretrain, pretrained, report
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
@@ -31,9 +31,9 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "vocab": pretrain.vocab,
     "pretrain": pretrain.pretrain,
     "adapt": pretrain.adapt,
-    "fill": ask.fill,
-    "next": ask.next_sentence,
-    "convert": ask.convert,
+    "fill": pretrained.fill,
+    "next": pretrained.next_sentence,
+    "convert": pretrained.convert,
 }
 
 app = typer.Typer(
@@ -69,7 +69,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _filbert(
     *,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """BERT in a nutshell: from a file of labelled texts to a classifier.
 

@@ -1,10 +1,7 @@
-"""The terminal's side: what is said, how far a run is, and text that can do nothing to the terminal.
+"""Terminal output: notices and progress on stderr, results on stdout, so that they can be piped.
 
-    talk     notices and progress, on stderr: a bar that moves on a terminal, a line now and then in a log
-    results  what was asked for, on stdout, so that it can be piped
-
-Whatever comes from a file (texts, labels, names) is escaped before it is shown and never read as markup. rich is loaded
-only where there is a terminal to draw on.
+Progress is a bar on a terminal, elsewhere a line at most every ten seconds. Text from files (texts, labels, names) is
+escaped before it is shown and never read as markup. rich is imported only on a terminal.
 """
 
 from __future__ import annotations
@@ -24,17 +21,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-PATIENCE = 10.0  # seconds between two lines of progress in a log, at least
-SILENCE = 60.0  # and at most, while something goes on
-STEP = 0.05  # of the way, else a line is not worth it
+MIN_INTERVAL = 10.0  # seconds between two lines of progress in a log, at least
+MAX_INTERVAL = 60.0  # and at most, if there is progress
+STEP = 0.05  # share of the total after which a line is printed before MAX_INTERVAL
 WIDTH = 30  # terminal cells of a label, longer ones are cut
 BAR = 24  # terminal cells of a probability of 1
-TOP = 10  # classes shown of one text's probabilities
+TOP = 10  # classes shown for one text
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes: Chinese takes two a character, accents that combine none.
+    """Return the width of a text in terminal columns: two for a Chinese character, none for a combining accent.
 
     >>> cells("ab"), cells("正面")
     (2, 4)
@@ -44,7 +41,7 @@ def cells(text: str) -> int:
 
 
 def fitted(text: str, width: int = WIDTH) -> str:
-    """Return text on one line, escaped and cut to a width in terminal columns; quoted where blanks would be overlooked.
+    """Return text on one line, escaped and cut to a width in terminal columns; quoted where blanks are at an end.
 
     >>> fitted("一二三四", 6), fitted("pos ")
     ('一二…', "'pos '")
@@ -59,7 +56,7 @@ def fitted(text: str, width: int = WIDTH) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Return rows as aligned lines, the columns named in `right` flush right; cells must be safe already.
+    """Return rows as aligned lines, the columns in `right` right-aligned; cells must be escaped already.
 
     >>> table([("label", "texts"), ("好", "12")], right=[1])
     ['label  texts', '好        12']
@@ -95,10 +92,10 @@ def _bar(share: float) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def span_of_time(seconds: float) -> str:
-    """Return how long something still takes, for people.
+def duration(seconds: float) -> str:
+    """Return seconds as people write them.
 
-    >>> span_of_time(7.4), span_of_time(75), span_of_time(4000)
+    >>> duration(7.4), duration(75), duration(4000)
     ('7 s', '1:15 min', '1 h 6 min')
     """
     whole = round(seconds)
@@ -108,27 +105,26 @@ def span_of_time(seconds: float) -> str:
 
 
 def figures_line(figures: Mapping[str, float]) -> str:
-    """Return the figures beside a bar: speed, loss, time left.
+    """Return the line of figures beside a progress bar: speed, loss, time left.
 
     >>> figures_line({"tokens_per_second": 12345.6, "loss": 0.41234, "seconds_left": 75})
     '12,346 tokens/s · loss 0.412 · 1:15 min left'
     """
-    said = []
+    parts = []
     for name, value in figures.items():
         if name == "seconds_left":
-            said.append(f"{span_of_time(value)} left")
+            parts.append(f"{duration(value)} left")
         elif name.endswith("_per_second"):
-            said.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
+            parts.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
         else:
-            said.append(f"{name} {value:.3f}")
-    return " · ".join(said)
+            parts.append(f"{name} {value:.3f}")
+    return " · ".join(parts)
 
 
 class Screen:
-    """Tells a person what goes on; a `watch.Watcher`. Use it as a context manager, so that no bar is left behind.
+    """A `progress.Watcher` that prints; as a context manager it removes its progress bar at the end.
 
-    On a terminal there is a bar under the lines; elsewhere a line at most every ten seconds. `results` False keeps
-    stdout for the one JSON object.
+    `results=False` keeps stdout for the one JSON object.
     """
 
     def __init__(self, *, results: bool = True) -> None:
@@ -137,7 +133,7 @@ class Screen:
         self._stdout = _console(sys.stdout) if results else None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._stage, self._told, self._told_share = "", 0.0, 0.0
+        self._stage, self._printed_at, self._printed_share = "", 0.0, 0.0
 
     def __enter__(self) -> Screen:
         return self
@@ -146,7 +142,7 @@ class Screen:
         self.clear()
 
     def say(self, text: str, *, indent: int = 0) -> None:
-        """Tell one notice."""
+        """Print a notice on stderr."""
         line = safe(text)
         if self._terminal is None:
             say(" " * indent + line.replace("\n", "\n" + " " * indent))
@@ -172,21 +168,21 @@ class Screen:
         sys.stdout.flush()
 
     def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
-        """Show how far a stage has come; a total of 0 is unknown. It shows until another one begins, or `clear`."""
+        """Show `done` of `total` (0: unknown) until another stage begins, or `clear`."""
         if stage != self._stage:
             self.clear()
-            self._stage, self._told, self._told_share = stage, time.monotonic(), 0.0
+            self._stage, self._printed_at, self._printed_share = stage, time.monotonic(), 0.0
         if self._terminal is not None:
             self._draw(stage, done, total, figures)
             return
-        waited, share = time.monotonic() - self._told, done / total if total else 0.0
-        if waited >= SILENCE or (waited >= PATIENCE and (not total or share - self._told_share >= STEP)):
-            self._told, self._told_share = time.monotonic(), share
+        waited, share = time.monotonic() - self._printed_at, done / total if total else 0.0
+        if waited >= MAX_INTERVAL or (waited >= MIN_INTERVAL and (not total or share - self._printed_share >= STEP)):
+            self._printed_at, self._printed_share = time.monotonic(), share
             rest = figures_line(figures)
             self.say(f"{stage}: {_so_far(done, total)}{' · ' * bool(rest)}{rest}")
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
         self._bar, self._task, self._stage = None, None, ""
@@ -217,7 +213,7 @@ def _so_far(done: float, total: float) -> str:
 
 
 def _console(stream: TextIO) -> Console | None:
-    """Return a rich console where a person looks at the stream, else None."""
+    """Return a rich console where the stream is a terminal, else None."""
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
         return None
     from rich.console import Console

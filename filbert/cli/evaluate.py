@@ -1,4 +1,4 @@
-"""`filbert evaluate`: a finished model measured on other texts."""
+"""`filbert evaluate`: measure a finished model on labelled texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, remembering
+from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
@@ -28,7 +28,7 @@ def evaluate(
     model: Model,
     path: Annotated[str, typer.Argument(help="File, folder, archive or hub data set of labelled texts.")],
     *,
-    split: Annotated[str | None, typer.Option(help="train, validation or test [test, or all there is].")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation or test [test, or all texts].")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write the scores to, as JSON.")] = None,
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
@@ -37,15 +37,15 @@ def evaluate(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on texts with the right answers: every figure of its task, with 95 % intervals."""
+    """Measure a model on labelled texts: every metric of its task, with 95 % intervals."""
     check_precision(precision)
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
     with Screen(results=not as_json) as screen:
         engine = engine_of(model, device, precision, cascade=not no_cascade)
-        examples, split, counts = _targets(screen, engine, path, remembering(read, engine), split)
-        if strange := engine.task.unknown(examples, engine.settings):
-            raise DataError(strange)
+        examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
+        if unknown := engine.task.unknown(examples, engine.settings):
+            raise DataError(unknown)
         measured = _measure(screen, engine, examples)
         _show_scores(screen, engine, measured, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **measured}
@@ -59,7 +59,7 @@ def evaluate(
 def _targets(
     screen: Screen, engine: Engine, path: str, read: ReadOptions, split: str | None
 ) -> tuple[list[Example], str, dict[str, int]]:
-    """Read the texts and targets of the split asked for, else of test, else all there are."""
+    """Return the examples of the split asked for, else of test, else all; the split's name; and counts of rows."""
     from filbert.readers.sources import open_source
 
     with kept_rejects(Path(f"{name_of(path)}.rejects.jsonl"), read) as rejects:
@@ -79,7 +79,9 @@ def _targets(
     if counts["quarantined"]:
         screen.say(f"warning: {counts['quarantined']:,} bad rows were left out and kept in {rejects}")
     if not examples:
-        raise DataError([Problem(Place(path), "split", f"there are no texts in {shown(split)}", f"choose of {choice}")])
+        raise DataError(
+            [Problem(Place(path), "split", f"there are no texts in {shown(split)}", f"choose one of {choice}")]
+        )
     return examples, split, counts
 
 

@@ -1,4 +1,4 @@
-"""`filbert fit`: texts with targets in, a measured model in a folder out."""
+"""`filbert fit`: train a model on texts with targets, and measure it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from filbert.cli.console import Screen, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, reading
-from filbert.cli.parts import command_line, kept_rejects, name_of, pasted
+from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
@@ -28,42 +28,52 @@ def fit(
         str | None,
         typer.Option(help="Model to start from: minilm, filbert-mini, a folder, a hub id, or tiny … large (random)."),
     ] = None,
-    adapt: Annotated[bool, typer.Option("--adapt", help="Let the base read the training texts first.")] = False,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Adapt the base to the training texts by masked LM first.")
+    ] = False,
     unlabelled: Annotated[
         list[str] | None,
-        typer.Option("--unlabelled", help="More texts of the kind, without labels, for --adapt and --cascade."),
+        typer.Option("--unlabelled", help="More texts like these, without labels, for --adapt and --cascade."),
     ] = None,
     cascade: Annotated[
         float | None,
-        typer.Option(help="Put a linear model in front that costs at most so many points of accuracy: 0.5."),
+        typer.Option(
+            help="Add a fast linear model for easy texts; it may cost at most so many points of accuracy: 0.5."
+        ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="single-label, multi-label (several labels a text) or regression (a number) [found]."),
+        typer.Option(help="single-label, multi-label (several labels per text) or regression (a number) [found]."),
     ] = None,
     balance: Annotated[
         str | None,
         typer.Option(help="For uneven classes: none, weights, sampling, or auto (all three; the best stays) [none]."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the texts [by their number: 8 to 1].")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Epochs over the texts [by their number: 8 to 1].")] = None,
     read: ReadOptions,
     validation: Annotated[str | None, typer.Option(help="Texts to choose the best step by [a tenth].")] = None,
     test: Annotated[str | None, typer.Option(help="Texts to measure the finished model on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Fixes split, initialisation, order and dropout [0].")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of split, initialisation, order and dropout [0].")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest text in tokens; longer ones are cut [512].")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Longest text in tokens; longer ones are truncated [512].")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
-    layer_decay: Annotated[float | None, typer.Option(help="Factor on the rate per layer downwards [1].")] = None,
+    layer_decay: Annotated[
+        float | None, typer.Option(help="Factor on the learning rate from each layer to the one below [1].")
+    ] = None,
     precision: Precision = "auto",
     device: Device = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on labelled texts, or on texts with numbers, measure it, and leave model and report in a folder."""
+    """Train a model on labelled texts, or on texts with numbers, measure it, and write model and report to a folder."""
     config = TrainConfig().with_options(
         minutes=minutes,
         epochs=epochs,
@@ -109,7 +119,7 @@ def _fit(
     device: str | None,
     **options: Any,
 ) -> tuple[Path, dict[str, Any], Kind]:
-    """Read, say what was found, train; a stopped run says how it goes on."""
+    """Read the data, print what was found, train; if stopped, print the command that resumes the run."""
     screen.say(f"reading {path}")
     from filbert.finetuning import fit as fitting
     from filbert.finetuning.dataset import read_dataset
@@ -141,17 +151,16 @@ def _fit(
     except KeyboardInterrupt:
         screen.clear()
         if any((out / "checkpoints").rglob("step-*.json")):
-            screen.say(
-                f"stopped; nothing is lost. To go on: {command_line(without='--overwrite', also=('-o', str(out)))}"
-            )
+            again = command_line(without="--overwrite", also=("-o", str(out)))
+            screen.say(f"stopped; the checkpoint is kept. To resume: {again}")
         else:
-            screen.say("stopped before the first checkpoint: there is nothing to go on from")
+            screen.say("stopped before the first checkpoint: there is nothing to resume")
         raise
     return done.folder, done.report, data.task.page()
 
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
-    """Print the scores beside the baseline's, what was cut, and what can be done next."""
+    """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
     from filbert.report.summary import summary_lines
     from filbert.report.words import CHOSEN_ON, advice, cascade_line, difference_of, main_split, truncation_line
 
@@ -163,28 +172,28 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
-    if difference and (told := advice(difference, report["scores"][split]["n"])):
-        screen.show(told, prose=True)
+    if difference and (sentence := advice(difference, report["scores"][split]["n"])):
+        screen.show(sentence, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
     screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
     if split == "validation":
         screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
-    asked = pasted([str(folder)])
+    model = shell_quoted([str(folder)])
     pairs = report["data"].get("inputs") == 2
     rows = [
         ("report", str(folder / "report.html")),
-        ("one pair", f'filbert predict {asked} "a new text" --pair "its second text"')
+        ("one pair", f'filbert predict {model} "a new text" --pair "its second text"')
         if pairs
-        else ("one text", f'filbert predict {asked} "a new text"'),
-        ("a file", f"filbert predict {asked} new.csv"),
-        ("measure again", f"filbert evaluate {asked} labelled.csv"),
+        else ("one text", f'filbert predict {model} "a new text"'),
+        ("a file", f"filbert predict {model} new.csv"),
+        ("measure again", f"filbert evaluate {model} labelled.csv"),
     ]
     screen.show("", *table(rows))
 
 
 def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """Return what --json prints of a run; all of it is in report.json."""
+    """Return what --json prints of a run, a part of report.json."""
     from filbert.report.words import difference_of, main_split
 
     split = main_split(report)

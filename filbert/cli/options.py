@@ -1,7 +1,7 @@
-"""The options that several commands have, each stated once.
+"""Options shared by several commands.
 
-An option is a type with its help: `device: Device = None`. The nine that say how texts are to be read go together, and
-a command takes them as one `read: ReadOptions`: see `reading`.
+An option is an annotated type: `device: Device = None`. The options on how files are read go together: a command takes
+them as one `read: ReadOptions`, see `reading`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ScoringPrecision = Annotated[
     str, typer.Option("--precision", help="fp32, bf16 (faster, within 0.02), int8 (fastest, within 0.05) or auto.")
 ]
 WithoutCascade = Annotated[
-    bool, typer.Option("--no-cascade", help="Let BERT answer all texts, also where a linear model stands in front.")
+    bool, typer.Option("--no-cascade", help="Score all texts with BERT, without the linear model of a cascade.")
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
 
 Command = Callable[..., None]
-LABELLED = ("label", "merge_labels", "split_column")  # options of no use where texts have no labels
+LABELLED = ("label", "merge_labels", "split_column")  # options for labelled texts only
 
 
 def read_options(
@@ -74,7 +74,7 @@ def read_options(
         str | None, typer.Option("--sheet", help="Sheet of a spreadsheet: its name, or its number from 1.")
     ] = None,
 ) -> ReadOptions:
-    """Return what the options of reading say; ConfigError where one is wrong.
+    """Return the ReadOptions of these command line options; ConfigError where one is wrong.
 
     >>> read_options(delimiter="tab", merge_labels=["Pos=pos"]).merge_labels
     {'Pos': 'pos'}
@@ -89,14 +89,14 @@ def read_options(
         quotes=quotes,
         encoding=encoding,
         on_bad_rows=on_bad_rows,
-        merge_labels=merges(merge_labels or []),
+        merge_labels=parse_merges(merge_labels or []),
         split_column=split_column,
         sheet=sheet,
     )
 
 
 def _once(option: str, given: Sequence[str] | None, todo: str) -> str | None:
-    """Return the one value of an option; of two the last would win unseen, so ConfigError."""
+    """Return the value of an option; ConfigError where it is given twice, as one value would be ignored silently."""
     if given and len(given) > 1:
         raise ConfigError(f"{option} is given {len(given)} times: {shown(list(given))} — give it once: {todo}")
     return given[0] if given else None
@@ -114,17 +114,17 @@ def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     >>> count("texts.csv", delimiter="comma")
     ,
     """
-    return spliced("read", read_options, without=() if labelled else LABELLED)
+    return expanded("read", read_options, without=() if labelled else LABELLED)
 
 
-def spliced(name: str, maker: Callable[..., Any], *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
-    """Return a decorator that puts the options of `maker` in place of a command's parameter `name`.
+def expanded(name: str, maker: Callable[..., Any], *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Return a decorator that replaces a command's parameter `name` by the options of `maker`.
 
-    Typer and docs/make_commands.py see the options, the command sees the one value that `maker` makes of them.
+    Typer and docs/make_commands.py see the options; the command gets the value that `maker` returns for them.
     """
     added = {key: option for key, option in _parameters(maker).items() if key not in without}
 
-    def dressed(command: Command) -> Command:
+    def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(*args: Any, **options: Any) -> None:
             made = maker(**{key: options.pop(key) for key in added if key in options})
@@ -137,21 +137,21 @@ def spliced(name: str, maker: Callable[..., Any], *, without: Sequence[str] = ()
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
-    return dressed
+    return decorate
 
 
 @functools.cache
 def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function; once for each, as it takes 0.3 ms of every start."""
+    """Return the parameters of a function; cached, as it takes 0.3 ms."""
     return inspect.signature(maker, eval_str=True).parameters
 
 
-def merges(given: Iterable[str]) -> dict[str, str]:
-    """Return what --merge-labels says, FROM=TO pairs, one or several (with commas) each time it is given.
+def parse_merges(given: Iterable[str]) -> dict[str, str]:
+    """Parse --merge-labels: each value is one FROM=TO pair, or several separated by commas.
 
-    Where labels hold `=` themselves, the middle one separates.
+    Where labels contain `=`, the middle one separates.
 
-    >>> merges(["Pos=pos, POS=pos", "a,b=c", "x=1=x=one"])
+    >>> parse_merges(["Pos=pos, POS=pos", "a,b=c", "x=1=x=one"])
     {'Pos': 'pos', 'POS': 'pos', 'a,b': 'c', 'x=1': 'x=one'}
     """
     found = {}

@@ -1,4 +1,4 @@
-"""What several commands do: name things after a source, keep bad rows, open a model, quote a command line."""
+"""Functions shared by commands: name outputs after a source, keep bad rows, open a model, quote a command line."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TABLES = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"),
     *(".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
 )
-PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
-SUFFIXES = (*TABLES, *PACKED)
-CLASSES = 50  # shown of a table of classes
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
+SUFFIXES = (*TABLES, *COMPRESSED)
+CLASSES = 50  # rows shown of a table of classes
 
 
 def name_of(path: str) -> str:
-    """Return what a source is called: the last part of its path, without the suffixes of its format.
+    """Return the name of a source: the last part of its path, without the suffixes of its format.
 
     >>> name_of("data/reviews.csv.gz"), name_of("stanfordnlp/imdb"), name_of("data/v1.2/")
     ('reviews', 'imdb', 'v1.2')
@@ -42,7 +42,7 @@ def name_of(path: str) -> str:
 
 @contextmanager
 def kept_rejects(path: Path, read: ReadOptions) -> Iterator[Path]:
-    """Give the file for bad rows; when reading fails, say that all of them are in it.
+    """Yield the path for bad rows; when reading fails, print that all bad rows are in it.
 
     >>> with kept_rejects(Path("reviews.rejects.jsonl"), ReadOptions()) as rejects:
     ...     print(rejects)
@@ -62,7 +62,7 @@ def _stamp(path: Path) -> int | None:
 
 
 def check_precision(precision: str) -> None:
-    """Raise a ConfigError for a precision there is not to score in, before anything is read or loaded.
+    """Raise ConfigError for an unknown precision of scoring, before anything is read or loaded.
 
     >>> check_precision("int8")
     """
@@ -71,7 +71,7 @@ def check_precision(precision: str) -> None:
 
 
 def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool = True) -> Engine:
-    """Open a model folder for predicting; ModelError where it is none.
+    """Open a model folder for prediction; ModelError where it is not one.
 
     >>> engine_of(Path("runs/reviews"), None, "fp32").task.NAME  # doctest: +SKIP
     'single-label'
@@ -81,15 +81,15 @@ def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool 
     return load(model, device=device, precision=precision, cascade=cascade)
 
 
-def remembering(read: ReadOptions, engine: Engine) -> ReadOptions:
-    """Return the reading options with the columns that the model was trained on, for files that have them."""
+def with_trained_columns(read: ReadOptions, engine: Engine) -> ReadOptions:
+    """Return the reading options with the columns that the model was trained on, used for files that have them."""
     return replace(
         read, columns={key: names for key, names in (engine.info.get("columns") or {}).items() if any(names)}
     )
 
 
 def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:
-    """Return the command line as it can be pasted, without one word and with `also` where no -o names the folder.
+    """Return the command line, quoted for a shell, without the word `without` and with `also` where there is no -o.
 
     >>> command_line(without="--overwrite", also=("-o", "runs/reviews"))  # doctest: +SKIP
     'filbert fit reviews.csv -o runs/reviews'
@@ -97,13 +97,13 @@ def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:
     words = [word for word in sys.argv[1:] if word != without]
     if "-o" not in words and "--out" not in words:
         words += also
-    return pasted(["filbert", *words])
+    return shell_quoted(["filbert", *words])
 
 
-def pasted(words: Iterable[str]) -> str:
-    """Return words as a shell takes them; unlike shlex's own `join` it leaves plain Chinese names bare.
+def shell_quoted(words: Iterable[str]) -> str:
+    """Return words quoted for a shell; unlike shlex.join it leaves plain Chinese names unquoted.
 
-    >>> pasted(["filbert", "predict", "runs/评论", "my texts.csv"])
+    >>> shell_quoted(["filbert", "predict", "runs/评论", "my texts.csv"])
     "filbert predict runs/评论 'my texts.csv'"
     """
     return " ".join(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words)

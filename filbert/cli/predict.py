@@ -1,4 +1,4 @@
-"""`filbert predict`: one text, a pair of texts, the lines of stdin or the rows of a file, answered."""
+"""`filbert predict`: predict for one text, a pair of texts, the lines of stdin or the rows of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from filbert.cli.console import Screen, bars, cells, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, remembering
+from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
 from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filbert.inference.rows import Tally
     from filbert.records import Example
 
-BEYOND = "another language or script, symbols, or very long words — an answer means little there"
+OUTSIDE = "another language or script, symbols, or very long words — predictions are unreliable there"
 
 
 @reading(labelled=False)
@@ -47,7 +47,7 @@ def predict(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Answer one text, every line of stdin, or every row of a file."""
+    """Predict for one text, every line of stdin, or every row of a file."""
     check_precision(precision)
     with Screen(results=not as_json and out != "-") as screen:
         if read.sheet is not None and not os.path.exists(source):
@@ -61,14 +61,16 @@ def predict(
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
         target = _target(source, out, as_json=as_json)
-        how = {"device": device, "precision": precision, "cascade": not no_cascade}
-        facts = _predict_rows(screen, model, source, target, read, how=how, overwrite=overwrite, bom=bom)
+        engine_options = {"device": device, "precision": precision, "cascade": not no_cascade}
+        facts = _predict_rows(
+            screen, model, source, target, read, engine_options=engine_options, overwrite=overwrite, bom=bom
+        )
     if as_json:
         print_json(facts)
 
 
 def _refuse_missing(source: str) -> None:
-    """Raise where what is no path here looks like one: a file name, or words joined by slashes."""
+    """Raise DataError where `source`, which does not exist, looks like a path: it has a suffix or slashes."""
     suffix = Path(source).suffix.lower() in SUFFIXES
     slashes = ("/" in source or "\\" in source) and not any(c.isspace() or cells(c) > 1 for c in source)
     if suffix or slashes:
@@ -81,7 +83,9 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
 
     (prediction,) = engine.predict([texts])
     if prediction.error is not None:
-        raise ConfigError(f"{shown(texts[0])} has nothing to read — give at least one visible character in each text")
+        raise ConfigError(
+            f"{shown(texts[0])} has no visible character — give at least one visible character in each text"
+        )
     if as_json:
         names = ("text", "text_pair")
         print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction)})
@@ -91,15 +95,15 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
     if found.bars:
         screen.show(*(f"  {line}" for line in bars(found.bars)))
     if prediction.truncated:
-        screen.say(f"longer than {engine.max_length} tokens: not all of it was read")
+        screen.say(f"longer than {engine.max_length} tokens: the text was truncated")
     if prediction.unreadable:
         screen.say(
-            f"warning: the model's vocabulary has no pieces for {prediction.unk_ratio:.0%} of the text: {BEYOND}"
+            f"warning: the model's vocabulary has no pieces for {prediction.unk_ratio:.0%} of the text: {OUTSIDE}"
         )
 
 
 def _target(source: str, out: str | None, *, as_json: bool) -> Path | None:
-    """Return where predictions go; None is stdout."""
+    """Return the file for predictions; None is stdout."""
     if out is None and source == "-" and not as_json:
         return None
     if out is None:
@@ -114,11 +118,11 @@ def _predict_rows(
     target: Path | None,
     read: ReadOptions,
     *,
-    how: Mapping[str, Any],
+    engine_options: Mapping[str, Any],
     overwrite: bool,
     bom: bool,
 ) -> dict[str, Any]:
-    """Score a file or stdin, say what became of its rows, and return it."""
+    """Score a file or stdin, print the counts of its rows, and return them."""
     from filbert.inference.rows import score_to
     from filbert.inference.writers import check_output
     from filbert.readers.sources import open_source
@@ -129,8 +133,8 @@ def _predict_rows(
         check_output(target, None if source == "-" else Path(source), overwrite=overwrite)
         rejects = target.with_name(rejects.name)
     columns: tuple[str, ...] = ("text",)
-    engine = engine_of(model, **how)
-    read = remembering(read, engine)
+    engine = engine_of(model, **engine_options)
+    read = with_trained_columns(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
             if sys.stdin is None:
@@ -167,7 +171,7 @@ def _predict_rows(
 
 
 def _begins_with_bom(source: str) -> bool:
-    """Say whether a file has a byte order mark: its predictions get one, too, as it is Excel that wants it."""
+    """Return whether a file has a byte order mark; its predictions then get one, too, as Excel needs it."""
     if not os.path.isfile(source):
         return False
     from filbert.readers.encodings import BOMS
@@ -177,24 +181,24 @@ def _begins_with_bom(source: str) -> bool:
 
 
 def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path) -> None:
-    tell: Callable[..., None] = screen.show if target is not None else screen.say
+    write: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
     by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
     speed = f"{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
-    tell(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
+    write(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
     counted = tally.answers.most_common(CLASSES)
     for line in table(
         [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)
     ):
-        tell(f"  {line}")
+        write(f"  {line}")
     if tally.unreadable:
         much = f"much of {tally.unreadable:,} of the {tally.scored:,} texts"
-        screen.say(f"warning: the model's vocabulary has no pieces for {much}: {BEYOND}")
+        screen.say(f"warning: the model's vocabulary has no pieces for {much}: {OUTSIDE}")
     if tally.left_out:
         named = ", ".join(shown(key, 30) for key in sorted(tally.left_out)[:8])
-        screen.say(f"warning: keys met only in later rows have no column in the output: {named}")
+        screen.say(f"warning: keys that only later rows have get no column in the output: {named}")
     if quarantined:
-        tell(f"bad rows     {rejects}")
+        write(f"bad rows     {rejects}")
     if target is not None:
-        tell(f"predictions  {target}")
+        write(f"predictions  {target}")

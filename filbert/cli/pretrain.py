@@ -1,4 +1,4 @@
-"""`filbert vocab`, `pretrain` and `adapt`: from raw text to a base model of one's own."""
+"""`filbert vocab`, `pretrain` and `adapt`: make a base model from raw text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, fitted, span_of_time, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, spliced
-from filbert.cli.parts import command_line, pasted
+from filbert.cli.console import Screen, duration, fitted, table
+from filbert.cli.options import Device, Json, Overwrite, Precision, expanded
+from filbert.cli.parts import command_line, shell_quoted
 from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, shown
 from filbert.failures import print_json
@@ -35,7 +35,7 @@ Cased = Annotated[bool, typer.Option("--cased", help="Keep capitals and accents 
 
 def training_options(
     *,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the corpora [1 to 10: about 5M tokens].")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Epochs over the corpora [1 to 10: about 5M tokens].")] = None,
     tokens: Annotated[str | None, typer.Option(help="Tokens to train on, instead: 500k, 100M, 1.5B.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
     weights: Annotated[str | None, typer.Option(help="How often an epoch reads each corpus: 1,2 [1 each].")] = None,
@@ -43,7 +43,7 @@ def training_options(
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
     batch_tokens: Annotated[int | None, typer.Option(help="Tokens per step [pretrain 16384, adapt 4096].")] = None,
     length: Annotated[int | None, typer.Option(help="Longest text in tokens; every tenth step has 512 [128].")] = None,
-    mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to be predicted [0.15].")] = None,
+    mask_rate: Annotated[float | None, typer.Option(help="Share of tokens to mask [0.15].")] = None,
     whole_words: Annotated[
         bool, typer.Option("--whole-words", help="Mask all pieces of a word together; Chinese by jieba.")
     ] = False,
@@ -52,7 +52,7 @@ def training_options(
     licence: Annotated[str | None, typer.Option(help="Licence of the texts, for the model card.")] = None,
     precision: Precision = "auto",
 ) -> dict[str, Any]:
-    """Return the options of training that were given, by name.
+    """Return the training options that were given, by name.
 
     >>> training_options(tokens="1M", precision="fp32")
     {'tokens': '1M', 'precision': 'fp32'}
@@ -79,7 +79,7 @@ def training_options(
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume the stopped run in the folder; an error where there is none.")
 ]
-Board = Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")]
 
 
 def vocab(
@@ -123,14 +123,14 @@ def vocab(
             ("unknown, [UNK]", f"{unknown:.2%} of the corpus' word pieces"),
             ("the longest", fitted(" ".join(sorted(whole, key=len)[-6:]), 60)),
             ("vocabulary", str(out)),
-            ("train with it", pasted(["filbert", "pretrain", *corpora, "--vocab", str(out)])),
+            ("train with it", shell_quoted(["filbert", "pretrain", *corpora, "--vocab", str(out)])),
         ]
         screen.show("", *table(rows))
     if as_json:
         print_json(facts)
 
 
-@spliced("training", training_options)
+@expanded("training", training_options)
 def pretrain(
     corpora: Annotated[
         list[str] | None, typer.Argument(help="Text files, folders or archives.", metavar="CORPUS")
@@ -151,7 +151,7 @@ def pretrain(
     recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; the command line wins.")] = None,
     device: Device = None,
     resume: Resume = False,
-    tensorboard: Board = False,
+    tensorboard: TensorBoard = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -181,7 +181,7 @@ def pretrain(
     _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
 
 
-@spliced("training", training_options)
+@expanded("training", training_options)
 def adapt(
     base: Annotated[str, typer.Argument(help="Base model to start from: minilm, filbert-mini, a folder or a hub id.")],
     corpora: Corpora,
@@ -191,11 +191,11 @@ def adapt(
     next_sentence: Annotated[bool, typer.Option("--next", help="Add next sentence prediction.")] = False,
     device: Device = None,
     resume: Resume = False,
-    tensorboard: Board = False,
+    tensorboard: TensorBoard = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Go on pre-training a base model on the texts of a domain (medical, legal, your own) before fine-tuning."""
+    """Continue pre-training a base model on the texts of a domain (medical, legal, your own) before fine-tuning."""
     settings = {"corpora": corpora, "out": str(out), "next_sentence": next_sentence, **training}
     from filbert.corpus.prepare import Start
 
@@ -214,7 +214,7 @@ RECIPE: dict[str, tuple[type, ...]] = {  # the keys of a recipe and the types of
     "tokens": (str, int, float),
 }
 RECIPE_BYTES = 1 << 20
-WORDS = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+TYPE_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
 def _recipe(path: Path | None) -> dict[str, Any]:
@@ -235,10 +235,10 @@ def _recipe(path: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
     for key, value in options.items():
         if key not in RECIPE:
-            raise ConfigError(f"{path} {key} — is no option — known are {', '.join(sorted(RECIPE))}")
+            raise ConfigError(f"{path} {key} — is not an option — known options are {', '.join(sorted(RECIPE))}")
         kinds = RECIPE[key]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join(WORDS[kind] for kind in kinds)
+            wanted = " or ".join(TYPE_NAMES[kind] for kind in kinds)
             raise ConfigError(f"{path} {key} — is {shown(value)} — write {wanted}")
     corpora = options.get("corpora", [])
     corpora = [corpora] if isinstance(corpora, str) else corpora
@@ -265,9 +265,9 @@ def _run(
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")
     out = Path(settings.get("out") or f"runs/{start.size}")
     if resume and overwrite:
-        raise ConfigError("--resume goes on with a stopped run, --overwrite deletes it — choose one")
+        raise ConfigError("--resume continues a stopped run, --overwrite deletes it — choose one")
     if resume and not unfinished(out):
-        raise ConfigError(f"{out} holds no stopped run to resume — leave out --resume to begin one")
+        raise ConfigError(f"{out} holds no stopped run to resume — leave out --resume to start one")
     known = {field.name for field in fields(PretrainConfig)}
     config = PretrainConfig().with_options(
         **{**{key: value for key, value in settings.items() if key in known}, "tokens": _count(settings.get("tokens"))}
@@ -290,7 +290,7 @@ def _run(
             )
         except KeyboardInterrupt:
             screen.clear()
-            screen.say(f"stopped; nothing is lost. To go on: {command_line(without='--overwrite')}")
+            screen.say(f"stopped; the checkpoint is kept. To resume: {command_line(without='--overwrite')}")
             raise
         if os.environ.get("RANK", "0") == "0":
             _show(screen, done.folder, done.report)
@@ -315,21 +315,21 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     screen.show("", *table(rows, right=(1,)))
     screen.show(
         "",
-        f"{training['tokens']:,} tokens in {span_of_time(training['seconds'])}, {training['tokens_per_second']:,.0f} "
+        f"{training['tokens']:,} tokens in {duration(training['seconds'])}, {training['tokens_per_second']:,.0f} "
         f"tokens/s",
         prose=True,
     )
-    asked = pasted([str(folder)])
+    base = shell_quoted([str(folder)])
     rows = [
         ("report", str(folder / "report.html"), ""),
-        ("fill a mask", f'filbert fill "a [MASK] word" --base {asked}', ""),
-        ("fine-tune it", f"filbert fit your.csv --base {asked}", ""),
+        ("fill a mask", f'filbert fill "a [MASK] word" --base {base}', ""),
+        ("fine-tune it", f"filbert fit your.csv --base {base}", ""),
     ]
     screen.show("", *table(rows))
 
 
 def _count(text: str | float | None) -> int | None:
-    """Read a number of tokens as people write it.
+    """Parse a number of tokens.
 
     >>> _count("100M"), _count("1.5b"), _count(500)
     (100000000, 1500000000, 500)

@@ -1,4 +1,4 @@
-"""`filbert report`: the pages of a finished run written again."""
+"""`filbert report`: rewrite report and model card of a finished run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report(
     model: Annotated[Path, typer.Argument(help="Run folder that `filbert fit` or `pretrain` wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Write report.html and README.md of a finished run again."""
+    """Rewrite report.html and README.md of a finished run."""
     from filbert.report import write_report
 
     write_report(model, _kind_of(model))
@@ -32,7 +32,7 @@ def report(
 
 
 def _kind_of(folder: Path) -> Kind:
-    """Return how a run is reported, by what its report.json says it is. Raises ModelError."""
+    """Return the report's Kind for the task in a run's report.json. Raises ModelError."""
     from filbert import tasks
     from filbert.pretraining import card
     from filbert.report import read_report

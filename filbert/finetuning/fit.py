@@ -245,7 +245,7 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
     with suppress(ConfigError):
         fast, exact = load(out, device="cpu", precision="int8"), load(out, device="cpu")
         task, settings, windows = fast.task, fast.settings, run.features["validation"]
-        some = np.linspace(0, len(windows) - 1, min(len(windows), int8_fallback.MOST)).astype(int).tolist()
+        some = np.linspace(0, len(windows) - 1, min(len(windows), int8_fallback.MAX_TEXTS)).astype(int).tolist()
         chosen = [windows[i] for i in some]
         int8, fp32 = fast.outputs(chosen, fallback=False), exact.outputs(chosen)
         (int8_NK, margin_N), (exact_NK, _) = (task.sureness(outputs, settings, chosen) for outputs in (int8, fp32))

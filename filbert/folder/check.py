@@ -1,7 +1,7 @@
-"""Model folders, checked by names, configs and indexes before any weight is read: a whole BERT, no code of its own.
+"""Check a model folder by file names, configs and index before any weight is read: a complete BERT, no custom code.
 
-Hugging Face's layout is known here, with weights as safetensors; Google's TensorFlow checkpoints are the business of
-bases/load.py. Pickled weights never pass. JSON is bounded in size and depth (files.py).
+The layout is Hugging Face's with safetensors; Google's TensorFlow checkpoints are checked in bases/load.py. Pickled
+weights are refused. JSON is bounded in size and depth (files.py).
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from filbert.files import read_json
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER = ("tokenizer.json", "vocab.txt")
 NEEDED = (("config.json",), WEIGHTS, TOKENIZER)  # one file of each group
-CODE_KEYS = ("auto_map", "custom_pipelines")  # with these a config names Python files to run
+CODE_KEYS = ("auto_map", "custom_pipelines")  # keys of a config that name Python files to run
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ModelError, naming file and field, unless the folder is a BERT that can be opened without running its code.
+    """Raise ModelError, naming file and field, unless the folder is a BERT that opens without running code from it.
 
     Refused: links out of the folder (the hub cache's links to its own blobs are fine), a config that names code or is
     not of type `bert`, weights only as pickle, an index whose shards are not plain file names present in the folder.
     """
-    names = harmless(folder)
+    names = safe_file_names(folder)
     check_names(names, str(folder), NEEDED[:2])
     config = read_json(folder / "config.json")
     refuse_code(folder / "config.json", config)
     if config.get("model_type") != "bert":
-        came = shown(config["model_type"]) if "model_type" in config else "missing"
-        raise ModelError(f"{folder / 'config.json'} model_type — is {came}, supported is 'bert' — choose a BERT model")
+        given = shown(config["model_type"]) if "model_type" in config else "missing"
+        raise ModelError(f"{folder / 'config.json'} model_type — is {given}, supported is 'bert' — choose a BERT model")
     _check_index(folder / WEIGHTS[1], names)
 
 
-def harmless(folder: Path) -> set[str]:
-    """Return the names of a folder's files; ModelError where an entry leads out of it or the tokenizer names code."""
+def safe_file_names(folder: Path) -> set[str]:
+    """Return the names of a folder's files; ModelError where a link leads out of it or the tokenizer names code."""
     if not folder.is_dir():
         raise ModelError(f"{folder} — is not a folder — pass the folder that holds config.json and model.safetensors")
     names = file_names(folder)
     refuse_links(folder)
-    if (words := folder / "tokenizer_config.json").is_file():
-        refuse_code(words, read_json(words))
+    if (config := folder / "tokenizer_config.json").is_file():
+        refuse_code(config, read_json(config))
     return names
 
 
@@ -61,7 +61,7 @@ def file_names(folder: Path) -> set[str]:
 
 
 def check_names(names: Collection[str], where: str, needed: Sequence[Sequence[str]] = NEEDED) -> None:
-    """Raise ModelError naming every file that is missing, or the pickle that stands where the weights should.
+    """Raise ModelError naming every file that is missing, or pickled weights in place of safetensors.
 
     `where` is the folder or hub id that messages name; of each group in `needed` one file must be there.
 
@@ -84,7 +84,7 @@ def _check_index(index: Path, names: Collection[str]) -> None:
         return
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
-        raise ModelError(f"{index} weight_map — is not a table of tensors and files — download the model again")
+        raise ModelError(f"{index} weight_map — does not map tensor names to files — download the model again")
     for shard in set(map(str, shards.values())):
         if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
             raise ModelError(
@@ -99,20 +99,20 @@ def refuse_code(path: Path, fields: dict[str, Any]) -> None:
     for key in CODE_KEYS:
         if key in fields:
             raise ModelError(
-                f"{path} {key} — names code of its own to run, which Filbert never does — "
-                f"use a plain BERT; if this is one, delete {key!r}"
+                f"{path} {key} — names Python code to run, which Filbert never does — "
+                f"choose a BERT without custom code; if this is one, delete {key!r}"
             )
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise ModelError for an entry that leads out of the folder; the hub cache's links to its own blobs are fine."""
+    """Raise ModelError for a link that leads out of the folder; the hub cache's links to its own blobs are allowed."""
     root = folder.resolve()
-    homes, repo = [root], root.parent.parent
+    allowed, repo = [root], root.parent.parent
     if root.parent.name == "snapshots" and repo.name.startswith("models--"):
-        homes += [repo / "blobs", repo.parent / "blobs"]  # the hub cache: of this model, and shared between models
+        allowed += [repo / "blobs", repo.parent / "blobs"]  # the hub cache: of this model, and shared between models
     for entry in sorted(root.iterdir()):
         try:
-            inside = any(entry.resolve().is_relative_to(home) for home in homes)
+            inside = any(entry.resolve().is_relative_to(home) for home in allowed)
         except (OSError, RuntimeError):  # a link to itself
             inside = False
         if not inside:

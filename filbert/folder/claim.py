@@ -1,6 +1,6 @@
 """The folder of a run: whether it may be used, a lock on it, and the scratch files in `OUT/checkpoints`.
 
-`claim` puts a marker file into `checkpoints`. A folder with the marker is an unfinished run of ours: the next run may
+`claim` puts a marker file into `checkpoints`. A folder with the marker is an unfinished Filbert run: the next run may
 resume it, or delete it. Without the marker nothing is deleted, whatever the files are called.
 """
 
@@ -16,22 +16,22 @@ from filelock import FileLock, Timeout
 
 from filbert.errors import ConfigError, TrainingError
 
-LOCK, OWNER = ".lock", ".owner"  # the system's lock, held as long as the process lives; and which process that is
+LOCK, OWNER = ".lock", ".owner"  # the lock file, held as long as the process lives, and the number of that process
 SCRATCH, MARKER = "checkpoints", ".filbert"
 NOTE = "Files of an unfinished run of Filbert. The same command resumes it, and deletes this folder when it is done.\n"
 LOG = "train.jsonl"
 
 
 def unfinished(out: Path) -> bool:
-    """Say whether `out` holds an unfinished run of ours: one that left its marker."""
+    """Return whether `out` holds an unfinished run of Filbert: its marker is there."""
     return (out / SCRATCH / MARKER).is_file()
 
 
 def refuse_taken(out: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError where a run in `out` would replace a finished model, or files that are not ours.
+    """Raise ConfigError where a run in `out` would replace a finished model, or files that are not Filbert's.
 
-    A finished model needs `overwrite`; or a run over it that was begun with `overwrite` and has saved something to
-    resume, which is always under the identity of its data and settings. Nothing is changed.
+    A finished model may be replaced with `overwrite`, or by an unfinished run that was begun with `overwrite` and has a
+    checkpoint to resume. Nothing is changed.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file — give a folder with -o")
@@ -41,7 +41,7 @@ def refuse_taken(out: Path, *, overwrite: bool) -> None:
     finished = (out / "filbert.json").is_file()
     others = {*os.listdir(out)} - {LOCK, OWNER, LOG, SCRATCH}
     if foreign or (others and not finished and not unfinished(out)):
-        raise ConfigError(f"{out} holds files that are no Filbert run — give another folder with -o")
+        raise ConfigError(f"{out} holds files that are not a Filbert run's — give another folder with -o")
     if finished and not overwrite and not _resumable(out):
         raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
 
@@ -51,7 +51,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _resumable(out: Path) -> bool:
-    """Say whether an unfinished run has saved something: JSON, which its identity is written in."""
+    """Return whether there is an unfinished run with a checkpoint to resume, seen by the checkpoint's JSON file."""
     return unfinished(out) and any((out / SCRATCH).rglob("*.json"))
 
 
@@ -65,7 +65,7 @@ def claim(out: Path, *, overwrite: bool) -> None:
 
 
 def delete_scratch(out: Path) -> None:
-    """Delete the scratch files of a run; the marker last, so that a process killed meanwhile leaves nothing foreign."""
+    """Delete the scratch files of a run; the marker last, so that they stay recognisable if the process is killed."""
     folder = out / SCRATCH
     if not unfinished(out):
         return
@@ -97,7 +97,7 @@ def locked(out: Path) -> Iterator[None]:
         yield
     finally:
         owner.unlink(missing_ok=True)
-        (out / LOCK).unlink(missing_ok=True)  # while it is still held: nobody else's
+        (out / LOCK).unlink(missing_ok=True)  # while it is held, so that no other process's lock is deleted
         lock.release()
 
 

@@ -1,7 +1,7 @@
-"""Hugging Face's BERT and ours: the names of tensors and the fields of `config.json`, there and back.
+"""Translate tensor names and `config.json` fields between Hugging Face's BERT ("theirs") and Filbert ("ours").
 
-The fused query-key-value of our layers is three tensors there; the rest is renamed. Whether a folder may be read at all
-is decided in check.py, what is saved and opened in save.py and open.py.
+Our fused query-key-value is three tensors there; all other tensors are only renamed. check.py decides whether a folder
+may be read; save.py writes folders and open.py reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 MOST_LAYERS = 1_000  # BERT-large has 24
 
-PLAIN_BERT = {  # what a config may say of these; anything else is another model under BERT's name
+PLAIN_BERT = {  # the supported values of these fields; any other value is another architecture
     "hidden_act": "gelu",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -38,7 +38,7 @@ _EMBEDDINGS = {
     "embeddings.segment.weight": "embeddings.token_type_embeddings.weight",
     "embeddings.norm": "embeddings.LayerNorm",
 }
-_LAYER = {  # ours → theirs; the fused qkv is apart
+_LAYER = {  # ours → theirs; the fused qkv is handled separately
     "out": "attention.output.dense",
     "attention_norm": "attention.output.LayerNorm",
     "up": "intermediate.dense",
@@ -56,7 +56,7 @@ PRETRAINER = {
 
 
 def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename an `Encoder`'s state to the names of BertModel, the fused query-key-value split in three."""
+    """Rename an `Encoder`'s state dict to BertModel's names, the fused query-key-value split in three."""
     theirs: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith("embeddings."):
@@ -104,7 +104,7 @@ def layer_shapes(config: EncoderConfig, layer: str) -> dict[str, tuple[int, ...]
 
 
 def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[str, Array]:
-    """Rename BertModel's tensors to an `Encoder`'s, in fp32; `bert.` prefixes and the old gamma/beta are understood.
+    """Rename BertModel's tensors to an `Encoder`'s, in fp32; `bert.` prefixes, gamma and beta are accepted.
 
     Raises ModelError naming the first tensor that is missing or has another shape than `config` says.
     """
@@ -178,12 +178,12 @@ def modern_name(name: str) -> str:
 
 
 def read_config(folder: Path) -> EncoderConfig:
-    """Read the shape of a BERT from its Hugging Face `config.json`; ModelError names the field that is wrong."""
+    """Read an EncoderConfig from a Hugging Face `config.json`; ModelError names the field that is wrong."""
     return encoder_config(read_json(folder / "config.json"), folder / "config.json")
 
 
-def encoder_config(told: Mapping[str, Any], file: Path) -> EncoderConfig:
-    """Return the shape that the fields of a `config.json` tell; ModelError names `file` and the field that is wrong.
+def encoder_config(fields: Mapping[str, Any], file: Path) -> EncoderConfig:
+    """Return the EncoderConfig of the fields of a `config.json`; ModelError names `file` and the field that is wrong.
 
     >>> encoder_config(hugging_face_config(EncoderConfig(30522), "BertModel"), Path("config.json")).layers
     6
@@ -198,30 +198,30 @@ def encoder_config(told: Mapping[str, Any], file: Path) -> EncoderConfig:
         "segments": "type_vocab_size",
     }
     for name, wanted in PLAIN_BERT.items():
-        if told.get(name, wanted) not in (wanted, None):
-            raise ModelError(f"{file} {name} — is {told[name]!r} — plain BERT's {wanted!r} is supported")
+        if fields.get(name, wanted) not in (wanted, None):
+            raise ModelError(f"{file} {name} — is {fields[name]!r} — plain BERT's {wanted!r} is supported")
     sizes = {}
     for ours, theirs in names.items():
-        value = told.get(theirs, 2 if ours == "segments" else None)
+        value = fields.get(theirs, 2 if ours == "segments" else None)
         most = MOST_LAYERS if ours == "layers" else 10**7
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
             raise ModelError(f"{file} {theirs} — is {shown(value)} — expected a whole number from 1 to {most:,}")
         sizes[ours] = value
-    shares: dict[str, float] = {}
-    for ours, theirs, usual in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):
-        value = told.get(theirs, usual)
+    fractions: dict[str, float] = {}
+    for ours, theirs, default in (("norm_eps", "layer_norm_eps", 1e-12), ("dropout", "hidden_dropout_prob", 0.1)):
+        value = fields.get(theirs, default)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
             raise ModelError(f"{file} {theirs} — is {value!r} — expected a number from 0 to below 1")
-        shares[ours] = float(value)
-    position = "sinusoidal" if told.get("position") == "sinusoidal" else "learned"
+        fractions[ours] = float(value)
+    position = "sinusoidal" if fields.get("position") == "sinusoidal" else "learned"
     try:
-        return EncoderConfig(**sizes, position=position, norm_eps=shares["norm_eps"], dropout=shares["dropout"])
+        return EncoderConfig(**sizes, position=position, norm_eps=fractions["norm_eps"], dropout=fractions["dropout"])
     except ConfigError as e:
         raise ModelError(f"{file} num_attention_heads — {e}") from None
 
 
 def hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, Any]:
-    """Return the fields of `config.json` for a BERT of that shape, as the class named by `architecture` reads them.
+    """Return the fields of `config.json` for an EncoderConfig; `architecture` is the class in `transformers`.
 
     >>> hugging_face_config(EncoderConfig(30522), "BertModel")["hidden_size"]
     384
@@ -246,7 +246,7 @@ def hugging_face_config(config: EncoderConfig, architecture: str) -> dict[str, A
 
 
 def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read all tensors of `model.safetensors`, or of the shards its index names; bf16 becomes fp32, which holds it."""
+    """Read all tensors of `model.safetensors`, or of the shards that its index names; bf16 is widened to fp32."""
     index = folder / "model.safetensors.index.json"
     files = ["model.safetensors"]
     if not (folder / files[0]).is_file() and index.is_file():
@@ -258,25 +258,25 @@ def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
                 narrow = {key for key in file.keys() if file.get_slice(key).get_dtype() == "BF16"}  # noqa: SIM118
                 tensors.update({key: file.get_tensor(key) for key in file.keys() if key not in narrow})  # noqa: SIM118
             if narrow:  # numpy has no bf16
-                told = deserialize((folder / name).read_bytes())  # type: ignore[no-untyped-call]
-                tensors.update({key: _widened(one) for key, one in told if key in narrow})
+                entries = deserialize((folder / name).read_bytes())  # type: ignore[no-untyped-call]
+                tensors.update({key: _widened(entry) for key, entry in entries if key in narrow})
         except FileNotFoundError:
             raise ModelError(f"{folder / name} is missing — copy the whole model folder") from None
-        except (SafetensorError, TypeError) as e:  # TypeError: of numbers that numpy has not
+        except (SafetensorError, TypeError) as e:  # TypeError: a dtype that numpy lacks
             raise ModelError(f"{folder / name} is damaged ({str(e)[:120]}) — restore the file") from None
     return tensors
 
 
-def _widened(told: Mapping[str, Any]) -> Array:
-    """Return a bf16 tensor as fp32: the same numbers with sixteen more bits."""
-    bits = np.frombuffer(told["data"], dtype="<u2").astype(np.uint32) << 16
-    return bits.view(np.float32).reshape(told["shape"])
+def _widened(entry: Mapping[str, Any]) -> Array:
+    """Return a bf16 tensor of a safetensors file as fp32, without loss."""
+    bits = np.frombuffer(entry["data"], dtype="<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(entry["shape"])
 
 
 def head_names(heads: Mapping[str, str], prefix: str = "") -> dict[str, str]:
-    """Return our tensor's name → theirs, for the modules (weight and bias) and single tensors of the heads.
+    """Return our tensor names → theirs, for the modules (weight and bias) and single tensors of the heads.
 
-    `prefix` goes before the pooler alone, which is the encoder's in Hugging Face's layout.
+    `prefix` is put before the pooler only, which belongs to the encoder in Hugging Face's layout.
 
     >>> head_names({"pooler": "pooler.dense"}, "bert.")
     {'pooler.weight': 'bert.pooler.dense.weight', 'pooler.bias': 'bert.pooler.dense.bias'}

@@ -1,8 +1,9 @@
-"""Model folders read into numpy: a base's or a finished model's parts, after checking that they belong together.
+"""Read a base model's or a finished model's folder into numpy arrays, after checking that its files belong together.
 
     folder → config, weights under our names, tokenizer, other tensors (→ manifest, the linear model of a cascade)
 
-No torch here: what scores in C++ opens without it. torch_parts.py makes torch's models of these parts, save.py writes.
+No torch here, so that scoring in C++ starts without it. torch_parts.py makes torch modules of these parts, save.py
+writes folders.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
 PADDING = (8, 16, 32, 64, 128, 256, 1_000)  # vocabularies are padded to a multiple of these
-FEW = 16  # rows without a token, from which on they are no lost lines
-WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-CASCADE = "cascade.safetensors"  # of a cascade, where there is one
+FEW = 16  # rows without a token, from which on they are not lost lines
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+CASCADE = "cascade.safetensors"  # linear model of a cascade
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class BaseParts:
-    """An encoder's shape and weights, its tokenizer, and all other tensors, under Hugging Face names."""
+    """An encoder's config and weights, its tokenizer, and all other tensors (`heads`, under Hugging Face names)."""
 
     config: EncoderConfig
     weights: Arrays
@@ -48,7 +49,7 @@ class BaseParts:
 
 @dataclass(frozen=True)
 class ModelParts:
-    """A finished model's folder: the parts of its base, its config.json, its manifest, a cascade where it has one."""
+    """A finished model's folder: encoder and tokenizer, config.json, manifest, and its cascade, if it has one."""
 
     base: BaseParts
     fields: dict[str, Any]  # config.json
@@ -60,7 +61,7 @@ class ModelParts:
 def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
     """Open any BERT in the Hugging Face layout; all weights as fp32.
 
-    `checked` says that the files were compared with the manifest already, where there is one. Raises ModelError where a
+    `checked`: the files were already compared with the manifest, if there is one. Raises ModelError where a
     file is missing, damaged or unsafe, or where they do not belong together.
     """
     check_folder(folder)
@@ -70,7 +71,7 @@ def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
 
 
 def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> BaseParts:
-    """Join the config and the tensors that were read of a folder with its tokenizer; ModelError where they differ."""
+    """Return config, tensors and the folder's tokenizer as BaseParts; ModelError where they do not fit each other."""
     tokenizer = Tokenizer.from_folder(folder)
     _check_vocabulary(folder, len(tokenizer), config.vocab_size)
     heads = {
@@ -97,21 +98,21 @@ def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:
 
 
 def open_model_parts(folder: str | Path) -> ModelParts:
-    """Open a run folder, or other people's model, after checking that its files belong together.
+    """Open a run folder, or a BERT classifier's made elsewhere, after checking that its files belong together.
 
-    What the files mean is for its task. Raises ModelError naming what is missing, damaged, foreign or inconsistent.
+    The task interprets the settings. Raises ModelError naming what is missing, damaged, foreign or inconsistent.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no folder — give the run folder that `filbert fit` wrote")
+        raise ModelError(f"{folder} is not a folder — give the run folder that `filbert fit` wrote")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json — give a finished run folder, or finish it with `filbert fit`")
     info = read_json(folder / "filbert.json") if (folder / "filbert.json").is_file() else {}
     if info:
         _check_manifest(folder, info)
     base = open_base(folder, checked=bool(info))
-    longest = min(info.get("max_length", base.config.max_positions), base.config.max_positions)
-    return ModelParts(base, read_json(folder / "config.json"), info, longest, _cascade(folder, info))
+    max_length = min(info.get("max_length", base.config.max_positions), base.config.max_positions)
+    return ModelParts(base, read_json(folder / "config.json"), info, max_length, _cascade(folder, info))
 
 
 def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
@@ -128,7 +129,7 @@ def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
         module, kind = ours.rsplit(".", 1)
         name = f"{names[module]}.{kind}"
         if name not in parts.heads:
-            raise ModelError(f"{where} — the weights have no tensor {name!r} — no finished model: fit one first")
+            raise ModelError(f"{where} — the weights have no tensor {name!r} — not a finished model: fit one first")
         if parts.heads[name].shape != shape:
             wrong = f"{name!r} has shape {parts.heads[name].shape}, config.json and filbert.json ask for {shape}"
             raise ModelError(f"{where} — {wrong} — weights and labels are of different models")
@@ -137,7 +138,7 @@ def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
 
 
 def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
-    """Open the linear model of a cascade, where the folder has one."""
+    """Open the linear model of a cascade; None where the folder has none."""
     if CASCADE not in info.get("files", ()):
         return None
     threshold = (info.get("cascade") or {}).get("threshold")
@@ -161,8 +162,8 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             "update Filbert"
         )
     if "settings" not in info:
-        todo = f"fit one on it: filbert fit TEXTS --base {folder}"
-        raise ModelError(f"{folder} — is a base model and no finished one yet — {todo}")
+        todo = f"fine-tune it: filbert fit TEXTS --base {folder}"
+        raise ModelError(f"{folder} — is a base model, not a finished one — {todo}")
     for name, kind in (("settings", dict), ("files", dict), ("max_length", int)):
         if not isinstance(info.get(name), kind):
             raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
@@ -177,8 +178,8 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 
 def _check_files(folder: Path, info: dict[str, Any]) -> None:
-    if {*info.get("files", ())} - {CASCADE} != set(WHOLE):
-        raise ModelError(f"{folder}/filbert.json files — must list {', '.join(WHOLE)} — restore the file")
+    if {*info.get("files", ())} - {CASCADE} != set(MODEL_FILES):
+        raise ModelError(f"{folder}/filbert.json files — must list {', '.join(MODEL_FILES)} — restore the file")
     for name, digest in info["files"].items():
         if not (folder / name).is_file():
             raise ModelError(f"{folder}/{name} is missing — copy the whole model folder")

@@ -1,8 +1,8 @@
-"""The run folder written: weights, tokenizer, config and the manifest that makes them one unit.
+"""Write a model folder: weights (safetensors), tokenizer, config and manifest.
 
-A saved folder opens in `transformers` as it stands; `filbert.json` adds what that layout has no place for (the task and
-its settings, the data's fingerprint) and the SHA-256 of every other file. Weights are safetensors only. Names and
-fields of that layout are layout.py's, reading is open.py's.
+The folder opens in `transformers`; the manifest `filbert.json` adds what Hugging Face's layout lacks (the task and its
+settings, the data's fingerprint) and the SHA-256 of every other file. layout.py translates names and fields, open.py
+reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from filbert.files import read_json, sha256, write_json, write_tensors
 from filbert.folder.layout import head_names, hugging_face_config, to_hugging_face
-from filbert.folder.open import CASCADE, FORMAT, WHOLE
+from filbert.folder.open import CASCADE, FORMAT, MODEL_FILES
 from filbert.linear.cascade import Cascade
 from filbert.model.network import Network
 from filbert.text.tokenizer import Tokenizer
@@ -25,10 +25,10 @@ from filbert.text.tokenizer import Tokenizer
 def save_network(
     folder: Path, model: Network, tokenizer: Tokenizer, fields: Mapping[str, Any], info: dict[str, Any]
 ) -> None:
-    """Write a network: `fields` go into config.json, its "architectures" among them, `info` into the manifest."""
+    """Write a network's folder; `fields` (with "architectures") go into config.json, `info` into the manifest."""
     (architecture,) = fields["architectures"]
     config = {**hugging_face_config(model.encoder.config, architecture), **fields}
-    write_folder(folder, under_their_names(model, model.head.names()), tokenizer, config, info)
+    write_folder(folder, hugging_face_tensors(model, model.head.names()), tokenizer, config, info)
 
 
 def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
@@ -40,13 +40,13 @@ def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
 
 
 def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
-    """Add to the manifest of a finished folder what was found out of its model later, and the files it got."""
+    """Add `facts`, and the SHA-256 of the added `files`, to the manifest of a finished folder."""
     info = read_json(folder / "filbert.json")
     write_json(folder / "filbert.json", {**info, **facts, "files": {**info["files"], **(files or {})}})
 
 
-def under_their_names(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return a model's tensors under their Hugging Face names, in fp32; `heads` are its modules beside `encoder`."""
+def hugging_face_tensors(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return a model's tensors under Hugging Face names, in fp32; `heads` maps modules beside `encoder` to theirs."""
     state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in state.items() if name.startswith("encoder.")}
     tensors = {f"bert.{name}": tensor for name, tensor in to_hugging_face(encoder).items()}
@@ -59,11 +59,11 @@ def write_folder(
 ) -> None:
     """Write the files of a model folder, each whole or not at all, the manifest last; `info` goes into the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("filbert.json", "config.json"):  # a save cut short leaves a folder that does not open, never a mixture
+    for name in ("filbert.json", "config.json"):  # an interrupted save does not open
         (folder / name).unlink(missing_ok=True)
-    (folder / CASCADE).unlink(missing_ok=True)  # of the model before
+    (folder / CASCADE).unlink(missing_ok=True)  # of the previous model
     write_tensors(folder / "model.safetensors", tensors)
     tokenizer.save(folder, info["max_length"])
     write_json(folder / "config.json", config)
-    files = {name: sha256(folder / name) for name in WHOLE}
+    files = {name: sha256(folder / name) for name in MODEL_FILES}
     write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})

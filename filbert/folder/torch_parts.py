@@ -1,4 +1,4 @@
-"""The arrays of a folder as torch's: an encoder, a network with its head, tensors that may be trained."""
+"""Make torch modules of the arrays of a model folder: an encoder, or a network with its head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filbert.model.network import Network
 
 
 def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
-    """Make an encoder of weights under our names; it shares their memory."""
+    """Return an encoder with these weights (our names), which shares their memory."""
     encoder = Encoder(config, filled=False)
     encoder.load_state_dict(tensors_of_arrays(weights), assign=True)
     encoder.embeddings.position.weight.requires_grad_(config.position == "learned")
@@ -22,12 +22,12 @@ def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
 
 
 def tensors_of_arrays(arrays: Arrays) -> dict[str, Tensor]:
-    """Return arrays as tensors of their own, which may be trained."""
+    """Return arrays as writable tensors; contiguous, writable arrays share their memory."""
     return {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}
 
 
 def network_of(config: EncoderConfig, weights: Arrays, head: Head, arrays: Arrays) -> Network:
-    """Make a network, in evaluation mode, of an encoder's weights and a head's; it shares their memory."""
+    """Return a network in evaluation mode with an encoder's weights and a head's, which shares their memory."""
     model = Network(encoder_of(config, weights), head)
     model.load_state_dict(tensors_of_arrays(arrays), strict=False, assign=True)
     return model.eval()

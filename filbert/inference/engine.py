@@ -1,8 +1,7 @@
-"""Text in, prediction out: opens a run folder and scores texts through the same path that training used.
+"""Open a model folder and score texts, tokenised and framed as in training: `load(path)` → `Engine`.
 
-`load(path)` → `Engine`; the command line, the server and the estimators are shells around it. The same text gets the
-same answer alone or among a thousand: texts are packed, never padded, and none sees its batch-mates. What is answered
-is the task's.
+The command line and the estimators are shells around it. Texts are packed without padding and attention stays inside
+each text, so that a text gets the same prediction in any batch. The task decodes the outputs.
 
 Shapes: N texts, O outputs of the head.
 """
@@ -45,28 +44,30 @@ class Engine:
 
     def __init__(self, model: Model, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
         self.task, self.settings = model.task, model.settings
-        self.cascade = model.cascade if cascade else None  # answers the texts it is sure of, where the folder has one
+        self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
         self.device = device
         self.tokenizer = model.tokenizer
         self._scorer: Scorer = scorer_of(model, device, precision)
-        self._exact = scorer_of(model, device, "bf16") if precision == "int8" else None  # asked where int8 is unsure
-        self._margin: float = model.info.get("int8_margin", int8_fallback.USUAL)
+        self._exact = (
+            scorer_of(model, device, "bf16") if precision == "int8" else None
+        )  # scores again what int8 is unsure of
+        self._margin: float = model.info.get("int8_margin", int8_fallback.DEFAULT_MARGIN)
 
     @property
     def texts(self) -> int | None:
-        """How many texts an example has, 1 or 2; None where other people's model does not say."""
+        """Texts in an example, 1 or 2; None where the folder does not say."""
         found = (self.info.get("columns") or {}).get("inputs")
         return len(found) if found else None
 
     def encode(self, inputs: Sequence[Inputs]) -> list[list[Encoding]]:
-        """Turn the texts of each example into word pieces, uncut."""
+        """Turn the texts of each example into word pieces, without truncation."""
         flat = iter(self.tokenizer.encode([text for each in inputs for text in each], offsets=self.task.WINDOWS))
         return [[next(flat) for _ in each] for each in inputs]
 
     def features(self, inputs: Sequence[Inputs]) -> list[list[Features]]:
-        """Turn examples into the windows that the model takes: the ids that training saw for the same texts."""
+        """Turn examples into windows: the same ids as in training for the same texts."""
         return self._windows(self.encode(inputs))
 
     def _windows(self, encodings: Sequence[Sequence[Encoding]]) -> list[list[Features]]:
@@ -76,10 +77,11 @@ class Engine:
     def predict(
         self, texts: Sequence[str | Sequence[str]] | str, *, done: Done = lambda texts: None
     ) -> list[Prediction]:
-        """Answer texts, or pairs of texts, in order; a single string is taken as one text.
+        """Return predictions for texts, or pairs of texts, in order; a single string is one text.
 
-        A text without a visible character is not guessed at: its prediction has `error="empty_text"`. Raises
-        ConfigError where the model takes two texts and gets one, or the other way round.
+        A text without a visible character gets no label: its prediction has `error="empty_text"`. `done` is called
+        with the number of texts scored so far. Raises ConfigError where the model takes a pair and gets one text, or
+        the other way round.
         """
         given = [texts] if isinstance(texts, str) else texts
         inputs = [(text,) if isinstance(text, str) else tuple(text) for text in given]
@@ -97,24 +99,24 @@ class Engine:
         for each in inputs:
             if len(each) not in (1, 2) or (wanted is not None and len(each) != wanted):
                 takes = {1: "one text", 2: "a pair of texts", None: "a text, or a pair of texts"}[wanted]
-                raise ConfigError(f"the model takes {takes}, and got {len(each)}: {shown(each)} — give {takes} each")
+                raise ConfigError(f"the model takes {takes}, but got {len(each)}: {shown(each)} — give {takes} each")
 
     def answer(self, encodings: Sequence[Sequence[Encoding]], done: Done = lambda texts: None) -> list[Prediction]:
         """Return the predictions of examples given as word pieces."""
         windows = self._windows(encodings)
-        outputs, by_linear_N = self._answered(encodings, windows, done)
+        outputs, by_linear_N = self._cascade_outputs(encodings, windows, done)
         found = self.task.decode(outputs, self.settings, windows)
         results = []
         for prediction, pieces, parts, linear in zip(found, encodings, windows, by_linear_N.tolist(), strict=True):
             unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
-            cut = not linear and any(part.cut for part in parts)  # the linear model reads all of a text
+            cut = not linear and any(part.cut for part in parts)  # the linear model does not truncate
             results.append(replace(prediction, truncated=cut, unk_ratio=unknown, by_linear=linear))
         return results
 
-    def _answered(
+    def _cascade_outputs(
         self, encodings: Sequence[Sequence[Encoding]], windows: Sequence[Sequence[Features]], done: Done
     ) -> tuple[Outputs, npt.NDArray[np.bool_]]:
-        """Return what the head, or the linear model of a cascade, gave each text, and which of them it was."""
+        """Return the outputs for each text, and which of them are the linear model's."""
         if self.cascade is None or not encodings:
             return self.outputs(windows, done), np.zeros(len(windows), dtype=bool)
         logits_NC, sure_N = self.cascade.answer([self.pieces(each) for each in encodings])
@@ -126,7 +128,7 @@ class Engine:
         return logits_NC[:, None], sure_N
 
     def pieces(self, encodings: Sequence[Encoding]) -> IntArray:
-        """Return the word pieces of an example in a row, as a linear model takes them: two texts with [SEP] between."""
+        """Return the word pieces of an example for the linear model: two texts are joined by [SEP]."""
         if len(encodings) == 1:
             return encodings[0].ids
         return np.concatenate((encodings[0].ids, [self.tokenizer.sep], encodings[1].ids)).astype(np.int32)
@@ -134,7 +136,7 @@ class Engine:
     def outputs(
         self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None, *, fallback: bool = True
     ) -> Outputs:
-        """Return what the head gives each window; without `fallback` as int8 has it, where int8 it is."""
+        """Return the head's outputs for each window; with `fallback`, bf16 scores again what int8 is unsure of."""
         if not windows:
             return []
         found = scored(self._scorer, windows, done)
@@ -155,7 +157,7 @@ class Engine:
 
 
 def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None) -> Outputs:
-    """Return what a scorer gives each window of each text: an array where every text is one window of one row."""
+    """Return a scorer's outputs for each window of each text; an array where every text is one window with one row."""
     rows = scorer.outputs([window for each in windows for window in each], done)
     if isinstance(rows, np.ndarray) and all(len(each) == 1 for each in windows):
         return rows[:, None]
@@ -174,11 +176,11 @@ def finite(outputs: Outputs) -> bool:
 
 
 def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:
-    """Open a run folder, or any BERT of a kind known here, for scoring.
+    """Open a run folder, or any BERT classifier of a task known here, for scoring.
 
     `precision` "fp32" agrees with `transformers` to 1e-5; "bf16" is faster and within 0.02; "int8", on a CPU with
-    AVX-512 VNNI and bf16, is the fastest and within 0.05, and where it is unsure bf16 decides. Without `cascade` a
-    linear model in front, where the folder has one, is left out. Raises ModelError, or ConfigError where the precision
-    is not to be had.
+    AVX-512 VNNI and bf16, is the fastest and within 0.05; texts that it is unsure of are scored again in bf16.
+    `cascade=False` ignores the linear model of a cascade. Raises ModelError, or ConfigError where the machine lacks the
+    precision.
     """
     return Engine(open_model(path), device=best_device(device), precision=precision, cascade=cascade)

@@ -1,4 +1,4 @@
-"""A finished model opened: its task, its settings, and the parts that a scorer is made of. No torch here."""
+"""Open a finished model: its task, settings, weights and tokenizer. No torch here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from filbert.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Model:
-    """What a finished model is made of."""
+    """A finished model in memory, ready for `scorer_of`."""
 
     task: Task
     settings: Any  # of the task
@@ -28,12 +28,12 @@ class Model:
     arrays: Arrays  # the head's
     tokenizer: Tokenizer
     max_length: int
-    info: dict[str, Any]  # filbert.json, or {} for a folder made by others
+    info: dict[str, Any]  # filbert.json, or {} where the folder has none
     cascade: Cascade | None = None
 
 
 def open_model(folder: str | Path) -> Model:
-    """Open a run folder, or any BERT of a kind that a task here knows, after checking that its parts belong together.
+    """Open a run folder, or any BERT classifier of a task known here, after checking that its parts belong together.
 
     Raises ModelError naming what is missing, damaged, foreign or inconsistent.
 

@@ -1,7 +1,7 @@
-"""A source of texts in, the same rows with their answers out: streamed, in order, whole or not at all.
+"""Score the rows of a source and write them with their predictions: streamed, in order, complete or not at all.
 
-The original columns stand first and unchanged, then the task's, then `truncated`, `unk_ratio` and `error`. The format
-is the output's suffix (writers.py). Reading is readers/sources.py's part, scoring engine.py's.
+The original columns come first, unchanged, then the task's, then `truncated`, `unk_ratio` and `error`. The suffix of
+the output says its format (writers.py). readers/sources.py reads, engine.py scores.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from filbert.inference.engine import Engine
 from filbert.inference.writers import open_writer
 from filbert.records import Example, Prediction
 
-LAST = {"truncated": "bool", "unk_ratio": "float", "error": "string"}  # columns that every task's results end with
+LAST = {"truncated": "bool", "unk_ratio": "float", "error": "string"}  # the last columns, for every task
 
 Row = dict[str, Any]
 
 
 @dataclass
 class Tally:
-    """What became of the rows: `read` = `scored` + the sum of `errors`."""
+    """Counts of rows: `read` = `scored` + the sum of `errors`."""
 
     read: int = 0
     scored: int = 0
     truncated: int = 0
     unreadable: int = 0
-    """Scored, though much of the text is beyond the vocabulary."""
+    """Scored, though the vocabulary has no pieces for much of the text."""
     by_linear: int = 0
-    """Answered by the linear model of a cascade."""
+    """Scored by the linear model of a cascade."""
     answers: Counter[str] = field(default_factory=Counter)
-    """How often each label was given; a text may have several, and a number has none."""
+    """How often each label was predicted; empty for regression."""
     errors: Counter[str] = field(default_factory=Counter)
     left_out: set[str] = field(default_factory=set)
-    """Keys of later JSON lines for which the output has no column."""
+    """Keys of later JSON lines that have no column in the output."""
     seconds: float = 0.0
 
     @property
@@ -46,7 +46,7 @@ class Tally:
         return self.read / max(self.seconds, 1e-9)
 
     def count(self, prediction: Prediction, answers: Sequence[str]) -> None:
-        """Take one row into account."""
+        """Count one row."""
         self.read += 1
         if prediction.error is not None:
             self.errors[prediction.error] += 1
@@ -59,7 +59,7 @@ class Tally:
 
 
 def result_names(columns: Sequence[str], results: Iterable[str]) -> dict[str, str]:
-    """Return the column that each result gets; one that the input has already gets `predicted_` before it.
+    """Return the column name of each result; a name that the input already has gets the prefix `predicted_`.
 
     >>> list(result_names(["text", "label"], ["label", "error"]).values())
     ['predicted_label', 'error']
@@ -75,7 +75,7 @@ def result_names(columns: Sequence[str], results: Iterable[str]) -> dict[str, st
 
 
 def cells(engine: Engine, prediction: Prediction) -> Row:
-    """Return all result cells of a prediction: the task's, then what every task's results end with."""
+    """Return all result cells of a prediction: the task's, then those of every task (`LAST`)."""
     return {
         **engine.task.row(prediction, engine.settings),
         "truncated": prediction.truncated,
@@ -95,8 +95,8 @@ def score_to(
 ) -> Tally:
     """Score every example and write it to `out` (None: CSV on stdout), which appears when it is complete.
 
-    `done` hears the tally after each row; `bom`: a CSV begins with a byte order mark, as Excel wants it. Whatever goes
-    wrong, a half-written file does not stay.
+    `done` is called with the tally after each row; `bom`: a CSV begins with a byte order mark, which Excel needs. On an
+    error no half-written file stays.
 
     >>> score_to(engine, source.examples(), source.columns, Path("new.csv")).answers  # doctest: +SKIP
     Counter({'pos': 61, 'neg': 39})

@@ -1,4 +1,4 @@
-"""What scores packed texts: C++ on a CPU where that can be, else torch, loaded only then.
+"""Score packed texts: in C++ on a CPU that supports it, else in torch, imported only then.
 
 Shapes: N texts, T tokens in the batch, O outputs of the head.
 """
@@ -26,28 +26,28 @@ Rows = FloatArray | list[FloatArray]  # N × O, or L × O for each text, of its 
 
 
 class Scorer(Protocol):
-    """A network that gives outputs, in whatever way."""
+    """Encoder and head, in C++ or torch."""
 
     def outputs(self, features: Sequence[Features], done: Done = ...) -> Rows:
-        """Return what the head gives each text; `done` hears how many texts are ready."""
+        """Return the head's outputs for each text; `done` is called with the number of texts scored."""
 
 
 def scorer_of(model: Model, device: str, precision: str) -> Scorer:
-    """Make a scorer for a device: on a CPU in C++ where that can be, else by torch, loaded only then.
+    """Return a scorer for a device and a precision.
 
-    Raises ConfigError where int8 is asked for and cannot be.
+    Raises ConfigError where int8 is asked for and the machine cannot do it.
     """
     if precision == "int8" and device != "cpu":
         raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
     if precision == "int8" or (device == "cpu" and why_not(model.config) is None):
         return NativeScorer(model, "bf16" if precision == "auto" else precision)
-    from filbert.folder.torch_parts import network_of  # a second and a half
+    from filbert.folder.torch_parts import network_of  # imports torch: 1.5 s
 
     return TorchScorer(network_of(model.config, model.weights, model.head, model.arrays), device, precision)
 
 
 class NativeScorer:
-    """Encoder and head in C++: the same text gets the same bits in any batch. Raises as NativeEncoder does."""
+    """Encoder and head in C++; a text gets the same bits in any batch. Raises ConfigError as NativeEncoder does."""
 
     def __init__(self, model: Model, precision: str) -> None:
         pooled_first = model.head.rows == "first" and model.head.pooled
@@ -56,7 +56,7 @@ class NativeScorer:
         self._head, self._pooled_first = NumpyHead(model.head, model.config, model.arrays), pooled_first
 
     def outputs(self, features: Sequence[Features], done: Done = lambda texts: None) -> Rows:
-        """Return what the head gives each text; `done` hears how many texts are ready."""
+        """Return the head's outputs for each text; `done` is called with the number of texts scored."""
         found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
         for chosen in by_budget([len(row) for row in features], TOKENS):
@@ -78,10 +78,7 @@ class NativeScorer:
 
 
 class TorchScorer:
-    """A network on a device, in fp32, bf16 or `auto`: on a GPU, and where the C++ part cannot run.
-
-    With precision None the network is used in the numbers it has, as while it trains.
-    """
+    """Encoder and head in torch, in fp32, bf16 or `auto`; with precision None the network keeps its dtype."""
 
     def __init__(self, model: Network, device: str, precision: str | None) -> None:
         self.model, self.device = model, device
@@ -90,7 +87,7 @@ class TorchScorer:
             model.encoder.to(working_dtype(precision, device))
 
     def outputs(self, features: Sequence[Features], done: Done = lambda texts: None) -> Rows:
-        """Return what the head gives each text; `done` hears how many texts are ready."""
+        """Return the head's outputs for each text; `done` is called with the number of texts scored."""
         from filbert.model.run import outputs, token_outputs
 
         give = outputs if self.model.head.one_row else token_outputs

@@ -1,7 +1,7 @@
-"""Rows into a file of the format that its suffix names: .csv, .tsv, .jsonl, .parquet, .xlsx; whole, or not at all.
+"""Write rows to a file in the format of its suffix (.csv, .tsv, .jsonl, .parquet, .xlsx), completely or not at all.
 
-Everything is written beside the file under a name of its own, and renamed when it is on disk. A cell that begins with
-`=` stays such a cell: in .xlsx it is text, never a formula; a .csv you do not trust open in a spreadsheet with care.
+The file is written under a temporary name beside it, and renamed when it is on disk. A cell that begins with `=` is
+kept: .xlsx holds it as text, never as a formula; a .csv from untrusted texts can run formulas in a spreadsheet.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ XLSX_ROWS = 1_048_575  # below the header
 XLSX_COLUMNS = 16_384
 XLSX_CELL = 32_767  # characters, as UTF-16 counts them
 WIDEST = 60  # characters of an .xlsx column
-LOOKED_AT = 200  # rows that say how wide
+LOOKED_AT = 200  # rows that set the widths
 INSTEAD = "write .csv, .jsonl or .parquet"
 
 Row = dict[str, Any]
@@ -84,9 +84,9 @@ def open_writer(
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """Give a new file in the folder of `out`, which takes its place at the end; on an error it goes.
+    """Yield a new file in the folder of `out`, which replaces `out` at the end; on an error it is deleted.
 
-    Its name is drawn at random and made exclusively (O_EXCL), so it is no file and no link of anybody's.
+    Its name is random and it is created with O_EXCL, so it is never an existing file or link.
     """
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part")
     os.close(handle)
@@ -96,7 +96,7 @@ def _beside(out: Path) -> Iterator[Path]:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(out)  # where that is a link, the link goes, and what it points to stays
+        part.replace(out)  # a link is replaced, its target stays
     finally:
         part.unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ def _delimited(file: TextIO, columns: Sequence[str], delimiter: str) -> Write:
 
 
 def _flat(value: Any) -> Any:
-    """Return a list or an object, which JSON lines hold as such, as its JSON."""
+    """Return a list or an object as JSON text, any other value unchanged."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple, dict)) else value
 
 

@@ -11,7 +11,7 @@ import torch
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig
 from filbert.folder.layout import PRETRAINER, head_names, hugging_face_config
-from filbert.folder.save import under_their_names, write_folder
+from filbert.folder.save import hugging_face_tensors, write_folder
 from filbert.pretraining.network import PreTrainer
 from filbert.text.tokenizer import Tokenizer
 
@@ -24,7 +24,7 @@ def save_pretrained(
     """Write a pre-trained encoder with its heads; `info` goes into filbert.json and must have `max_length`."""
     shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # that of fine-tuning; pre-training has 0
     config = {**hugging_face_config(shape, "BertForPreTraining"), "dtype": str(dtype).removeprefix("torch.")}
-    tensors = {name: tensor.to(dtype) for name, tensor in under_their_names(model, PRETRAINER).items()}
+    tensors = {name: tensor.to(dtype) for name, tensor in hugging_face_tensors(model, PRETRAINER).items()}
     write_folder(folder, tensors, tokenizer, config, {"task": "pretrain", **info})
 
 

@@ -22,7 +22,7 @@ from filbert.bases.load import load_base
 from filbert.bases.tensorflow import read_folder
 from filbert.errors import ConfigError, ModelError
 from filbert.folder.check import check_folder
-from filbert.folder.save import WHOLE
+from filbert.folder.save import MODEL_FILES
 from filbert.text.tokenizer import Tokenizer
 
 RealData = Callable[[str], Path]
@@ -95,7 +95,7 @@ def test_transformers_opens_it_with_the_same_tensors(toy: Path, tmp_path: Path) 
 def test_what_was_read_left_out_and_written_is_told(toy: Path, tmp_path: Path) -> None:
     told = convert(toy / "bert_model.ckpt", tmp_path / "out")
     assert told["read"] == {path.name: digest(path) for path in toy.iterdir() if path.suffix != ".meta"}
-    assert told["written"] == {name: digest(tmp_path / "out" / name) for name in WHOLE}
+    assert told["written"] == {name: digest(tmp_path / "out" / name) for name in MODEL_FILES}
     assert len(told["kept"]) == 46
     assert len(told["left_out"]) == 2 * 46 + 1  # Adam's slots and the step
     assert (told["format"], told["lowercase"], told["lowercase_from"]) == ("tensorflow", True, "vocab.txt")
@@ -241,11 +241,11 @@ def test_a_taken_folder_is_left_alone(toy: Path, tmp_path: Path) -> None:
     (out / "vocab.txt").write_text("spoiled")
     assert convert(toy, out, overwrite=True)["written"] == first
     (out / "mine.txt").touch()
-    with pytest.raises(ConfigError, match="no converted model"):
+    with pytest.raises(ConfigError, match="not a converted model"):
         convert(toy, out, overwrite=True)
     with pytest.raises(ConfigError, match="is a file"):
         convert(toy, out / "mine.txt", overwrite=True)
-    with pytest.raises(ConfigError, match="no converted model"):
+    with pytest.raises(ConfigError, match="not a converted model"):
         convert(toy, toy, overwrite=True)
 
 

@@ -13,7 +13,7 @@ from small import same_weights
 
 from filbert.bases.convert import convert
 from filbert.bases.find import find_base
-from filbert.bases.load import check_base, is_googles, load_base
+from filbert.bases.load import check_base, is_tensorflow, load_base
 from filbert.errors import ModelError
 from filbert.files import read_json, write_json
 from filbert.pretraining.folder import load_pretrained
@@ -43,7 +43,7 @@ def test_googles_folder_is_a_base_as_it_stands(googles):
 
 def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
     (googles / "model.safetensors").write_bytes(FILES["model.safetensors"])
-    assert not is_googles(googles)
+    assert not is_tensorflow(googles)
     with pytest.raises(ModelError, match=r"lacks config\.json"):
         find_base(str(googles))
     (googles / "config.json").write_bytes(FILES["config.json"])
@@ -55,7 +55,7 @@ def test_safetensors_beside_googles_checkpoint_are_what_is_read(googles):
     [
         (lambda folder: (folder / "vocab.txt").unlink(), r"lacks vocab\.txt"),
         (lambda folder: (folder / "bert_config.json").write_text("{}"), r"bert_config\.json vocab_size"),
-        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names code"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": 1}'), "auto_map — names Python"),
         (lambda folder: (folder / "bert_model.ckpt.index").unlink(), r"lacks config\.json"),
         (lambda folder: [shutil.move(folder / f"bert_model.ckpt.{part}", folder / f"{name}.{part}")
                          for part, name in (("index", "a"), ("meta", "b"))]

@@ -132,7 +132,7 @@ def test_M35_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path, whic
         (b"}(K\x01u.", "keys are not text"),
         (b"}K\x01a.", "appends to a dict"),
         (b"h\x05.", "refers to a value"),
-        (b"K\x01Q.", "no plain storage"),
+        (b"K\x01Q.", "not a plain storage"),
         (b"K\x01.", "holds a int"),
         (b"}.", "holds a dict"),
         (b"0.", "POP"),
@@ -196,7 +196,7 @@ FLOAT = "torch\nFloatStorage"
         ({"count": "2"}, "proper count"),
         ({"storage": "torch\nDoubleStorage"}, "no record"),
         ({"storage": "torch\nQInt8Storage"}, "torch.QInt8Storage"),
-        ({"storage": "collections\nOrderedDict"}, "no plain storage"),
+        ({"storage": "collections\nOrderedDict"}, "not a plain storage"),
     ],
 )
 def test_M36_tensors_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -92,7 +92,7 @@ def test_numbers_of_tokens_as_people_write_them(text: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('sise = "tiny"', "sise — is no option"),
+        ('sise = "tiny"', "sise — is not an option"),
         ('epochs = "3"', "epochs — is '3' — write a whole number or a number"),
         ("whole_words = 1", "whole_words — is 1 — write true or false"),
         ("vocab_size = true", "vocab_size — is True — write a whole number"),

@@ -22,8 +22,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("file", "data", "named"),
     [
-        ("config.json", configured(auto_map={"AutoModel": "evil.Model"}), r"config\.json auto_map — names code"),
-        ("tokenizer_config.json", b'{"auto_map": null}', r"tokenizer_config\.json auto_map — names code"),
+        ("config.json", configured(auto_map={"AutoModel": "evil.Model"}), r"config\.json auto_map — names Python code"),
+        ("tokenizer_config.json", b'{"auto_map": null}', r"tokenizer_config\.json auto_map — names Python code"),
         (
             "config.json",
             configured(model_type="roberta"),
@@ -118,7 +118,7 @@ def test_a_pipe_named_like_a_file_does_not_hang(folder):
 def test_M35_code_is_refused_whatever_it_says(tmp_path):
     refuse_code(tmp_path / "config.json", {"model_type": "bert"})
     for fields in ({"auto_map": None}, {"custom_pipelines": {}}):
-        with pytest.raises(ModelError, match=rf"config\.json {next(iter(fields))} — names code"):
+        with pytest.raises(ModelError, match=rf"config\.json {next(iter(fields))} — names Python code"):
             refuse_code(tmp_path / "config.json", json.loads(json.dumps(fields)))
 
 

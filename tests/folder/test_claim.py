@@ -37,7 +37,7 @@ def test_a_finished_folder_is_replaced_when_asked(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_things_is_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="no Filbert run"):
+    with pytest.raises(ConfigError, match="not a Filbert run"):
         run(tmp_path, overwrite=overwrite)
     with pytest.raises(ConfigError, match="is a file"):
         run(tmp_path / "thesis.txt", overwrite=overwrite)
@@ -85,6 +85,6 @@ def test_T22_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
 def test_checkpoints_of_another_program_are_left_alone(tmp_path, overwrite):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "epoch=3.ckpt").write_bytes(b"hours of work")
-    with pytest.raises(ConfigError, match="no Filbert run"):
+    with pytest.raises(ConfigError, match="not a Filbert run"):
         run(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"epoch=3.ckpt": b"hours of work"}

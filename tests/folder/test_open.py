@@ -16,7 +16,7 @@ from small import LABELS, VOCAB, classifier, same_weights, save
 
 from filbert.errors import ModelError
 from filbert.files import write_json
-from filbert.folder.open import WHOLE, _check_vocabulary, head_arrays, open_base, open_model_parts
+from filbert.folder.open import MODEL_FILES, _check_vocabulary, head_arrays, open_base, open_model_parts
 from filbert.folder.torch_parts import network_of
 from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ def test_bf16_is_read_as_the_same_numbers_in_fp32(folder):
 # -- files and manifest -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_M37_a_changed_file_is_named(folder, name):
     with (folder / name).open("r+b") as file:
         file.seek(-2, 2)
@@ -77,7 +77,7 @@ def test_M37_a_changed_file_is_named(folder, name):
         open_model_parts(folder)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_M37_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(ModelError, match=name.replace(".", r"\.")):
@@ -154,7 +154,7 @@ def test_no_config(folder):
 
 @pytest.mark.parametrize("path", ["nowhere", "model/config.json"])
 def test_no_folder(folder, path):
-    with pytest.raises(ModelError, match="no folder"):
+    with pytest.raises(ModelError, match="not a folder"):
         open_model_parts(folder.parent / path)
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from filbert.files import sha256
 from filbert.folder.layout import read_weights
-from filbert.folder.open import WHOLE
+from filbert.folder.open import MODEL_FILES
 from filbert.folder.torch_parts import network_of
 from filbert.inference.engine import load
 from filbert.inference.model import Model, open_model
@@ -47,15 +47,15 @@ def test_back_to_the_last_bit(folder):
 def test_saving_again_gives_the_same_bytes(folder, tmp_path):
     opened = open_model(folder)
     save(tmp_path / "again", network(opened), opened.settings.labels, opened.tokenizer, **INFO)
-    for name in (*WHOLE, "filbert.json"):
+    for name in (*MODEL_FILES, "filbert.json"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_the_folder_holds_what_it_should_and_nothing_half_written(folder):
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*WHOLE, "filbert.json"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*MODEL_FILES, "filbert.json"])
     info = json.loads((folder / "filbert.json").read_text("utf-8"))
     assert (info["task"], info["settings"]["labels"]) == ("single-label", list(LABELS))
-    assert info["files"] == {name: sha256(folder / name) for name in WHOLE}
+    assert info["files"] == {name: sha256(folder / name) for name in MODEL_FILES}
 
 
 def test_a_moved_folder_works(folder, tmp_path):
@@ -90,7 +90,7 @@ def test_opens_in_transformers(tmp_path, position):
     assert open_model(tmp_path).config.position == position
 
 
-@pytest.mark.parametrize("stop", WHOLE)
+@pytest.mark.parametrize("stop", MODEL_FILES)
 def test_M37_a_save_cut_short_is_not_taken_for_a_model(folder, monkeypatch, stop):
     """The old manifest goes first, the new one comes last: between them the folder vouches for nothing of ours."""
     import filbert.folder.save as saving

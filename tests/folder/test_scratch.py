@@ -62,7 +62,7 @@ def test_a_folder_named_checkpoints_makes_no_model_replaceable(tmp_path):
 def test_files_of_others_are_never_deleted(tmp_path, overwrite, finished):
     write(tmp_path, **{"filbertjson": "{}"} if finished else {}, checkpoints_stepjson="hours of work")
     before = names(tmp_path)
-    with pytest.raises(ConfigError, match="no Filbert run"):
+    with pytest.raises(ConfigError, match="not a Filbert run"):
         claim(tmp_path, overwrite=overwrite)
     delete_scratch(tmp_path)
     assert names(tmp_path) == before
@@ -72,7 +72,7 @@ def test_files_of_others_are_never_deleted(tmp_path, overwrite, finished):
 def test_a_folder_that_is_no_run_is_refused_though_it_has_empty_checkpoints(tmp_path, overwrite):
     write(tmp_path, READMEmd="mine")
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(ConfigError, match="no Filbert run"):
+    with pytest.raises(ConfigError, match="not a Filbert run"):
         claim(tmp_path, overwrite=overwrite)
     assert names(tmp_path) == {"READMEmd"}
 

@@ -12,7 +12,7 @@ from filbert import tasks
 from filbert.config import TrainConfig
 from filbert.finetuning.dataset import settled
 from filbert.finetuning.fit import fit
-from filbert.inference.int8_fallback import FEWEST, MOVED, USUAL, measured_margin
+from filbert.inference.int8_fallback import DEFAULT_MARGIN, MAX_CHANGE, MIN_TEXTS, measured_margin
 from filbert.records import Example
 
 LEADS = np.linspace(0.02, 0.9, 200)
@@ -47,7 +47,7 @@ def test_a_model_that_int8_leaves_alone_needs_the_least():
         (0.26, 0.06, 0.15),
         (0.36, 0.06, 0.25),
         (0.41, 0.06, 0.3),
-        (0.53, 0.06, USUAL),
+        (0.53, 0.06, DEFAULT_MARGIN),
         (0.5, 0.04, 0.1),  # not far enough to count
         (0.04, 0.04, 0.1),  # another label, with a lead of 0.04 in int8
         (0.06, 0.06, 0.15),  # with one of 0.06
@@ -56,11 +56,11 @@ def test_a_model_that_int8_leaves_alone_needs_the_least():
 def test_the_margin_that_serves(where, by, expected):
     found = measured(moved(where, by), EXACT)
     assert found == expected
-    int8, far = moved(where, by), np.abs(moved(where, by) - EXACT).max(axis=1) > MOVED
-    assert expected == USUAL or not (far & (lead(int8) >= found)).any()
+    int8, far = moved(where, by), np.abs(moved(where, by) - EXACT).max(axis=1) > MAX_CHANGE
+    assert expected == DEFAULT_MARGIN or not (far & (lead(int8) >= found)).any()
 
 
-@pytest.mark.parametrize(("count", "expected"), [(2, 0.1), (3, USUAL)])
+@pytest.mark.parametrize(("count", "expected"), [(2, 0.1), (3, DEFAULT_MARGIN)])
 def test_more_than_one_text_in_a_hundred_that_moves_a_little_counts(count, expected):
     found = EXACT.copy()
     found[150 : 150 + count] += (-0.03, 0.03)
@@ -68,7 +68,7 @@ def test_more_than_one_text_in_a_hundred_that_moves_a_little_counts(count, expec
 
 
 def test_few_texts_prove_nothing():
-    assert measured(EXACT[: FEWEST - 1], EXACT[: FEWEST - 1]) == USUAL
+    assert measured(EXACT[: MIN_TEXTS - 1], EXACT[: MIN_TEXTS - 1]) == DEFAULT_MARGIN
 
 
 def test_a_changed_answer_counts_though_no_number_moves_far():
@@ -80,7 +80,7 @@ def test_a_changed_answer_counts_though_no_number_moves_far():
 
 
 @needs_native
-@pytest.mark.parametrize(("texts", "is_settled"), [(FEWEST, False), (20, True)])
+@pytest.mark.parametrize(("texts", "is_settled"), [(MIN_TEXTS, False), (20, True)])
 def test_fit_measures_and_notes_it(tmp_path, texts, is_settled):
     words = ["good", "bad", "long", "short", "film", "plot"]
     random = np.random.default_rng(0)
@@ -88,4 +88,4 @@ def test_fit_measures_and_notes_it(tmp_path, texts, is_settled):
     data = settled(tasks.named("single-label"), rows[:20], rows[20:], [], seed=0, name="memory")
     fit(data, tmp_path / "run", base="tiny", config=TrainConfig(epochs=1), device="cpu", compare=False)
     info = json.loads((tmp_path / "run" / "filbert.json").read_text("utf-8"))
-    assert (info["int8_margin"] == USUAL) == is_settled
+    assert (info["int8_margin"] == DEFAULT_MARGIN) == is_settled

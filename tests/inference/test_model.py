@@ -85,7 +85,7 @@ def test_an_encoder_is_no_finished_model(tmp_path):
 
 def test_an_encoder_that_does_not_say_what_it_is_lacks_a_head(folder):
     change_weights(folder, **{"classifier.weight": None, "classifier.bias": None})
-    with pytest.raises(ModelError, match=r"classifier\.weight.*no finished model"):
+    with pytest.raises(ModelError, match=r"classifier\.weight.*not a finished model"):
         open_model(folder)
 
 

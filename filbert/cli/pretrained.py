@@ -1,4 +1,4 @@
-"""`filbert fill`, `next` and `convert`: use the heads of a pre-trained model; convert old checkpoints."""
+"""`filbert fill`, `next` and `convert`: use a pre-trained model's MLM and NSP heads; convert old checkpoints."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 
 from filbert.cli.console import Screen, bars, fitted, table
 from filbert.cli.options import Json, Overwrite
-from filbert.cli.parts import pasted
+from filbert.cli.parts import shell_quoted
 from filbert.errors import safe
 from filbert.failures import print_json
 
-Base = Annotated[str, typer.Option(help="Base model with its pre-training heads: filbert-mini, a folder or a hub id.")]
+Base = Annotated[str, typer.Option(help="Base model with MLM and NSP heads: filbert-mini, a folder or a hub id.")]
 
 
 def fill(
@@ -23,7 +23,7 @@ def fill(
     top: Annotated[int, typer.Option(min=1, help="How many tokens to show for each [MASK].")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Predict the tokens behind [MASK] in a text (fill mask)."""
+    """Predict the token at each [MASK] of a text (fill mask)."""
     from filbert.pretraining.fill_mask import fill_mask, open_pretrained
 
     with Screen(results=not as_json) as screen:
@@ -43,7 +43,7 @@ def next_sentence(
     base: Base = "filbert-mini",
     as_json: Json = False,
 ) -> None:
-    """Give the probability that one text follows another (next sentence prediction)."""
+    """Print the probability that one text follows another (next sentence prediction)."""
     from filbert.pretraining.fill_mask import next_sentence_probability, open_pretrained
 
     chance = next_sentence_probability(open_pretrained(base), first, second)
@@ -58,7 +58,7 @@ def convert(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model in safetensors.")],
     cased: Annotated[
-        bool | None, typer.Option("--cased/--uncased", help="Whether the vocabulary has capitals [found].")
+        bool | None, typer.Option("--cased/--uncased", help="Whether the vocabulary is cased [found].")
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -73,4 +73,4 @@ def convert(
         print_json(done)
         return
     rows = [(name.replace("_", " "), fitted(str(value), 70)) for name, value in done.items()]
-    Screen().show(*table([*rows, ("use it", pasted(["filbert", "fit", "your.csv", "--base", str(out)]))]))
+    Screen().show(*table([*rows, ("use it", shell_quoted(["filbert", "fit", "your.csv", "--base", str(out)]))]))
