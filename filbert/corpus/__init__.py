@@ -1,1 +1,1 @@
-"""What pre-training reads: shards of token ids, and the texts of an epoch."""
+"""Data of pre-training: shards of token ids, and the texts of an epoch."""

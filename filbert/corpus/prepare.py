@@ -1,8 +1,8 @@
-"""What pre-training makes of the corpora before its first step, and keeps beside the checkpoints.
+"""Prepare the corpora before the first step of pre-training.
 
-    corpora → vocabulary → shards → word vectors for a random start
+    corpora → vocabulary → shards → word vectors for randomly initialised models
 
-The other processes of a run, and a resumed run, read it from there.
+The results are saved beside the checkpoints, where other processes and a resumed run read them.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from filbert.text.sentences import split
 from filbert.text.tokenizer import Tokenizer
 from filbert.text.vocab import learn
 
-MOST_PIECES = 10**6  # of a vocabulary
-COUNTED_TOKENS = 50e6  # for the word vectors, at most: half a minute
-WORDS = "words.safetensors"  # the word vectors
+MAX_PIECES = 10**6  # of a vocabulary
+COUNTED_TOKENS = 50e6  # for the word vectors, at most; takes half a minute
+WORD_VECTORS = "words.safetensors"
 TOKENIZER = "tokenizer"  # folder of the vocabulary
 
 
 def check_vocabulary_size(size: int) -> None:
-    """Raise ConfigError for a number of word pieces that no vocabulary has.
+    """Raise ConfigError for a vocabulary size out of range.
 
     >>> check_vocabulary_size(16_000)
     """
-    if not 100 <= size <= MOST_PIECES:
+    if not 100 <= size <= MAX_PIECES:
         raise ConfigError(
-            f"the vocabulary size is {size:,} — give at least 100, at most {MOST_PIECES:,}; 16,000 suits a corpus in "
+            f"the vocabulary size is {size:,} — give at least 100, at most {MAX_PIECES:,}; 16,000 suits a corpus in "
             "two languages"
         )
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from: random weights of a size, or a base model; and its vocabulary."""
+    """What a run starts from: random weights of a size, or a base model; and the vocabulary."""
 
     base: str | None = None
     """Base model, by name or folder; None: random weights."""
@@ -74,7 +74,7 @@ class Start:
         EncoderConfig(1000, position=self.position)
         check_vocabulary_size(self.vocabulary_size)
         if self.base is not None and self.vocabulary is not None:
-            raise ConfigError("a base brings its own vocabulary — leave out one of the two")
+            raise ConfigError("a base has its own vocabulary — leave out one of the two")
 
     def identity(self) -> dict[str, Any]:
         """Return what must be the same for a stopped run to be resumed."""
@@ -82,12 +82,12 @@ class Start:
 
 
 def corpus_folder(work: Path, number: int) -> Path:
-    """Return where the shards of a corpus are kept, the first corpus being number 0."""
+    """Return the folder of a corpus' shards; numbers start from 0."""
     return work / f"corpus-{number:03d}"
 
 
 def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Watcher) -> Tokenizer:
-    """Return the vocabulary of the run: that in `work`, else the one given, the base's, or one that is learned."""
+    """Return the run's tokenizer, saved in `work`: the one given, the base's, or one learned from the corpora."""
     kept = work / TOKENIZER
     if (kept / "tokenizer.json").is_file():
         return Tokenizer.from_folder(kept)
@@ -109,7 +109,7 @@ def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Wat
 
 
 class Paragraphs:
-    """The paragraphs of all documents of the corpora, read from the files in each iteration."""
+    """Iterable over the paragraphs of all documents of the corpora, read from the files each time."""
 
     def __init__(self, corpora: Sequence[Corpus]) -> None:
         self.corpora = corpora
@@ -123,7 +123,7 @@ class Paragraphs:
 def shards_of(
     corpora: Sequence[Corpus], tokenizer: Tokenizer, config: PretrainConfig, work: Path, watch: Watcher
 ) -> list[Shards]:
-    """Tokenise each corpus into shards in `work`, unless they are there, and say how large it is."""
+    """Tokenise each corpus into shards in `work`, unless that is done, and report its size."""
     found = []
     for number, corpus in enumerate(corpora):
         for line in corpus.found:
@@ -147,13 +147,15 @@ def shards_of(
     return found
 
 
-def words_of(pool: Pool, tokenizer: Tokenizer, start: Start, work: Path, *, seed: int, watch: Watcher) -> Tensor | None:
-    """Return the word vectors for the token embeddings, kept in `work`; None for a base or a random initialisation."""
-    kept = work / WORDS
+def initial_vectors(
+    pool: Pool, tokenizer: Tokenizer, start: Start, work: Path, *, seed: int, watch: Watcher
+) -> Tensor | None:
+    """Return the initial word vectors, saved in `work`; None for a base model or with `random_init`."""
+    kept = work / WORD_VECTORS
     if start.base is not None or start.random_init:
         return None
     if not kept.is_file():
-        watch.say("counting which tokens occur together, for the word vectors that training starts from")
+        watch.say("counting co-occurring tokens for the initial word vectors")
         width = EncoderConfig.of_size(start.size, len(tokenizer)).hidden
         vectors_VD = word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), width, seed)
         write_tensors(kept, {"words": vectors_VD})

@@ -1,11 +1,12 @@
-"""Pre-training text as tokens on disk: a corpus is tokenised once, and every later run reads memory-mapped arrays.
+"""Tokenise a corpus once to files on disk, which are then read as memory-mapped arrays.
 
-Documents are cut into sentences, tokenised in batches and appended to four raw files; one met before is left out. After
-every piece of about four million tokens the files are flushed and a note says how long they are. A killed run cuts them
-back to the note, reads the corpus again up to there without tokenising, checks that it is the same, and goes on: the
-files come out as if nothing had happened. The manifest is written last; a folder that has one is complete.
+Documents are split into sentences, tokenised in batches and appended to four raw files; duplicate documents are left
+out. After every four million tokens or so the files are flushed and their lengths written to a progress file. After a
+crash the files are truncated to these lengths, the corpus is read again up to there without tokenising and compared by
+its hash, and writing continues: the files are the same as without the crash. The manifest is written last; a folder
+that has one is complete.
 
-Memory does not grow with the corpus but for 8 bytes a document, the hash that finds duplicates.
+Memory grows with the corpus only by 8 bytes a document, the hash that finds duplicates.
 
 Shapes: T tokens, S sentences, D documents, V tokens of the vocabulary, N tokens of a batch.
 """
@@ -34,14 +35,14 @@ from filbert.readers.ledger import fatal
 from filbert.records import Encoding
 
 MANIFEST, PROGRESS = "shards.json", "progress.json"
-FORMAT = 1  # changes when the same corpus would give other files
-PIECE = 4_000_000  # tokens between two notes, at least: some seconds of work
-BATCH = 1_000_000  # characters tokenised at once, at least: 60 MB of encodings
-AGAIN = 10_000  # documents between two words on the reading after a break
-PROBE = "Äé ǅ ß İ 漢字 R&B don't ﬁ \u200b１ ##a [MASK]"  # tells rules apart that one vocabulary can go with
+FORMAT = 1  # to be raised when the same corpus would give other files
+FLUSH_TOKENS = 4_000_000  # between two flushes, at least: some seconds of work
+BATCH_CHARACTERS = 1_000_000  # tokenised at once, at least: 60 MB of encodings
+REREAD_DOCUMENTS = 10_000  # between two reports of progress while a resumed run reads again
+PROBE = "Äé ǅ ß İ 漢字 R&B don't ﬁ \u200b１ ##a [MASK]"  # tokenised differently by different rules
 
-# what tells two sets of shards apart, and how many of everything they hold
-SAME = ("format", "corpus_fingerprint", "vocabulary", "word_starts")
+# the facts that must be equal for a resumed run, and the counts
+IDENTITY = ("format", "corpus_fingerprint", "vocabulary", "word_starts")
 COUNTS = ("documents", "duplicates", "empty", "sentences", "tokens", "characters", "unknown")
 
 Sentences = Callable[[str], list[str]]
@@ -49,7 +50,7 @@ WordStarts = Callable[[str], set[int]]
 
 
 class Encodes(Protocol):
-    """What is asked of a tokenizer."""
+    """The methods of a tokenizer used here."""
 
     unk: int
 
@@ -67,7 +68,7 @@ class Shards:
     """A tokenised corpus, memory-mapped.
 
     Sentence s is `ids_T[sentences_S[s]:sentences_S[s + 1]]`, document d has the sentences from `documents_D[d]` to
-    before `documents_D[d + 1]`; so these two have one entry more than there are sentences and documents.
+    before `documents_D[d + 1]`; both arrays have one entry more than there are sentences or documents.
 
     >>> shards = open_shards(Path("wiki.shards"))  # doctest: +SKIP
     >>> shards.facts["tokens"], shards.ids_T[:3]  # doctest: +SKIP
@@ -90,10 +91,10 @@ def write_shards(
     word_starts: WordStarts | None = None,
     watch: Watcher,
 ) -> Shards:
-    """Tokenise a corpus into a folder, or go on where a killed run stopped; a finished folder is opened as it is.
+    """Tokenise a corpus into a folder, or continue after a crash; a finished folder is only opened.
 
-    `word_starts` gives the offsets in a sentence where words begin, for Han characters, each of which would else count
-    as a word. Raises ConfigError where the folder holds another corpus or vocabulary, DataError where the corpus cannot
+    `word_starts` returns the offsets in a sentence where words begin, for Han characters, each of which is a word
+    otherwise. Raises ConfigError where the folder holds another corpus or vocabulary, DataError where the corpus cannot
     be read or has no text.
 
     >>> write_shards(corpus, Path("wiki"), tokenizer=tokenizer, sentences=split, watch=Silent())  # doctest: +SKIP
@@ -104,11 +105,11 @@ def write_shards(
     with _locked(folder):
         for name in (MANIFEST, PROGRESS):
             if (folder / name).exists():
-                facts = _same(folder, _load(folder / name), facts)
+                facts = _checked(folder, _load(folder / name), facts)
                 break
         if not (folder / MANIFEST).exists():
-            cut = _Cutter(tokenizer, sentences, word_starts)
-            _Writer(folder, facts, cut, watch).run(corpus)
+            tokenize = _SentenceTokenizer(tokenizer, sentences, word_starts)
+            _Writer(folder, facts, tokenize, watch).run(corpus)
             if not facts["tokens"]:
                 raise fatal(str(corpus.path), "corpus", "holds no text that gives tokens", "give a corpus with texts")
             write_json(folder / MANIFEST, facts)
@@ -117,7 +118,7 @@ def write_shards(
 
 
 def open_shards(folder: Path) -> Shards:
-    """Open a finished folder of shards; raises DataError where it is none, or its files are not those it was left with.
+    """Open a finished folder of shards; raises DataError where it is not finished, or its files were changed.
 
     >>> open_shards(Path("wiki.shards")).documents_D[-1]  # doctest: +SKIP
     845120
@@ -157,7 +158,7 @@ def _files(facts: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep a second writer out; the system frees the lock of a process that dies."""
+    """Create the folder and lock it; the system frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -168,10 +169,10 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _same(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts that are there, if they are of the same corpus, vocabulary and rules."""
-    words = {"format": "form of shards", "corpus_fingerprint": "corpus", "word_starts": "rule for words"}
-    others = [words.get(key, key) for key in SAME if there[key] != wanted[key]]
+def _checked(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return `there`, the facts of a folder; ConfigError where corpus, vocabulary or rules are not as `wanted`."""
+    names = {"format": "format of shards", "corpus_fingerprint": "corpus", "word_starts": "rule for words"}
+    others = [names.get(key, key) for key in IDENTITY if there[key] != wanted[key]]
     if others:
         what = f"{folder} holds shards of another {' and another '.join(others)} (of {there['corpus']!r})"
         raise ConfigError(f"{what} — choose another folder, or delete it")
@@ -182,7 +183,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         wrong = [key for key in (*COUNTS, "read", "vocabulary_size") if type(facts[key]) is not int or facts[key] < 0]
-        wrong += [key for key in (*SAME, "corpus", "digest") if key not in facts]
+        wrong += [key for key in (*IDENTITY, "corpus", "digest") if key not in facts]
     except (ValueError, KeyError, TypeError) as error:
         wrong = [str(error)]
     if wrong:
@@ -191,7 +192,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _vocabulary(tokenizer: Encodes) -> str:
-    """Return a hash of the tokens, and of what its rules on case, accents and Han make of them and of a probe."""
+    """Return a hash of the tokens, and of how the rules on case, accents and Han split them and PROBE."""
     tokens = list(map(tokenizer.token, range(len(tokenizer))))
     digest = blake2b("\n".join(tokens).encode(), digest_size=16)
     for encoding in tokenizer.encode([PROBE, " ".join(tokens).upper(), "\u0301 ".join(tokens), "".join(tokens)]):
@@ -202,7 +203,7 @@ def _vocabulary(tokenizer: Encodes) -> str:
 # --- from documents to tokens ---------------------------------------------------------------------------------------
 
 
-class _Seen:
+class _HashSet:
     """A set of 64-bit numbers at 8 bytes each: sorted arrays by the highest byte, so that growing one copies little."""
 
     def __init__(self) -> None:
@@ -210,7 +211,7 @@ class _Seen:
         self._new: set[int] = set()
 
     def add(self, number: int) -> bool:
-        """Tell whether the number is new, and keep it."""
+        """Add the number; return whether it was new."""
         old = self._sorted[number >> 56]
         at = int(np.searchsorted(old, np.uint64(number)))
         if number in self._new or (at < len(old) and old[at] == number):
@@ -231,7 +232,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Tokens:
-    """A batch of documents as the arrays hold them, but with lengths instead of offsets."""
+    """A tokenised batch of documents, with lengths instead of offsets."""
 
     ids_N: npt.NDArray[np.int32]
     begins_N: npt.NDArray[np.uint8]
@@ -240,8 +241,8 @@ class _Tokens:
     counts: dict[str, int]
 
 
-class _Cutter:
-    """Documents → sentences → tokens."""
+class _SentenceTokenizer:
+    """Split documents into sentences and tokenise them."""
 
     def __init__(self, tokenizer: Encodes, sentences: Sentences, word_starts: WordStarts | None) -> None:
         self._tokenizer, self._sentences, self._word_starts = tokenizer, sentences, word_starts
@@ -271,9 +272,9 @@ class _Cutter:
 
 
 def _inside(text: str, encoding: Encoding, word_starts: WordStarts) -> npt.NDArray[np.bool_]:
-    """Tell of each token whether it is a Han character that does not begin a word."""
+    """Return for each token whether it is a Han character that does not begin a word."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    # as BertNormalizer has it: the blocks it sets apart as words of one character
+    # the blocks whose characters BertNormalizer makes words of their own
     han = (codes >= 0x3400) & (codes <= 0x4DBF) | (codes >= 0x4E00) & (codes <= 0x9FFF)
     han |= (codes >= 0xF900) & (codes <= 0xFAFF) | (codes >= 0x20000) & (codes <= 0x2FA1F)
     if not han.any():
@@ -283,30 +284,30 @@ def _inside(text: str, encoding: Encoding, word_starts: WordStarts) -> npt.NDArr
 
 
 class _Writer:
-    """Appends to the four files; `facts` say how far they are valid, and are saved after every piece."""
+    """Append to the four files; `facts` hold their valid lengths, and are saved after every flush."""
 
-    def __init__(self, folder: Path, facts: dict[str, Any], cut: _Cutter, watch: Watcher) -> None:
-        self._folder, self._facts, self._cut, self._watch = folder, facts, cut, watch
-        self._piece: list[_Tokens] = []
+    def __init__(self, folder: Path, facts: dict[str, Any], tokenize: _SentenceTokenizer, watch: Watcher) -> None:
+        self._folder, self._facts, self._tokenize, self._watch = folder, facts, tokenize, watch
+        self._unflushed: list[_Tokens] = []
         self._started, self._tokens = time.monotonic(), 0
 
     def run(self, corpus: Corpus) -> None:
-        """Read the corpus from its start, and tokenise what the files do not hold yet."""
-        self._cut_back()
-        seen, chain = _Seen(), blake2b(digest_size=16)
+        """Read the corpus from its start, and tokenise the documents that the files do not hold yet."""
+        self._truncate_files()
+        seen, chain = _HashSet(), blake2b(digest_size=16)
         done, batch, size, duplicates = self._facts["read"], [], 0, 0
         for read, document in enumerate(corpus.documents(), 1):
             chain.update(document.key)
             new = seen.add(int.from_bytes(document.key, "little"))
             if read <= done:
-                self._again(read, done, chain.hexdigest())
+                self._report_reread(read, done, chain.hexdigest())
                 continue
             duplicates += not new
             if new:
                 batch.append(document)
                 size += sum(map(len, document.paragraphs))
-            if size >= BATCH:
-                if self._add(batch) >= PIECE:
+            if size >= BATCH_CHARACTERS:
+                if self._add(batch) >= FLUSH_TOKENS:
                     self._flush(read, chain.hexdigest(), duplicates)
                     duplicates = 0
                 batch, size = [], 0
@@ -315,39 +316,39 @@ class _Writer:
         self._add(batch)
         self._flush(corpus.read, chain.hexdigest(), duplicates)
 
-    def _cut_back(self) -> None:
+    def _truncate_files(self) -> None:
         for name, kind, count in _files(self._facts):
             path, size = self._folder / name, np.dtype(kind).itemsize * count
             if not self._facts["read"]:
                 path.write_bytes(bytes(8) if kind == "<i8" else b"")
             if path.stat().st_size < size:
-                raise fatal(str(path), "file", "is shorter than it was", "delete the folder and write it again")
+                raise fatal(str(path), "file", "is shorter than before", "delete the folder and write it again")
             os.truncate(path, size)
         if not self._facts["read"]:
             write_json(self._folder / PROGRESS, self._facts)
 
-    def _again(self, read: int, done: int, digest: str) -> None:
+    def _report_reread(self, read: int, done: int, digest: str) -> None:
         if read == done and digest != self._facts["digest"]:
             raise self._changed()
-        if read % AGAIN == 0:
+        if read % REREAD_DOCUMENTS == 0:
             self._watch.progress("reading again", read, done)
 
     def _changed(self) -> ConfigError:
-        what = f"the corpus is not the one that {self._folder} was begun with"
-        return ConfigError(f"{what} — restore it, or delete the folder to begin anew")
+        what = f"the corpus differs from the one that {self._folder} was started with"
+        return ConfigError(f"{what} — restore it, or delete the folder to start again")
 
     def _add(self, batch: Sequence[Document]) -> int:
-        """Tokenise a batch and return how many tokens the piece has."""
+        """Tokenise a batch and return the number of tokens since the last flush."""
         if batch:
-            self._piece.append(self._cut(batch))
-            self._tokens += self._piece[-1].counts["tokens"]
-            documents = self._facts["documents"] + sum(part.counts["documents"] for part in self._piece)
+            self._unflushed.append(self._tokenize(batch))
+            self._tokens += self._unflushed[-1].counts["tokens"]
+            documents = self._facts["documents"] + sum(part.counts["documents"] for part in self._unflushed)
             speed = self._tokens / max(1e-9, time.monotonic() - self._started)
             self._watch.progress("tokenising", documents, 0, tokens_per_second=speed)
-        return sum(part.counts["tokens"] for part in self._piece)
+        return sum(part.counts["tokens"] for part in self._unflushed)
 
     def _flush(self, read: int, digest: str, duplicates: int) -> None:
-        facts, piece = self._facts, self._piece
+        facts, piece = self._facts, self._unflushed
         at = {"sentences.bin": facts["tokens"], "documents.bin": facts["sentences"]}
         parts: dict[str, list[npt.NDArray[Any]]] = {
             "ids.bin": [part.ids_N for part in piece],
@@ -367,4 +368,4 @@ class _Writer:
                 facts[count] += number
         facts.update(read=read, digest=digest, duplicates=facts["duplicates"] + duplicates)
         write_json(self._folder / PROGRESS, facts)
-        self._piece = []
+        self._unflushed = []

@@ -1,7 +1,7 @@
 """The model card of a pre-trained encoder: README.md beside the weights, as the Hugging Face hub shows it.
 
-What it is, how well it guesses, what it read, how the loss fell, how to use it, what it is good for and what not, and
-how to make it again. The data's licence is not ours to guess: where nobody gave it, the card asks for it.
+Sections: description, scores, data, loss, use, intended use, how it was made. Where no licence of the data was given,
+the card asks for it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def card(report: Report, log: Log) -> str:
     """
     name = report.get("name") or "model"
     parts = [front_matter(report, "fill-mask"), f"# {escaped(name)}", _what(report), _scores(report), _data(report)]
-    parts += [_curve(report, log), _use(report, name), _good_for(report), made(report), _settings(report)]
+    parts += [_curve(report, log), _use(report, name), _intended_use(report), made(report), _settings(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -55,19 +55,19 @@ def _what(report: Report) -> str:
     lines = [escaped(what_it_is(report))]
     if {"layers", "hidden", "parameters"} <= set(model):
         shape = f"{model['layers']} layers of width {model['hidden']}, {amount(model['parameters'])} weights"
-        words = f", a vocabulary of {model['vocabulary']:,} tokens" if model.get("vocabulary") else ""
-        lines.append(f"It has {shape}{words}.")
+        vocabulary = f", a vocabulary of {model['vocabulary']:,} tokens" if model.get("vocabulary") else ""
+        lines.append(f"It has {shape}{vocabulary}.")
     if training.get("tokens") and training.get("seconds") is not None:
-        epochs = f", {training['epochs']:.3g} passes over the text," if training.get("epochs") else ""
-        seen = f"It has seen {amount(training['tokens'])} tokens{epochs} in {duration(training['seconds'])}"
+        epochs = f", {training['epochs']:.3g} epochs," if training.get("epochs") else ""
+        seen = f"It was trained on {amount(training['tokens'])} tokens{epochs} in {duration(training['seconds'])}"
         earlier = training.get("tokens_before")
-        lines.append(f"{seen}, after {amount(earlier)} that its base saw." if earlier else f"{seen}.")
+        lines.append(f"{seen}, after {amount(earlier)} of its base." if earlier else f"{seen}.")
     return " ".join([*lines, "Made with Filbert."])
 
 
 def _scores(report: Report) -> str:
     vocabulary = (report.get("model") or {}).get("vocabulary") or 0
-    rows: list[Sequence[str]] = [("", "held-out text", "by chance", "what it says")]
+    rows: list[Sequence[str]] = [("", "held-out text", "by chance", "meaning")]
     for key, name, percent in PRETRAINING_METRICS:
         if report["scores"].get(key):
             shown = with_interval(report["scores"][key], percent)
@@ -80,15 +80,15 @@ def _data(report: Report) -> str:
     data = report.get("data") or {}
     rows = [[escaped(cell) for cell in row] for row in corpus_rows(report)]
     counted = [*table(rows, range(1, 7)), ""] if rows else []
-    asked = "**to be filled in before the model is shared: name each corpus and its terms**"
-    licence = escaped(data["licence"]) if data.get("licence") else asked
+    missing = "**to be filled in before the model is shared: name each corpus and its terms**"
+    licence = escaped(data["licence"]) if data.get("licence") else missing
     return "\n".join(["## Data", "", *counted, f"Licence of the data: {licence}"])
 
 
 def _curve(report: Report, log: Log) -> str:
-    """Return how the loss fell, in ten lines; the training loss is the mean since the line before."""
+    """Return a table of the losses, of ten lines; the training loss is the mean since the line before."""
     losses, checks = series(log, "loss"), series(validations(log), "loss")
-    across, unit = tokens_of_a_step(report)
+    per_step, unit = tokens_of_a_step(report)
     if not losses:
         return ""
     steps = [step for step, _ in checks] or [step for step, _ in losses]
@@ -100,11 +100,11 @@ def _curve(report: Report, log: Log) -> str:
         part = [loss for at, loss in losses if before < at <= step]
         mean = f"{sum(part) / len(part):.3f}" if part else "—"
         rows.append(
-            (f"{step * across:,.{2 * (across < 1)}f}", mean, f"{held_out[step]:.3f}" if step in held_out else "—")
+            (f"{step * per_step:,.{2 * (per_step < 1)}f}", mean, f"{held_out[step]:.3f}" if step in held_out else "—")
         )
         before = step
     note = "Loss in nats; the training loss is the mean since the line above. Curves: `report.html` in this folder."
-    return "\n".join(["## How the loss fell", "", *table(rows, range(3)), "", note])
+    return "\n".join(["## Loss", "", *table(rows, range(3)), "", note])
 
 
 def _use(report: Report, name: str) -> str:
@@ -112,7 +112,7 @@ def _use(report: Report, name: str) -> str:
     lines = [
         "## Use",
         "",
-        "With Filbert, where the folder is this one:",
+        "With Filbert, beside this folder:",
         "",
         "```sh",
         *(code(command) for _, command in next_commands(report)),
@@ -125,8 +125,8 @@ def _use(report: Report, name: str) -> str:
         "",
         f"folder = {path}",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        "encoder = AutoModel.from_pretrained(folder)  # the encoder alone, to build on",
-        "model = BertForPreTraining.from_pretrained(folder)  # with the heads it was trained with",
+        "encoder = AutoModel.from_pretrained(folder)  # the encoder alone",
+        "model = BertForPreTraining.from_pretrained(folder)  # with MLM and NSP heads",
         'batch = tokenizer("A text with a [MASK] in it.", return_tensors="pt")',
         "logits = model(**batch).prediction_logits",
         'print(tokenizer.decode(logits[batch["input_ids"] == tokenizer.mask_token_id].argmax(-1)))',
@@ -135,22 +135,22 @@ def _use(report: Report, name: str) -> str:
     return "\n".join(lines)
 
 
-def _good_for(report: Report) -> str:
+def _intended_use(report: Report) -> str:
     config: Mapping[str, Any] = (report.get("training") or {}).get("config") or {}
     good = [
-        "- Fine-tuning: classifiers of texts like those it has read.",
-        "- Going on with pre-training on the texts of a domain.",
-        "- Guessing missing words, and seeing what a language model of this size has learned.",
+        "- Fine-tuning: classifiers of texts like those it was trained on.",
+        "- Continued pre-training on the texts of a domain.",
+        "- Fill mask, and studying what a language model of this size has learned.",
     ]
     bad = [
-        "- Deciding anything as it stands: it has no labels. Fine-tune it and measure that model.",
-        "- Writing texts, answering from memory, or comparing texts by their vectors: it was not trained to.",
+        "- Classification without fine-tuning: it has no labels. Fine-tune it and measure that model.",
+        "- Text generation, answering from memory, or comparing texts by their vectors: it was not trained for these.",
         "- Languages and kinds of text that its corpora do not hold.",
-        "- It repeats what its texts say, their mistakes and prejudices included.",
+        "- It reproduces what its texts say, with their mistakes and prejudices.",
     ]
     if config.get("next_sentence") is False:
         bad.append("- Next sentence prediction: that head was not trained in this run.")
-    return "\n".join(["## Good for", "", *good, "", "## Not good for", "", *bad])
+    return "\n".join(["## Intended use", "", *good, "", "## Out of scope", "", *bad])
 
 
 def _settings(report: Report) -> str:
@@ -160,6 +160,6 @@ def _settings(report: Report) -> str:
 
 
 NAME = "pretrain"
-"""As in report.json."""
+"""The `task` in report.json."""
 KIND = Kind(lacks, heading, SECTIONS, card)
 """How a pre-training run is reported."""

@@ -1,4 +1,4 @@
-"""How good a pre-trained model is on held-out text: accuracy and perplexity of masked tokens, accuracy of pairs.
+"""Evaluate a pre-trained model on held-out text: MLM accuracy, perplexity and pseudo-perplexity, NSP accuracy.
 
 Shapes: M masked tokens, P pairs, V vocabulary, R rows of M, N anything.
 """
@@ -16,7 +16,7 @@ import torch
 from filbert.corpus.pool import Long, Mask
 from filbert.metrics import intervals
 from filbert.model.run import tensors_of
-from filbert.pretraining.fill_mask import token_logits, unpaired
+from filbert.pretraining.fill_mask import single_segment, token_logits
 from filbert.pretraining.network import ROWS, PreTrainer, target_tensors
 from filbert.records import FloatArray, IntArray, PackedBatch
 from filbert.text.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def held_out_losses(
 def evaluate(
     model: PreTrainer, batches: Sequence[PackedBatch], device: str, *, pairs: bool
 ) -> dict[str, dict[str, float]]:
-    """Return the scores on held-out batches; `chance` is the NSP accuracy of always giving the more frequent answer."""
+    """Return the scores on held-out batches; `chance` is the NSP accuracy of always giving the more frequent class."""
     losses, correct, texts, correct_pairs, targets, number = [], [], [], [], [], 0
     for batch in batches:
         each_M, correct_M, correct_P, _ = held_out_losses(model, batch, device)
@@ -83,17 +83,17 @@ def score(losses_M: FloatArray, correct_M: Mask, text_M: Long, correct_P: Mask) 
 def pseudo_perplexity(
     model: PreTrainer, tokenizer: Tokenizer, texts: Sequence[IntArray], device: str
 ) -> dict[str, Any]:
-    """Return exp of the mean loss of every token when it alone is masked, with its interval (Salazar et al. 2020)."""
+    """Return exp of the mean loss of each token when only it is masked, with an interval (Salazar et al. 2020)."""
     losses, groups = [], []
     for number, text in enumerate(texts):
         ids = np.concatenate(([tokenizer.cls], text, [tokenizer.sep])).astype(np.int32)
         copies = []
-        for place in range(1, len(ids) - 1):
+        for position in range(1, len(ids) - 1):
             copy = ids.copy()
-            copy[place] = tokenizer.mask
-            copies.append(unpaired(copy))
-        places = [np.array([place], np.int32) for place in range(1, len(ids) - 1)]
-        logits = torch.cat(token_logits(model, copies, places, device))
+            copy[position] = tokenizer.mask
+            copies.append(single_segment(copy))
+        positions = [np.array([position], np.int32) for position in range(1, len(ids) - 1)]
+        logits = torch.cat(token_logits(model, copies, positions, device))
         found_N = torch.nn.functional.cross_entropy(logits, torch.as_tensor(ids[1:-1]).long(), reduction="none")
         losses.append(found_N.numpy())
         groups.append(np.full(len(found_N), number))

@@ -1,4 +1,4 @@
-"""What report.json says of a pre-training run."""
+"""Make the content of report.json of a pre-training run."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def report_facts(run: Run, out: Path, trained: Trained, plan: Plan, command: str
 
 
 def _sample(run: Run) -> list[IntArray]:
-    """Return a hundred short held-out texts as ids, for pseudo-perplexity."""
+    """Return the ids of a hundred short held-out texts, for pseudo-perplexity."""
     rows_N5 = run.feed.pool.plan(64, pairs=False, seed=0, epoch=0, held_out=True)[:100]
     return [run.feed.pool.take(np.arange(row[0], row[1]))[0] for row in rows_N5]
 

@@ -1,4 +1,4 @@
-"""Fill mask and next sentence prediction, with a base model that has its pre-training heads.
+"""Fill mask and next sentence prediction, with a base model that has MLM and NSP heads.
 
 The commands `filbert fill` and `filbert next` print what these functions return.
 """
@@ -33,7 +33,7 @@ class Filled:
 
 
 def open_pretrained(name: str) -> Pretrained:
-    """Open a base model, by name or folder, with its pre-training heads. Raises ModelError for a random start."""
+    """Open a base model, by name or folder, with its MLM and NSP heads. Raises ModelError for random weights."""
     base = find_base(name)
     if base.folder is None:
         raise ModelError(f"{name} has random weights — pre-train it first, or choose another base")
@@ -41,7 +41,7 @@ def open_pretrained(name: str) -> Pretrained:
 
 
 def fill_mask(pretrained: Pretrained, text: str, top: int = 5) -> list[Filled]:
-    """Predict the token behind each [MASK] of a text, in order.
+    """Predict the token at each [MASK] of a text, in order.
 
     Raises ConfigError where there is no [MASK] or the text is too long, ModelError where the model has no head for it.
 
@@ -49,7 +49,7 @@ def fill_mask(pretrained: Pretrained, text: str, top: int = 5) -> list[Filled]:
     'capital'
     """
     if "mlm" not in pretrained.heads:
-        raise ModelError("this model has no head for masked tokens — choose one that has, such as filbert-mini")
+        raise ModelError("this model has no masked language modelling head — choose one that has, such as filbert-mini")
     pieces = text.split(MASK)
     if len(pieces) < 2:
         raise ConfigError(f"the text has no {MASK} — write one where a word is missing")
@@ -59,8 +59,8 @@ def fill_mask(pretrained: Pretrained, text: str, top: int = 5) -> list[Filled]:
         parts += [np.array([tokenizer.mask], np.int32)] * (i > 0) + [encoding.ids]
     ids: IntArray = np.concatenate([*parts, np.array([tokenizer.sep], np.int32)])
     _check_length(len(ids), pretrained)
-    places = np.flatnonzero(ids == tokenizer.mask).astype(np.int32)
-    logits_MV = token_logits(pretrained.model, [unpaired(ids)], [places], "cpu")[0]
+    positions = np.flatnonzero(ids == tokenizer.mask).astype(np.int32)
+    logits_MV = token_logits(pretrained.model, [single_segment(ids)], [positions], "cpu")[0]
     found = []
     for n, logits_V in enumerate(logits_MV):
         best = decode(logits_V, tokenizer, top)
@@ -71,7 +71,7 @@ def fill_mask(pretrained: Pretrained, text: str, top: int = 5) -> list[Filled]:
 
 
 def next_sentence_probability(pretrained: Pretrained, first: str, second: str) -> float:
-    """Return the probability that `second` follows `first` in a text. Raises ModelError where there is no such head.
+    """Return the probability that `second` follows `first` in a text. ModelError where there is no NSP head.
 
     >>> next_sentence_probability(open_pretrained("filbert-mini"), "He knocked.", "Nobody was there.")  # doctest: +SKIP
     0.93
@@ -89,26 +89,28 @@ def next_sentence_probability(pretrained: Pretrained, first: str, second: str) -
     return float(next_B2.softmax(-1)[0, 0])
 
 
-def unpaired(ids: IntArray) -> Features:
-    """Return the features of one framed text, all of it segment A."""
+def single_segment(ids: IntArray) -> Features:
+    """Return the Features of one text with special tokens, all of it segment A."""
     return Features(ids, np.zeros(len(ids), np.int32))
 
 
 def _check_length(length: int, pretrained: Pretrained) -> None:
     longest = pretrained.model.encoder.config.max_positions
     if length > longest:
-        raise ConfigError(f"the text has {length:,} tokens, the model reads {longest:,} — give a shorter one")
+        raise ConfigError(f"the text has {length:,} tokens, the model takes {longest:,} — give a shorter one")
 
 
 @torch.inference_mode()
-def token_logits(model: PreTrainer, rows: Sequence[Features], places: Sequence[IntArray], device: str) -> list[Tensor]:
-    """Return logits_MV over the vocabulary, on the CPU, at the given places of each text."""
+def token_logits(
+    model: PreTrainer, rows: Sequence[Features], positions: Sequence[IntArray], device: str
+) -> list[Tensor]:
+    """Return logits_MV over the vocabulary, on the CPU, at the given positions of each text."""
     model.eval()
     found: list[Tensor] = [torch.empty(0)] * len(rows)
     for chosen in by_budget([len(row) for row in rows], TOKENS):
         batch = pack(rows, chosen)
-        counts = [len(places[i]) for i in batch.order_B]
-        masked = np.concatenate([places[i] + start for i, start in zip(batch.order_B, batch.starts_B, strict=False)])
+        counts = [len(positions[i]) for i in batch.order_B]
+        masked = np.concatenate([positions[i] + start for i, start in zip(batch.order_B, batch.starts_B, strict=False)])
         token_MD, _ = model(*tensors_of(batch, device), torch.as_tensor(masked, device=device))
         for i, logits_MV in zip(batch.order_B, torch.split(model.token_logits(token_MD).cpu(), counts), strict=True):
             found[i] = logits_MV

@@ -1,4 +1,4 @@
-"""The folder of a pre-trained model: an encoder with the heads of `transformers`' BertForPreTraining."""
+"""Save and load a pre-trained model: an encoder with the heads of `transformers`' BertForPreTraining."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def save_pretrained(
     folder: Path, model: PreTrainer, tokenizer: Tokenizer, info: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
     """Write a pre-trained encoder with its heads; `info` goes into filbert.json and must have `max_length`."""
-    shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # that of fine-tuning; pre-training has 0
+    shape = replace(model.encoder.config, dropout=EncoderConfig.dropout)  # of fine-tuning; pre-training uses 0
     config = {**hugging_face_config(shape, "BertForPreTraining"), "dtype": str(dtype).removeprefix("torch.")}
     tensors = {name: tensor.to(dtype) for name, tensor in hugging_face_tensors(model, PRETRAINER).items()}
     write_folder(folder, tensors, tokenizer, config, {"task": "pretrain", **info})
@@ -30,7 +30,7 @@ def save_pretrained(
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder with its pre-training heads."""
+    """An encoder with its MLM and NSP heads."""
 
     model: PreTrainer
     tokenizer: Tokenizer

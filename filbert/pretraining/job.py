@@ -20,13 +20,13 @@ from filbert.records import IntArray, PackedBatch
 from filbert.text.tokenizer import Tokenizer
 from filbert.training.distributed import ProcessGroup
 
-PORTION = 250_000_000  # tokens planned at once, about: 2 million texts of 40 bytes, and three copies for a moment
+PORTION = 250_000_000  # tokens planned at once, about: 2 million texts of 40 bytes, at the peak in three copies
 DOCUMENTS = 10  # of a portion, at least: a corpus of a few huge documents has fewer portions
 
 
 @dataclass
 class CorpusFeed:
-    """The batches of a pre-training run; each epoch cuts its texts and masks at random again.
+    """The batches of a pre-training run; each epoch splits and masks the texts differently.
 
     A large epoch is planned in portions of its documents, one after the other, so that memory does not grow with it.
     """
@@ -50,7 +50,7 @@ class CorpusFeed:
         self.tokens, self.steps = tokens * self.portions, self._steps * self.portions
 
     def rows(self, step: int, progress: float) -> IntArray:
-        """Return the numbers, in its portion, of a step's texts: as many as fill an equal share of its tokens."""
+        """Return the numbers, within the portion, of a step's texts: each step gets an equal share of the tokens."""
         portion, i = divmod(step, self._steps)
         _, ends_N = self._plan(self._length(step), portion)
         first, last = np.searchsorted(ends_N, [ends_N[-1] * (i + n) / self._steps for n in (0, 1)], side="left")
@@ -65,7 +65,7 @@ class CorpusFeed:
         return self._packed(rows_N5, numbers, key)
 
     def held_out(self, tokens: int | None = None, group: ProcessGroup | None = None) -> list[PackedBatch]:
-        """Return this process's share of the held-out texts, about `tokens` of them in all, always masked alike."""
+        """Return this process's share of held-out texts, about `tokens` tokens in all, always with the same masks."""
         rows_N5 = self.pool.plan(self.config.length, pairs=self.config.next_sentence, seed=0, epoch=0, held_out=True)
         ends_N = np.cumsum(_lengths(rows_N5))
         count = len(rows_N5) if tokens is None else int(np.searchsorted(ends_N, tokens)) + 1
@@ -74,10 +74,10 @@ class CorpusFeed:
         return self._packed(rows_N5, numbers, key=0)
 
     def _length(self, step: int) -> int:
-        """Return the longest length of a step's texts: every tenth step, or as `long_share` says, has long ones.
+        """Return the maximum length of a step's texts: a share `long_share` of the steps has long ones.
 
-        The paper has all its long texts at the end. In a short run the far positions then learn nothing any more: the
-        encoder already relies on the near ones.
+        The paper trains on long texts at the end. In a short run the far positions then learn nothing: the encoder
+        already relies on the near ones.
         """
         before, after = (math.floor(n * self.config.long_share) for n in (step, step + 1))
         return self.config.long_length if after > before else self.config.length
@@ -92,7 +92,7 @@ class CorpusFeed:
         ]
 
     def _plan(self, length: int, number: int) -> tuple[Long, Long]:
-        """Return the texts of a portion, and where in it each text ends, in tokens.
+        """Return the texts of a portion, and the cumulative token count at the end of each.
 
         Portions are numbered across epochs. Only the plans of one portion are kept in memory.
         """
@@ -119,7 +119,7 @@ def _lengths(rows_N5: Long) -> Long:
 
 
 class PretrainJob:
-    """Both losses of pre-training, and a validation on held-out text."""
+    """The model with its MLM and NSP losses, and the validation on held-out text."""
 
     keep = ("pooler", "next")
 
@@ -132,7 +132,7 @@ class PretrainJob:
         self._held_out = held_out
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
-        """Return the summed losses: over masked tokens, and over pairs."""
+        """Return the MLM loss summed over masked tokens, and the NSP loss summed over pairs."""
         masked_M, originals_M, targets_B = target_tensors(batch, self.device)
         token_MD, next_B2 = self.model(*tensors, masked_M)
         return loss(self.model, token_MD, next_B2, originals_M, targets_B)[: len(self.losses)]

@@ -1,7 +1,7 @@
-"""Masked language modelling: which tokens are masked, and the packed batch that comes out (Devlin et al. 2018, §3.1).
+"""Mask tokens for masked language modelling, and pack the batch (Devlin et al. 2018, §3.1).
 
-Which tokens are masked is a hash of seed, epoch, the text's number and the token's place. So it is the same whatever
-batch the text is in and on however many processes, and different in each epoch (dynamic masking, Liu et al. 2019).
+The masked tokens are chosen by a hash of seed, epoch, the text's number and the token's position. So they do not depend
+on the batch or the number of processes, and differ in each epoch (dynamic masking, Liu et al. 2019).
 
 Shapes: T tokens in the batch, B texts, E tokens that may be masked, W words, M masked tokens, N anything.
 """
@@ -18,8 +18,8 @@ from filbert.hashing import splitmix64
 from filbert.records import PackedBatch
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
-MASKED, RANDOM = 0.8, 0.1  # shares of the chosen tokens that become [MASK], or another token; the rest is not changed
-LIMIT = 4096  # tokens of a text, at most: token i of text n is number n · LIMIT + i to the hash
+MASKED, RANDOM = 0.8, 0.1  # shares of the chosen tokens that become [MASK], or a random token; the rest is not changed
+LIMIT = 4096  # tokens of a text, at most: the hash of token i of text n is that of n · LIMIT + i
 IGNORED = -1  # target of a text that is not a pair
 
 Uniform = npt.NDArray[np.float64]
@@ -30,11 +30,11 @@ class Masking:
     """How tokens are masked."""
 
     rate: float = 0.15
-    """Share of the tokens that are to be predicted."""
+    """Share of the tokens that are predicted."""
     whole_words: bool = False
     """Mask all pieces of a word together (whole word masking)."""
     vocabulary: int = 0
-    """Size of the vocabulary, from which a random token is taken."""
+    """Size of the vocabulary, from which random tokens are sampled."""
     mask: int = 4
     """Id of [MASK]."""
 
@@ -93,7 +93,7 @@ def _ranges(firsts_N: Long, counts_N: Long) -> Long:
 def mask_tokens(
     batch: PackedBatch, words_T: Mask, begins_T: Mask, numbers_B: Long, *, masking: Masking, key: int
 ) -> PackedBatch:
-    """Choose a share of each text's tokens, at least one: 80 % become [MASK], 10 % a random token, 10 % stay.
+    """Choose a share of each text's tokens, at least one: 80 % become [MASK], 10 % a random token, 10 % stay unchanged.
 
     `words_T` marks the tokens that may be chosen: all but the special ones. With whole words `begins_T` says where a
     word begins; words are taken in random order until the next one would exceed the share.
@@ -122,9 +122,9 @@ def mask_tokens(
     choice_M = uniform(slot_M, key, 1)
     ordinary = masking.vocabulary - len(SPECIALS)
     random_M = len(SPECIALS) + (uniform(slot_M, key, 2) * ordinary).astype(np.int32)
-    shown_M = np.where(choice_M < MASKED, masking.mask, np.where(choice_M < MASKED + RANDOM, random_M, originals_M))
+    input_M = np.where(choice_M < MASKED, masking.mask, np.where(choice_M < MASKED + RANDOM, random_M, originals_M))
     ids_T = batch.ids_T.copy()
-    ids_T[masked_M] = shown_M
+    ids_T[masked_M] = input_M
     return replace(batch, ids_T=ids_T, masked_M=masked_M.astype(np.int32), originals_M=originals_M)
 
 

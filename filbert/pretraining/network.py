@@ -1,4 +1,4 @@
-"""The network of pre-training: an encoder with a masked-token head and a next sentence head, and their losses.
+"""The pre-training model: an encoder with an MLM head and an NSP head, and their losses.
 
 Shapes: T tokens in the batch, B texts, M masked tokens, R rows (some of M, or of T), V vocabulary, D hidden width.
 """
@@ -20,7 +20,7 @@ from filbert.records import FloatArray, IntArray, PackedBatch
 
 
 class PreTrainer(nn.Module):
-    """An encoder with both pre-training heads: masked tokens by the tied embedding table, next sentence by [CLS]."""
+    """An encoder with an MLM head, tied to the token embeddings, and an NSP head on [CLS]."""
 
     def __init__(self, encoder: Encoder, generator: torch.Generator | None = None, *, pairs: bool = True) -> None:
         super().__init__()
@@ -38,27 +38,27 @@ class PreTrainer(nn.Module):
 
     @torch.no_grad()
     def init_output_bias(self, counts_V: FloatArray) -> None:
-        """Set the bias of the masked-token head to the logarithm of each token's frequency in the corpora."""
+        """Set the bias of the MLM head to the logarithm of each token's frequency in the corpora."""
         chances_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
         self.bias.copy_(torch.from_numpy(np.log(chances_V)))
 
     @torch.no_grad()
-    def init_embeddings(self, words_VD: Tensor) -> None:
+    def init_embeddings(self, vectors_VD: Tensor) -> None:
         """Set the token embeddings to word vectors of norm 1, and learned positions to sinusoids of norm 1.
 
         A token whose word vector is zero keeps its random embedding, scaled to norm 1. With sinusoids, positions the
-        same distance apart differ by the same rotation, so what one position learns about its neighbours serves all.
+        same distance apart differ by the same rotation, so what one position learns of its neighbours holds at all.
         """
         table_VD, place_PD = self.encoder.embeddings.token.weight, self.encoder.embeddings.position.weight
-        found_V1 = words_VD.any(1, keepdim=True)
-        table_VD.copy_(torch.where(found_V1, words_VD, F.normalize(table_VD)))
+        found_V1 = vectors_VD.any(1, keepdim=True)
+        table_VD.copy_(torch.where(found_V1, vectors_VD, F.normalize(table_VD)))
         if self.encoder.config.position == "learned":
             place_PD.copy_(F.normalize(sinusoids(*place_PD.shape)))
 
     def forward(
         self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans, masked_M: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Packed ids and the rows to predict → (token_MD for `token_logits`, next_B2 in fp32)."""
+        """Return token_MD, the input of `token_logits` for the masked rows, and the NSP logits next_B2 in fp32."""
         chosen = Chosen.of(spans, masked_M)
         hidden_RD = self.encoder(ids_T, positions_T, segments_T, spans, chosen=chosen)
         token_MD = self.transform_norm(activated(self.transform, hidden_RD.index_select(0, chosen.others_M)))
@@ -71,7 +71,7 @@ class PreTrainer(nn.Module):
 
 
 def loss(model: PreTrainer, token_MD: Tensor, next_B2: Tensor, originals_M: Tensor, targets_B: Tensor) -> Tensor:
-    """Return (masked token loss summed over tokens, next sentence loss summed over pairs)."""
+    """Return the MLM loss summed over masked tokens, and the NSP loss summed over pairs."""
     table_VD, bias_V = model.encoder.embeddings.token.weight, model.bias.to(token_MD.dtype)
     mlm = vocabulary_loss(token_MD, table_VD, bias_V, originals_M)
     return torch.stack((mlm, F.cross_entropy(next_B2, targets_B, ignore_index=IGNORED, reduction="sum")))
@@ -83,7 +83,7 @@ def vocabulary_loss_readable(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor,
 
 
 def vocabulary_loss(token_MD: Tensor, table_VD: Tensor, bias_V: Tensor, targets_M: Tensor) -> Tensor:
-    """Return the same with less memory: the logits of a few rows at a time, and their gradient at once."""
+    """Return the same with less memory: logits and their gradient are computed for a few rows at a time."""
     return _VocabularyLoss.apply(token_MD, table_VD, bias_V, targets_M)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -114,7 +114,7 @@ class _VocabularyLoss(torch.autograd.Function):
             if grad_RV is None:
                 continue
             grad_token_MD[rows] = grad_RV @ table_VD
-            if ctx.needs_input_grad[1]:  # not while only new heads are trained
+            if ctx.needs_input_grad[1]:  # False while only new heads are trained
                 grad_table_VD += grad_RV.T @ token_MD[rows]
         if grad_bias_V is not None:
             ctx.save_for_backward(grad_token_MD, grad_table_VD.to(table_VD.dtype), grad_bias_V.to(bias_V.dtype))

@@ -1,9 +1,9 @@
-"""The page of a pre-training run: what was made, how well it guesses, how it learned, from what, and what comes next.
+"""The report page of a pre-training run.
 
     header · summary · scores · curves · data · training · reproduce · next
 
-The frame is page.py's; settings and how to repeat the run are facts.py's. Curves go over the tokens seen,
-which a step holds about equally many of. No numbers are computed here.
+report/page.py makes the frame, report/sections.py the sections on settings and reproduction. The x axis of the curves
+is tokens, of which each step has about equally many. No numbers are computed here.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from filbert.report.words import (
     with_interval,
 )
 
-MANY_TOKENS = 2_000_000  # from here on an axis counts millions
+MANY_TOKENS = 2_000_000  # from here on the x axis counts millions
 COUNTS = ("documents", "duplicates", "sentences", "tokens", "unknown")  # of a corpus, as in its shards' manifest
 
 
 def lacks(report: Report) -> str:
-    """Say what the report of a pre-trained model needs and does not have, or nothing.
+    """Return what the report of a pre-trained model lacks, as the end of a message, or an empty string.
 
     >>> lacks({"scores": {"mlm_accuracy": {"value": 0.4, "low": 0.39, "high": 0.41}}})
     ''
@@ -46,7 +46,7 @@ def lacks(report: Report) -> str:
 
 
 def heading(report: Report) -> Html:
-    """Return the top of the page: the name, its start, its size, what it read.
+    """Return the header of the page: name, initialisation, size, corpora, tokens.
 
     >>> "11.2 million weights" in heading({"model": {"parameters": 11_171_074}})
     True
@@ -55,12 +55,12 @@ def heading(report: Report) -> Html:
     parts = [start_of(report)] if model.get("base") else []
     parts += [f"{amount(model['parameters'])} weights"] if model.get("parameters") else []
     parts += [f"{len(found):,} {'corpus' if len(found) == 1 else 'corpora'}"] if found else []
-    parts += [f"{amount(training['tokens'])} tokens seen"] if training.get("tokens") else []
+    parts += [f"{amount(training['tokens'])} tokens of training"] if training.get("tokens") else []
     return header("pre-training", report, parts)
 
 
 def start_of(report: Report) -> str:
-    """Say what a run began with.
+    """Return what a run started from, for people.
 
     >>> start_of({"model": {"base": "mini", "random_start": True}})
     'size mini, from random weights'
@@ -73,7 +73,7 @@ def start_of(report: Report) -> str:
 
 
 def corpora(report: Report) -> list[Mapping[str, Any]]:
-    """Return what report.json says of each corpus, in the order of the command.
+    """Return the facts of each corpus in report.json, in the order of the command.
 
     >>> corpora({"data": {"corpora": [{"corpus": "wiki"}]}})
     [{'corpus': 'wiki'}]
@@ -82,7 +82,7 @@ def corpora(report: Report) -> list[Mapping[str, Any]]:
 
 
 def corpus_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return the table of corpora, its header first, and a line for all of them where there are several.
+    """Return the table of corpora, its header first, with a line of sums where there are several.
 
     >>> corpus_rows({"data": {"corpora": [{"corpus": "wiki", "tokens": 2000, "unknown": 10, "weight": 2.0}]}})[1]
     ('wiki', '—', '—', '—', '2,000', '2', '0.5 %')
@@ -108,11 +108,11 @@ def _summary(report: Report, log: Log) -> Html:
     training, model = report.get("training") or {}, report.get("model") or {}
     speed, seconds = training.get("tokens_per_second"), training.get("seconds")
     shape = f"{model['layers']} layers, width {model['hidden']}" if {"layers", "hidden"} <= set(model) else ""
-    passes = f"{training['epochs']:.3g} passes over the text" if training.get("epochs") else ""
+    epochs = f"{training['epochs']:.3g} epochs" if training.get("epochs") else ""
     where = f"on {training['device']}" if training.get("device") else ""
     cards = [
         _big("Weights", amount(model["parameters"]), shape) if model.get("parameters") else None,
-        _big("Tokens seen", amount(training["tokens"]), passes) if training.get("tokens") else None,
+        _big("Tokens of training", amount(training["tokens"]), epochs) if training.get("tokens") else None,
         _big("Training time", duration(seconds), where) if seconds is not None else None,
         _big("Speed", f"{speed:,.0f}", "tokens per second, validation included") if speed else None,
     ]
@@ -124,19 +124,19 @@ def what_it_is(report: Report) -> str:
     """Return one or two sentences on what this model is and was trained to do.
 
     >>> what_it_is({"model": {"base": "mini", "random_start": True}, "scores": {}})
-    'A BERT encoder pre-trained to guess masked tokens: size mini, from random weights.'
+    'A BERT encoder pre-trained to predict masked tokens: size mini, from random weights.'
     """
-    aims = "to guess masked tokens"
+    aims = "to predict masked tokens"
     aims += " and whether one passage follows another" if "nsp_accuracy" in report["scores"] else ""
     start = f": {start_of(report)}" if (report.get("model") or {}).get("base") else ""
     documents = sum(each.get("documents") or 0 for each in corpora(report))
     tokens = sum(each.get("tokens") or 0 for each in corpora(report))
-    read = f" It was made from {amount(documents)} documents, {amount(tokens)} tokens." if tokens else ""
+    read = f" Its corpora hold {amount(documents)} documents, {amount(tokens)} tokens." if tokens else ""
     return f"A BERT encoder pre-trained {aims}{start}.{read}"
 
 
 def warning(report: Report) -> str:
-    """Say so where next sentence prediction is not measurably better than always one answer, else nothing.
+    """Return a warning where NSP is not measurably better than always one class, else an empty string.
 
     >>> warning({"scores": {"nsp_accuracy": {"value": 0.505, "low": 0.49, "high": 0.52}}})
     'Next sentence prediction has not been learned: 50.5 % (49.0–52.0), and chance is 50 %.'
@@ -145,8 +145,8 @@ def warning(report: Report) -> str:
     chance = chance_of_pairs(report)
     if not found or found.get("value") is None or found["low"] > chance:
         return ""
-    by_luck = by_chance("nsp_accuracy", 0, chance)
-    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is {by_luck}."
+    level = by_chance("nsp_accuracy", 0, chance)
+    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is {level}."
 
 
 def _big(name: str, value: str, below: str) -> Html:
@@ -176,66 +176,68 @@ def _scores(report: Report, log: Log) -> Html:
 
 
 def measured_on(report: Report) -> str:
-    """Say what the scores were measured on.
+    """Return a sentence on what the scores were measured on.
 
     >>> measured_on({"scores": {"mlm_accuracy": {"n": 1500}}, "data": {"held_out_tokens": 10_000}})
     'Measured with the saved weights on 10,000 tokens of text held out from training, 1,500 of them masked.'
     """
     scores, tokens = report["scores"], (report.get("data") or {}).get("held_out_tokens")
     masked = scores["mlm_accuracy"].get("n")
-    said = f"Measured with the saved weights on {f'{tokens:,} tokens of ' if tokens else ''}text held out from training"
-    said += f", {masked:,} of them masked" if masked else ""
+    first = (
+        f"Measured with the saved weights on {f'{tokens:,} tokens of ' if tokens else ''}text held out from training"
+    )
+    first += f", {masked:,} of them masked" if masked else ""
     pairs, texts = (
         (scores.get(key) or {}).get(n) for key, n in (("nsp_accuracy", "n"), ("pseudo_perplexity", "texts"))
     )
     more = [f"NSP on {pairs:,} pairs"] if pairs else []
     more += [f"pseudo-perplexity on {texts:,} short text{'s' * (texts > 1)}"] if texts else []
-    return "; ".join([said, *more]) + "."
+    return "; ".join([first, *more]) + "."
 
 
 def _curves(report: Report, log: Log) -> Html | None:
     training = report.get("training") or {}
-    across, unit = tokens_of_a_step(report)
+    per_step, unit = tokens_of_a_step(report)
     best = training.get("best_step")
-    mark = best * across if best else None
+    mark = best * per_step if best else None
     checks = held_out_lines(log)
 
     def line(lines: Log, key: str) -> list[tuple[float, float]]:
-        return [(step * across, value) for step, value in series(lines, key)]
+        return [(step * per_step, value) for step, value in series(lines, key)]
 
     losses, held_out, rate = line(log, "loss"), line(checks, "loss"), line(log, "learning_rate")
     mlm, nsp = line(checks, "mlm_accuracy"), line(checks, "nsp_accuracy")
-    luck = chance_of_pairs(report)
-    chance = [(nsp[0][0], luck), (nsp[-1][0], luck)] if nsp else []
+    level = chance_of_pairs(report)
+    chance = [(nsp[0][0], level), (nsp[-1][0], level)] if nsp else []
     dashed = ("mark", f"lowest held-out loss, step {best:,}: kept" if best else "")
     pairs = "masked tokens and sentence pairs together" if nsp else "of masked tokens"
-    said = f"{in_words('Training loss', losses)}; {in_words('held-out loss', held_out)}"
+    caption = f"{in_words('Training loss', losses)}; {in_words('held-out loss', held_out)}"
     keys = (("model", "training, mean of the steps around"), ("second", "held out"), dashed)
     lines = [("faint", losses), ("model", smooth(losses)), ("second", held_out)]
     return panels(
         f"From left to right: {unit}. Loss in nats, {pairs}.",
-        ("Loss", curves(lines, said, mark=mark), legend_of(*keys)),
+        ("Loss", curves(lines, caption, mark=mark), legend_of(*keys)),
         ("MLM accuracy, held out", curves([("model", mlm)], in_words("MLM accuracy", mlm), mark=mark), None),
         (
             "NSP accuracy, held out",
             curves([("chance", chance), ("model", nsp)], in_words("NSP accuracy", nsp), mark=mark) if nsp else None,
-            legend_of(("chance", f"chance, {by_chance('nsp_accuracy', 0, luck)}")),
+            legend_of(("chance", f"chance, {by_chance('nsp_accuracy', 0, level)}")),
         ),
         ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
     )
 
 
 def tokens_of_a_step(report: Report) -> tuple[float, str]:
-    """Return what to multiply a step with and the name of what comes out: (million) tokens seen, or steps.
+    """Return the factor from steps to the unit of the x axis, and that unit: (million) tokens, or steps.
 
     >>> tokens_of_a_step({"training": {"steps": 100, "tokens": 4_000_000}})
-    (0.04, 'million tokens seen')
+    (0.04, 'million tokens')
     """
     training = report.get("training") or {}
     steps, tokens = training.get("steps"), training.get("tokens")
     if not steps or not tokens:
         return 1, "optimizer steps"
-    return (tokens / steps / 1e6, "million tokens seen") if tokens >= MANY_TOKENS else (tokens / steps, "tokens seen")
+    return (tokens / steps / 1e6, "million tokens") if tokens >= MANY_TOKENS else (tokens / steps, "tokens")
 
 
 def _data(report: Report, log: Log) -> Html | None:
@@ -243,51 +245,53 @@ def _data(report: Report, log: Log) -> Html | None:
     if not rows:
         return None
     body = [
-        tag("tr", tag("th", name, scope="row"), [tag("td", cell) for cell in cells], class_=_sum_or_not(rows, i))
+        tag("tr", tag("th", name, scope="row"), [tag("td", cell) for cell in cells], class_=_row_class(rows, i))
         for i, (name, *cells) in enumerate(rows[1:], 1)
     ]
     head = tag("tr", [tag("th", name, scope="col") for name in rows[0]])
     caption = (
-        "The weight says how often a pass reads the corpus; unknown tokens are those the vocabulary has no piece for."
+        "Weight: how often an epoch reads the corpus. Unknown tokens: [UNK], which the vocabulary has no piece for."
     )
     data = report.get("data") or {}
     facts = [("held-out tokens", data.get("held_out_tokens")), ("licence of the data", data.get("licence"))]
     return tag("div", table(caption, head, body, tall=True), fact_list(facts))
 
 
-def _sum_or_not(rows: Sequence[object], i: int) -> str | None:
+def _row_class(rows: Sequence[object], i: int) -> str | None:
     return "sum" if len(rows) > 2 and i == len(rows) - 1 else None
 
 
 def next_commands(report: Report) -> list[tuple[str, str]]:
-    """Return what to do with the model: a comment and a command each.
+    """Return commands that use the model, each after a comment.
 
     >>> next_commands({"name": "my mini", "scores": {}})[0][1]
     "filbert fit your.csv --base 'my mini'"
     """
     base = shlex.quote(plain(str(report.get("name") or "model")))
     found = [
-        ("a classifier from labelled texts", f"filbert fit your.csv --base {base}"),
-        ("guess a missing word", f'filbert fill "… [MASK] …" --base {base}'),
+        ("fine-tune on labelled texts", f"filbert fit your.csv --base {base}"),
+        ("fill mask", f'filbert fill "… [MASK] …" --base {base}'),
     ]
     if "nsp_accuracy" in report["scores"]:
-        found.append(("does B follow A", f'filbert next "A" "B" --base {base}'))
+        found.append(("next sentence prediction", f'filbert next "A" "B" --base {base}'))
     return found
 
 
 def _next(report: Report, log: Log) -> Html:
     lines = [f"{command}  # {why}" for why, command in next_commands(report)]
-    note = "Run them beside this folder. In transformers it opens with AutoModel.from_pretrained: see README.md."
+    note = (
+        "Run these beside this folder. In transformers the model opens with AutoModel.from_pretrained: see README.md."
+    )
     blocks = [tag("pre", tag("code", line)) for line in lines]
     return tag("div", blocks, tag("p", note, class_="note"))
 
 
 SECTIONS: tuple[Section, ...] = (
     ("summary", "Summary", _summary),
-    ("scores", "How well it guesses", _scores),
+    ("scores", "Scores", _scores),
     ("curves", "Learning curves", _curves),
     ("data", "Corpora", _data),
     ("training", "Model and training", model_and_training),
-    ("reproduce", "How to make it again", repeat_it),
-    ("next", "What comes next", _next),
+    ("reproduce", "Reproduce", repeat_it),
+    ("next", "Next steps", _next),
 )

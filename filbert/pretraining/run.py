@@ -1,8 +1,8 @@
-"""From raw text to a pre-trained BERT: everything `filbert pretrain` and `filbert adapt` do, in order.
+"""Pre-train a BERT on raw text: the steps of `filbert pretrain` and `filbert adapt`, in order.
 
     corpora → vocabulary → shards → prepare → train → save → evaluate what was saved → report
 
-A run starts from random weights of a size, or from a base model (Gururangan et al. 2020 call that domain adaptation).
+A run starts from random weights, or from a base model (domain-adaptive pre-training, Gururangan et al. 2020).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from filbert.bases.find import find_base
 from filbert.config import PretrainConfig
 from filbert.corpus.pool import Pool
-from filbert.corpus.prepare import TOKENIZER, Start, corpus_folder, shards_of, tokenizer_of, words_of
+from filbert.corpus.prepare import TOKENIZER, Start, corpus_folder, initial_vectors, shards_of, tokenizer_of
 from filbert.corpus.shards import open_shards
 from filbert.errors import ConfigError, ModelError
 from filbert.files import read_json, write_json
@@ -71,19 +71,19 @@ def pretrain(
     command: str = "",
     watch: Watcher | None = None,
 ) -> PretrainingResult:
-    """Pre-train on corpora and leave a run folder at `out` that `fit --base`, and `transformers`, can start from.
+    """Pre-train on corpora and write a run folder at `out`, which `fit --base` and `transformers` open.
 
-    `weights` say how often an epoch reads each corpus. Texts in `leave_out` are left out of the corpora: a model will
-    be tested on them. `half` writes the model in bf16; `licence` is that of the texts, for the model card. The same
-    call resumes a run that was stopped; a finished model is never replaced without `overwrite`. Raises DataError,
+    `weights` say how often an epoch reads each corpus. Texts in `leave_out` are left out of the corpora, as a model
+    will be tested on them. `half` writes the model in bf16; `licence` is of the texts, for the model card. The same
+    call resumes a stopped run; a finished model is replaced only with `overwrite`. Raises DataError,
     ConfigError, ModelError or TrainingError.
     """
     watch, start, config = watch or Silent(), start or Start(), config or PretrainConfig()
     device = local_device(best_device(device))
     weights = list(weights or [1.0] * len(corpora))
     if config.batch_tokens is None:
-        usual = BATCH_TOKENS if start.base is None else BATCH_TOKENS_ON_BASE
-        config = replace(config, batch_tokens=max(usual, config.length, config.long_length))
+        default = BATCH_TOKENS if start.base is None else BATCH_TOKENS_ON_BASE
+        config = replace(config, batch_tokens=max(default, config.length, config.long_length))
     _check(corpora, weights, start, config, track=track)
     if config.optimizer == "auto":
         config = replace(config, optimizer=find_base(start.base or start.size).optimizer)
@@ -100,12 +100,14 @@ def pretrain(
             sources = [open_corpus(path, leave_out=leave_out) for path in corpora]
             tokenizer = tokenizer_of(sources, start, work, watch)
             pool = Pool(shards_of(sources, tokenizer, config, work, watch), weights)
-            words_VD = words_of(pool, tokenizer, start, work, seed=config.seed, watch=watch)
+            vectors_VD = initial_vectors(pool, tokenizer, start, work, seed=config.seed, watch=watch)
             write_json(work / READY, {"corpora": len(corpora), "run_id": run_id})
-            run = prepare(tokenizer, pool, words_VD, settings, watch)
+            run = prepare(tokenizer, pool, vectors_VD, settings, watch)
             trained, plan = run.train(out, track=track)
             if not run.encoder_changed(trained):
-                watch.say("the held-out loss was lowest before the encoder was trained: the encoder stays as it was")
+                watch.say(
+                    "the held-out loss was lowest before the encoder was trained: the encoder is the base's, unchanged"
+                )
             report = _finish(run, out, trained, plan, half=half, licence=licence, command=command)
             delete_scratch(out)
     return PretrainingResult(out, report)
@@ -114,7 +116,7 @@ def pretrain(
 def _finish(
     run: Run, out: Path, trained: Trained, plan: Plan, *, half: bool, licence: str | None, command: str
 ) -> dict[str, Any]:
-    """Save the model, open and evaluate what was saved, and write the report."""
+    """Save the model, evaluate the saved one, and write the report; return its facts."""
     info = {
         "name": out.name,
         "max_length": run.model.encoder.config.max_positions,
@@ -131,7 +133,7 @@ def _finish(
 
 
 def _join(out: Path, run_id: float, settings: Settings) -> PretrainingResult:
-    """Train as one of several processes: wait until the main one has prepared the corpora, then train with it."""
+    """Train in a process other than the main one, after that one has prepared the corpora."""
     work = out / SCRATCH
     ready: dict[str, Any] = {}
     while ready.get("run_id") != run_id:  # torchrun ends this process if the main one dies
@@ -140,13 +142,13 @@ def _join(out: Path, run_id: float, settings: Settings) -> PretrainingResult:
             ready = read_json(work / READY)
     tokenizer = Tokenizer.from_folder(work / TOKENIZER)
     pool = Pool([open_shards(corpus_folder(work, number)) for number in range(ready["corpora"])], settings.weights)
-    words_VD = words_of(pool, tokenizer, settings.start, work, seed=settings.config.seed, watch=Silent())
-    prepare(tokenizer, pool, words_VD, settings, Silent()).train(out, track=False)
+    vectors_VD = initial_vectors(pool, tokenizer, settings.start, work, seed=settings.config.seed, watch=Silent())
+    prepare(tokenizer, pool, vectors_VD, settings, Silent()).train(out, track=False)
     return PretrainingResult(out, {})
 
 
 def _refuse_another_run(work: Path, settings: Settings) -> None:
-    """Raise ConfigError where `work` is of a run with other settings; write down the settings of this one."""
+    """Raise ConfigError where `work` is of a run with other settings; save the settings of this one."""
     (work / READY).unlink(missing_ok=True)
     if (work / RUN).is_file():
         refuse_changes(read_json(work / RUN), settings.identity(), work)
@@ -166,7 +168,7 @@ def _check(
         if not 0 < weight < 1000:
             raise ConfigError(f"a weight is {weight} — give a number above 0: how often an epoch reads the corpus")
     if start.base is not None and find_base(start.base).folder is None:
-        raise ConfigError(f"{start.base} is a random start — name a base model, or use `filbert pretrain`")
+        raise ConfigError(f"{start.base} is a size with random weights — name a base model, or use `filbert pretrain`")
     if config.whole_words:
         word_starts("词")  # raises where jieba is not installed
     if track and find_spec("tensorboard") is None:

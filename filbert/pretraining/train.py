@@ -1,7 +1,7 @@
 """Prepare the model and the batches of a pre-training run, and train.
 
-A base model without a head for masked tokens, such as a sentence encoder, gets a new one. A random head's gradients
-would damage the encoder, so the head is trained alone first, and the encoder afterwards with a lower learning rate.
+A base model without an MLM head, such as a sentence encoder, gets a new one. The gradients of a random head would
+damage the encoder, so the head is trained alone first, and the encoder afterwards with a lower learning rate.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from filbert.training.plan import Plan
 from filbert.version import __version__
 
 VALIDATIONS = 20  # of a run
-VALIDATION_TOKENS = 50_000  # of each; the evaluation at the end takes all held-out text
+VALIDATION_TOKENS = 50_000  # of a validation; the evaluation at the end uses all held-out text
 HEAD_WARMUP_SHARE = 0.3  # of a run, in which only a new head is trained (Kumar et al. 2022)
-BASE_RATE_FACTOR = 0.15  # of the usual learning rate, for an encoder with a new head, so that it forgets little
-MOST_PASSES = 10.0  # over the corpora, by default, on a base model
+BASE_RATE_FACTOR = 0.15  # of the learning rate, for an encoder with a new head, so that it forgets little
+MAX_EPOCHS = 10.0  # by default, on a base model
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Settings:
     group: ProcessGroup
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be the same for a stopped run to be resumed; the corpora are compared elsewhere."""
+        """Return what must be equal for a stopped run to be resumed; corpora are compared in `Run.train`."""
         return {
             "start": self.start.identity(),
             "weights": list(self.weights),
@@ -64,20 +64,20 @@ class Settings:
 
 @dataclass
 class Run:
-    """A run that is ready to be trained: model, batches, settings."""
+    """A run that is ready to train: model, batches, settings."""
 
     model: PreTrainer
     tokenizer: Tokenizer
     feed: CorpusFeed
     settings: Settings
     config: PretrainConfig
-    """That of the settings, with lengths no longer than the model's positions."""
+    """As in `settings`, with lengths limited to the model's positions."""
     new_heads: Sequence[str]
-    """Modules with random weights on a trained base."""
+    """Randomly initialised modules on a trained base."""
     watch: Watcher
 
     def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
-        """Train to the end; the model then has the weights with the lowest held-out loss."""
+        """Train; afterwards the model has the weights with the lowest held-out loss."""
         config, device, group, work = self.config, self.settings.device, self.settings.group, out / SCRATCH
         interrupted = newest_checkpoint(work)
         plan = Plan(**interrupted[1]["plan"]) if interrupted else self._plan()
@@ -108,14 +108,14 @@ class Run:
         return loop.run(), plan
 
     def encoder_changed(self, trained: Trained) -> bool:
-        """Say whether the encoder differs from the base's: it does not where the best step trained only a new head."""
+        """Return whether the encoder differs from the base's: not where the best step had trained only a new head."""
         return trained.best_step > trained.head_only_steps
 
     @property
     def rate(self) -> float:
-        """Peak learning rate of all weights but new heads."""
-        usual = self._rate(random_start=self.settings.start.base is None)
-        return self.config.learning_rate or usual * (BASE_RATE_FACTOR if self.new_heads else 1.0)
+        """Peak learning rate of all weights except new heads."""
+        default = self._rate(random_start=self.settings.start.base is None)
+        return self.config.learning_rate or default * (BASE_RATE_FACTOR if self.new_heads else 1.0)
 
     def _rate(self, *, random_start: bool) -> float:
         return pretraining_rate(self.model.encoder.config.hidden, random_start=random_start)
@@ -126,15 +126,15 @@ class Run:
         if config.tokens is not None:
             epochs = config.tokens / self.feed.tokens
         if epochs is None:
-            epochs = default_passes(self.feed.tokens, new_head=bool(self.new_heads))
+            epochs = default_epochs(self.feed.tokens, new_head=bool(self.new_heads))
         if config.minutes is not None and config.epochs is None and config.tokens is None:
-            epochs = 1000.0 if self.settings.start.base is None else MOST_PASSES  # the deadline ends the run
+            epochs = 1000.0 if self.settings.start.base is None else MAX_EPOCHS  # the deadline ends the run
         seconds = None if config.minutes is None else config.minutes * 60
         return Plan(epochs, config.long_length, config.length, seconds)
 
 
-def prepare(tokenizer: Tokenizer, pool: Pool, words_VD: Tensor | None, settings: Settings, watch: Watcher) -> Run:
-    """Make the model and its batches; ConfigError where there is too little text."""
+def prepare(tokenizer: Tokenizer, pool: Pool, vectors_VD: Tensor | None, settings: Settings, watch: Watcher) -> Run:
+    """Return the run's model and batches; ConfigError where there is too little text."""
     start, config = settings.start, settings.config
     generator, missing = torch.Generator().manual_seed(config.seed), set[str]()
     if start.base is None:
@@ -157,11 +157,11 @@ def prepare(tokenizer: Tokenizer, pool: Pool, words_VD: Tensor | None, settings:
     feed = CorpusFeed(pool, config, tokenizer, settings.group)
     if "mlm" in missing:
         share = f"the first {HEAD_WARMUP_SHARE:.0%} of the run train it alone"
-        watch.say(f"{start.base} has no head for masked tokens: it gets a new one, and {share}")
-    if "mlm" in missing or words_VD is not None:
+        watch.say(f"{start.base} has no masked language modelling head: it gets a new one, and {share}")
+    if "mlm" in missing or vectors_VD is not None:
         model.init_output_bias(feed.pool.counts(model.encoder.config.vocab_size))
-    if words_VD is not None:
-        model.init_embeddings(words_VD)
+    if vectors_VD is not None:
+        model.init_embeddings(vectors_VD)
     wanted = HEADS.keys() if config.next_sentence else {"mlm"}
     new_heads = [name for head in sorted(missing & wanted) for name in HEADS[head]]
     if not feed.tokens or not feed.pool.tokens(held_out=True):
@@ -172,14 +172,14 @@ def prepare(tokenizer: Tokenizer, pool: Pool, words_VD: Tensor | None, settings:
     return Run(model, tokenizer, feed, settings, config, new_heads, watch)
 
 
-def default_passes(tokens: float, *, new_head: bool = False) -> float:
-    """Passes over the corpora when none are asked for: as many as make 5 M tokens, one at least and ten at most.
+def default_epochs(tokens: float, *, new_head: bool = False) -> float:
+    """Return the default number of epochs: as many as give 5 M tokens, at least one and at most ten.
 
     Half as many tokens where a base model gets a new head.
 
-    >>> default_passes(65e6), default_passes(2e6), default_passes(1e5)
+    >>> default_epochs(65e6), default_epochs(2e6), default_epochs(1e5)
     (1.0, 2.5, 10.0)
-    >>> default_passes(2e6, new_head=True)
+    >>> default_epochs(2e6, new_head=True)
     1.25
     """
-    return float(min(MOST_PASSES, max(1.0, (2.5e6 if new_head else 5e6) / max(tokens, 1.0))))
+    return float(min(MAX_EPOCHS, max(1.0, (2.5e6 if new_head else 5e6) / max(tokens, 1.0))))

@@ -64,7 +64,7 @@ def test_what_cannot_work_is_said_before_anything_is_read(run: Run, tmp_path: Pa
         (["pretrain", "wiki.txt", "--optimizer", "sgd"], "choose auto, adamw, muon"),
         (["pretrain", "wiki.txt", "--resume", "-o", "none"], "holds no stopped run"),
         (["pretrain", "nowhere.txt"], "does not exist"),
-        (["adapt", "tiny", "wiki.txt", "-o", "on"], "is a random start"),
+        (["adapt", "tiny", "wiki.txt", "-o", "on"], "is a size with random weights"),
         (["vocab", "wiki.txt", "-o", "words", "--size", "3"], "give at least 100"),
         (["fill", "a [MASK]", "--base", "tiny"], "has random weights"),
         (["convert", "wiki.txt", "-o", "on"], "wiki.txt"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from filbert.corpus import pool as instances
-from filbert.corpus.pool import OTHER, Pool
+from filbert.corpus.pool import RANDOM_NEXT, Pool
 
 
 def shards(lengths: list[list[int]]) -> SimpleNamespace:
@@ -120,7 +120,7 @@ def test_pairs_are_half_neighbours_half_strangers():
             if not other:
                 assert b >= a_end
     pairs = rows[rows[:, 3] > rows[:, 2]]
-    assert pairs[:, 4].mean() == pytest.approx(OTHER, abs=0.12)  # a last sentence alone can only meet a stranger
+    assert pairs[:, 4].mean() == pytest.approx(RANDOM_NEXT, abs=0.12)  # a last sentence alone can only meet a stranger
     assert len(pairs) == len(rows)
     lengths = (rows[:, 1] - rows[:, 0]) + (rows[:, 3] - rows[:, 2])
     assert np.median(lengths) >= 55

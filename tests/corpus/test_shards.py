@@ -120,8 +120,8 @@ def test_batches_do_not_show(tmp_path, monkeypatch):
     for name in "ab":
         (tmp_path / name).mkdir()
     first = write(tmp_path / "a", many())
-    monkeypatch.setattr(shards, "BATCH", 30)
-    monkeypatch.setattr(shards, "PIECE", 20)
+    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 30)
+    monkeypatch.setattr(shards, "FLUSH_TOKENS", 20)
     second = write(tmp_path / "b", many())
     assert first.facts["duplicates"] > 5
     assert written(tmp_path / "a") == written(tmp_path / "b")
@@ -154,9 +154,9 @@ class Trap(Silent):
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(shards, "BATCH", 60)
-    monkeypatch.setattr(shards, "PIECE", 40)
-    monkeypatch.setattr(shards, "AGAIN", 5)
+    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 60)
+    monkeypatch.setattr(shards, "FLUSH_TOKENS", 40)
+    monkeypatch.setattr(shards, "REREAD_DOCUMENTS", 5)
 
 
 def trapped(folder: Path, text: str, trap: Trap, monkeypatch) -> bool:
@@ -300,7 +300,7 @@ def test_corpus_without_tokens(tmp_path):
 def test_seen_is_a_set_of_eight_bytes_a_number():
     numbers = np.random.default_rng(0).integers(0, 1 << 64, 200_000, dtype=np.uint64).tolist()
     edges = (0, (1 << 64) - 1, 1 << 56, (1 << 56) - 1)
-    seen = shards._Seen()
+    seen = shards._HashSet()
     assert all(map(seen.add, (*edges, *numbers)))
     assert not any(map(seen.add, (*numbers, *edges)))
     assert sum(part.nbytes for part in seen._sorted) + 8 * len(seen._new) == 8 * 200_004

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from filbert.corpus import word_vectors as cooccurrence
-from filbert.corpus.word_vectors import FEWEST, SMOOTHING, WINDOW, word_vectors
+from filbert.corpus.word_vectors import MIN_COUNT, SMOOTHING, WINDOW, word_vectors
 
 VOCABULARY = 12
 
@@ -61,7 +61,7 @@ def test_the_vectors_are_the_decomposition():
     information = np.where(np.isfinite(information), np.maximum(information, 0), 0)
     left, values, _ = np.linalg.svd(information)
     wanted = left * np.sqrt(values)
-    seen = table.sum(1) >= FEWEST
+    seen = table.sum(1) >= MIN_COUNT
     assert 8 < seen.sum() < VOCABULARY
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True).clip(1e-9)
     vectors = word_vectors(found, counts(found), VOCABULARY).numpy()

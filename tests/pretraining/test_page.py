@@ -134,17 +134,17 @@ def test_each_corpus_has_its_line_and_all_have_one_together(tmp_path: Path) -> N
     assert r"| 维基百科\_中文 | 30,000 | 600 |" in markdown
 
 
-def test_the_card_tells_how_to_use_it_and_how_the_loss_fell(tmp_path: Path) -> None:
+def test_the_card_tells_how_to_use_it_and_the_losses(tmp_path: Path) -> None:
     _, markdown = written(tmp_path, full_report(), log_lines())
     assert markdown.startswith("---\nlibrary_name: transformers\npipeline_tag: fill-mask\n")
     assert "base_model" not in markdown  # it has none
-    wanted = ["Scores", "Data", "How the loss fell", "Use", "Good for", "Not good for", "How it was made"]
+    wanted = ["Scores", "Data", "Loss", "Use", "Intended use", "Out of scope", "How it was made"]
     assert re.findall(r"^## (.+)$", markdown, re.MULTILINE) == wanted
     assert "| MLM accuracy | 41.2 % (40.6–41.8) |" in markdown
     assert "| NSP accuracy | 87.3 % (86.2–88.4) | 50 % |" in markdown
     assert "seed 3, 400 steps" in markdown
     assert "`mask_rate` 0.15" in markdown
-    part = markdown.split("## How the loss fell")[1].split("## Use")[0]
+    part = markdown.split("## Loss")[1].split("## Use")[0]
     curve = [line.split("|")[1:4] for line in part.splitlines() if re.match(r"\| [\d.]", line)]
     assert len(curve) == 10
     assert curve[-1][0].strip() == "6.55"  # million tokens: 400 steps × 16,384

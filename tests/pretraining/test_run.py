@@ -126,7 +126,7 @@ def test_a_base_without_heads_starts_from_the_frequencies_of_the_tokens(tmp_path
     source = corpus(tmp_path)
     config = CONFIG.with_options(epochs=8, learning_rate=rate, next_sentence=False)
     done = pretrain([source], tmp_path / "out", start=Start(base=str(base)), config=config, watch=Said())
-    assert any("no head for masked tokens" in line for line in said)
+    assert any("no masked language modelling head" in line for line in said)
     counts = Counter(id for one in tokenizer.encode(source.read_text().split("\n")) for id in one.ids.tolist())
     share = np.array([count / counts.total() for count in counts.values()])
     first = next(row["loss"] for row in logged(tmp_path))
