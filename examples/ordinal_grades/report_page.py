@@ -6,7 +6,7 @@ from filbert.report.html import Html
 from filbert.report.kind import Kind, Metric
 from filbert.report.page import Log, Report, Section
 from filbert.report.score_card import CardParts, labels_line, scored_card
-from filbert.report.scores import lacks_scores, passages, scored_heading, summary_section
+from filbert.report.scores import missing_scores, scored_heading, summary_section, text_table
 from filbert.report.sections import run_sections
 
 METRICS = (
@@ -24,7 +24,7 @@ def heading(report: Report) -> Html:
 def _mistakes(report: Report, log: Log) -> Html | None:
     found = report.get("mistakes")
     columns = (("grade", "grade in the data", "text"), ("predicted", "model says", "text wrong"))
-    return passages("The grades that are furthest off.", found, columns) if found else None
+    return text_table("The grades that are furthest off.", found, columns) if found else None
 
 
 def card(report: Report, log: Log) -> str:
@@ -45,4 +45,4 @@ SECTIONS: tuple[Section, ...] = (
     ("mistakes", "Furthest off", _mistakes),
     *run_sections([("accuracy", "accuracy")]),
 )
-KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)

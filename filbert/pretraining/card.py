@@ -14,14 +14,14 @@ from filbert.pretraining.page import (
     SECTIONS,
     corpus_rows,
     heading,
-    lacks,
     measured_on,
+    missing,
     next_commands,
     tokens_of_a_step,
     warning,
     what_it_is,
 )
-from filbert.report.card import code, escaped, front_matter, made, table
+from filbert.report.card import code, escaped, front_matter, how_made, table
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report
 from filbert.report.sections import series, validations
@@ -46,7 +46,7 @@ def card(report: Report, log: Log) -> str:
     """
     name = report.get("name") or "model"
     parts = [front_matter(report, "fill-mask"), f"# {escaped(name)}", _what(report), _scores(report), _data(report)]
-    parts += [_curve(report, log), _use(report, name), _intended_use(report), made(report), _settings(report)]
+    parts += [_curve(report, log), _use(report, name), _intended_use(report), how_made(report), _settings(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -161,5 +161,5 @@ def _settings(report: Report) -> str:
 
 NAME = "pretrain"
 """The `task` in report.json."""
-KIND = Kind(lacks, heading, SECTIONS, card)
+KIND = Kind(missing, heading, SECTIONS, card)
 """How a pre-training run is reported."""

@@ -15,7 +15,7 @@ from typing import Any
 from filbert.report.charts import curves, interval_bar, smooth
 from filbert.report.html import Html, plain, table, tag
 from filbert.report.page import Log, Report, Section, header
-from filbert.report.sections import fact_list, in_words, legend_of, model_and_training, panels, repeat_it, series
+from filbert.report.sections import fact_list, in_words, legend_of, model_and_training, panels, reproduction, series
 from filbert.report.sections import validations as held_out_lines
 from filbert.report.words import (
     EXPLAINED,
@@ -34,10 +34,10 @@ MANY_TOKENS = 2_000_000  # from here on the x axis counts millions
 COUNTS = ("documents", "duplicates", "sentences", "tokens", "unknown")  # of a corpus, as in its shards' manifest
 
 
-def lacks(report: Report) -> str:
+def missing(report: Report) -> str:
     """Return what the report of a pre-trained model lacks, as the end of a message, or an empty string.
 
-    >>> lacks({"scores": {"mlm_accuracy": {"value": 0.4, "low": 0.39, "high": 0.41}}})
+    >>> missing({"scores": {"mlm_accuracy": {"value": 0.4, "low": 0.39, "high": 0.41}}})
     ''
     """
     scores = report.get("scores")
@@ -292,6 +292,6 @@ SECTIONS: tuple[Section, ...] = (
     ("curves", "Learning curves", _curves),
     ("data", "Corpora", _data),
     ("training", "Model and training", model_and_training),
-    ("reproduce", "Reproduce", repeat_it),
+    ("reproduce", "Reproduce", reproduction),
     ("next", "Next steps", _next),
 )

@@ -1,8 +1,7 @@
-"""A run folder in, its report out: report.html and README.md, and nothing else changed.
+"""Write report.html and README.md of a run folder.
 
-A pure function of report.json, filbert.json and train.jsonl: run it again, or on a moved folder, and the same bytes
-come out. Which page and card is handed in as a `Kind`. No numbers are computed here, and nothing heavy is imported:
-words.py serves the command line as well.
+They are a pure function of report.json, filbert.json and train.jsonl. The task passes its page and card as a `Kind`. No
+numbers are computed here, and nothing heavy is imported, as the command line uses words.py, too.
 """
 
 from __future__ import annotations
@@ -14,26 +13,26 @@ from typing import Any
 from filbert.errors import ModelError
 from filbert.files import replacing
 from filbert.report.kind import Kind
-from filbert.report.page import whole_page
+from filbert.report.page import render_page
 
 
 def write_report(folder: Path, kind: Kind) -> None:
-    """Write `report.html` and `README.md` from what the run folder holds; each appears whole or not at all.
+    """Write `report.html` and `README.md` from the files of a run folder; each completely or not at all.
 
-    Raises ModelError where report.json is missing, broken or without what `kind` asks for.
+    Raises ModelError where report.json is missing, broken or lacks what `kind` needs.
 
         write_report(Path("runs/reviews"), kind)
     """
     report = read_report(folder)
-    if wrong := kind.lacks(report):
+    if wrong := kind.missing(report):
         raise ModelError(f"{folder / 'report.json'} {wrong}")
     log = read_log(folder / "train.jsonl")
-    _write(folder / "report.html", whole_page(report, log, kind.heading(report), kind.sections))
+    _write(folder / "report.html", render_page(report, log, kind.heading(report), kind.sections))
     _write(folder / "README.md", kind.card(report, log))
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Return report.json; its versions are those of filbert.json where it has none.
+    """Return report.json, with the versions of filbert.json where it has none.
 
     >>> read_report(Path("nowhere"))
     Traceback (most recent call last):
@@ -52,7 +51,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the lines of train.jsonl in the order of their steps, an empty list without one.
 
-    A line cut short by a kill is skipped. After a resume some steps stand twice: the later line counts.
+    An incomplete last line is skipped. After a resume some steps are logged twice: the later line counts.
     """
     found: dict[tuple[float, bool], dict[str, Any]] = {}
     for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:

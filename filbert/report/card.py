@@ -1,7 +1,6 @@
-"""What every model card has: the front matter that the hub reads, text that Markdown cannot misread, how it was made.
+"""Parts of every model card: the hub's front matter, escaping for Markdown, how the model was made.
 
-Text from the data (labels, names) is escaped: Markdown may hold HTML. What a card says of its model is in
-score_card.py, and beside each task.
+Text from the data (labels, names) is escaped, as Markdown may hold HTML. score_card.py and each task add their parts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def front_matter(report: Report, kind: str) -> str:
-    """Return the YAML that the hub reads: `kind` is its name for what the model does.
+    """Return the YAML front matter for the hub; `kind` is the pipeline tag.
 
     >>> front_matter({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
     'base_model: "google-bert/bert-base-chinese"'
@@ -31,7 +30,7 @@ def front_matter(report: Report, kind: str) -> str:
 
 
 def escaped(text: object) -> str:
-    r"""Return text that Markdown shows as it is: no markup, no HTML, no table cell or line of its own.
+    r"""Return text escaped for Markdown: no markup, HTML, table cell or line break.
 
     >>> print(escaped("<script>|*x*"))
     &lt;script&gt;\|\*x\*
@@ -50,7 +49,7 @@ def code(text: object) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
-    """Return Markdown's lines for a table, the header first, the columns in `right` set to the right.
+    """Return the lines of a Markdown table, the header first, the columns in `right` right-aligned.
 
     >>> table([("loss", "step"), ("2.5", "10")], [1])
     ['| loss | step |', '| --- | ---: |', '| 2.5 | 10 |']
@@ -59,10 +58,10 @@ def table(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
 
 
-def made(report: Report) -> str:
-    """Return the section on how the model was made: command, seed, steps, time, versions; nothing without any.
+def how_made(report: Report) -> str:
+    """Return the section on how the model was made (command, seed, steps, time, versions), or an empty string.
 
-    >>> made({"training": {"steps": 1200}}).splitlines()[-1]
+    >>> how_made({"training": {"steps": 1200}}).splitlines()[-1]
     '1,200 steps.'
     """
     training, versions = report.get("training") or {}, report.get("versions") or {}

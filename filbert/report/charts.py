@@ -1,7 +1,7 @@
-"""The report's pictures, as inline SVG: intervals, curves, bars. Colours live in report.css, so dark mode is one place.
+"""Charts of the report as inline SVG: intervals, curves, bars. Colours are in report.css alone, for dark mode.
 
-Each chart has a `role="img"` and a label that says in words what it shows. No scripts, no styles, no numbers computed
-that the report does not also print.
+Each chart has `role="img"` and a label that describes it. No scripts, no styles, and no number that the report does not
+also print.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from filbert.report.html import Html, tag
 
 WIDTH, HEIGHT, WIDE = 460, 200, 720
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 28  # room for the axis labels
-POINTS = 300  # a curve keeps at most so many: more than the pixels can show
+POINTS = 300  # of a curve, at most: more than the pixels can show
 
 Point = tuple[float, float]
 
@@ -25,12 +25,14 @@ def whiskers(rows: Sequence[tuple[str, dict[str, Any]]], label: str) -> Html:
     low, high = min(each["low"] for _, each in known), max(each["high"] for _, each in known)
     room = max((high - low) * 0.08, 1e-3)
     scale = Scale(low - room, high + room, 6, 214)
-    drawn = []
+    elements = []
     for i, (kind, each) in enumerate(known):
         y = 9 + 14 * i
-        drawn.append(tag("line", x1=scale(each["low"]), x2=scale(each["high"]), y1=y, y2=y, class_=f"whisker {kind}"))
-        drawn.append(tag("circle", cx=scale(each["value"]), cy=y, r=4.5, class_=kind))
-    return _svg(220, 14 * len(known) + 4, label, drawn)
+        elements.append(
+            tag("line", x1=scale(each["low"]), x2=scale(each["high"]), y1=y, y2=y, class_=f"whisker {kind}")
+        )
+        elements.append(tag("circle", cx=scale(each["value"]), cy=y, r=4.5, class_=kind))
+    return _svg(220, 14 * len(known) + 4, label, elements)
 
 
 def interval_bar(found: Mapping[str, Any], low: float, chance: float | None = None) -> Html | str:
@@ -38,102 +40,110 @@ def interval_bar(found: Mapping[str, Any], low: float, chance: float | None = No
     if found.get("value") is None:
         return ""
     scale = Scale(low, 1, 4, 116)
-    drawn = [
+    elements = [
         tag("line", x1=2, x2=118, y1=7, y2=7, class_="rail"),
         *([] if chance is None else [tag("line", x1=scale(chance), x2=scale(chance), y1=0, y2=14, class_="mark")]),
         tag("line", x1=scale(found["low"]), x2=scale(found["high"]), y1=7, y2=7, class_="whisker model"),
         tag("circle", cx=scale(found["value"]), cy=7, r=3.5, class_="model"),
     ]
-    return tag("svg", drawn, viewBox="0 0 120 14", width=120, height=14, aria_hidden="true")
+    return tag("svg", elements, viewBox="0 0 120 14", width=120, height=14, aria_hidden="true")
 
 
 def curves(lines: Sequence[tuple[str, Sequence[Point]]], label: str, *, mark: float | None = None) -> Html | None:
-    """Draw curves over steps, one class name each; `mark` is a step with a dashed line. None without two points."""
+    """Draw curves over steps, as (CSS class, points); `mark` is a step with a dashed line. None without two points."""
     kept = [(kind, thin([p for p in points if all(map(math.isfinite, p))])) for kind, points in lines]
     kept = [(kind, points) for kind, points in kept if points]
     if not any(len(points) > 1 for _, points in kept):
         return None
     xs = [x for _, points in kept for x, _ in points]
     ys = [y for _, points in kept for _, y in points]
-    across = Scale(min(0.0, *xs), max(xs), LEFT, WIDTH - RIGHT)
+    x_scale = Scale(min(0.0, *xs), max(xs), LEFT, WIDTH - RIGHT)
     ticks_y = ticks(min(ys), max(ys))
-    up = Scale(ticks_y[0], ticks_y[-1], HEIGHT - BOTTOM, TOP)
-    drawn = _axes(across, up, ticks(across.low, across.high, 4, inside=True), ticks_y)
-    if mark is not None and across.low <= mark <= across.high:
-        drawn.append(tag("line", x1=across(mark), x2=across(mark), y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
+    y_scale = Scale(ticks_y[0], ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    elements = _axes(x_scale, y_scale, ticks(x_scale.low, x_scale.high, 4, inside=True), ticks_y)
+    if mark is not None and x_scale.low <= mark <= x_scale.high:
+        elements.append(tag("line", x1=x_scale(mark), x2=x_scale(mark), y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
     for kind, points in kept:
-        path = " ".join(f"{across(x)},{up(y)}" for x, y in points)
-        drawn.append(tag("polyline", points=path, class_=f"curve {kind}"))
+        path = " ".join(f"{x_scale(x)},{y_scale(y)}" for x, y in points)
+        elements.append(tag("polyline", points=path, class_=f"curve {kind}"))
         if len(points) <= 40:
-            drawn += [tag("circle", cx=across(x), cy=up(y), r=2.2, class_=kind) for x, y in points]
-    return _svg(WIDTH, HEIGHT, label, drawn)
+            elements += [tag("circle", cx=x_scale(x), cy=y_scale(y), r=2.2, class_=kind) for x, y in points]
+    return _svg(WIDTH, HEIGHT, label, elements)
 
 
 def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, label: str) -> Html:
-    """Draw how many texts have which length; bars beyond `max_length` are those that were cut."""
+    """Draw a histogram of lengths in tokens; bars beyond `max_length` are truncated texts."""
     slot = (WIDE - LEFT - RIGHT) / len(counts)
     ticks_y = ticks(0, max(max(counts), 1))
-    up = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
-    drawn = _rules(up, ticks_y, WIDE)
+    y_scale = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    elements = _rules(y_scale, ticks_y, WIDE)
     every = max(1, round(len(counts) / 8))
     for i, count in enumerate(counts):
         x = LEFT + i * slot
-        y = up(count)
+        y = y_scale(count)
         kind = "cut" if edges[i] >= max_length else "model"
         box = tag("title", f"{edges[i] + 1:,}–{edges[i + 1]:,} tokens: {count:,} texts")
-        drawn.append(
-            tag("rect", box, x=f"{x + 1:.1f}", y=y, width=f"{slot - 2:.1f}", height=round(up(0) - y, 1), class_=kind)
+        elements.append(
+            tag(
+                "rect",
+                box,
+                x=f"{x + 1:.1f}",
+                y=y,
+                width=f"{slot - 2:.1f}",
+                height=round(y_scale(0) - y, 1),
+                class_=kind,
+            )
         )
     last = len(counts)
     for i in sorted({*range(0, last - every // 2, every), last}):
         end = "end" if i == last else "middle"
-        drawn.append(tag("text", f"{edges[i]:,}", x=f"{LEFT + i * slot:.1f}", y=HEIGHT - 8, text_anchor=end))
+        elements.append(tag("text", f"{edges[i]:,}", x=f"{LEFT + i * slot:.1f}", y=HEIGHT - 8, text_anchor=end))
     if max_length in edges:
         border = f"{LEFT + list(edges).index(max_length) * slot:.1f}"
-        drawn.append(tag("line", x1=border, x2=border, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
-    return _svg(WIDE, HEIGHT, label, drawn)
+        elements.append(tag("line", x1=border, x2=border, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
+    return _svg(WIDE, HEIGHT, label, elements)
 
 
-def columns_chart(edges: Sequence[float], counts: Sequence[int], label: str) -> Html:
-    """Draw a histogram: how many texts have a number between one edge and the next."""
+def histogram(edges: Sequence[float], counts: Sequence[int], label: str) -> Html:
+    """Draw a histogram: the number of texts with a value between one edge and the next."""
     slot = (WIDE - LEFT - RIGHT) / len(counts)
     ticks_y = ticks(0, max(max(counts), 1))
-    up = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
-    drawn = _rules(up, ticks_y, WIDE)
+    y_scale = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
+    elements = _rules(y_scale, ticks_y, WIDE)
     for i, count in enumerate(counts):
-        y, x = up(count), LEFT + i * slot
+        y, x = y_scale(count), LEFT + i * slot
         box = tag("title", f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {count:,} texts")
-        size = {"x": f"{x + 1:.1f}", "width": f"{slot - 2:.1f}", "height": round(up(0) - y, 1)}
-        drawn.append(tag("rect", box, y=y, class_="model", **size))
-    across = Scale(edges[0], edges[-1], LEFT, WIDE - RIGHT)
+        size = {"x": f"{x + 1:.1f}", "width": f"{slot - 2:.1f}", "height": round(y_scale(0) - y, 1)}
+        elements.append(tag("rect", box, y=y, class_="model", **size))
+    x_scale = Scale(edges[0], edges[-1], LEFT, WIDE - RIGHT)
     for value in ticks(edges[0], edges[-1], 6, inside=True):
-        drawn.append(tag("text", _number(value), x=across(value), y=HEIGHT - 8, text_anchor="middle"))
-    return _svg(WIDE, HEIGHT, label, drawn)
+        elements.append(tag("text", _number(value), x=x_scale(value), y=HEIGHT - 8, text_anchor="middle"))
+    return _svg(WIDE, HEIGHT, label, elements)
 
 
 def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
-    """Draw the accuracy of each bin as a bar and its confidence as a mark: where they meet, the model is honest."""
+    """Draw the accuracy of each bin as a bar and its confidence as a line: where they meet, it is calibrated."""
     slot = (WIDE - LEFT - RIGHT) / len(bins)
-    up = Scale(0, 1, HEIGHT - BOTTOM, TOP)
-    drawn = _rules(up, [0, 0.25, 0.5, 0.75, 1], WIDE)
+    y_scale = Scale(0, 1, HEIGHT - BOTTOM, TOP)
+    elements = _rules(y_scale, [0, 0.25, 0.5, 0.75, 1], WIDE)
     every = max(1, -(-len(bins) // 15))
     for i, each in enumerate(bins):
-        x, y = LEFT + i * slot, up(each["accuracy"])
+        x, y = LEFT + i * slot, y_scale(each["accuracy"])
         words = f"confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}, {each['count']:,} texts"
         box = tag("title", words)
         wide = {"x": f"{x + slot * 0.15:.1f}", "width": f"{slot * 0.7:.1f}"}
-        drawn.append(tag("rect", box, y=y, height=round(up(0) - y, 1), class_="model", **wide))
-        claimed = up(each["confidence"])
+        elements.append(tag("rect", box, y=y, height=round(y_scale(0) - y, 1), class_="model", **wide))
+        claimed = y_scale(each["confidence"])
         ends = {"x1": f"{x + 1:.1f}", "x2": f"{x + slot - 1:.1f}"}
-        drawn.append(tag("line", y1=claimed, y2=claimed, class_="claimed", **ends))
+        elements.append(tag("line", y1=claimed, y2=claimed, class_="claimed", **ends))
         if i % every == 0:
             middle = f"{x + slot / 2:.1f}"
-            drawn.append(tag("text", f"{each['confidence']:.3f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
-    return _svg(WIDE, HEIGHT, label, drawn)
+            elements.append(tag("text", f"{each['confidence']:.3f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
+    return _svg(WIDE, HEIGHT, label, elements)
 
 
 class Scale:
-    """A straight line from values to pixels, rounded to a tenth.
+    """A linear scale from values to pixels, rounded to a tenth.
 
     >>> Scale(0, 10, 100, 200)(5)
     150.0
@@ -163,7 +173,7 @@ def ticks(low: float, high: float, about: int = 4, *, inside: bool = False) -> l
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """Return at most 300 points: means of equal runs, the first and last run included.
+    """Return at most 300 points: means of equally long runs of points.
 
     >>> len(thin([(float(i), 1.0) for i in range(1000)]))
     250
@@ -176,7 +186,7 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 
 def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
-    """Return the mean around each point over `share` of all points, so that a trend shows through the noise.
+    """Return a moving average over `share` of all points.
 
     >>> smooth([(0, 1.0), (1, 3.0), (2, 5.0)], share=0.5)
     [(0, 2.0), (1, 3.0), (2, 4.0)]
@@ -192,28 +202,28 @@ def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
     return found
 
 
-def _svg(width: int, height: int, label: str, drawn: Sequence[Html]) -> Html:
-    return tag("svg", drawn, viewBox=f"0 0 {width} {height}", role="img", aria_label=label, class_=f"wide-{width}")
+def _svg(width: int, height: int, label: str, elements: Sequence[Html]) -> Html:
+    return tag("svg", elements, viewBox=f"0 0 {width} {height}", role="img", aria_label=label, class_=f"wide-{width}")
 
 
 def _number(value: float) -> str:
-    if 0 < value < 0.001:  # a learning rate: beside the axis is no room for 0.00025
+    if 0 < value < 0.001:  # a learning rate: there is no room for 0.00025 beside the axis
         power = math.floor(math.log10(value))
         return f"{value / 10**power:.3g}e{power}"
     return f"{value:,.6g}"
 
 
-def _rules(up: Scale, values: Sequence[float], width: int) -> list[Html]:
-    """Return the horizontal lines with their values."""
-    drawn = []
+def _rules(y_scale: Scale, values: Sequence[float], width: int) -> list[Html]:
+    """Return the horizontal grid lines with their values."""
+    elements = []
     for value in values:
-        drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=up(value), y2=up(value), class_="rule"))
-        drawn.append(tag("text", _number(value), x=LEFT - 6, y=up(value) + 4, text_anchor="end"))
-    return drawn
+        elements.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=y_scale(value), y2=y_scale(value), class_="rule"))
+        elements.append(tag("text", _number(value), x=LEFT - 6, y=y_scale(value) + 4, text_anchor="end"))
+    return elements
 
 
-def _axes(across: Scale, up: Scale, ticks_x: Sequence[float], ticks_y: Sequence[float]) -> list[Html]:
-    drawn = _rules(up, ticks_y, WIDTH)
+def _axes(x_scale: Scale, y_scale: Scale, ticks_x: Sequence[float], ticks_y: Sequence[float]) -> list[Html]:
+    elements = _rules(y_scale, ticks_y, WIDTH)
     for value in ticks_x:
-        drawn.append(tag("text", _number(value), x=across(value), y=HEIGHT - 8, text_anchor="middle"))
-    return drawn
+        elements.append(tag("text", _number(value), x=x_scale(value), y=HEIGHT - 8, text_anchor="middle"))
+    return elements

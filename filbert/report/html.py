@@ -1,8 +1,8 @@
-"""HTML that nothing can be injected into: text is escaped because it is text, not because someone remembered.
+"""Build HTML that is safe against injection: text is escaped by its type.
 
-`tag` builds elements and escapes every child that is not already Html; only `tag` and `join` make Html. Characters that
-a reader cannot see, or that change what is seen (control, bidirectional, zero-width, lone surrogates), are shown as
-their code point. No templates, no layout (page.py), no scripts at all.
+`tag` builds elements and escapes every child that is not already Html; only `tag` and `join` make Html. Invisible
+characters, and those that change the display (control, bidirectional, zero-width, lone surrogates), are shown as their
+code point. No templates, no layout (page.py), no scripts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHORT = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 
 class Html(str):
-    """A string that is HTML already; any other string is text and gets escaped."""
+    """A string that is already HTML; any other string is text and is escaped."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ Child = str | Iterable["Child"] | None
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Html:
-    """Return one element; None and False attributes are left out, `class_` and `for_` lose their underscore.
+    """Return one element; None and False attributes are left out, trailing underscores (`class_`) removed.
 
     >>> tag("td", "<script>", class_="label")
     '<td class="label">&lt;script&gt;</td>'
@@ -41,7 +41,7 @@ def tag(name: str, /, *children: Child, **attributes: object) -> Html:
 
 
 def join(*children: Child) -> Html:
-    """Return the children one after another: Html as it is, text escaped, None as nothing.
+    """Return the children concatenated: Html unchanged, text escaped, None left out.
 
     >>> join("a & b", None, tag("b", "c"))
     'a &amp; b<b>c</b>'
@@ -60,7 +60,7 @@ def join(*children: Child) -> Html:
 def table(
     caption: str, head: Html | Sequence[Html], rows: Sequence[Html], *, tall: bool = False, kind: str = ""
 ) -> Html:
-    """Return a table inside a box that scrolls, so that a wide one never widens the page.
+    """Return a table inside a scrolling box, so that a wide one does not widen the page.
 
     >>> table("Two.", tag("tr"), [])[:37]
     '<figure><figcaption>Two.</figcaption>'

@@ -1,4 +1,4 @@
-"""How the runs of one kind are reported: which figures they have, their page, their model card. Names no task."""
+"""What a task passes to the report: its metrics, page and model card. Names no task."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from filbert.report.page import Log, Report, Section
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of `scores` that stands in tables."""
+    """A metric of `scores` that is shown in tables."""
 
     key: str
     name: str
     percent: bool = True
-    """Whether it is a share, shown in percent."""
+    """Whether it is a fraction, shown in percent."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a task says of itself where its runs are reported."""
+    """How a task's runs are reported."""
 
-    lacks: Callable[[Report], str]
-    """What a report needs and does not have, or nothing."""
+    missing: Callable[[Report], str]
+    """Return what a report lacks, as the end of a message, or an empty string."""
     heading: Callable[[Report], Html]
-    """The top of the page."""
+    """Return the header of the page."""
     sections: Sequence[Section]
-    """The rest of the page."""
+    """The sections of the page, in order."""
     card: Callable[[Report, Log], str]
-    """The model card in Markdown."""
+    """Return the model card in Markdown."""
     metrics: Sequence[Metric] = ()
-    """The figures of a summary; the first is the one by which model and baseline are compared."""
+    """The metrics of the summary; model and baseline are compared by the first."""

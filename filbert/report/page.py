@@ -1,8 +1,7 @@
-"""The frame of a report's page: one HTML file that reads top to bottom, from the answer to how to make it again.
+"""The frame of a report page: one HTML file of a header, links to the sections, and the sections.
 
-A section whose part of report.json is missing is left out, and the links at the top list what is there. What the
-sections say is in classify.py and pretrain.py. No scripts, no network: the content-security policy
-allows the one style sheet by its hash and nothing else.
+A section without data in report.json is left out. The tasks and pretraining/page.py make the sections. No scripts, no
+network: the content-security policy allows only the style sheet, by its hash.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from filbert.report.html import Html, plain, tag
 
 Report = Mapping[str, Any]
 Log = Sequence[Mapping[str, Any]]
-Section = tuple[str, str, Callable[[Report, Log], Html | None]]  # id, heading, what builds it
+Section = tuple[str, str, Callable[[Report, Log], Html | None]]  # id, heading, builder
 
 
-def whole_page(report: Report, log: Log, top: Html, sections: Sequence[Section]) -> str:
-    """Return the whole page for a report and its training log: the top, then each section that has something to say.
+def render_page(report: Report, log: Log, top: Html, sections: Sequence[Section]) -> str:
+    """Return the HTML page for a report and its training log: the header, then each section that has data.
 
-    >>> whole_page({}, [], header("pre-training", {}, []), [])[:15]
+    >>> render_page({}, [], header("pre-training", {}, []), [])[:15]
     '<!doctype html>'
     """
     sheet = files("filbert.report").joinpath("report.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = f"{report.get('name') or 'model'} — Filbert report"
-    built = [(key, heading, build(report, log)) for key, heading, build in sections]
-    present = [(key, heading, body) for key, heading, body in built if body]
+    rendered = [(key, heading, build(report, log)) for key, heading, build in sections]
+    present = [(key, heading, body) for key, heading, body in rendered if body]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -53,7 +52,7 @@ def whole_page(report: Report, log: Log, top: Html, sections: Sequence[Section])
 
 
 def header(kind: str, report: Report, parts: Sequence[str]) -> Html:
-    """Return the top of a page: what it reports on, the model's name, and one line of facts.
+    """Return the header of a page: the task, the model's name, and one line of facts.
 
     >>> header("pre-training", {"name": "mini"}, ["2 corpora"])[:58]
     '<header><p class="kicker">Filbert · pre-training</p><h1>mi'

@@ -1,8 +1,7 @@
 """The model card of a finished model: README.md beside the weights, as the Hugging Face hub shows it.
 
-What the model is, how good it is beside the baseline, what it was trained on, what it does not read, how to use it, and
-what it is not for. What differs between tasks is handed in. Escaping and how it was made are card.py's. No numbers are
-computed here.
+Sections: description, scores beside the baseline, data, truncation, calibration, use, limits, how it was made. The task
+passes its parts; card.py escapes text. No numbers are computed here.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from filbert.report.card import code, escaped, front_matter, made, table
+from filbert.report.card import code, escaped, front_matter, how_made, table
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.words import (
@@ -31,27 +30,27 @@ LABELS_SHOWN = 50
 
 @dataclass(frozen=True)
 class CardParts:
-    """What a task adds to the card of its models."""
+    """A task's parts of the card."""
 
     pipeline: str
-    """The hub's name for what the model does."""
+    """The hub's pipeline tag."""
     what: str
     """The first sentence, without its end: "A BERT text classifier with 2 classes"."""
     labels: str
-    """A line on what is answered, in Markdown: the labels, or the range of a number."""
+    """A line on the outputs, in Markdown: the labels, or the range of a number."""
     metrics: Sequence[Metric]
     code: Sequence[str]
-    """Lines of Python that make an answer of `logits`, in transformers."""
+    """Lines of Python that make a prediction of `logits`, in transformers."""
     limits: Sequence[str]
     """Sentences on what the model is not for."""
     imports: Sequence[str] = ()
-    """What these lines need."""
+    """Imports of these lines."""
 
 
 def scored_card(report: Report, log: Log, parts: CardParts) -> str:
     """Return the model card in Markdown."""
     name = report.get("name") or "model"
-    found = [
+    sections = [
         front_matter(report, parts.pipeline),
         f"# {escaped(name)}",
         _what(report, parts),
@@ -60,9 +59,9 @@ def scored_card(report: Report, log: Log, parts: CardParts) -> str:
         _reading(report),
         _use(report, name, parts),
         _limits(report, parts.limits),
-        made(report),
+        how_made(report),
     ]
-    return "\n\n".join(part for part in found if part) + "\n"
+    return "\n\n".join(part for part in sections if part) + "\n"
 
 
 def labels_line(kind: str, labels: Sequence[str]) -> str:
@@ -83,18 +82,18 @@ def _what(report: Report, parts: CardParts) -> str:
     scores = report["scores"][split]
     if scores.get(main.key):
         lines.append(f"On {scores['n']:,} {split} texts: {main.name} {with_interval(scores[main.key], main.percent)}.")
-    said = against_baseline(report, split, main)
-    if said:
-        lines.append(f"That is {escaped(said)}.")
+    sentence = against_baseline(report, split, main)
+    if sentence:
+        lines.append(f"That is {escaped(sentence)}.")
     return " ".join(lines) + f"\n\n{parts.labels}"
 
 
 def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     columns: list[tuple[str, Mapping[str, Any]]] = []
     for split in ("test", "validation"):
-        for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
+        for system, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
             if scores.get(split):
-                columns.append((f"{split}, {who}", scores[split]))
+                columns.append((f"{split}, {system}", scores[split]))
     rows: list[Sequence[str]] = [("", *(name for name, _ in columns))]
     for metric in metrics:
         if any(metric.key in each for _, each in columns):
@@ -107,7 +106,7 @@ def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     if baseline_name:
         notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same texts.")
     lines = ["## Scores", "", *table(rows, range(1, len(rows[0]))), "", " ".join(notes)]
-    return "\n".join([*lines, "", "More, and the mistakes: `report.html` in this folder."])
+    return "\n".join([*lines, "", "Details and mistakes: `report.html` in this folder."])
 
 
 def _data(report: Report) -> str:
@@ -122,25 +121,25 @@ def _data(report: Report) -> str:
 
 
 def _reading(report: Report) -> str:
-    """Return what the model leaves unread and how its probabilities were made honest."""
+    """Return the sections on truncation, calibration and the cascade."""
     longest = (report.get("model") or {}).get("max_length")
     cut = [
         f"- {truncation_line(escaped(split), each)}" for split, each in (report.get("truncation") or {}).items() if each
     ]
     parts = []
     if longest or cut:
-        said = f"Texts longer than {longest:,} tokens are cut" if longest else "Long texts are cut"
+        sentence = f"Texts longer than {longest:,} tokens are truncated" if longest else "Long texts are truncated"
         if (report.get("data") or {}).get("inputs") == 2:
-            said = said.replace("Texts", "Pairs of texts").replace("Long texts", "Long pairs")
-            said += ", the longer text first, at its end."
+            sentence = sentence.replace("Texts", "Pairs of texts").replace("Long texts", "Long pairs")
+            sentence += ", the longer text first, at its end."
         else:
-            said += ": Filbert keeps their head and tail, a transformers tokenizer the head alone."
-        parts += ["\n".join(["## Long texts", "", said, *([""] if cut else []), *cut])]
-    if said := calibration_line(report.get("calibration") or {}):
-        parts.append(f"## Calibration\n\n{said}")
+            sentence += ": Filbert keeps their head and tail, a transformers tokenizer only the head."
+        parts += ["\n".join(["## Long texts", "", sentence, *([""] if cut else []), *cut])]
+    if sentence := calibration_line(report.get("calibration") or {}):
+        parts.append(f"## Calibration\n\n{sentence}")
     if report.get("cascade") and report["cascade"]["share"]:
-        said = f"{cascade_line(report['cascade'])} `transformers` sees BERT alone, and so does `--no-cascade`."
-        parts.append(f"## Cascade\n\n{said}")
+        sentence = f"{cascade_line(report['cascade'])} `transformers` and `--no-cascade` use BERT alone."
+        parts.append(f"## Cascade\n\n{sentence}")
     return "\n\n".join(parts)
 
 
@@ -152,7 +151,7 @@ def _use(report: Report, name: str, parts: CardParts) -> str:
     lines = [
         "## Use",
         "",
-        "With Filbert, where the folder is this one:",
+        "With Filbert, beside this folder:",
         "",
         "```sh",
         f"filbert predict {folder} new.csv",
@@ -182,6 +181,6 @@ def _limits(report: Report, limits: Sequence[str]) -> str:
         f"- The scores hold for texts like the {split} texts. Other sources, years, dialects or languages need a new "
         "measurement before the model decides anything about people.",
         *(f"- {each}" for each in limits),
-        "- It repeats what is in its training data, their mistakes and prejudices included.",
+        "- It reproduces its training data, with their mistakes and prejudices.",
     ]
     return "\n".join(["## Limits", "", *lines])

@@ -1,6 +1,6 @@
-"""Scores on a page and in a model card, whatever the task: model beside baseline, every figure with its interval.
+"""The sections on scores of a report page, for all tasks: model and baseline, each metric with its interval.
 
-A task names its figures (`Metric`) and adds what is its own. No numbers are computed here.
+A task passes its metrics (`Metric`). No numbers are computed here.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from filbert.report.words import (
 MISTAKE_CHARACTERS = 600  # shown of one text
 
 
-def lacks_scores(report: Report) -> str:
-    """Say so where a report has no scores for test or validation, else nothing.
+def missing_scores(report: Report) -> str:
+    """Return a message where a report has no scores for test or validation, else an empty string.
 
-    >>> lacks_scores({"scores": {"test": {"n": 1}}})
+    >>> missing_scores({"scores": {"test": {"n": 1}}})
     ''
     """
     splits = report.get("scores") if isinstance(report.get("scores"), dict) else {}
@@ -42,7 +42,7 @@ def lacks_scores(report: Report) -> str:
 
 
 def scored_heading(kicker: str, report: Report, first: str) -> Html:
-    """Return the top of a page: the name, what it answers, from what, on how many texts.
+    """Return the header of a page: name, outputs (`first`), base, numbers of texts.
 
     >>> "2 labels" in scored_heading("text classification", {"scores": {"test": {"n": 1}}}, "2 labels")
     True
@@ -60,9 +60,9 @@ def scored_heading(kicker: str, report: Report, first: str) -> Html:
 def summary_section(
     metrics: Sequence[Metric], more: Sequence[Metric] = (), plain: Sequence[tuple[str, str]] = ()
 ) -> Callable[[Report, Log], Html]:
-    """Return what builds the summary: a card for each figure, then a table of `metrics`, `more` and `plain` ones.
+    """Return a builder of the summary: a card for each of `metrics`, then a table of `metrics`, `more` and `plain`.
 
-    `plain` are figures without an interval: key and name.
+    `plain` are metrics without an interval, as (key, name).
     """
 
     def build(report: Report, log: Log) -> Html:
@@ -72,8 +72,8 @@ def summary_section(
         difference = difference_of(report, split)
         banner = None
         if difference:
-            said = against_baseline(report, split, metrics[0])
-            banner = tag("p", said[0].upper() + said[1:], class_=f"verdict {verdict(difference).split()[0]}")
+            sentence = against_baseline(report, split, metrics[0])
+            banner = tag("p", sentence[0].upper() + sentence[1:], class_=f"verdict {verdict(difference).split()[0]}")
             cards.append(_difference_card(difference, metrics[0]))
         notes = [f"All figures are for the {split} split, with 95 % intervals over its {score['n']:,} texts."]
         if split == "validation":
@@ -139,12 +139,12 @@ def _difference_card(difference: Mapping[str, Any], metric: Metric) -> Html:
 
 
 def _all_scores(report: Report, metrics: Sequence[Metric], plain: Sequence[tuple[str, str]]) -> Html:
-    """Return every metric of every split, model and baseline beside each other."""
+    """Return the table of every metric and split, for model and baseline."""
     columns: list[tuple[str, Mapping[str, Any]]] = []
     for split in ("test", "validation"):
-        for who, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
+        for system, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
             if scores.get(split):
-                columns.append((f"{split}, {who}", scores[split]))
+                columns.append((f"{split}, {system}", scores[split]))
     rows = [
         tag(
             "tr",
@@ -171,7 +171,7 @@ def class_table(
 ) -> Html:
     """Return a table of labels, lowest F1 first: texts, precision, recall, F1.
 
-    `more` are key and name of further figures with an interval, `plain` of such without one.
+    `more` are further metrics with an interval, as (key, name), `plain` those without.
     """
     lows = [each["f1"]["low"] for each in found if each["f1"]["value"] is not None]
     lowest = min(0.9, math.floor(10 * min(lows, default=0)) / 10)
@@ -200,15 +200,15 @@ def _number_and_span(found: Mapping[str, Any]) -> list[Html | str]:
     return [f"{100 * found['value']:.1f} ", tag("small", f"{100 * found['low']:.1f}–{100 * found['high']:.1f}")]
 
 
-def passages(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str]]) -> Html:
-    """Return a table of texts with what was said of each; `columns` are key, heading and class of the others."""
+def text_table(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str]]) -> Html:
+    """Return a table of texts, as of mistakes; `columns` are (key, heading, CSS class) of the further cells."""
     rows = []
     for each in found:
         texts = [each[key] for key in ("text", "text_pair") if each.get(key)]
         shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
-        told = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
+        cells = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
         place = tag("td", each.get("place") or "", class_="text place")
-        rows.append(tag("tr", tag("td", [tag("div", tag("bdi", t)) for t in shown], class_="passage"), told, place))
+        rows.append(tag("tr", tag("td", [tag("div", tag("bdi", t)) for t in shown], class_="passage"), cells, place))
     names = [("text", "text"), *((name, kind) for _, name, kind in columns), ("place", "text")]
     head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
     return table(caption, head, rows, tall=True, kind="mistakes")

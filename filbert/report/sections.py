@@ -1,8 +1,7 @@
-"""The run behind the scores: calibration, lengths, curves, data, training, how to repeat it.
+"""Sections of a report page beside the scores: calibration, cascade, lengths, curves, data, training, reproduction.
 
-Each section function returns its part of the page, or None where report.json has nothing for it. `run_sections` is the
-second half of a finished model's page; curves, training and how to repeat it serve a pre-trained model's as well. No
-scores here.
+Each function returns its section, or None where report.json has no data for it. `run_sections` is the second half of a
+fine-tuned model's page; pretraining/page.py uses some of them, too.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ def _calibration(report: Report, log: Log) -> Html | None:
     found = report.get("calibration")
     if not found:
         return None
-    said = calibration_line(found)
+    sentence = calibration_line(found)
     picture = None
     if found.get("bins"):
         label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
-        legend = legend_of(("model", "accuracy"), ("claimed", "confidence the model claimed"))
+        legend = legend_of(("model", "accuracy"), ("claimed", "mean confidence"))
         picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
-    return tag("div", tag("p", said) if said else None, picture)
+    return tag("div", tag("p", sentence) if sentence else None, picture)
 
 
 def _cascade(report: Report, log: Log) -> Html | None:
@@ -36,10 +35,11 @@ def _cascade(report: Report, log: Log) -> Html | None:
         return None
     curve = found["curve"]
     lost, bound = ([(100 * each["share"], 100 * each[key]) for each in curve] for key in ("lost", "bound"))
-    label = f"Points of accuracy lost by the share of texts answered in front, on {found['texts']:,} validation texts"
+    texts = f"{found['texts']:,} validation texts"
+    label = f"Points of accuracy lost by the share of texts that the linear model answers, on {texts}"
     legend = legend_of(("model", "lost"), ("second", "at most, with 95 % confidence"), ("mark", "chosen"))
     picture = curves([("model", lost), ("second", bound)], label, mark=100 * found["share"] or None)
-    names = ("answered in front", "sure from", "points lost", "at most", "speed")
+    names = ("answered by the linear model", "threshold", "points lost", "at most", "speed")
     head = tag("tr", [tag("th", name, scope="col") for name in names])
     rows = []
     for each in curve:
@@ -54,11 +54,11 @@ def _cascade(report: Report, log: Log) -> Html | None:
         )
         kind = "chosen" if found["share"] and each["share"] == found["share"] else None
         rows.append(tag("tr", [tag("td", cell) for cell in cells], class_=kind))
-    caption = f"What it costs to let the linear model answer more; allowed were {found['points']:g} points."
+    caption = f"The cost of letting the linear model answer more; {found['points']:g} points were allowed."
     return tag(
         "div",
         tag("p", cascade_line(found)),
-        panels(f"{label} (in percent).", ("What more would cost", picture, legend)),
+        panels(f"{label} (in percent).", ("Cost by share", picture, legend)),
         table(caption, head, rows),
     )
 
@@ -72,16 +72,16 @@ def _lengths(report: Report, log: Log) -> Html | None:
         edges, counts, longest = found["edges"], found["counts"], found["max_length"]
         beyond = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= longest)
         label = f"{sum(counts):,} texts by length in tokens; {beyond:,} are longer than {longest:,}"
-        legend = legend_of(("model", f"read whole, up to {longest:,} tokens"), ("cut", f"cut, {beyond:,} texts"))
+        legend = legend_of(("model", f"up to {longest:,} tokens"), ("cut", f"truncated, {beyond:,} texts"))
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
-        caption = label + ("; the last bar holds all the rest." if uneven else ".")
+        caption = label + ("; the last bar holds all longer texts." if uneven else ".")
         picture = _figure(length_bars(edges, counts, longest, label), legend if beyond else None, caption)
     lines = [tag("li", truncation_line(split, each)) for split, each in cut.items() if each]
     return tag("div", picture, tag("ul", lines) if lines else None)
 
 
 def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html | None]:
-    """Return what draws the learning curves; `measured` are key and name of one or two figures of validation."""
+    """Return a builder of the learning curves; `measured` are (key, name) of one or two validation metrics."""
 
     def build(report: Report, log: Log) -> Html | None:
         best = (report.get("training") or {}).get("best_step")
@@ -91,15 +91,15 @@ def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html
         kinds = ("model", "second")
         lines = [(kind, series(checks, key)) for kind, (key, _) in zip(kinds, measured, strict=False)]
         legend = legend_of(*((kind, name) for kind, (_, name) in zip(kinds, measured, strict=False)), dashed)
-        said = in_words(f"Validation {measured[0][1]}", lines[0][1])
+        sentence = in_words(f"Validation {measured[0][1]}", lines[0][1])
         return panels(
             "Over optimizer steps.",
             (
                 "Training loss",
                 curves([("faint", losses), ("model", smooth(losses))], in_words("Training loss", losses)),
-                "thin: as logged; thick: mean of the steps around",
+                "thin: as logged; thick: moving average",
             ),
-            ("Validation", curves(lines, said, mark=best), legend),
+            ("Validation", curves(lines, sentence, mark=best), legend),
             (
                 "Validation loss",
                 curves([("model", loss)], in_words("Validation loss", loss), mark=best),
@@ -111,22 +111,22 @@ def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html
     return build
 
 
-def panels(note: str, *drawn: tuple[str, Html | None, Html | str | None]) -> Html | None:
-    """Return pictures beside each other, each with a heading above and a line below; None where nothing was drawn.
+def panels(note: str, *charts: tuple[str, Html | None, Html | str | None]) -> Html | None:
+    """Return charts beside each other, as (heading, chart, caption); None where there is no chart.
 
     >>> panels("Over steps.", ("Loss", None, None)) is None
     True
     """
     figures = [
         tag("figure", tag("h3", name), picture, tag("figcaption", below) if below else None)
-        for name, picture, below in drawn
+        for name, picture, below in charts
         if picture
     ]
     return tag("div", tag("p", note, class_="note"), tag("div", figures, class_="panels")) if figures else None
 
 
 def validations(log: Log) -> Log:
-    """Return the lines of a log that hold a validation, its figures beside the step.
+    """Return the validations of a log, each with its step.
 
     >>> validations([{"step": 1, "loss": 2.0}, {"step": 1, "validation": {"loss": 3.0}}])
     [{'step': 1, 'loss': 3.0}]
@@ -135,7 +135,7 @@ def validations(log: Log) -> Log:
 
 
 def series(lines: Log, key: str) -> list[tuple[float, float]]:
-    """Return (step, value) wherever the value is a finite number.
+    """Return (step, value) for each line where the value is a finite number.
 
     >>> series([{"step": 1, "loss": 2.5}, {"step": 2}], "loss")
     [(1, 2.5)]
@@ -145,7 +145,7 @@ def series(lines: Log, key: str) -> list[tuple[float, float]]:
 
 
 def in_words(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """Return a curve in words, for those who cannot see it.
+    """Return a description of a curve, for screen readers.
 
     >>> in_words("Loss", [(1, 9.5), (20, 2.25)])
     'Loss from 9.5 to 2.25'
@@ -194,7 +194,7 @@ def _label_counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]
 
 
 def model_and_training(report: Report, log: Log) -> Html | None:
-    """Return the section on the model's shape, how training went and every option, or None.
+    """Return the section on model, training and options, or None.
 
     >>> model_and_training({}, []) is None
     True
@@ -205,19 +205,19 @@ def model_and_training(report: Report, log: Log) -> Html | None:
     time = training.get("seconds")
     facts = [
         ("base model", None if model.get("random_start") else model.get("base")),
-        ("start", f"random weights, size {model.get('base')}" if model.get("random_start") else None),
+        ("initialisation", f"random weights, size {model.get('base')}" if model.get("random_start") else None),
         ("initial embeddings", {True: "random", False: "word vectors", None: None}[model.get("random_init")]),
-        ("chosen because", model.get("reason")),
+        ("reason for the base", model.get("reason")),
         ("layers × width", f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
         ("attention heads", model.get("heads")),
         ("positions", model.get("position")),
         ("vocabulary", model.get("vocabulary")),
         ("parameters", model.get("parameters")),
-        ("longest text", f"{model['max_length']:,} tokens" if model.get("max_length") else None),
+        ("maximum length", f"{model['max_length']:,} tokens" if model.get("max_length") else None),
         ("training time", duration(time) if time is not None else None),
         ("speed", f"{training['tokens_per_second']:,.0f} tokens/s" if training.get("tokens_per_second") else None),
-        ("tokens seen", training.get("tokens")),
-        ("tokens its base saw", training.get("tokens_before") or None),
+        ("tokens", training.get("tokens")),
+        ("tokens of the base's training", training.get("tokens_before") or None),
         ("steps", training.get("steps")),
         ("epochs", training.get("epochs")),
         ("best step", training.get("best_step")),
@@ -235,17 +235,17 @@ def model_and_training(report: Report, log: Log) -> Html | None:
 
 
 def _balance(found: Mapping[str, Any] | None) -> str | None:
-    """Say how uneven classes were met, and what the others that were tried came to."""
+    """Return the way of balancing classes, with the validation scores of all that were tried."""
     if not found or (found["balance"] == "none" and not found.get("tried")):
         return None
     tried = ", ".join(f"{how} {each['score']:.4f}" for how, each in (found.get("tried") or {}).items())
     return f"{found['balance']} (validation score: {tried})" if tried else str(found["balance"])
 
 
-def repeat_it(report: Report, log: Log) -> Html | None:
+def reproduction(report: Report, log: Log) -> Html | None:
     """Return the section with the command, the seed and the versions, or None.
 
-    >>> "filbert fit" in (repeat_it({"training": {"command": "filbert fit a.csv"}}, []) or "")
+    >>> "filbert fit" in (reproduction({"training": {"command": "filbert fit a.csv"}}, []) or "")
     True
     """
     training, versions = report.get("training") or {}, report.get("versions") or {}
@@ -257,16 +257,16 @@ def repeat_it(report: Report, log: Log) -> Html | None:
         ("data fingerprint", (report.get("data") or {}).get("fingerprint")),
         *versions.items(),
     ]
-    asked = "The same command, data, seed and versions on the same kind of machine give the same model."
+    note = "The same command, data, seed and versions on the same kind of machine give the same model."
     return tag(
         "div",
-        [tag("pre", tag("code", command)), tag("p", asked, class_="note")] if command else None,
+        [tag("pre", tag("code", command)), tag("p", note, class_="note")] if command else None,
         fact_list(facts),
     )
 
 
 def fact_list(pairs: Sequence[tuple[str, Any]]) -> Html:
-    """Return names with their values, without those that are None; numbers get thousands separators.
+    """Return a list of names and values, without None; numbers get thousands separators.
 
     >>> fact_list([("steps", 1200), ("note", None)])
     '<dl><div><dt>steps</dt><dd>1,200</dd></div></dl>'
@@ -286,7 +286,7 @@ def _figure(picture: Html, legend: Html | None, caption: str) -> Html:
 
 
 def legend_of(*entries: tuple[str, str]) -> Html | None:
-    """Return the key to a picture's colours, without entries that have no words.
+    """Return a chart's legend of (CSS class, text), without entries that have no text.
 
     >>> legend_of(("model", "accuracy"))
     '<span class="legend"><span><i class="key model"></i>accuracy</span></span>'
@@ -296,17 +296,17 @@ def legend_of(*entries: tuple[str, str]) -> Html | None:
 
 
 def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
-    """Return the second half of a finished model's page; `measured` are the figures of validation to be drawn.
+    """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
 
     >>> [key for key, _, _ in run_sections([("accuracy", "accuracy")])][:3]
     ['calibration', 'cascade', 'lengths']
     """
     return (
-        ("calibration", "Can its confidence be trusted?", _calibration),
-        ("cascade", "A linear model in front", _cascade),
-        ("lengths", "How long the texts are", _lengths),
+        ("calibration", "Calibration", _calibration),
+        ("cascade", "Cascade", _cascade),
+        ("lengths", "Text lengths", _lengths),
         ("curves", "Learning curves", _curves(measured)),
         ("data", "Data", _data),
         ("training", "Model and training", model_and_training),
-        ("reproduce", "How to make it again", repeat_it),
+        ("reproduce", "Reproduce", reproduction),
     )

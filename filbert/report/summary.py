@@ -1,4 +1,4 @@
-"""The scores as a few lines for a terminal: model and baseline beside each other."""
+"""The scores of model and baseline as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filbert.report.words import against_baseline, main_split, with_interval
 
 
 def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
-    """Return the summary as table rows, the header first: metric, model and, where there is one, baseline.
+    """Return the summary as table rows, the header first: metric, model and, if there is one, baseline.
 
     >>> known = {"scores": {"test": {"n": 4, "accuracy": {"value": 0.75, "low": 0.3, "high": 0.95}}}}
     >>> summary_rows(known, [Metric("accuracy", "accuracy")])
@@ -22,13 +22,13 @@ def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[t
     rows = [(f"{split}, {model['n']:,} texts", "model", *(["baseline"] if beside else []))]
     for metric in metrics:
         if metric.key in model:
-            told = (with_interval(each.get(metric.key), metric.percent) for each in (model, beside) if each)
-            rows.append((metric.name, *told))
+            cells = (with_interval(each.get(metric.key), metric.percent) for each in (model, beside) if each)
+            rows.append((metric.name, *cells))
     return rows
 
 
 def summary_lines(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    """Return the summary as aligned lines for a terminal, and what the difference to the baseline shows.
+    """Return the summary as aligned lines, and a sentence on the difference to the baseline.
 
     >>> known = {"scores": {"test": {"n": 4, "accuracy": {"value": 0.75, "low": 0.3, "high": 0.95}}}}
     >>> summary_lines(known, [Metric("accuracy", "accuracy")])
@@ -37,5 +37,5 @@ def summary_lines(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[
     rows = summary_rows(report, metrics)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    said = against_baseline(report, main_split(report), metrics[0])
-    return [*lines, said] if said else lines
+    sentence = against_baseline(report, main_split(report), metrics[0])
+    return [*lines, sentence] if sentence else lines

@@ -1,7 +1,6 @@
-"""How a score is said, the same in the terminal, the page and the model card.
+"""Format scores as text, alike in the terminal, the page and the model card.
 
-Which split speaks for the model, how an interval is written, and what a difference to the baseline shows: never more
-than its interval does. Text only; no numbers are computed here.
+Intervals, differences to the baseline, calibration, truncation, the cascade. No numbers are computed here.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ PRETRAINING_METRICS = (
     ("pseudo_perplexity", "pseudo-perplexity", False),
 )
 EXPLAINED = {
-    "mlm_accuracy": "Of the tokens masked in held-out text, the share it names exactly.",
-    "mlm_perplexity": "How many equally likely tokens it wavers between at a masked place; lower is better.",
-    "nsp_accuracy": "Of pairs of passages, the share where it tells whether the second follows the first.",
-    "pseudo_perplexity": "The same where one token at a time is masked in short texts, all others in sight. "
-    "Compare it only between models with one vocabulary.",
+    "mlm_accuracy": "Share of the masked tokens of held-out text that are predicted exactly.",
+    "mlm_perplexity": "Exponential of the mean loss of masked tokens: a choice between so many tokens; lower is better.",
+    "nsp_accuracy": "Share of the pairs of passages whose class, second follows first or not, is predicted right.",
+    "pseudo_perplexity": "Perplexity with one token masked at a time, in short texts. "
+    "Comparable only between models with the same vocabulary.",
 }
-CHOSEN_ON = "The validation texts also chose the best step, so scores on them are slightly flattering."
+CHOSEN_ON = "The best step was chosen on the validation texts, so scores on them are slightly optimistic."
 
 
 def main_split(report: Mapping[str, Any]) -> str:
-    """Return the split that speaks for the model: test where there is one, else validation.
+    """Return the split whose scores are shown first: test where there is one, else validation.
 
     >>> main_split({"scores": {"validation": {"n": 10}}})
     'validation'
@@ -37,7 +36,7 @@ def main_split(report: Mapping[str, Any]) -> str:
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
-    """Say what a paired difference shows: "better", "worse" or, when its interval holds 0, "no clear difference".
+    """Return "better", "worse" or, where the interval of a paired difference holds 0, "no clear difference".
 
     >>> verdict({"value": 0.02, "low": -0.01, "high": 0.05})
     'no clear difference'
@@ -48,10 +47,10 @@ def verdict(difference: Mapping[str, Any]) -> str:
 
 
 def advice(difference: Mapping[str, Any], texts: int) -> str:
-    """Say what a paired difference on so many texts advises; nothing where the model is clearly better.
+    """Return advice on a paired difference to the baseline; an empty string where the model is clearly better.
 
     >>> advice({"value": 0.5, "low": -0.1, "high": 0.9}, 6)
-    '6 texts cannot tell whether BERT is better here than the linear model, which takes seconds: hold out more.'
+    '6 texts do not show whether BERT is better than the linear model, which takes seconds: hold out more.'
     >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, 1000)
     ''
     """
@@ -60,17 +59,17 @@ def advice(difference: Mapping[str, Any], texts: int) -> str:
         return ""
     if found == "no clear difference" and difference["value"] > 0:
         return (
-            f"{texts:,} texts cannot tell whether BERT is better here than the linear model, which takes seconds: "
+            f"{texts:,} texts do not show whether BERT is better than the linear model, which takes seconds: "
             "hold out more."
         )
     return (
-        "So far the linear model is the better choice: as good at least, and it takes seconds. More labelled texts, "
+        "So far the linear model is the better choice: at least as good, in seconds. More labelled texts, "
         "more --epochs or another --base may change that."
     )
 
 
 def calibration_line(found: Mapping[str, Any]) -> str:
-    """Say how the probabilities were made honest, and how honest they are; nothing where that was not measured.
+    """Return a sentence on the temperature and the calibration error; an empty string where there is none.
 
     >>> calibration_line({"temperature": 1.0, "ece_before": 0.5, "ece_after": 0.5})[:50]
     'The validation texts are too few to calibrate on: '
@@ -81,16 +80,16 @@ def calibration_line(found: Mapping[str, Any]) -> str:
     if temperature is None:
         return ""
     if temperature == 1.0:
-        return "The validation texts are too few to calibrate on: probabilities say which class is likelier, no more."
-    said = f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer."
+        return "The validation texts are too few to calibrate on: probabilities only rank the classes."
+    sentence = f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer."
     if before is None or after is None:
-        return said
-    missed = f"{100 * after:.1f} points on average, {100 * before:.1f} without it"
-    return f"{said} On them confidence misses accuracy by {missed}."
+        return sentence
+    error = f"{100 * after:.1f} points on average, {100 * before:.1f} without it"
+    return f"{sentence} On them confidence and accuracy differ by {error}."
 
 
 def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:
-    """Return the accuracy difference of model and baseline on a split, if it was measured.
+    """Return the difference of model and baseline on a split in the main metric, if it was measured.
 
     >>> difference_of({"baseline": None}, "test") is None
     True
@@ -100,7 +99,7 @@ def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | Non
 
 
 def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> str:
-    """Return the sentence that compares model and baseline, or nothing where there is no baseline.
+    """Return a sentence that compares model and baseline, or an empty string without a baseline.
 
     >>> accuracy = Metric("accuracy", "accuracy")
     >>> known = {"baseline": {"difference": {"test": {"value": 0.021, "low": 0.013, "high": 0.029}}}}
@@ -112,8 +111,12 @@ def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> s
     difference = difference_of(report, split)
     if not difference:
         return ""
-    said = verdict(difference)
-    start = f"{said} than the linear baseline" if said in ("better", "worse") else f"{said} to the linear baseline"
+    sentence = verdict(difference)
+    start = (
+        f"{sentence} than the linear baseline"
+        if sentence in ("better", "worse")
+        else f"{sentence} to the linear baseline"
+    )
     if metric.percent:
         return f"{start}: {metric.name} {points(difference['value'])} points ({span(difference)})"
     value, low, high = (signed(difference[key]) for key in ("value", "low", "high"))
@@ -121,7 +124,7 @@ def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> s
 
 
 def signed(number: float) -> str:
-    """Return a number of three digits with its sign.
+    """Return a number with three decimals and its sign.
 
     >>> signed(-0.02134)
     '−0.021'
@@ -130,7 +133,7 @@ def signed(number: float) -> str:
 
 
 def points(share: float) -> str:
-    """Return a difference of shares in signed percentage points.
+    """Return a difference of fractions in signed percentage points.
 
     >>> points(-0.0213)
     '−2.1'
@@ -181,7 +184,7 @@ def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
 
 
 def chance_of_pairs(report: Mapping[str, Any]) -> float:
-    """Return what always giving one answer would score in next sentence prediction: a half, or more.
+    """Return the NSP accuracy of always predicting the more frequent class: a half, or more.
 
     >>> chance_of_pairs({"scores": {"nsp_accuracy": {"value": 0.9, "chance": 0.62}}})
     0.62
@@ -190,7 +193,7 @@ def chance_of_pairs(report: Mapping[str, Any]) -> float:
 
 
 def by_chance(key: str, vocabulary: int, pairs: float = 0.5) -> str:
-    """Return what a pre-training metric is without any learning, for a vocabulary of so many tokens.
+    """Return the value of a pre-training metric by chance, for a vocabulary of so many tokens.
 
     >>> by_chance("nsp_accuracy", 16_000, 0.54), by_chance("mlm_perplexity", 16_000)
     ('54 %', '16,000')
@@ -203,7 +206,7 @@ def by_chance(key: str, vocabulary: int, pairs: float = 0.5) -> str:
 
 
 def amount(number: float) -> str:
-    """Return a large number for people: in full below a million, else in millions or billions.
+    """Return a number as text: in full below a million, else in millions or billions.
 
     >>> amount(16_384), amount(11_171_074), amount(1_230_000_000)
     ('16,384', '11.2 million', '1.23 billion')
@@ -215,7 +218,7 @@ def amount(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people.
+    """Return a time as text.
 
     >>> duration(3723), duration(83), duration(4.2)
     ('1 h 2 min', '1 min 23 s', '4.2 s')
@@ -227,7 +230,7 @@ def duration(seconds: float) -> str:
 
 
 def share_of(part: float, whole: float) -> str:
-    """Return a share in percent, saying "< 0.1 %" rather than a false zero.
+    """Return a share in percent, "< 0.1 %" rather than a rounded zero.
 
     >>> share_of(1, 5000), share_of(0, 10), share_of(1, 8)
     ('< 0.1 %', '0 %', '12.5 %')
@@ -238,49 +241,49 @@ def share_of(part: float, whole: float) -> str:
 
 
 def truncation_line(split: str, found: Mapping[str, Any]) -> str:
-    """Return the sentence that says how much of a split was never read; `tokens` are those that were.
+    """Return a sentence on how many texts and tokens of a split were truncated; `tokens` are those that were kept.
 
     >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 60, "cut_tokens": 20})
-    'test: 1 of 8 texts cut (12.5 %), 20 of 80 tokens not read (25.0 %)'
+    'test: 1 of 8 texts truncated (12.5 %), 20 of 80 tokens left out (25.0 %)'
     """
     if not found["cut_texts"]:
-        return f"{split}: all {found['texts']:,} texts were read whole"
+        return f"{split}: none of {found['texts']:,} texts truncated"
     whole = found["tokens"] + found["cut_tokens"]
     texts, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], whole)
     return (
-        f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts cut ({texts}), "
-        f"{found['cut_tokens']:,} of {whole:,} tokens not read ({tokens})"
+        f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts truncated ({texts}), "
+        f"{found['cut_tokens']:,} of {whole:,} tokens left out ({tokens})"
     )
 
 
 def cascade_line(found: Mapping[str, Any]) -> str:
-    """Return the sentences on a linear model in front: what it answers, how fast, at what cost.
+    """Return sentences on a cascade: which share of texts the linear model answers, how fast, at what cost.
 
     >>> cascade_line({"share": 0.6, "speedup": 2.4, "points": 0.5, "bound": 0.0041, "texts": 1000})
-    'In front of BERT a linear model answers the 60 % of texts it is sure of: 2.4 × as fast. With 95 % confidence \
-that costs at most 0.41 points of accuracy (1,000 validation texts).'
+    'Cascade: a linear model answers the 60 % of texts it is sure of, BERT the others: 2.4 × as fast. With 95 % \
+confidence this costs at most 0.41 points of accuracy (1,000 validation texts).'
     """
     if not found["share"]:
         return (
-            f"No linear model was put in front: {found['texts']:,} validation texts cannot show that it costs at most "
-            f"{found['points']:g} points. {100 * found['least']:.2f} points are the least they could; give more with "
-            "--validation, or allow more."
+            f"No cascade: {found['texts']:,} validation texts cannot show that a linear model costs at most "
+            f"{found['points']:g} points; {100 * found['least']:.2f} points are the least they could show. Give more "
+            "with --validation, or allow more."
         )
     more = found.get("pseudo_labelled")
-    taught = f", taught by BERT on {more:,} texts without a label," if more else ""
-    said = (
-        f"In front of BERT a linear model{taught} answers the {100 * found['share']:.0f} % of texts it is sure of: "
-        f"{found['speedup']:.1f} × as fast. With 95 % confidence that {_cost(found['bound'])} points of accuracy "
-        f"({found['texts']:,} validation texts)."
+    trained = f", trained also on BERT's predictions for {more:,} unlabelled texts," if more else ""
+    sentence = (
+        f"Cascade: a linear model{trained} answers the {100 * found['share']:.0f} % of texts it is sure of, BERT the "
+        f"others: {found['speedup']:.1f} × as fast. With 95 % confidence this {_cost(found['bound'])} points of "
+        f"accuracy ({found['texts']:,} validation texts)."
     )
     test = found.get("test")
     if test:
-        said += (
+        sentence += (
             f" On the {test['n']:,} test texts it answered {100 * test['share']:.0f} %, and accuracy changed by "
             f"{points(-test['lost']['value'])} points ({points(-test['lost']['high'])} to "
             f"{points(-test['lost']['low'])})."
         )
-    return said
+    return sentence
 
 
 def _cost(bound: float) -> str:
@@ -288,7 +291,7 @@ def _cost(bound: float) -> str:
 
 
 def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
-    """Return value, low and high with as many digits as it takes not to round up to a perfect score."""
+    """Return value, low and high with enough digits not to be rounded up to a perfect score."""
     numbers = [found[key] for key in ("value", "low", "high")]
     if not percent and numbers[0] >= 10:  # a perplexity
         return [f"{x:,.{1 if numbers[0] < 1000 else 0}f}" for x in numbers]

@@ -25,7 +25,7 @@ def test_fit_prints_scores_beside_the_baseline_and_what_comes_next(run: Run, tmp
     assert re.search(r"validation, 6 texts +model +baseline", ran.out)
     assert re.search(r"accuracy +\d+\.\d %", ran.out)
     assert "linear baseline: accuracy" in ran.out
-    assert "texts were read whole" in ran.out
+    assert "texts truncated" in ran.out
     for wanted in ("runs/reviews/report.html", 'filbert predict runs/reviews "a new text"', "filbert evaluate runs/"):
         assert wanted in ran.out
     assert (tmp_path / "runs/reviews/report.html").is_file()

@@ -11,7 +11,7 @@ import pytest
 from command import Run
 
 from filbert.cli import COMMANDS
-from filbert.cli.options import Json, merges, reading
+from filbert.cli.options import Json, parse_merges, reading
 from filbert.cli.parts import name_of
 from filbert.errors import ConfigError
 from filbert.readers.options import ReadOptions
@@ -32,11 +32,11 @@ def test_help_lists_the_commands_in_their_order(run: Run) -> None:
 
 
 def test_merges() -> None:
-    assert merges(["Pos=pos,POS=pos", "N=n"]) == {"Pos": "pos", "POS": "pos", "N": "n"}
-    assert merges(["a, b=c"]) == {"a, b": "c"}
+    assert parse_merges(["Pos=pos,POS=pos", "N=n"]) == {"Pos": "pos", "POS": "pos", "N": "n"}
+    assert parse_merges(["a, b=c"]) == {"a, b": "c"}
     for wrong in ("Pos", "=", "a=b=c"):
         with pytest.raises(ConfigError):
-            merges([wrong])
+            parse_merges([wrong])
 
 
 def test_the_options_of_reading_stand_where_read_stood() -> None:

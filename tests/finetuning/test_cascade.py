@@ -86,13 +86,13 @@ def test_it_learns_what_the_model_answers_to_more_texts(finished, copy, tmp_path
     buckets_K = count_pieces([pair.ids]).buckets_K
     for path, expected in ((done.folder, False), (copy, True)):
         assert np.isin(buckets_K, load(path).cascade.linear.buckets_F).all() == expected
-    assert "taught by BERT on 60 texts without a label" in cascade_line(found)
+    assert "trained also on BERT's predictions for 60 unlabelled texts" in cascade_line(found)
 
 
 def test_the_page_and_the_card_tell_of_it(finished):
     done, _ = finished
     page = (done.folder / "report.html").read_text(encoding="utf-8")
-    assert "A linear model in front" in page
+    assert ">Cascade<" in page
     assert "the 100 % of texts it is sure of" in page
     assert "--no-cascade" in (done.folder / "README.md").read_text(encoding="utf-8")
 
@@ -174,7 +174,7 @@ def test_too_few_texts_leave_the_model_alone(tmp_path):
     done = fit(data, tmp_path / "run", base="tiny", config=TrainConfig(epochs=1), compare=False, cascade=0.5)
     assert done.report["cascade"]["share"] == 0
     assert load(done.folder).cascade is None
-    assert "No linear model was put in front: 6 validation texts" in (done.folder / "report.html").read_text()
+    assert "No cascade: 6 validation texts" in (done.folder / "report.html").read_text()
 
 
 def test_pairs_have_one_too(tmp_path):

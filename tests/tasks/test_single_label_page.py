@@ -97,7 +97,12 @@ def test_every_section_is_there(tmp_path: Path) -> None:
     assert page.ids("section") == SECTIONS
     assert page.open == []
     assert all(found.get("aria-label") for name, found in page.elements if name == "svg" and found.get("role") == "img")
-    for said in ("better than the linear baseline", "5 of 200 texts cut", "filbert fit reviews.csv", "3 texts stand"):
+    for said in (
+        "better than the linear baseline",
+        "5 of 200 texts truncated",
+        "filbert fit reviews.csv",
+        "3 texts stand",
+    ):
         assert said in page.text.lower() or said in page.text
     headings = re.findall(r"^## (.+)$", markdown, re.MULTILINE)
     wanted = ["Scores", "Data", "Long texts", "Calibration", "Use", "Limits", "How it was made"]
@@ -115,7 +120,7 @@ def test_only_scores_are_required(tmp_path: Path, split: str) -> None:
     html, markdown = written(tmp_path, least)
     assert Page(html).ids("section") == ["summary", "confusion", "classes"]
     for text in (html, markdown):
-        assert ("slightly flattering" in text) == (split == "validation")
+        assert ("slightly optimistic" in text) == (split == "validation")
 
 
 def test_labels_and_texts_are_inert(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ from __future__ import annotations
 from filbert.report.html import Html
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
-from filbert.report.scores import class_table, lacks_scores, passages, scored_heading, summary_section
+from filbert.report.scores import class_table, missing_scores, scored_heading, summary_section, text_table
 from filbert.report.sections import run_sections
 from filbert.report.words import main_split
 from filbert.tasks.multi_label.report_card import METRICS, MORE, card
 
 
-def lacks(report: Report) -> str:
-    """Say what the report of a classifier needs and does not have, or nothing.
+def missing(report: Report) -> str:
+    """Return what the report of a classifier lacks, as the end of a message, or an empty string.
 
-    >>> lacks({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    >>> missing({"labels": ["a"], "scores": {"test": {"n": 1}}})
     ''
     """
-    return lacks_scores(report) or ("" if report.get("labels") else "has no labels — evaluate the model again")
+    return missing_scores(report) or ("" if report.get("labels") else "has no labels — evaluate the model again")
 
 
 def heading(report: Report) -> Html:
@@ -66,7 +66,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
         ("said", "model says", "text wrong"),
         ("worst", "surest mistake, its probability", "text"),
     )
-    return passages(caption, rows, columns)
+    return text_table(caption, rows, columns)
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -75,4 +75,4 @@ SECTIONS: tuple[Section, ...] = (
     ("mistakes", "Surest mistakes", _mistakes),
     *run_sections([("map", "mean average precision"), ("micro_f1", "micro-F1 at a half")]),
 )
-KIND = Kind(lacks, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing, heading, SECTIONS, card, METRICS)

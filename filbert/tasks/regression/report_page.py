@@ -8,11 +8,11 @@ computed here.
 
 from __future__ import annotations
 
-from filbert.report.charts import columns_chart
+from filbert.report.charts import histogram
 from filbert.report.html import Html, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
-from filbert.report.scores import lacks_scores, passages, scored_heading, summary_section
+from filbert.report.scores import missing_scores, scored_heading, summary_section, text_table
 from filbert.report.sections import run_sections
 from filbert.tasks.regression.report_card import METRICS, MORE, card
 
@@ -46,7 +46,7 @@ def _numbers(report: Report, log: Log) -> Html | None:
         return None
     edges, counts = found["edges"], found["counts"]["train"]
     label = f"{sum(counts):,} training texts by their number, from {edges[0]:g} to {edges[-1]:g}"
-    chart = tag("div", columns_chart(edges, counts, label), class_="chart")
+    chart = tag("div", histogram(edges, counts, label), class_="chart")
     return tag("figure", chart, tag("figcaption", f"{label}."))
 
 
@@ -56,7 +56,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
         return None
     rows = [{**each, **{key: f"{each[key]:.4g}" for key in ("score", "predicted", "off")}} for each in found]
     columns = (("score", "number in the data", ""), ("predicted", "model says", "wrong"), ("off", "off by", ""))
-    return passages(
+    return text_table(
         "The answers that are furthest off. Read them first: some are wrong numbers in the data.", rows, columns
     )
 
@@ -73,4 +73,4 @@ SECTIONS: tuple[Section, ...] = (
         if section[0] != "calibration"
     ),
 )
-KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
-from filbert.report.scores import class_table, lacks_scores, passages, scored_heading, summary_section
+from filbert.report.scores import class_table, missing_scores, scored_heading, summary_section, text_table
 from filbert.report.sections import run_sections
 from filbert.report.words import main_split, share_of
 from filbert.tasks.single_label.report_card import METRICS, MORE, card
@@ -26,13 +26,13 @@ PAIRS = 30
 SHADES = 10
 
 
-def lacks(report: Report) -> str:
-    """Say what the report of a classifier needs and does not have, or nothing.
+def missing(report: Report) -> str:
+    """Return what the report of a classifier lacks, as the end of a message, or an empty string.
 
-    >>> lacks({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    >>> missing({"labels": ["a"], "scores": {"test": {"n": 1}}})
     ''
     """
-    return lacks_scores(report) or ("" if report.get("labels") else "has no labels — evaluate the model again")
+    return missing_scores(report) or ("" if report.get("labels") else "has no labels — evaluate the model again")
 
 
 def heading(report: Report) -> Html:
@@ -136,7 +136,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
         ("predicted", "model says", "text wrong"),
         ("chance", "probability", ""),
     )
-    return passages(caption, rows, columns)
+    return text_table(caption, rows, columns)
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -146,4 +146,4 @@ SECTIONS: tuple[Section, ...] = (
     ("mistakes", "Most confident mistakes", _mistakes),
     *run_sections([("accuracy", "accuracy"), ("macro_f1", "macro-F1")]),
 )
-KIND = Kind(lacks, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing, heading, SECTIONS, card, METRICS)
