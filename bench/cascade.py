@@ -28,7 +28,7 @@ from filbert.finetuning.cascade import pseudo_labelled, quick_engine, texts_of
 from filbert.finetuning.dataset import read_dataset
 from filbert.inference.engine import Engine, load
 from filbert.linear.cascade import Cascade, fit_cascade
-from filbert.linear.risk import NEVER, choose
+from filbert.linear.risk import NEVER, choose_threshold
 from filbert.metrics import calibration, intervals
 from filbert.records import Example, FloatArray
 from filbert.tasks.single_label.outputs import probabilities
@@ -74,7 +74,7 @@ def measure(folder: Path, name: str, points: list[float], held_out: int, precisi
     print(f"{name}: {len(measured):,} texts by BERT alone in {alone_seconds:.1f} s", flush=True)
     rows = []
     for allowed in points:
-        threshold, curve = choose(linear_NC, known_NC, true[1], allowed / 100)
+        threshold, curve = choose_threshold(linear_NC, known_NC, true[1], allowed / 100)
         engine.cascade = Cascade(linear, threshold)
         both_NC, seconds = scored(engine, measured)
         _, sure_N = engine.cascade.answer(ids[2])

@@ -28,18 +28,14 @@ def fit(
         str | None,
         typer.Option(help="Model to start from: minilm, filbert-mini, a folder, a hub id, or tiny … large (random)."),
     ] = None,
-    adapt: Annotated[
-        bool, typer.Option("--adapt", help="Adapt the base to the training texts by masked LM first.")
-    ] = False,
+    adapt: Annotated[bool, typer.Option("--adapt", help="First adapt the base to the texts.")] = False,
     unlabelled: Annotated[
         list[str] | None,
-        typer.Option("--unlabelled", help="More texts like these, without labels, for --adapt and --cascade."),
+        typer.Option("--unlabelled", help="More texts, unlabelled, for --adapt and --cascade."),
     ] = None,
     cascade: Annotated[
         float | None,
-        typer.Option(
-            help="Add a fast linear model for easy texts; it may cost at most so many points of accuracy: 0.5."
-        ),
+        typer.Option(help="Let a linear model answer the texts it is sure of, at a cost of so many points: 0.5."),
     ] = None,
     task: Annotated[
         str | None,
@@ -54,17 +50,13 @@ def fit(
     read: ReadOptions,
     validation: Annotated[str | None, typer.Option(help="Texts to choose the best step by [a tenth].")] = None,
     test: Annotated[str | None, typer.Option(help="Texts to measure the finished model on.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Random seed of split, initialisation, order and dropout [0].")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, initialisation, order, dropout [0].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Longest text in tokens; longer ones are truncated [512].")
-    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated [512].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
     layer_decay: Annotated[
-        float | None, typer.Option(help="Factor on the learning rate from each layer to the one below [1].")
+        float | None, typer.Option(help="Factor on the rate from a layer to the one below [1].")
     ] = None,
     precision: Precision = "auto",
     device: Device = None,

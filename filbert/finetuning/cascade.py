@@ -26,8 +26,8 @@ from filbert.finetuning.prepare import Run
 from filbert.folder.save import add_cascade
 from filbert.inference.engine import Engine, load
 from filbert.linear.cascade import Cascade, fit_cascade, seconds_each
-from filbert.linear.model import AT_ONCE
-from filbert.linear.risk import NEVER, choose, upper_bound
+from filbert.linear.model import BATCH_TEXTS
+from filbert.linear.risk import NEVER, choose_threshold, upper_bound
 from filbert.metrics import calibration, intervals
 from filbert.progress import Watcher
 from filbert.readers.documents import open_corpus, text_key
@@ -74,7 +74,7 @@ def add_cascade_to(
         engine.task.head(engine.settings).outputs,
     )
     linear_NC = calibration.softmax(Cascade(linear, NEVER).answer(ids["validation"])[0])
-    threshold, curve = choose(linear_NC, chances["validation"], true["validation"], points / 100)
+    threshold, curve = choose_threshold(linear_NC, chances["validation"], true["validation"], points / 100)
     cascade = Cascade(linear, threshold)
     seconds = _seconds(engine, cascade, [example.inputs for example in run.data.splits.validation[:TIMED]])
     curve = [{**each, "speedup": _speedup(seconds, each["share"])} for each in curve]
@@ -141,8 +141,8 @@ def quick_engine(folder: Path, device: str) -> Engine:
 def pseudo_labelled(engine: Engine, texts: Sequence[str], watch: Watcher) -> tuple[list[IntArray], IntArray]:
     """Let a model label texts → their word pieces, the numbers of the classes."""
     ids, answers = list[IntArray](), [NO_ANSWERS]
-    for begin in range(0, len(texts), AT_ONCE):
-        encodings = engine.encode([(text,) for text in texts[begin : begin + AT_ONCE]])
+    for begin in range(0, len(texts), BATCH_TEXTS):
+        encodings = engine.encode([(text,) for text in texts[begin : begin + BATCH_TEXTS]])
         ids += [engine.pieces(each) for each in encodings]
         answers.append(_outputs(engine, encodings).argmax(axis=1).astype(np.int32))
         watch.progress("labelling texts to learn from", len(ids), len(texts))

@@ -1,1 +1,1 @@
-"""Linear models on hashed features: the baseline, and the cascade in front of BERT."""
+"""Linear models on hashed features: the baseline, and the first stage of a cascade."""

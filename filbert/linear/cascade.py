@@ -1,12 +1,12 @@
-"""A linear model in front of BERT: it answers the texts it is sure of, BERT the others.
+"""A cascade: a linear model answers the texts it is sure of, BERT the others.
 
-    training texts → linear model on word pieces → how sure it must be, fitted on held-out texts → who answers what
+    training texts → linear model on word pieces → threshold on its confidence, fitted on held-out texts
 
-How sure is a promise with a stated risk: with 95 % confidence, on texts like the held-out ones, the two together are
-right on at most so many points fewer than BERT alone. What a text costs is the difference between both being right:
--1, 0 or 1. Shares are tried from small to large, each with a bound for the mean of such numbers, and the first that
-breaks the promise ends it, which keeps the confidence whole (fixed sequence testing: Angelopoulos et al. 2021). Few
-held-out texts prove little: without a single loss 1,000 of them prove 0.35 points, 100 of them 3.4.
+The threshold guarantees, with 95 % confidence on texts like the held-out ones, that the cascade loses at most a given
+number of points of accuracy against BERT alone. The loss on a text is (BERT right) - (cascade right): -1, 0 or 1.
+Shares of texts are tested from small to large, each with an upper bound on the mean loss, up to the first that exceeds
+the tolerance, which keeps the confidence level (fixed sequence testing: Angelopoulos et al. 2021). Few held-out texts
+show little: without a single loss 1,000 of them bound it by 0.35 points, 100 of them by 3.4.
 
 No torch here. Shapes: N texts, C classes.
 """
@@ -21,22 +21,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filbert.linear.model import AT_ONCE, BUCKETS, Linear, count_pieces, fit_linear
+from filbert.linear.model import BATCH_TEXTS, BUCKETS, Linear, count_pieces, fit_linear
 from filbert.metrics import calibration
 from filbert.records import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """The linear model, and the probability from which on its answer stands."""
+    """The linear model, and the least probability with which its prediction is used."""
 
     linear: Linear
     threshold: float
 
     def answer(self, texts: Sequence[IntArray]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        """Return logits_NC of texts given as uncut word pieces, and which of the answers stand."""
+        """Return logits_NC of texts, given as word pieces without truncation, and which of them to use."""
         parts = [
-            self.linear.logits(count_pieces(texts[begin : begin + AT_ONCE])) for begin in range(0, len(texts), AT_ONCE)
+            self.linear.logits(count_pieces(texts[begin : begin + BATCH_TEXTS]))
+            for begin in range(0, len(texts), BATCH_TEXTS)
         ]
         logits_NC = np.concatenate([*parts, np.empty((0, len(self.linear.bias_C)))])
         if not len(logits_NC):
@@ -47,8 +48,8 @@ class Cascade:
 def fit_cascade(
     train: Sequence[IntArray], train_N: IntArray, held_out: Sequence[IntArray], held_out_N: IntArray, classes: int
 ) -> Linear:
-    """Fit the linear model, and its temperature on the held-out texts, which becomes part of its weights."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # scikit-learn's own; not needed to answer
+    """Fit the linear model, with a temperature fitted on the held-out texts folded into its weights."""
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # as scikit-learn does; not needed to predict
 
     counts = count_pieces(train)
     matrix = csr_matrix(
@@ -56,12 +57,12 @@ def fit_cascade(
         shape=(len(counts), BUCKETS),
     )
     found = fit_linear(matrix, train_N, classes)
-    warmth = np.float32(calibration.fit_temperature(found.logits(count_pieces(held_out)), held_out_N))
-    return Linear(found.buckets_F, found.idf_F, found.weights_FC / warmth, found.bias_C / warmth)
+    temperature = np.float32(calibration.fit_temperature(found.logits(count_pieces(held_out)), held_out_N))
+    return Linear(found.buckets_F, found.idf_F, found.weights_FC / temperature, found.bias_C / temperature)
 
 
 def seconds_each(work: Callable[[], Any], texts: int) -> float:
-    """Return the seconds a text takes, the better of two runs."""
+    """Return the seconds per text, from the faster of two runs."""
     times = []
     for _ in range(2):
         began = time.perf_counter()

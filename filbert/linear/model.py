@@ -1,8 +1,7 @@
-"""A linear text classifier: hashed features weighed by TF-IDF, logistic regression on them.
+"""A linear text classifier: logistic regression on hashed TF-IDF features.
 
-Two use it: the baseline of every report, on words and their pairs (baseline.py), and the cascade, on word pieces in a
-row (cascade.py). Fitting is scikit-learn's; answering is a page of numpy, so that a model with a cascade opens without
-scikit-learn.
+Used by the baseline of every report, on words and bigrams (baseline.py), and by the cascade, on n-grams of word pieces
+(cascade.py). scikit-learn fits; prediction is numpy, so that a model with a cascade opens without scikit-learn.
 
 Shapes: N texts, K features found in them (all texts end to end), F features kept, C classes.
 """
@@ -21,17 +20,17 @@ from filbert.hashing import mix64
 from filbert.records import FloatArray, IntArray
 
 BUCKETS = 2**22  # IMDb has 1.5 M different words and pairs
-MOST_FEATURES = 500_000
-MOST_WEIGHTS = 5_000_000  # features × classes: 150 classes keep the 33,000 most common features
-LONGEST_RUN = 3  # word pieces in a row
-AT_ONCE = 2_000  # texts whose pieces are hashed at once
+MAX_FEATURES = 500_000
+MAX_WEIGHTS = 5_000_000  # features × classes: 150 classes keep the 33,000 most common features
+MAX_NGRAM = 3  # word pieces
+BATCH_TEXTS = 2_000  # hashed at once
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each text has which feature: text n's are `buckets_K[starts[n]:starts[n + 1]]`, each once."""
+    """Feature counts of texts: text n has the distinct features `buckets_K[starts[n]:starts[n + 1]]`."""
 
     starts: Ints
     buckets_K: Ints
@@ -43,7 +42,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fitted model: which buckets it knows, their inverse document frequencies, a weight per class, a bias."""
+    """A fitted model: the buckets kept, their inverse document frequencies, weights and bias."""
 
     buckets_F: Ints  # ascending
     idf_F: npt.NDArray[np.float32]
@@ -67,25 +66,25 @@ class Linear:
         return found_NC + self.bias_C
 
     def _places(self) -> npt.NDArray[np.int32]:
-        """Return the feature of each bucket, -1 where none was kept; made once."""
-        made = self.__dict__.get("_table")
-        if made is None:
-            made = np.full(BUCKETS, -1, dtype=np.int32)
-            made[self.buckets_F] = np.arange(len(self.buckets_F), dtype=np.int32)
-            object.__setattr__(self, "_table", made)
-        return made
+        """Return the feature of each bucket, -1 where none was kept; cached."""
+        table = self.__dict__.get("_table")
+        if table is None:
+            table = np.full(BUCKETS, -1, dtype=np.int32)
+            table[self.buckets_F] = np.arange(len(self.buckets_F), dtype=np.int32)
+            object.__setattr__(self, "_table", table)
+        return table
 
 
 def count_pieces(texts: Sequence[IntArray]) -> Counts:
-    """Count word pieces, pairs and triples of them in texts given as ids.
+    """Count the unigrams, bigrams and trigrams of word pieces in texts given as ids.
 
     >>> counts = count_pieces([np.array([7, 8, 7], np.int32), np.array([], np.int32)])
     >>> counts.starts.tolist(), sorted(counts.counts_K.tolist())
     ([0, 5, 5], [1, 1, 1, 1, 2])
     """
     starts, buckets, counts = [np.zeros(1, np.int64)], [], []
-    for begin in range(0, len(texts), AT_ONCE):
-        part = texts[begin : begin + AT_ONCE]
+    for begin in range(0, len(texts), BATCH_TEXTS):
+        part = texts[begin : begin + BATCH_TEXTS]
         text_T = np.repeat(np.arange(len(part)), [len(ids) for ids in part])
         key_K, count_K = np.unique(_keys(part, text_T), return_counts=True)
         many_N = np.bincount(key_K // BUCKETS, minlength=len(part))
@@ -97,10 +96,10 @@ def count_pieces(texts: Sequence[IntArray]) -> Counts:
 
 
 def _keys(texts: Sequence[IntArray], text_T: Ints) -> Ints:
-    """Return text · BUCKETS + bucket of every run of one to three pieces."""
+    """Return text · BUCKETS + bucket of every n-gram of one to three pieces."""
     ids_T = np.concatenate([*texts, np.empty(0, np.int32)]).astype(np.uint64)
     run, keys = np.zeros(len(ids_T), np.uint64), []
-    for pieces in range(1, LONGEST_RUN + 1):
+    for pieces in range(1, MAX_NGRAM + 1):
         last = len(ids_T) - pieces + 1
         if last <= 0:
             break
@@ -111,14 +110,14 @@ def _keys(texts: Sequence[IntArray], text_T: Ints) -> Ints:
 
 
 def fit_linear(counts_NB: Any, true_N: npt.ArrayLike, classes: int) -> Linear:
-    """Fit TF-IDF + logistic regression to a sparse matrix of counts, texts × BUCKETS; a class unseen is never said."""
+    """Fit TF-IDF + logistic regression to a sparse matrix of counts, N × BUCKETS; unseen classes are not predicted."""
     from sklearn.feature_extraction.text import TfidfTransformer  # here, so that a saved model opens without it
 
     truth_N = np.asarray(true_N)
-    kept_F = kept_features(counts_NB.indices, fewest_texts(len(truth_N)), classes)
-    weigh = TfidfTransformer(sublinear_tf=True)
-    weights_FC, bias_C = fit_logistic(weigh.fit_transform(counts_NB[:, kept_F]), truth_N, classes)
-    return Linear(kept_F, weigh.idf_.astype(np.float32), weights_FC, bias_C)
+    kept_F = kept_features(counts_NB.indices, min_texts(len(truth_N)), classes)
+    tfidf = TfidfTransformer(sublinear_tf=True)
+    weights_FC, bias_C = fit_logistic(tfidf.fit_transform(counts_NB[:, kept_F]), truth_N, classes)
+    return Linear(kept_F, tfidf.idf_.astype(np.float32), weights_FC, bias_C)
 
 
 def fit_logistic(
@@ -127,7 +126,7 @@ def fit_logistic(
     """Fit logistic regression → weights_FC, bias_C; the bias of a class without texts is -inf."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn itself requires it
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # a requirement of scikit-learn
 
     seen = np.unique(truth_N)
     weights_FC = np.zeros((features_NF.shape[1], classes), np.float32)
@@ -136,7 +135,7 @@ def fit_logistic(
         bias_C[seen] = 0
         return weights_FC, bias_C
     # At scikit-learn's tol of 1e-4 ChnSentiCorp stops 1.2 points short. One BLAS thread: on a busy machine two that
-    # wait for each other made TREC 10 × slower.
+    # wait for each other table TREC 10 × slower.
     model = LogisticRegression(C=10.0, tol=1e-5, max_iter=150)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -148,20 +147,20 @@ def fit_logistic(
     return weights_FC, bias_C
 
 
-def fewest_texts(texts: int) -> int:
-    """Return in how many of so many texts a feature must stand to be kept.
+def min_texts(texts: int) -> int:
+    """Return the least number of texts in which a feature must occur to be kept.
 
-    >>> fewest_texts(500), fewest_texts(20_000)
+    >>> min_texts(500), min_texts(20_000)
     (1, 2)
     """
     return 2 if texts > 2000 else 1
 
 
-def kept_features(indices: npt.NDArray[np.int32], fewest: int, classes: int) -> Ints:
-    """Return the features found in enough texts, the most common ones where there are too many."""
+def kept_features(indices: npt.NDArray[np.int32], least: int, classes: int) -> Ints:
+    """Return the features found in at least `least` texts, the most common ones where there are too many."""
     texts_B = np.bincount(indices, minlength=BUCKETS)
-    kept_F = np.flatnonzero(texts_B >= fewest)
-    most = min(MOST_FEATURES, MOST_WEIGHTS // (1 if classes == 2 else classes))
+    kept_F = np.flatnonzero(texts_B >= least)
+    most = min(MAX_FEATURES, MAX_WEIGHTS // (1 if classes == 2 else classes))
     if len(kept_F) > most:
         kept_F = np.sort(kept_F[np.argsort(-texts_B[kept_F], kind="stable")[:most]])
     return kept_F if len(kept_F) else np.arange(1)

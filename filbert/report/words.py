@@ -18,7 +18,7 @@ PRETRAINING_METRICS = (
 )
 EXPLAINED = {
     "mlm_accuracy": "Share of the masked tokens of held-out text that are predicted exactly.",
-    "mlm_perplexity": "Exponential of the mean loss of masked tokens: a choice between so many tokens; lower is better.",
+    "mlm_perplexity": "Exponential of the mean loss of masked tokens: a choice among so many tokens; lower is better.",
     "nsp_accuracy": "Share of the pairs of passages whose class, second follows first or not, is predicted right.",
     "pseudo_perplexity": "Perplexity with one token masked at a time, in short texts. "
     "Comparable only between models with the same vocabulary.",

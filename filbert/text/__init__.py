@@ -1,1 +1,1 @@
-"""Texts: WordPiece ids and back."""
+"""Texts: WordPiece vocabulary and tokenizer, sentences, Chinese words."""

@@ -1,8 +1,8 @@
-"""Where Chinese words begin, for whole-word masking: a masked word is masked as a whole, not by the character.
+"""Segment Chinese into words, for whole word masking, and measure the share of Chinese characters.
 
-`jieba` (extra `zh`) knows the words; it sees runs of Han characters only, and only their words are told. Where other
-words begin, their WordPiece tokens tell. jieba's own start is not used: it loads a cache from the shared temporary
-folder, which anyone on the machine may have written, and writes one there.
+`jieba` (extra `zh`) segments runs of Han characters; where other words begin is seen from their WordPiece tokens.
+jieba's own `initialize` is not used: it reads and writes a cache in the shared temporary folder, where any user may
+write.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def word_starts(text: str) -> set[int]:
     >>> sorted(word_starts("AI 改变北京大学"))  # 改变 · 北京大学
     [3, 5]
     """
-    cut = _cutter()
+    cut = _jieba_cut()
     found: set[int] = set()
     for run in _HAN.finditer(text):
         at = run.start()
@@ -40,8 +40,8 @@ def word_starts(text: str) -> set[int]:
 
 
 @cache
-def _cutter() -> Callable[[str], Iterable[str]]:
-    """Load the words, which takes a second or two, once."""
+def _jieba_cut() -> Callable[[str], Iterable[str]]:
+    """Return jieba's `cut`; its dictionary is loaded once, in a second or two."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # jieba's source holds invalid escapes and a deprecated import

@@ -1,10 +1,9 @@
-"""Where sentences end, in English, Chinese and a mix of both.
+"""Split text into sentences, in English, Chinese and a mix of both.
 
-One regular expression finds every mark that may end a sentence, with the quotes and brackets that close it; a few
-rules look at the word before and the word after it. Nothing is learned and nothing is corrected: a sentence is a cut of
-the text, and the text is their sum, white space at the cuts aside ("<br />", a line break spelled out, counts as white
-space). What one mark leaves open ("in the U.S. Army", "in the U.S. He left") is told by the next word: a small set of
-words hardly ever follows an abbreviation inside a sentence.
+One regular expression finds every mark that may end a sentence, with closing quotes and brackets; a few rules look at
+the word before and the word after it. No text is changed: the sentences concatenated are the text, except for white
+space between them ("<br />" counts as white space). Where a mark is ambiguous ("in the U.S. Army", "in the U.S. He
+left"), the next word decides: a small set of words hardly ever follows an abbreviation inside a sentence.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 
 _MARK = re.compile(
     r"""
-      (?P<title> 《[^《》\n\r\v\f\x85\u2028\u2029]{1,60}》 )  # a title is one piece, whatever mark it holds
+      (?P<title> 《[^《》\n\r\v\f\x85\u2028\u2029]{1,60}》 )  # marks inside a title end nothing
     | (?P<line> [\n\r\v\f\x85\u2028\u2029]+ | (?:<[bB][rR]\ ?/?>\s*)+ )
     | (?P<stop> [.!?;…。！？；｡．]+ )(?P<close> (?: ["'”’»」』）》】〉)\]}] | \[\d{1,3}\] )* )
     """,
@@ -21,19 +20,19 @@ _MARK = re.compile(
 )
 _NEXT = re.compile(r"""\s*(?P<open>["'“‘«「『（《【(\[]*)(?P<word>[A-Za-z]+|\d+|.|$)""", re.DOTALL)
 _HARD = re.compile("[。！？；｡]")
-_ACRONYM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, a.m, Ph is none
+_ACRONYM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, a.m; not Ph
 _ROMAN = re.compile("[IVXLC]{2,}|[VX]")  # "I" alone is more often a person
 
-_WORD = 24  # characters looked at before a mark; longer words are no abbreviation
-_GO_ON = frozenset(",;:–—-)&/.?!，、：%=_*+|~@\\]}>")  # what follows a mark but begins no sentence
-_AFTER_QUOTE = frozenset("的等")  # “加油！”的喊声 goes on
+_WORD = 24  # characters looked at before a mark; longer words are not abbreviations
+_GO_ON = frozenset(",;:–—-)&/.?!，、：%=_*+|~@\\]}>")  # characters after a mark that do not begin a sentence
+_AFTER_QUOTE = frozenset("的等")  # “加油！”的喊声 continues
 
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# before a name, or between two halves of a sentence: never the end
+# abbreviations before a name, or inside a sentence: never the end
 _NEVER = _set(
     "mr mrs ms messrs mx dr prof rev hon gen sen rep gov pres lt col capt cpt cmdr maj sgt cpl pvt adm supt insp mt"
     " e.g i.e eg ie cf viz vs v approx esp incl resp yahoo"
@@ -43,7 +42,7 @@ _NUMBERED = _set(
     "no nos nr pp vol vols fig figs eq eqs ch chap sec sect art arts para ver ca op pt ref refs"
     " jan feb mar apr jun jul aug sep sept oct nov dec"
 )
-# the end before a word of _STARTERS only
+# abbreviations that end a sentence only before a word of _STARTERS
 _SOMETIMES = _set(
     "inc ltd co corp llc plc bros jr sr al dept univ assn st ave blvd rd sq ph.d phd m.sc b.sc"
     " fed civ crim app supp cir"
@@ -56,7 +55,7 @@ _STARTERS = _set(
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into its sentences, without the white space between them; a line break always ends one.
+    """Split a text into sentences, without the white space between them; a line break always ends one.
 
     >>> split("Dr. Li paid $3.50. 她笑了。“真的？”")
     ['Dr. Li paid $3.50.', '她笑了。', '“真的？”']
@@ -65,13 +64,13 @@ def split(text: str) -> list[str]:
 
 
 def spans(text: str) -> list[tuple[int, int]]:
-    """Return where each sentence begins and ends, in code points.
+    """Return start and end of each sentence, in code points.
 
     >>> spans("Hello there.  Bye.")
     [(0, 12), (14, 18)]
     """
     found: list[tuple[int, int]] = []
-    cased = not text.islower()  # in a text without capitals a small letter says nothing
+    cased = not text.islower()  # in a text without capitals a lower-case letter means nothing
     begin = 0
     for mark in _MARK.finditer(text):
         if mark.lastgroup == "line":
@@ -92,7 +91,7 @@ def _keep(text: str, begin: int, end: int, found: list[tuple[int, int]]) -> None
 
 
 def _han(character: str) -> bool:
-    return "\u3040" <= character <= "\u9fff" or character >= "\U00020000"  # with kana, which end sentences alike
+    return "\u3040" <= character <= "\u9fff" or character >= "\U00020000"  # and kana, whose sentences end alike
 
 
 def _ends(text: str, begin: int, mark: re.Match[str], cased: bool) -> bool:
@@ -125,7 +124,7 @@ def _ends(text: str, begin: int, mark: re.Match[str], cased: bool) -> bool:
 
 
 def _ends_glued(stop: str, word: str, coming: re.Match[str]) -> bool:
-    """Tell whether a sentence ends where no space follows: "a fine film.The end", not "3.14" or "System.Console"."""
+    """Return whether a sentence ends where no space follows: "a fine film.The end", not "3.14" or "System.Console"."""
     following = coming["word"]
     if _han(following):
         return "." not in stop and word.lower() not in _NEVER
@@ -141,7 +140,7 @@ def _ends_glued(stop: str, word: str, coming: re.Match[str]) -> bool:
 
 
 def _ends_dot(text: str, begin: int, mark: re.Match[str], word: str, coming: re.Match[str]) -> bool:
-    """Tell whether one full stop with a space after it ends a sentence, or stands after an abbreviation."""
+    """Return whether a full stop before a space ends a sentence, rather than an abbreviation."""
     following = coming["word"]
     if word in _NEVER:
         return False

@@ -1,8 +1,7 @@
-"""WordPiece: text in, ids out, and the way back.
+"""The WordPiece tokenizer: text to ids and back, by the `tokenizers` library.
 
-clean → split → match, done by the `tokenizers` library; special tokens and cuts are the task's business.
-No learning here (see vocab.py), no torch, no global state. Offsets index the ORIGINAL string, so an answer can be cut
-out of it. A special token typed by a user ("[SEP]") stays text.
+The tasks add special tokens and truncate (tasks/framing.py); vocab.py learns a vocabulary. Offsets index the ORIGINAL
+string. A special token typed by a user ("[SEP]") is tokenised as text.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from filbert.records import Encoding, IntArray
 from filbert.text.tokenizer_files import read_backend, read_vocab
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-AT_ONCE = 1_000_000  # characters that the library encodes at once: it takes some 70 bytes for each
+BATCH_CHARACTERS = 1_000_000  # encoded at once: the library takes some 70 bytes for each
 HAN = "\u4e00-\u9fff"
 T = TypeVar("T")
-MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: no words
+MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: not words
 
 
 class Tokenizer:
-    """WordPiece with the rules of the model it belongs to; lower-casing and accents come from the model's own files.
+    """A WordPiece tokenizer with its model's rules on case and accents.
 
     >>> tokenizer = Tokenizer.from_vocab([*SPECIALS, "play", "##ing", "chess"])
     >>> tokenizer.encode(["Playing chess"])[0].ids.tolist()
@@ -62,7 +61,7 @@ class Tokenizer:
     def from_vocab(
         cls, tokens: Sequence[str], *, lowercase: bool = True, strip_accents: bool | None = None, han: bool = True
     ) -> Tokenizer:
-        """Make a tokenizer from a vocabulary, one token per id; `strip_accents` None means: as `lowercase`."""
+        """Return a tokenizer for a vocabulary, one token per id; `strip_accents` None means: as `lowercase`."""
         vocab = {token: i for i, token in enumerate(tokens)}
         backend = Backend(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
         backend.normalizer = normalizers.BertNormalizer(
@@ -80,37 +79,37 @@ class Tokenizer:
     def from_folder(cls, folder: Path) -> Tokenizer:
         """Read `tokenizer.json`, else `vocab.txt` with the rules of `tokenizer_config.json`.
 
-        Where neither says whether to lower-case, the vocabulary must prove it (`uncased`). Raises ModelError where it
-        does not, where no vocabulary is there, or where the file is not a BERT tokenizer.
+        Where neither says whether to lower-case, the vocabulary must show it (`uncased`). Raises ModelError where it
+        does not, where there is no vocabulary, or where the file is not a BERT tokenizer.
         """
         rules = folder / "tokenizer_config.json"
-        told = read_json(rules) if rules.is_file() else {}
+        config = read_json(rules) if rules.is_file() else {}
         if (folder / "tokenizer.json").is_file():
             return cls(*read_backend(folder / "tokenizer.json"))
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
         tokens = read_vocab(folder / "vocab.txt")
-        settings = {key: value for key, value in told.items() if isinstance(value, bool)}  # null is as good as nothing
+        settings = {key: value for key, value in config.items() if isinstance(value, bool)}  # null: not given
         lowercase = settings.get("do_lower_case", uncased(tokens))
         if lowercase is None:
             raise ModelError(
-                f"{folder}/vocab.txt — does not tell by its capitals whether the model is uncased — write "
+                f"{folder}/vocab.txt — does not show by its capitals whether the model is uncased — write "
                 '{"do_lower_case": true} (uncased) or {"do_lower_case": false} (cased) into tokenizer_config.json '
-                "beside it, or tell `filbert convert` by --uncased or --cased"
+                "beside it, or pass --uncased or --cased to `filbert convert`"
             )
         accents, han = settings.get("strip_accents"), settings.get("tokenize_chinese_chars", True)
         return cls.from_vocab(tokens, lowercase=lowercase, strip_accents=accents, han=han)
 
     def encode(self, texts: Sequence[str], *, offsets: bool = False) -> list[Encoding]:
-        """Turn texts into ids without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
+        """Return the ids of texts without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
         found: list[Encoding] = []
-        for some in grouped(texts, len, AT_ONCE):
-            found += [self._encode_long(some[0], offsets)] if len(some[0]) > AT_ONCE else self._encoded(some, offsets)
+        for some in grouped(texts, len, BATCH_CHARACTERS):
+            found += [self._encode_long(some[0], offsets)] if len(some[0]) > BATCH_CHARACTERS else self._encoded(some, offsets)
         return found
 
     def _encoded(self, texts: Sequence[str], offsets: bool) -> list[Encoding]:
         run = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
-        found = run([_scalar(text) for text in texts], add_special_tokens=False)
+        found = run([_without_surrogates(text) for text in texts], add_special_tokens=False)
         return [
             Encoding(
                 np.asarray(one.ids, dtype=np.int32),
@@ -121,15 +120,15 @@ class Tokenizer:
         ]
 
     def _encode_long(self, text: str, offsets: bool) -> Encoding:
-        """Encode a text part by part, cut where words end in any case: the ids are those of the whole."""
+        """Encode a text in parts that end where words end, which gives the ids of the whole text."""
         ids, places = [], []
         start = 0
         while start < len(text):
-            cut = self._ends.search(text, start + AT_ONCE)
+            cut = self._ends.search(text, start + BATCH_CHARACTERS)
             end = cut.start() if cut else len(text)
             part = text[start:end]
-            word = end - start > 2 * AT_ONCE and part[1:].isalnum()  # which is unknown as a whole, however long
-            (one,) = self._encoded([part[:AT_ONCE] if word else part], offsets)
+            word = end - start > 2 * BATCH_CHARACTERS and part[1:].isalnum()  # a word that is unknown, however long
+            (one,) = self._encoded([part[:BATCH_CHARACTERS] if word else part], offsets)
             ids.append(one.ids)
             places.append(one.offsets + np.int32(start))
             if word and offsets:
@@ -138,11 +137,11 @@ class Tokenizer:
         return Encoding(np.concatenate(ids), np.concatenate(places), text)
 
     def decode(self, ids: IntArray | Sequence[int]) -> str:
-        """Turn ids back into readable text, special tokens left out."""
+        """Return the text of ids, special tokens left out."""
         return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=True))
 
     def unk_ratio(self, encoding: Encoding) -> float:
-        """Return the share of a text's tokens, 0 to 1, that the vocabulary has no piece for.
+        """Return the share of a text's tokens that are [UNK], 0 to 1.
 
         >>> tokenizer = Tokenizer.from_vocab([*SPECIALS, "chess"])
         >>> tokenizer.unk_ratio(tokenizer.encode(["chess 象棋 chess"])[0])
@@ -168,7 +167,7 @@ class Tokenizer:
 
 
 def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int | None = None) -> Iterator[list[T]]:
-    """Yield the items in groups of at most `most` in size, together, and `count`; a larger one stands alone.
+    """Yield groups of at most `count` items, with sizes of at most `most` in all; a larger item is a group by itself.
 
     >>> list(grouped(["a", "bb", "cccc", "d"], len, 3))
     [['a', 'bb'], ['cccc'], ['d']]
@@ -190,10 +189,10 @@ def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int 
 
 
 def uncased(tokens: Sequence[str]) -> bool | None:
-    """Read off a vocabulary whether its model lower-cases; None where the words do not tell.
+    """Return whether a vocabulary is uncased, by its capitals; None where they do not show it.
 
-    Not one word with a capital says yes. The published cased vocabularies have such a word for every four others: one
-    for twenty says no. In between are words added to an uncased vocabulary, and scripts without capitals.
+    True without any word with a capital. False from one such word in twenty on (published cased vocabularies: one in
+    five). In between are words added to an uncased vocabulary, and scripts without capitals.
 
     >>> uncased(["[CLS]", "nut", "##s"]), uncased(["nut", "Nut"]), uncased(["好", "坏"])
     (True, False, None)
@@ -206,8 +205,8 @@ def uncased(tokens: Sequence[str]) -> bool | None:
     return False if upper and upper * 20 >= lower else None
 
 
-def _scalar(text: str) -> str:
-    """Replace lone surrogates, which are no UTF-8, by U+FFFD: one code point for one, so offsets hold."""
+def _without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD; offsets stay the same."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

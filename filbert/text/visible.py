@@ -1,21 +1,21 @@
-"""Whether anything of a text can be seen."""
+"""Whether a text has a visible character."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# letters that show nothing: Hangul fillers; \w alone would take them for text
-_SEEN = re.compile(r"[^\W\u3164\u115f\u1160\uffa0]")
-_UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"}
+# letters and digits without the Hangul fillers, which are invisible
+_VISIBLE = re.compile(r"[^\W\u3164\u115f\u1160\uffa0]")
+_INVISIBLE = {"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"}
 
 
 def visible(text: str) -> bool:
-    r"""Tell whether anything of a text can be seen: white space, zero-width and control characters cannot.
+    r"""Return whether a text has a visible character: not white space, zero-width or control.
 
     >>> visible("\u200b \t"), visible("好"), visible("👍")
     (False, True, True)
     """
-    if _SEEN.search(text):
+    if _VISIBLE.search(text):
         return True
-    return any(unicodedata.category(c) not in _UNSEEN and c not in "\u2800\u3164\u115f\u1160\uffa0" for c in text)
+    return any(unicodedata.category(c) not in _INVISIBLE and c not in "\u2800\u3164\u115f\u1160\uffa0" for c in text)

@@ -1,11 +1,11 @@
 """Learn a WordPiece vocabulary from a stream of texts, with the `tokenizers` library's trainer.
 
-Han characters stand alone, letters are lower-cased or not as told, and the rules travel with the tokenizer. The texts
-are read twice and never held. What grows is one count per distinct word, which the trainer keeps; so that this ends
-somewhere, a corpus of more than 500 million characters gives it every second text, or every third, and so on.
+Each Han character is a word. The texts are read twice and never kept in memory; the trainer keeps one count per
+distinct word. To bound that, of a corpus of more than 500 million characters it gets every second text, or every third,
+and so on.
 
-The same texts give the same vocabulary, which the trainer alone does not promise: it breaks ties by ids that it hands
-out in the order of a hash table. So every single-character piece has its id before it starts, and it may add none.
+The same texts give the same vocabulary. The trainer alone does not guarantee that: it breaks ties by ids, assigned in
+the order of a hash table. So every single-character piece has its id before training, and the trainer may add none.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from filbert.errors import ConfigError, DataError, Place, Problem
 from filbert.progress import Silent, Watcher
 from filbert.text.tokenizer import SPECIALS, Tokenizer, grouped
 
-# Which characters are kept: the commonest that make up this share of the corpus' Han text, and of all other text, each
-# on its own, so that neither language pushes the other out. A lost Han character is one unknown token, a lost letter
-# takes its word along. Measured on 12 MB each of English and Chinese Wikipedia with 16,000 pieces: 5,709 of 7,654 Han
+# The characters kept: the commonest that make up this share of the corpus' Han text and, separately, of all other text,
+# so that neither language displaces the other. A missing Han character is one unknown token, a missing letter makes its
+# whole word unknown. Measured on 12 MB each of English and Chinese Wikipedia with 16,000 pieces: 5,709 of 7,654 Han
 # characters stay, English words get more than half of the vocabulary, and of held-out tokens 0.03 % (English) and
 # 0.17 % (Chinese) are unknown; a Han share of 0.995 gives 0.47 % for 2 % shorter English.
 HAN_SHARE = 0.999
 OTHER_SHARE = 0.9999
-MOST = 500_000_000  # characters for the trainer, about: 0.8 GB with two languages
-MEASURED = 5_000_000  # characters that the share of [UNK] is measured on
-EVERY = 1000  # texts between two words of progress
+MAX_CHARACTERS = 500_000_000  # for the trainer, about: 0.8 GB with two languages
+MEASURED_CHARACTERS = 5_000_000  # on which the share of [UNK] is measured
+PROGRESS_TEXTS = 1000  # between two reports of progress
 
 
 def learn(
@@ -44,17 +44,17 @@ def learn(
 ) -> Tokenizer:
     """Learn at most `size` word pieces, special tokens included, and return the tokenizer.
 
-    `texts` is read twice, so it is a list or anything else that begins anew when iterated again; `strip_accents` None
-    means: as `lowercase`. Single characters fill at most half of the vocabulary, the commonest first, and what words
-    leave of the rest: a vocabulary of Chinese holds characters alone. Raises
-    ConfigError for an iterator, which one pass uses up, and DataError where the texts hold no word at all.
+    `texts` is iterated twice: a list, or an object with `__iter__`. `strip_accents` None means: as `lowercase`. Single
+    characters fill half of the vocabulary, the commonest first, and what words leave of the rest: of Chinese texts it
+    holds only characters. Raises ConfigError for an iterator, which can be read only once, and DataError where the
+    texts hold no word.
 
     >>> len(learn(["the cat sat on the mat"] * 9, size=40)) <= 40
     True
     """
     if iter(texts) is texts:
         raise ConfigError(
-            "texts — is an iterator, used up after one pass of two — give a list, or a class with __iter__"
+            "texts — is an iterator, which can be read only once, not twice — give a list, or an object with __iter__"
         )
     watch = watch or Silent()
     backend = Backend(models.WordPiece(unk_token="[UNK]"))
@@ -62,7 +62,7 @@ def learn(
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     seen: Counter[str] = Counter()
     count = characters = 0
-    for text in _told(texts, "counting characters", 0, watch):
+    for text in _with_progress(texts, "counting characters", 0, watch):
         seen.update(text)
         count += 1
         characters += len(text)
@@ -79,7 +79,12 @@ def learn(
         show_progress=False,
         continuing_subword_prefix="##",
     )
-    some = islice(_told(texts, "learning word pieces", count, watch), 0, None, max(1, math.ceil(characters / MOST)))
+    some = islice(
+        _with_progress(texts, "learning word pieces", count, watch),
+        0,
+        None,
+        max(1, math.ceil(characters / MAX_CHARACTERS)),
+    )
     backend.train_from_iterator(some, trainer)
     learned = sorted(set(backend.get_vocab()) - set(pieces), key=lambda token: (len(token), token))
     more = _singles(counts, backend, most=size - len(SPECIALS) - len(learned))  # Han makes no words to fill it
@@ -95,7 +100,7 @@ def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
     0.4
     """
     pieces = unknown = 0
-    left = MEASURED
+    left = MEASURED_CHARACTERS
     for some in grouped(texts, len, 100_000):
         for encoding in tokenizer.encode(some):
             pieces += len(encoding.ids)
@@ -106,16 +111,16 @@ def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
     return unknown / max(1, pieces)
 
 
-def _told(texts: Iterable[str], stage: str, total: int, watch: Watcher) -> Iterator[str]:
+def _with_progress(texts: Iterable[str], stage: str, total: int, watch: Watcher) -> Iterator[str]:
     """Pass texts on without lone surrogates, which are no UTF-8, and tell how far it is."""
     for done, text in enumerate(texts):
-        if done % EVERY == 0:
+        if done % PROGRESS_TEXTS == 0:
             watch.progress(stage, done, total)
         yield text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _normalised(seen: Counter[str], backend: Backend) -> Counter[str]:
-    """Count what the normalizer makes of each character: it sees one at a time, so this equals counting its texts."""
+    """Return the counts of normalised characters: the normalizer works on single characters, so this is exact."""
     made: Counter[str] = Counter()
     for character, count in seen.items():
         for c in backend.normalizer.normalize_str(character):

@@ -164,7 +164,7 @@ def test_the_vocabulary_may_prove_the_casing(
 
 def test_a_vocabulary_that_proves_nothing_asks(toy: Path, tmp_path: Path) -> None:
     vocabulary(toy, "好", "坏")
-    with pytest.raises(ModelError, match=rf"{toy}/vocab\.txt — does not tell .* --uncased or --cased"):
+    with pytest.raises(ModelError, match=rf"{toy}/vocab\.txt — does not show .* --uncased or --cased"):
         convert(toy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert convert(toy, tmp_path / "out", lowercase=False)["lowercase_from"] == "given"

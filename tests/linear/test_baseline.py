@@ -90,7 +90,7 @@ def test_texts_and_targets_that_differ_in_number_are_refused(true_N: list[int]) 
 
 
 def test_it_says_when_it_took_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline, "MOST_TEXTS", 6)
+    monkeypatch.setattr(baseline, "MAX_TEXTS", 6)
     found = linear_probabilities(examples("good", "bad") * 10, [1, 0] * 10, {"test": examples("good")}, 2)
     assert found.note == "trained on a random 6 of the 20 training texts"
 
@@ -98,7 +98,7 @@ def test_it_says_when_it_took_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_texts_are_answered_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     train, asked = examples("good", "bad", "good film") * 5, {"test": examples("good", "film", "bad film", "a", "bad")}
     whole = linear_probabilities(train, [1, 0, 1] * 5, asked, 2).outputs["test"]
-    monkeypatch.setattr(baseline, "AT_ONCE", 2)
+    monkeypatch.setattr(baseline, "BATCH_TEXTS", 2)
     np.testing.assert_allclose(linear_probabilities(train, [1, 0, 1] * 5, asked, 2).outputs["test"], whole)
 
 

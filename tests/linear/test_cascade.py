@@ -40,7 +40,7 @@ def test_many_texts_are_answered_in_parts_as_one_by_one(monkeypatch):
     texts = pieces(*[[i % 7, i % 5] for i in range(30)])
     cascade = Cascade(fit_linear(matrix(count_pieces(texts)), np.arange(30) % 3, 3), 0.5)
     whole = cascade.answer(texts)[0]
-    monkeypatch.setattr("filbert.linear.cascade.AT_ONCE", 4)
+    monkeypatch.setattr("filbert.linear.cascade.BATCH_TEXTS", 4)
     np.testing.assert_allclose(cascade.answer(texts)[0], whole, rtol=1e-6)
 
 

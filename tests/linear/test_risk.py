@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from filbert.linear.risk import NEVER, choose, upper_bound
+from filbert.linear.risk import NEVER, choose_threshold, upper_bound
 
 
 def test_the_bound_is_broken_as_seldom_as_it_says():
@@ -39,7 +39,7 @@ def test_the_linear_model_answers_where_it_is_as_good():
     sure = np.where(easy, rng.uniform(0.9, 1.0, n), rng.uniform(0.5, 0.6, n))
     linear = told(sure, easy | (rng.random(n) < 0.5), true_N)
     model = told(np.full(n, 0.99), rng.random(n) < 0.98, true_N)
-    threshold, curve = choose(linear, model, true_N, 0.01)
+    threshold, curve = choose_threshold(linear, model, true_N, 0.01)
     assert 0.55 < threshold <= 0.93
     bounds = [each["bound"] for each in curve if each["threshold"] >= threshold]
     assert max(bounds) <= 0.01
@@ -51,7 +51,7 @@ def test_the_linear_model_answers_where_it_is_as_good():
 def test_a_promise_that_cannot_be_kept_is_not_made():
     true_N = np.zeros(50, dtype=int)
     same = told(np.linspace(0.6, 0.9, 50), np.ones(50, bool), true_N)
-    threshold, _ = choose(same, same, true_N, 0.005)  # 50 texts prove 7 points at best
+    threshold, _ = choose_threshold(same, same, true_N, 0.005)  # 50 texts prove 7 points at best
     assert threshold == NEVER
 
 
@@ -64,6 +64,6 @@ def test_a_share_after_a_broken_promise_is_not_taken_up():
     right[40:100] = False  # costs that later gains make up for
     model_right = np.ones(n, bool)
     model_right[1000:1100] = False
-    threshold, curve = choose(told(sure, right, true_N), told(sure, model_right, true_N), true_N, 0.01)
+    threshold, curve = choose_threshold(told(sure, right, true_N), told(sure, model_right, true_N), true_N, 0.01)
     assert threshold == NEVER
     assert any(each["bound"] <= 0.01 for each in curve)

@@ -71,7 +71,7 @@ def test_no_file_is_read_or_written_in_the_shared_folder(tmp_path: Path) -> None
 
 def test_without_jieba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jieba", None)
-    words._cutter.cache_clear()
+    words._jieba_cut.cache_clear()
     with pytest.raises(ConfigError, match=r"pip install 'filbert\[zh\]'"):
         word_starts("北京")
-    words._cutter.cache_clear()
+    words._jieba_cut.cache_clear()

@@ -229,7 +229,7 @@ def test_a_cased_vocabulary_alone_is_read_as_cased(tmp_path, told):
 
 def test_a_vocabulary_that_proves_nothing_asks_and_takes_the_answer(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "好", "坏"]), encoding="utf-8")
-    with pytest.raises(ModelError, match=r'does not tell .* write \{"do_lower_case": true\} .* tokenizer_config\.json'):
+    with pytest.raises(ModelError, match=r'does not show .* write \{"do_lower_case": true\} .* tokenizer_config\.json'):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert Tokenizer.from_folder(tmp_path).settings["do_lower_case"] is False

@@ -108,7 +108,7 @@ def test_a_stream_is_read_twice_and_gives_the_same_as_a_list():
 
 def test_of_a_large_corpus_every_so_manyth_text_is_learned_from(monkeypatch):
     texts = ["apple apple", "grape grape", "lemon lemon"] * 20
-    monkeypatch.setattr(vocab, "MOST", sum(map(len, texts)) / 2.5)
+    monkeypatch.setattr(vocab, "MAX_CHARACTERS", sum(map(len, texts)) / 2.5)
     made = learn(texts, 60)
     assert "apple" in tokens(made)
     assert not {"grape", "lemon"} & {*tokens(made)}
