@@ -45,7 +45,7 @@ def folder(tmp_path):
             r"w\.safetensors is not in the folder",
         ),
         ("model.safetensors.index.json", b'{"weight_map": {"w": ["x"]}}', "weight_map"),
-        ("model.safetensors.index.json", b"{}", "weight_map — is not a table"),
+        ("model.safetensors.index.json", b"{}", "weight_map — does not map"),
     ],
 )
 def test_a_foreign_file_is_refused_with_its_field(folder, file, data, named):
