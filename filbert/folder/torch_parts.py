@@ -15,7 +15,7 @@ from filbert.model.network import Network
 
 def encoder_of(config: EncoderConfig, weights: Arrays) -> Encoder:
     """Return an encoder with these weights (our names), which shares their memory."""
-    encoder = Encoder(config, filled=False)
+    encoder = Encoder(config, initialised=False)
     encoder.load_state_dict(tensors_of_arrays(weights), assign=True)
     encoder.embeddings.position.weight.requires_grad_(config.position == "learned")
     return encoder

@@ -13,7 +13,7 @@ import numpy as np
 from filbert.errors import ConfigError
 from filbert.inference.model import Model
 from filbert.model.device import working_dtype
-from filbert.model.native_encoder import NativeEncoder, why_not
+from filbert.model.native_encoder import NativeEncoder, unsupported
 from filbert.model.numpy_head import NumpyHead
 from filbert.model.packing import TOKENS, by_budget, pack
 from filbert.records import Features, FloatArray, PackedBatch
@@ -39,7 +39,7 @@ def scorer_of(model: Model, device: str, precision: str) -> Scorer:
     """
     if precision == "int8" and device != "cpu":
         raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
-    if precision == "int8" or (device == "cpu" and why_not(model.config) is None):
+    if precision == "int8" or (device == "cpu" and unsupported(model.config) is None):
         return NativeScorer(model, "bf16" if precision == "auto" else precision)
     from filbert.folder.torch_parts import network_of  # imports torch: 1.5 s
 

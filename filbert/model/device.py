@@ -1,4 +1,4 @@
-"""Which device to compute on, and in which numbers. torch is loaded only where it has to be asked."""
+"""Choose the device and the dtype. torch is imported only where it is needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def best_device(device: str | None = None) -> str:
-    """Return the device asked for, else `cuda` where there is one, else `cpu`; ConfigError where it is not there."""
-    if device is None and not _gpu_in_sight():
+    """Return `device` or, for None, `cuda` where there is a GPU, else `cpu`; ConfigError where it is not available."""
+    if device is None and not _may_have_gpu():
         return "cpu"
     if device is None:
         import torch
@@ -30,18 +30,18 @@ def best_device(device: str | None = None) -> str:
 
         if int(number or 0) >= torch.cuda.device_count():
             raise ConfigError(
-                f"device {device} is not to be had: torch sees {torch.cuda.device_count()} GPUs — use cpu"
+                f"device {device} is not available: torch sees {torch.cuda.device_count()} GPUs — use cpu"
             )
     return device
 
 
-def _gpu_in_sight() -> bool:
-    """Say whether it is worth loading torch to ask for a GPU; on Linux a driver leaves a device file."""
+def _may_have_gpu() -> bool:
+    """Return whether there may be a GPU, so that torch must be asked; on Linux its driver has a device file."""
     return not sys.platform.startswith("linux") or any(map(os.path.exists, GPU_FILES))
 
 
 def native_bf16() -> bool:
-    """Say whether this processor multiplies bf16 in hardware; emulated it is slower than fp32."""
+    """Return whether this processor multiplies bf16 in hardware; emulated bf16 is slower than fp32."""
     import torch
 
     probes = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
@@ -49,7 +49,7 @@ def native_bf16() -> bool:
 
 
 def working_dtype(precision: str, device: str) -> torch.dtype:
-    """Resolve `fp32`, `bf16` or `auto` on a device."""
+    """Return the dtype of `fp32`, `bf16` or `auto` on a device."""
     import torch
 
     if precision == "auto":

@@ -1,7 +1,7 @@
-"""BERT, top to bottom (Devlin et al. 2018): embeddings, L × (self-attention, feed-forward), post-norm.
+"""BERT's encoder (Devlin et al. 2018): embeddings, L × (self-attention, feed-forward), post-norm.
 
-The encoder sees packed tokens only — texts end to end, no padding — and `Spans` keeps attention inside each text.
-What is not here: heads (tasks/), how attention is made fast (attention.py), Hugging Face names (hugging_face.py).
+The input is packed, texts end to end without padding, and `Spans` keeps attention inside each text. Heads are in
+network.py, fast attention in attention.py, Hugging Face's names in folder/layout.py.
 
 Shapes: T tokens in the batch, B texts, R chosen rows of T, D hidden width, F feed-forward width.
 """
@@ -29,13 +29,13 @@ def sinusoids(positions: int, width: int) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """torch's linear layer, which leaves its first values to `initialise`: drawn once, in one place."""
+    """torch's linear layer without an initialisation of its own: `initialise` does it."""
 
     def reset_parameters(self) -> None:
-        """Leave the values unset; torch's own draw, on its way, loads the compiler, a second at every start."""
+        """Leave the values unset; torch's own initialisation imports its compiler, a second at every start."""
 
 
-def activated(linear: Linear, x: Tensor) -> Tensor:
+def linear_gelu(linear: Linear, x: Tensor) -> Tensor:
     """Return GELU(linear(x)) (Hendrycks & Gimpel 2016)."""
     if can_activate(x, linear.bias):
         return BiasGelu.apply(F.linear(x, linear.weight), linear.bias)  # type: ignore[no-any-return, no-untyped-call]
@@ -43,17 +43,18 @@ def activated(linear: Linear, x: Tensor) -> Tensor:
 
 
 class Embedding(nn.Embedding):
-    """torch's table, which leaves its first values to `initialise`."""
+    """torch's embedding without an initialisation of its own: `initialise` does it."""
 
     def reset_parameters(self) -> None:
         """Leave the values unset."""
 
 
 class Dropout(nn.Module):
-    """Drop a share of the numbers in training and add the rest to `residual`.
+    """Dropout, with `residual` added to the result.
 
-    The mask is drawn a byte at a time: on a CPU that is 6 × faster than torch's Bernoulli draw, whose generator runs
-    on one core. The share is therefore a multiple of 1/256 (0.1 becomes 0.1016), and the kept numbers are scaled to it.
+    The mask is one random byte per value: on a CPU that is 6 × faster than torch's Bernoulli sampling, which runs on
+    one core. The share is therefore a multiple of 1/256 (0.1 becomes 0.1016), `dropped` / 256, and the kept values are
+    scaled by it.
     """
 
     def __init__(self, share: float) -> None:
@@ -61,35 +62,35 @@ class Dropout(nn.Module):
         self.dropped = min(255, round(share * 256))
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return `residual + dropped(x)`; in evaluation nothing is dropped."""
+        """Return residual + dropout(x); in evaluation residual + x."""
         if not self.training or self.dropped == 0:
             return x if residual is None else residual + x
-        drawn = self.draw(x)
+        noise = self.random_bytes(x)
         if residual is None and can_drop(x):
-            return Drop.apply(x, drawn, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
-        keep, scale = (drawn >= self.dropped).view(x.shape).to(x.dtype), kept_scale(self.dropped)
+            return Drop.apply(x, noise, self.dropped)  # type: ignore[no-any-return, no-untyped-call]
+        keep, scale = (noise >= self.dropped).view(x.shape).to(x.dtype), kept_scale(self.dropped)
         return x * keep * scale if residual is None else torch.addcmul(residual, x, keep, value=scale)
 
-    def draw(self, x: Tensor) -> Tensor:
-        """Return a byte for each number of x."""
+    def random_bytes(self, x: Tensor) -> Tensor:
+        """Return a random byte for each value of x."""
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
         words.random_(-(2**63), 2**63 - 1)
         return words.view(torch.uint8)[: x.numel()]
 
 
-def added(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
-    """Return what a layer was given plus what `linear` makes of x, normalised."""
+def add_norm(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
+    """Return norm(residual + dropout(linear(x)))."""
     if can_add_norm(x, residual, (linear.bias, norm.weight, norm.bias)):
-        made = F.linear(x, linear.weight)
+        product = F.linear(x, linear.weight)
         dropped = dropout.dropped if dropout.training else 0
-        drawn = dropout.draw(made) if dropped else None
-        parts = (made, linear.bias, residual, norm.weight, norm.bias)
-        return AddNorm.apply(drawn, dropped, norm.eps, *parts)  # type: ignore[no-any-return, no-untyped-call]
+        noise = dropout.random_bytes(product) if dropped else None
+        parts = (product, linear.bias, residual, norm.weight, norm.bias)
+        return AddNorm.apply(noise, dropped, norm.eps, *parts)  # type: ignore[no-any-return, no-untyped-call]
     return norm(dropout(linear(x), residual))  # type: ignore[no-any-return]
 
 
 class Embeddings(nn.Module):
-    """What a token is, where it stands and which segment it is in, added up and normalised."""
+    """The sum of token, position and segment embeddings, with LayerNorm and dropout."""
 
     def __init__(self, c: EncoderConfig) -> None:
         super().__init__()
@@ -100,13 +101,13 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(c.dropout)
 
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor) -> Tensor:
-        """ids_T → hidden_TD."""
+        """Return hidden_TD."""
         hidden_TD = self.token(ids_T) + self.segment(segments_T) + self.position(positions_T)
         return self.dropout(self.norm(hidden_TD))  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
-    """One Transformer layer: each token gathers a weighted sum of the others, then is worked on alone."""
+    """One Transformer layer: self-attention and feed-forward network, each with residual and LayerNorm."""
 
     def __init__(self, c: EncoderConfig) -> None:
         super().__init__()
@@ -120,37 +121,37 @@ class Layer(nn.Module):
         self.dropout = Dropout(c.dropout)
 
     def forward(self, hidden_TD: Tensor, spans: Spans) -> Tensor:
-        """hidden_TD → hidden_TD."""
+        """Return hidden_TD after the layer."""
         qkv_T3D = split_heads(self.qkv(hidden_TD), 3)
         return self._rest(attend(qkv_T3D, spans, self.heads), hidden_TD)
 
     def first_only(self, hidden_TD: Tensor, spans: Spans) -> Tensor:
-        """hidden_TD → hidden_BD: the same numbers for each text's first token, computed for no other."""
+        """Return hidden_BD, the same values computed only for each text's first token."""
         first_BD = hidden_TD[spans.first_B]
         q_BD, kv_T2D = self._queries(first_BD, hidden_TD)
         return self._rest(attend_first(q_BD, kv_T2D, spans, self.heads), first_BD)
 
     def chosen_only(self, hidden_TD: Tensor, spans: Spans, chosen: Chosen) -> Tensor:
-        """hidden_TD → hidden_RD: the same numbers for the chosen rows, computed for no other."""
+        """Return hidden_RD, the same values computed only for the chosen rows."""
         chosen_RD = hidden_TD.index_select(0, chosen.rows_R)
         q_RD, kv_T2D = self._queries(chosen_RD, hidden_TD)
         return self._rest(attend_from(q_RD, kv_T2D, spans, chosen, self.heads), chosen_RD)
 
-    def _queries(self, asking: Tensor, hidden_TD: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries of some rows, keys and values of all."""
+    def _queries(self, chosen: Tensor, hidden_TD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries of chosen rows, and keys and values of all."""
         width = hidden_TD.shape[-1]
-        q = F.linear(asking, self.qkv.weight[:width], self.qkv.bias[:width])
+        q = F.linear(chosen, self.qkv.weight[:width], self.qkv.bias[:width])
         return q, split_heads(F.linear(hidden_TD, self.qkv.weight[width:], self.qkv.bias[width:]), 2)
 
     def _rest(self, context: Tensor, residual: Tensor) -> Tensor:
-        hidden = added(self.attention_norm, self.dropout, self.out, context, residual)
-        return added(self.norm, self.dropout, self.down, activated(self.up, hidden), hidden)
+        hidden = add_norm(self.attention_norm, self.dropout, self.out, context, residual)
+        return add_norm(self.norm, self.dropout, self.down, linear_gelu(self.up, hidden), hidden)
 
 
 class Encoder(nn.Module):
-    """BERT without a head: packed token ids in, a contextual vector for each token out.
+    """BERT without a head: packed token ids → a contextual vector for each token.
 
-    With `filled` false the weights are not set, for those who load them.
+    `initialised=False` leaves the weights unset, to be loaded.
 
     >>> encoder = Encoder(EncoderConfig(vocab_size=11, layers=2, hidden=8, heads=2, intermediate=32)).eval()
     >>> ids_T, positions_T = torch.tensor([2, 5, 3, 2, 6, 7, 3]), torch.tensor([0, 1, 2, 0, 1, 2, 3])
@@ -158,12 +159,14 @@ class Encoder(nn.Module):
     torch.Size([7, 8])
     """
 
-    def __init__(self, config: EncoderConfig, generator: torch.Generator | None = None, *, filled: bool = True) -> None:
+    def __init__(
+        self, config: EncoderConfig, generator: torch.Generator | None = None, *, initialised: bool = True
+    ) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        if not filled:
+        if not initialised:
             return
         initialise(self, generator)
         if config.position == "sinusoidal":
@@ -180,7 +183,7 @@ class Encoder(nn.Module):
         first_only: bool = False,
         chosen: Chosen | None = None,
     ) -> Tensor:
-        """Return hidden_TD, or, which spares most of the last layer, [CLS] vectors alone, hidden_BD, or hidden_RD."""
+        """Return hidden_TD; or hidden_BD of [CLS], or hidden_RD of chosen rows, which saves most of the last layer."""
         assert not (first_only and chosen)
         hidden_TD = self.embeddings(ids_T, positions_T, segments_T)
         last = len(self.layers) - 1
@@ -195,7 +198,7 @@ class Encoder(nn.Module):
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Start a model as BERT does: weights from a normal distribution of spread 0.02, biases 0, norms 1."""
+    """Initialise as BERT does: weights normal with standard deviation 0.02, biases 0, LayerNorm weights 1."""
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):
             part.weight.data.normal_(0.0, 0.02, generator=generator)

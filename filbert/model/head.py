@@ -10,18 +10,18 @@ LAYER = ("qkv", "out", "attention_norm", "up", "down", "norm")  # the parts of a
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer on the encoder's vectors, after BERT's pooler or not.
+    """A linear layer on the encoder's vectors, with or without BERT's pooler before it.
 
     >>> Head(outputs=2).names()
     {'pooler': 'pooler.dense', 'last': 'classifier'}
     """
 
     outputs: int
-    """Numbers a row gets."""
+    """Number of outputs per row."""
     rows: Literal["first", "tokens", "marks", "mean"] = "first"
     """Which rows are read: each text's [CLS], every token, the marked ones, or the mean of a text's tokens."""
     pooled: bool = True
-    """Whether BERT's pooler, a linear layer and tanh, stands between."""
+    """Whether BERT's pooler, a linear layer and tanh, is applied first."""
     last: str = "classifier"
     """Name of the last layer in Hugging Face's layout; empty: there is none, and the rows are the outputs."""
     layers: int = 0

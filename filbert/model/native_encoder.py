@@ -1,9 +1,9 @@
-"""BERT's encoder in C++ (native/scoring/encoder.cpp), for scoring: int8, bf16 or fp32, and torch is not needed.
+"""BERT's encoder in C++ (native/scoring/encoder.cpp), for scoring in int8, bf16 or fp32 without torch.
 
     ids, positions, segments, starts → hidden_TD, or hidden_BD of the first tokens
 
 For processors with AVX-512 VNNI and bf16. `encode_readable` in quantized.py is the definition of int8 and bf16, and
-`Encoder` that of fp32; tests hold them together. The same text gets the same bits in any batch.
+`Encoder` that of fp32; tests compare them. The same text gets the same bits in any batch.
 
 Shapes: T tokens in the batch, B texts, D hidden width, N × K a weight's outputs × inputs.
 """
@@ -26,22 +26,22 @@ from filbert.config import EncoderConfig
 from filbert.errors import ConfigError, ModelError
 from filbert.records import IntArray
 
-PART, INTERFACE = "_native", 4  # the C++ part, and what its `filbert_supported` says
+PART, INTERFACE = "_native", 4  # the C++ library, and the number that its `filbert_supported` returns
 PRECISIONS = {"int8": 0, "bf16": 1, "fp32": 2}
 Array = npt.NDArray[np.float32]
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return the C++ part, or None where it was not built or the processor lacks the instructions."""
+    """Return the C++ library, or None where it was not built or the processor lacks the instructions."""
     found = native.library(PART, "filbert_supported", INTERFACE)
     if found is not None:
         found.filbert_new.restype = ctypes.c_void_p
     return found
 
 
-def why_not(config: EncoderConfig) -> str | None:
-    """Say why a model cannot run in C++ here; None where it can."""
+def unsupported(config: EncoderConfig) -> str | None:
+    """Return why a model cannot run in C++ here, or None where it can."""
     if native.built(PART) is None:
         return "the C++ part of Filbert was not built at installation (it takes gcc 10 or clang 9, on x86-64)"
     if library() is None:
@@ -56,7 +56,7 @@ def why_not(config: EncoderConfig) -> str | None:
 
 
 def processors() -> int:
-    """Return how many threads to work with: OMP_NUM_THREADS, as for torch, else the processors of this process."""
+    """Return the number of threads: OMP_NUM_THREADS, as for torch, else the processors of this process."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
@@ -66,11 +66,10 @@ def processors() -> int:
 class NativeEncoder:
     """An encoder in C++, on a CPU; it never trains.
 
-    `weights` are those of `Encoder`, under its names. Those of the layers are copied and rounded, the embeddings read
-    where they lie. In int8 and bf16 it keeps 6 · D bytes for each different token that it has met (first_layer.h), of
-    MiniLM's 70 MB at most. With a `head`, `Classifier`'s under its names, it gives logits, too. One thread at a time is
-    served, others wait. Raises ConfigError where `why_not` says that it cannot be, ModelError for weights that are no
-    numbers.
+    `weights` are those of `Encoder`, under its names. Those of the layers are copied and rounded, the embeddings are
+    not copied. In int8 and bf16 it caches 6 · D bytes for each distinct token (first_layer.h), for MiniLM 70 MB at
+    most. With a `head`, pooler and classifier under their names, it returns logits, too. Calls from several threads run
+    one after another. Raises ConfigError with the reason of `unsupported`, ModelError for weights that are not finite.
 
     >>> NativeEncoder(config, weights)(ids_T, positions_T, segments_T, starts_B).shape  # doctest: +SKIP
     (7, 384)
@@ -86,15 +85,15 @@ class NativeEncoder:
         head: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         self.config, self.classes = config, 0
-        if reason := why_not(config):
-            raise ConfigError(f"{precision} is not to be had: {reason} — use --precision fp32")
+        if reason := unsupported(config):
+            raise ConfigError(f"{precision} is not available: {reason} — use --precision fp32")
         found = library()
         assert found is not None
-        self._native, self._turn, kind = found, threading.Lock(), PRECISIONS[precision]
+        self._native, self._lock, kind = found, threading.Lock(), PRECISIONS[precision]
         shape = (config.layers, config.hidden, config.heads, config.intermediate, ctypes.c_float(config.norm_eps))
         self._handle = ctypes.c_void_p(found.filbert_new(*shape, int(precision == "fp32"), threads or processors()))
-        _held(bool(self._handle))
-        # not at the end of the process: a thread may still be in it
+        _check_memory(bool(self._handle))
+        # not at the end of the process, when a thread may still use it
         weakref.finalize(self, found.filbert_free, self._handle).atexit = False
 
         def get(name: str) -> Array:
@@ -103,25 +102,27 @@ class NativeEncoder:
         self._tables = [get(f"embeddings.{table}.weight") for table in ("token", "position", "segment")]
         norm = [get(f"embeddings.norm.{each}") for each in ("weight", "bias")]
         counts = np.array([len(table) for table in self._tables], dtype=np.int32)
-        _held(found.filbert_embeddings(self._handle, *map(_address, (*self._tables, counts, *norm))))
+        _check_memory(found.filbert_embeddings(self._handle, *map(_address, (*self._tables, counts, *norm))))
         for number in range(config.layers):
             for part, name in enumerate(("qkv", "out", "up", "down")):
                 weight_NK, bias_N = (get(f"layers.{number}.{name}.{each}") for each in ("weight", "bias"))
                 place = (self._handle, number, part, _address(weight_NK), _address(bias_N))
-                _held(found.filbert_linear(*place, *weight_NK.shape, kind))
+                _check_memory(found.filbert_linear(*place, *weight_NK.shape, kind))
             for part, name in enumerate(("attention_norm", "norm")):
                 weight_D, bias_D = (get(f"layers.{number}.{name}.{each}") for each in ("weight", "bias"))
-                _held(found.filbert_norm(self._handle, number, part, *map(_address, (weight_D, bias_D)), len(weight_D)))
+                _check_memory(
+                    found.filbert_norm(self._handle, number, part, *map(_address, (weight_D, bias_D)), len(weight_D))
+                )
 
         if head is not None:
             parts = [
                 _floats(head[f"{name}.{each}"]) for name in ("pooler", "classifier") for each in ("weight", "bias")
             ]
             self.classes = len(parts[-1])
-            _held(found.filbert_head(self._handle, *map(_address, parts), self.classes))
+            _check_memory(found.filbert_head(self._handle, *map(_address, parts), self.classes))
 
     def logits(self, ids_T: IntArray, positions_T: IntArray, segments_T: IntArray, starts_B: IntArray) -> Array:
-        """Return logits_BC; it takes what a call takes."""
+        """Return logits_BC, for the same arguments as a call."""
         return self._run((ids_T, positions_T, segments_T), starts_B, 2, (len(starts_B) - 1, self.classes))
 
     def __call__(
@@ -133,7 +134,7 @@ class NativeEncoder:
         *,
         first_only: bool = False,
     ) -> Array:
-        """Return hidden_TD, or hidden_BD, the [CLS] vectors alone; text b is `ids_T[starts_B[b]:starts_B[b + 1]]`."""
+        """Return hidden_TD, or hidden_BD of the [CLS] tokens; text b is `ids_T[starts_B[b]:starts_B[b + 1]]`."""
         rows = len(starts_B) - 1 if first_only else int(starts_B[-1])
         return self._run((ids_T, positions_T, segments_T), starts_B, int(first_only), (rows, self.config.hidden))
 
@@ -147,12 +148,12 @@ class NativeEncoder:
             raise ValueError("a text has no tokens")
         packed.append(_ints(starts_B))
         out = np.empty(shape, dtype=np.float32)
-        with self._turn:
-            _held(self._native.filbert_run(self._handle, *map(_address, packed), texts, wanted, _address(out)))
+        with self._lock:
+            _check_memory(self._native.filbert_run(self._handle, *map(_address, packed), texts, wanted, _address(out)))
         return out
 
 
-def _held(done: bool | int) -> None:
+def _check_memory(done: bool | int) -> None:
     if not done:
         raise MemoryError("no memory for the encoder")
 

@@ -1,12 +1,12 @@
-"""What a model does in C++ on a CPU between its products: twins of attention.py, encoder.py and pretraining/network.py.
+"""Training operations in C++ on a CPU: attention, GELU, dropout, LayerNorm and the vocabulary loss, as torch functions.
 
-In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice. Each goes
-back once; there is no gradient of a gradient.
+In bf16 where the processor has AVX-512 with bf16, in fp32 where it has AVX2: the same files, compiled twice. No double
+backward. The readable versions are in attention.py, encoder.py and pretraining/network.py.
 
-Torch's batched products, which stay for other processors, pad texts of like length to one shape, copy heads apart and
-keep the softmax for the way back. Here (native/training/attention.h) a head of a text lies in the cache, and of a query
-one number is kept. GELU with its bias (training_gelu.h), dropout, sum and layer norm (training_norm.h) and the loss of
-a whole vocabulary (training_vocabulary.h) take one pass through memory each, there and back; torch takes two to seven.
+Torch's batched products, used on other processors, pad texts of similar length to one shape, copy the heads and keep
+the softmax for the backward pass. Here (native/training/attention.h) a head of a text stays in the cache, and one
+number per query is kept. GELU with bias (gelu.h), dropout, sum and LayerNorm (norm.h) and the loss over the vocabulary
+(vocabulary.h) take one pass through memory each, forward and backward; torch takes two to seven.
 
 Shapes: T tokens in the batch, R some rows of them, H heads, D hidden width, F feed-forward width, V vocabulary.
 """
@@ -26,60 +26,60 @@ from torch.autograd.function import once_differentiable
 
 from filbert.native import library
 
-INTERFACE = 3  # what `filbert_training_interface` says
-WIDTH = 32  # a head's is a multiple of it
-VECTOR = 16  # a row's numbers are a multiple of it, and for dropout a tensor's
-PARTS = {torch.bfloat16: "_training", torch.float32: "_training_fp32"}  # which C++ part works on which numbers
+INTERFACE = 3  # the number that `filbert_training_interface` returns
+WIDTH = 32  # heads must be a multiple of it wide
+VECTOR = 16  # rows must be a multiple of it wide, and for dropout the size of the tensor
+PARTS = {torch.bfloat16: "_training", torch.float32: "_training_fp32"}  # the C++ library of each dtype
 
-Starts = npt.NDArray[np.int64]  # where each text begins, and where the last one ends
+Starts = npt.NDArray[np.int64]  # the start of each text, and the end of the last
 
 
 @cache
 def native(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the C++ part for such numbers, or None where there is none."""
+    """Return the C++ library for a dtype, or None where there is none."""
     return library(PARTS[dtype], "filbert_training_interface", INTERFACE) if dtype in PARTS else None
 
 
-def able(x: Tensor, *others: Tensor) -> bool:
-    """Say whether a C++ part can work on such numbers, all of one kind, here; autocast would make them of two."""
+def supported(x: Tensor, *others: Tensor) -> bool:
+    """Return whether C++ supports these tensors: on a CPU, of one supported dtype, and without autocast."""
     alike = all(y.device.type == "cpu" and y.dtype == x.dtype for y in (x, *others))
     return alike and native(x.dtype) is not None and not torch.is_autocast_enabled("cpu")
 
 
 def can_attend(x: Tensor, heads: int, *others: Tensor) -> bool:
-    """Say whether it can attend with heads of that width."""
-    return x.shape[-1] % (heads * WIDTH) == 0 and able(x, *others)
+    """Return whether C++ supports attention with heads of that width."""
+    return x.shape[-1] % (heads * WIDTH) == 0 and supported(x, *others)
 
 
 def can_drop(x: Tensor) -> bool:
-    """Say whether it can drop out of so many numbers."""
-    return x.numel() % VECTOR == 0 and able(x)
+    """Return whether C++ supports dropout on x."""
+    return x.numel() % VECTOR == 0 and supported(x)
 
 
 def can_activate(x: Tensor, bias_F: Tensor | None) -> bool:
-    """Say whether it can add such a bias to what is made of x, and take GELU."""
-    return bias_F is not None and x.ndim == 2 and len(bias_F) % VECTOR == 0 and able(x, bias_F)
+    """Return whether C++ supports GELU(linear(x)) with this bias."""
+    return bias_F is not None and x.ndim == 2 and len(bias_F) % VECTOR == 0 and supported(x, bias_F)
 
 
 def kept_scale(dropped: int) -> float:
-    """Return what the numbers that stay are multiplied by where a byte below `dropped` drops one."""
+    """Return the factor of the kept values where bytes below `dropped` drop one."""
     return 256 / (256 - dropped)
 
 
 def can_add_norm(x: Tensor, residual: Tensor, parameters: Sequence[Tensor | None]) -> bool:
-    """Say whether it can add x to such a residual, with a bias, and norm the sum; the parameters are those of a row."""
+    """Return whether C++ supports the LayerNorm of residual + x + bias; `parameters` are bias, weight and shift."""
     width = residual.shape[-1]
     rows = [part for part in parameters if part is not None and part.shape == (width,)]
     shapes = len(rows) == len(parameters) and residual.shape == (len(x), width) and width % VECTOR == 0
-    return shapes and able(x, residual, *rows)
+    return shapes and supported(x, residual, *rows)
 
 
 class Attend(torch.autograd.Function):
-    """Attention in C++; for the way back it keeps the log-sum-exp of each query's scores."""
+    """Attention in C++; it keeps the log-sum-exp of each query's scores for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, qkv_T3D: Tensor, starts: Starts, heads: int) -> Tensor:
-        """qkv_T3D → context_TD."""
+        """Return context_TD."""
         qkv_T3D = qkv_T3D.contiguous()
         context_TD, lse_TH = _attend(qkv_T3D.unbind(1), (starts, starts), heads, keep=ctx.needs_input_grad[0])
         if lse_TH is not None:
@@ -90,7 +90,7 @@ class Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """grad_TD → grad_T3D."""
+        """Return the gradient of qkv_T3D."""
         qkv_T3D, lse_TH = ctx.saved_tensors
         grad_T3D, both = torch.empty_like(qkv_T3D), (ctx.starts, ctx.starts)
         _attend_back(qkv_T3D.unbind(1), both, ctx.heads, (gradients[0], lse_TH), grad_T3D.unbind(1))
@@ -98,11 +98,11 @@ class Attend(torch.autograd.Function):
 
 
 class AttendFrom(torch.autograd.Function):
-    """The same from some queries of each text only; `both` say where each text's begin in q_RD, and its tokens."""
+    """The same for some queries of each text; `both` are the starts of the texts in q_RD, and in kv_T2D."""
 
     @staticmethod
     def forward(ctx: Any, q_RD: Tensor, kv_T2D: Tensor, both: tuple[Starts, Starts], heads: int) -> Tensor:
-        """q_RD, kv_T2D → context_RD."""
+        """Return context_RD."""
         q_RD, kv_T2D = q_RD.contiguous(), kv_T2D.contiguous()
         context_RD, lse_RH = _attend((q_RD, *kv_T2D.unbind(1)), both, heads, keep=any(ctx.needs_input_grad))
         if lse_RH is not None:
@@ -113,7 +113,7 @@ class AttendFrom(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """grad_RD → (grad_RD of the queries, grad_T2D)."""
+        """Return the gradients of q_RD and kv_T2D."""
         q_RD, kv_T2D, lse_RH = ctx.saved_tensors
         grad_q_RD, grad_T2D = torch.empty_like(q_RD), torch.empty_like(kv_T2D)
         given, results = (q_RD, *kv_T2D.unbind(1)), (grad_q_RD, *grad_T2D.unbind(1))
@@ -122,7 +122,7 @@ class AttendFrom(torch.autograd.Function):
 
 
 class _Given(ctypes.Structure):
-    """`Given` of training_attention.h."""
+    """`Given` of native/training/attention.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "query_starts", "starts")),
@@ -133,7 +133,7 @@ class _Given(ctypes.Structure):
 def _attend(
     parts: Sequence[Tensor], both: tuple[Starts, Starts], heads: int, *, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Queries, keys and values → (their context, 0 where a row belongs to no text; the log-sum-exps to `keep`)."""
+    """Return the context of (queries, keys, values), 0 in rows of no text, and with `keep` the log-sum-exps."""
     q, count = parts[0], int(both[0][-1])
     context = torch.empty(q.shape, dtype=q.dtype, device="cpu")
     context[count:] = 0
@@ -149,7 +149,7 @@ def _attend_back(
     before: tuple[Tensor, Tensor],
     results: Sequence[Tensor],
 ) -> None:
-    """Fill `results` with the gradients of queries, keys and values; `before`: the context's, and the log-sum-exps."""
+    """Write the gradients of queries, keys and values to `results`; `before`: the context's, and the log-sum-exps."""
     grad, lse = before
     for part, starts in zip(results, (both[0], both[1], both[1]), strict=True):
         part[int(starts[-1]) :] = 0
@@ -187,29 +187,29 @@ def _call(
 
 
 class Drop(torch.autograd.Function):
-    """Dropout in C++: a number stays, scaled, where its drawn byte is at least `dropped`."""
+    """Dropout in C++: a value is kept, and scaled, where its random byte is at least `dropped`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
-        """Return x with a share of its numbers 0."""
-        ctx.save_for_backward(drawn)
+    def forward(ctx: Any, x: Tensor, noise: Tensor, dropped: int) -> Tensor:
+        """Return dropout(x)."""
+        ctx.save_for_backward(noise)
         ctx.dropped = dropped
-        return _drop(x, drawn, dropped)
+        return _drop(x, noise, dropped)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of x."""
-        (drawn,) = ctx.saved_tensors
-        return _drop(gradients[0], drawn, ctx.dropped), None, None
+        (noise,) = ctx.saved_tensors
+        return _drop(gradients[0], noise, ctx.dropped), None, None
 
 
-def _drop(x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
+def _drop(x: Tensor, noise: Tensor, dropped: int) -> Tensor:
     found, x = native(x.dtype), x.contiguous()
     assert found is not None
     out = torch.empty_like(x)
     found.filbert_drop(
-        *(ctypes.c_void_p(y.data_ptr()) for y in (x, drawn)),
+        *(ctypes.c_void_p(y.data_ptr()) for y in (x, noise)),
         dropped,
         ctypes.c_float(kept_scale(dropped)),
         ctypes.c_int64(x.numel()),
@@ -220,53 +220,55 @@ def _drop(x: Tensor, drawn: Tensor, dropped: int) -> Tensor:
 
 
 class BiasGelu(torch.autograd.Function):
-    """GELU of x + bias in C++, the sum for the bias's gradient made on the way back."""
+    """GELU(x + bias) in C++; the backward pass sums the bias's gradient."""
 
     @staticmethod
     def forward(ctx: Any, x_TF: Tensor, bias_F: Tensor) -> Tensor:
-        """x_TF → out_TF."""
+        """Return out_TF."""
         x_TF, out_TF = x_TF.contiguous(), torch.empty_like(x_TF)
         ctx.save_for_backward(x_TF, bias_F)
-        _pass("filbert_gelu", (x_TF, bias_F), x_TF.shape, (out_TF,))
+        _call_on_rows("filbert_gelu", (x_TF, bias_F), x_TF.shape, (out_TF,))
         return out_TF
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """grad_TF → (gradient of x_TF, of bias_F)."""
+        """Return the gradients of x_TF and bias_F."""
         x_TF, bias_F = ctx.saved_tensors
         grad_x_TF, grad_bias_F = torch.empty_like(x_TF), torch.zeros(len(bias_F), dtype=torch.float32, device="cpu")
-        _pass("filbert_gelu_back", (x_TF, bias_F, gradients[0].contiguous()), x_TF.shape, (grad_x_TF, grad_bias_F))
+        _call_on_rows(
+            "filbert_gelu_back", (x_TF, bias_F, gradients[0].contiguous()), x_TF.shape, (grad_x_TF, grad_bias_F)
+        )
         return grad_x_TF, grad_bias_F.to(bias_F.dtype)
 
 
 class AddNorm(torch.autograd.Function):
-    """Layer norm of residual + dropped(x + bias) in C++; `drawn` is None where nothing is dropped."""
+    """LayerNorm of residual + dropout(x + bias) in C++; `noise` is None where nothing is dropped."""
 
     @staticmethod
-    def forward(ctx: Any, drawn: Tensor | None, dropped: int, eps: float, *parts: Tensor) -> Tensor:
-        """`parts`: x_TD, bias_D, residual_TD, and the norm's weight_D and shift_D → out_TD."""
+    def forward(ctx: Any, noise: Tensor | None, dropped: int, eps: float, *parts: Tensor) -> Tensor:
+        """Return out_TD; `parts` are x_TD, bias_D, residual_TD, and the norm's weight_D and shift_D."""
         x_TD, bias_D, residual_TD, weight_D, shift_D = (part.contiguous() for part in parts)
         sum_TD, out_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
         moments_T2 = torch.empty(len(x_TD), 2, dtype=torch.float32, device="cpu")
         numbers = (ctypes.c_int(dropped), ctypes.c_float(kept_scale(dropped)), ctypes.c_float(eps))
-        given = (x_TD, bias_D, residual_TD, weight_D, shift_D, drawn)
-        _pass("filbert_add_norm", given, x_TD.shape, (sum_TD, out_TD, moments_T2), numbers)
-        ctx.save_for_backward(sum_TD, weight_D, moments_T2, drawn)
+        given = (x_TD, bias_D, residual_TD, weight_D, shift_D, noise)
+        _call_on_rows("filbert_add_norm", given, x_TD.shape, (sum_TD, out_TD, moments_T2), numbers)
+        ctx.save_for_backward(sum_TD, weight_D, moments_T2, noise)
         ctx.dropped = dropped
         return out_TD
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """grad_TD → those of the parts."""
-        sum_TD, weight_D, moments_T2, drawn = ctx.saved_tensors
+        """Return the gradients of `parts`."""
+        sum_TD, weight_D, moments_T2, noise = ctx.saved_tensors
         grad_residual_TD = torch.empty_like(sum_TD)
-        grad_x_TD = None if drawn is None else torch.empty_like(sum_TD)
+        grad_x_TD = None if noise is None else torch.empty_like(sum_TD)
         grads_3D = torch.zeros(3, len(weight_D), dtype=torch.float32, device="cpu")
         numbers = (ctypes.c_int(ctx.dropped), ctypes.c_float(kept_scale(ctx.dropped)))
-        given = (sum_TD, weight_D, moments_T2, drawn, gradients[0].contiguous())
-        _pass("filbert_add_norm_back", given, sum_TD.shape, (grad_residual_TD, grad_x_TD, grads_3D), numbers)
+        given = (sum_TD, weight_D, moments_T2, noise, gradients[0].contiguous())
+        _call_on_rows("filbert_add_norm_back", given, sum_TD.shape, (grad_residual_TD, grad_x_TD, grads_3D), numbers)
         grad_bias_D, grad_weight_D, grad_shift_D = grads_3D.to(weight_D.dtype)
         grad_x_TD = grad_residual_TD if grad_x_TD is None else grad_x_TD
         return None, None, None, grad_x_TD, grad_bias_D, grad_residual_TD, grad_weight_D, grad_shift_D
@@ -275,10 +277,10 @@ class AddNorm(torch.autograd.Function):
 def cross_entropy_in_place(
     products_RV: Tensor, bias_V: Tensor, targets_R: Tensor, grad_bias_V: Tensor | None
 ) -> Tensor:
-    """Return losses_R of the right token among all, where logits are products and bias.
+    """Return the cross-entropy losses_R of the targets, where the logits are products_RV + bias_V.
 
-    With `grad_bias_V` the logits' gradient takes the place of products_RV, and its sum over R is added to grad_bias_V.
-    Raises ValueError where a target is no token.
+    With `grad_bias_V` the logits' gradient is written over products_RV, and its sum over R is added to grad_bias_V.
+    Raises ValueError where a target is not in the vocabulary.
     """
     rows, vocabulary = products_RV.shape
     assert products_RV.is_contiguous()
@@ -294,18 +296,18 @@ def cross_entropy_in_place(
             raise ValueError(f"a target is {wrong:,}, the vocabulary has {vocabulary:,} tokens — take the model's own")
     losses_R = torch.empty(rows, dtype=torch.float32, device="cpu")
     given = (products_RV, bias_V.contiguous(), targets_R.contiguous())
-    _pass("filbert_cross_entropy", given, products_RV.shape, (losses_R, grad_bias_V))
+    _call_on_rows("filbert_cross_entropy", given, products_RV.shape, (losses_R, grad_bias_V))
     return losses_R
 
 
-def _pass(
+def _call_on_rows(
     name: str,
     given: Sequence[Tensor | None],
     shape: torch.Size,
     outputs: Sequence[Tensor | None],
     numbers: Sequence[Any] = (),
 ) -> None:
-    """Call what works on rows: pointers, number of rows, width, threads, other numbers, pointers to the results."""
+    """Call a C++ function on rows: pointers, number of rows, width, threads, `numbers`, pointers to the results."""
     (rows, width), first = shape, given[0]
     assert first is not None
     found = native(first.dtype)

@@ -1,4 +1,4 @@
-"""BERT with a head: encoder, pooler, one linear layer (Devlin et al. 2018, §4). What the outputs mean is a task's.
+"""BERT with a head: encoder, pooler, one linear layer (Devlin et al. 2018, §4). The task interprets the outputs.
 
 Shapes: T tokens in the batch, B texts, R rows read of T (M marked ones, then what fills them up), D hidden width,
 O outputs.

@@ -1,6 +1,6 @@
-"""Packing: texts end to end in one row, under a token budget, and the original order kept.
+"""Pack texts end to end in one row, without padding, under a token budget.
 
-Nothing is padded. Inside a batch texts stand shortest first, so that attention meets neighbours of like length.
+Inside a batch texts are sorted by length, so that attention can group texts of similar length.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TOKENS = 8192  # of a batch for scoring: enough for full speed on two cores, abo
 
 
 def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = None) -> PackedBatch:
-    """Pack the features named by `order` (all, when None) end to end, shortest first.
+    """Pack the features at the indices `order` (all, if None) end to end, shortest first.
 
     >>> a = Features(np.array([2, 9, 9, 3]), np.zeros(4, np.int32))
     >>> b = Features(np.array([2, 7, 3]), np.zeros(3, np.int32))
@@ -65,14 +65,14 @@ def _stacked(targets: Sequence[Any], *, joined: bool) -> npt.NDArray[Any]:
 
 
 def by_budget(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
-    """Yield groups of indices, shortest texts first, each at most `budget` tokens (a longer text stands alone)."""
+    """Yield groups of indices, shortest texts first, each of at most `budget` tokens (or one longer text)."""
     lengths_N = np.asarray(lengths)
     order = np.argsort(lengths_N, kind="stable").astype(np.int32)
     yield from split_by_budget(order, lengths_N[order], budget)
 
 
 def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
-    """Cut `order` into consecutive runs of at most `budget` tokens each; `lengths` are those of the texts in order.
+    """Split `order` into consecutive parts of at most `budget` tokens each; `lengths` are those of `order`.
 
     >>> [part.tolist() for part in split_by_budget(np.array([4, 0, 7]), [5, 5, 3], budget=10)]
     [[4, 0], [7]]
@@ -88,5 +88,5 @@ def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: 
 
 
 def shuffled(count: int, seed: int, epoch: int) -> IntArray:
-    """Return the order of an epoch: a permutation fixed by the seed and the epoch's number."""
+    """Return the order of an epoch: a permutation that depends on seed and epoch."""
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)

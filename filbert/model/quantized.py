@@ -1,13 +1,13 @@
-"""BERT's encoder for inference in int8, 8 bits a number, with one scale for each token; or in bf16, by the same path.
+"""BERT's encoder for inference in int8, with one scale per token; or in bf16, by the same code.
 
-    token x, mixed ≈ scale_x · q_x + low_x,  row w of a weight, mixed ≈ scale_w · q_w,
-    x · w ≈ scale_x scale_w (q_x · q_w) + low_x · Σw,  and q_x · q_w is a sum of whole numbers, so exact
+    token x, rotated ≈ scale_x · q_x + low_x,  row w of a weight, rotated ≈ scale_w · q_w,
+    x · w ≈ scale_x scale_w (q_x · q_w) + low_x · Σw,  and q_x · q_w is a sum of integers, so exact
 
-What is rounded is spread out before: a few numbers that stand out would set the scale of all. Turning both sides of a
-product the same way leaves the product as it is (QuaRot: Ashkboos et al. 2024). A scale that belongs to one token alone
-keeps a text's score free of the texts beside it; with one scale for a whole batch a probability moved by 0.30.
-`encode_readable` is the definition; native_encoder.py gives the same numbers from C++. Attention takes queries, keys
-and values that were rounded to bf16, and in int8 it rounds them further.
+Both factors are rotated by a Hadamard matrix before rounding, which leaves the product unchanged and spreads outliers,
+which would set the scale of all values (QuaRot: Ashkboos et al. 2024). With a scale per token a text's score does not
+depend on its batch; with one scale per batch a probability changed by 0.30. `encode_readable` is the definition;
+native_encoder.py gives the same numbers from C++. Attention takes queries, keys and values rounded to bf16, and in int8
+rounds them further.
 
 Shapes: T tokens in the batch, B texts, D hidden width, K inputs, N outputs of a weight; in attention H heads of width
 E, L tokens of a text.
@@ -25,13 +25,13 @@ from filbert.model.attention import Spans, split_heads
 from filbert.model.encoder import Encoder, Layer
 
 
-def mixed(x: Tensor) -> Tensor:
-    """Multiply each 64 numbers by Hadamard's matrix, the last 16 negated: 64 times the product of two rows is kept.
+def rotated(x: Tensor) -> Tensor:
+    """Multiply each 64 values, the last 16 negated, by the Hadamard matrix: products of two rows grow 64-fold.
 
     >>> x, w = torch.randn(2, 128)
-    >>> torch.allclose(mixed(x) @ mixed(w) / 64, x @ w, atol=1e-4)
+    >>> torch.allclose(rotated(x) @ rotated(w) / 64, x @ w, atol=1e-4)
     True
-    >>> mixed(torch.eye(64)).abs().unique().tolist()  # one number becomes 64 as large as each other
+    >>> rotated(torch.eye(64)).abs().unique().tolist()  # an outlier becomes 64 values of equal size
     [1.0]
     """
     blocks = x.reshape(-1, 64) * torch.tensor([1.0] * 48 + [-1.0] * 16)
@@ -42,7 +42,7 @@ def mixed(x: Tensor) -> Tensor:
 
 
 def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Round each row to whole numbers from 0 to 255 → q (same shape), scale, low (rows, 1): x ≈ scale · q + low.
+    """Round each row to integers from 0 to 255 → q (same shape), scale, low (rows, 1): x ≈ scale · q + low.
 
     >>> q, scale, low = rounded_tokens(torch.tensor([[0.5, -1.0, 1.55]]))
     >>> q.tolist(), round(scale.item(), 4), low.item()
@@ -54,7 +54,7 @@ def rounded_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rounded_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
-    """Round each row to whole numbers from -127 to 127 → q_NK, scale_N: w ≈ scale · q.
+    """Round each row to integers from -127 to 127 → q_NK, scale_N: w ≈ scale · q.
 
     >>> q_NK, scale_N = rounded_weight(torch.tensor([[0.25, -1.0], [10.0, 40.0]]))
     >>> q_NK.tolist()
@@ -66,15 +66,15 @@ def rounded_weight(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def linear_readable(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
-    """Multiply whole numbers, exactly, and give the result its scales back → rows × N in fp32."""
-    q_x, scale_x, low_x = rounded_tokens(mixed(x))
-    q_NK, scale_N = rounded_weight(mixed(weight_NK) / 64)
+    """Multiply int8 values exactly and apply the scales → rows × N in fp32."""
+    q_x, scale_x, low_x = rounded_tokens(rotated(x))
+    q_NK, scale_N = rounded_weight(rotated(weight_NK) / 64)
     whole = (q_x.double() @ q_NK.double().T).float()
     return whole * (scale_N * scale_x) + low_x * (scale_N * q_NK.sum(-1)) + bias_N
 
 
 def linear_bf16(x: Tensor, weight_NK: Tensor, bias_N: Tensor) -> Tensor:
-    """Multiply bf16 numbers and sum up in fp32 → rows × N."""
+    """Multiply bf16 values and sum in fp32 → rows × N."""
     return F.linear(x.bfloat16().float(), weight_NK.bfloat16().float(), bias_N)
 
 
@@ -90,7 +90,7 @@ def encode_readable(
 ) -> Tensor:
     """Encode packed tokens → hidden_TD, or hidden_BD of the first tokens: products in int8, or in bf16.
 
-    Whichever it is, the first layer's query, key and value are sums in bf16.
+    The first layer's queries, keys and values are sums in bf16 in either precision.
     """
     hidden_TD = encoder.embeddings(ids_T, positions_T, segments_T)
     linear, attend = (linear_bf16, attend_bf16) if precision == "bf16" else (linear_readable, attend_int8)
@@ -112,10 +112,10 @@ def encode_readable(
 
 
 def first_queries(encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor) -> Tensor:
-    """Return the first layer's qkv_TN in bf16, as sums of what belongs to a token, a position and a segment.
+    """Return the first layer's qkv_TN in bf16, as sums of parts of the token, the position and the segment.
 
-    The norm before that layer is (e - mean e) / σ · γ + β of a sum e, and what it multiplies is linear, so each summand
-    goes through W γ alone, in bf16. In C++ that is done once for each token, position and segment that was ever met.
+    The LayerNorm before that layer is (e - mean e) / σ · γ + β of a sum e of embeddings, and the layer is linear, so
+    each embedding can be multiplied by W γ separately, in bf16. C++ caches these products.
     """
     parts, layer = encoder.embeddings, encoder.layers[0]
     assert isinstance(layer, Layer)
@@ -131,36 +131,36 @@ def first_queries(encoder: Encoder, ids_T: Tensor, positions_T: Tensor, segments
 
 
 def attend_first(layer: Layer, hidden_TD: Tensor, spans: Spans, linear: Callable[..., Tensor]) -> Tensor:
-    """Attend where each text's first token asks alone → context_BD; keys and values are never made.
+    """Attend from each text's first token only → context_BD; keys and values are not computed.
 
-    q · (K x) = (Kᵀ q) · x and Σ w (V x) = V (Σ w x): the one query of a head goes through K, and the mean of the tokens
-    through V, both in bf16. The keys' bias adds the same to all scores of a query, and softmax takes it off again.
+    q · (K x) = (Kᵀ q) · x and Σ w (V x) = V (Σ w x): the one query of a head is multiplied by K, and the weighted mean
+    of the tokens by V, both in bf16. The keys' bias adds a constant to all scores of a query, which softmax ignores.
     """
     query_DD, key_DD, value_DD = layer.qkv.weight.chunk(3)
     query_D, _, value_D = layer.qkv.bias.chunk(3)
     key_HED, value_HED = (x_DD.bfloat16().float().reshape(layer.heads, -1, len(x_DD)) for x_DD in (key_DD, value_DD))
     q_BD = linear(hidden_TD[spans.first_B], query_DD, query_D).bfloat16().float()
     q_BHE = q_BD.reshape(len(q_BD), layer.heads, -1)
-    asked_BHD = torch.einsum("bhe,hed->bhd", q_BHE, key_HED)
+    key_query_BHD = torch.einsum("bhe,hed->bhd", q_BHE, key_HED)
     contexts = []
-    for asked_HD, (first, last) in zip(asked_BHD, spans.bounds, strict=True):
-        weights_HL = (asked_HD @ hidden_TD[first:last].T / q_BHE.shape[-1] ** 0.5).softmax(-1)
+    for key_query_HD, (first, last) in zip(key_query_BHD, spans.bounds, strict=True):
+        weights_HL = (key_query_HD @ hidden_TD[first:last].T / q_BHE.shape[-1] ** 0.5).softmax(-1)
         mean_HD = (weights_HL @ hidden_TD[first:last]).bfloat16().float()
         contexts.append(torch.einsum("hd,hed->he", mean_HD, value_HED).flatten() + value_D)
     return torch.stack(contexts)
 
 
 def attend_bf16(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:
-    """Attend within a text → context_HLE; the weights, before they are divided by their sum, are rounded to bf16."""
+    """Attend within a text → context_HLE; the weights are rounded to bf16 before they are divided by their sum."""
     weights_HLL = _weights(q_HLE @ k_HLE.transpose(-1, -2) / q_HLE.shape[-1] ** 0.5)
     return weights_HLL.bfloat16().float() @ v_HLE / weights_HLL.sum(-1, keepdim=True)
 
 
 def attend_int8(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:
-    """Attend within a text, with whole numbers in both products → context_HLE.
+    """Attend within a text, with integers in both products → context_HLE.
 
-    A query or a key has one scale for a token and head, a value one for each column. The largest weight is 255, and in
-    a long text much may lie on tokens with less than 1 each: what rounding takes off goes to the mean of the values.
+    A query or a key has one scale per token and head, a value one per column. The largest weight is 255, and in a long
+    text many weights may be below 1: what rounding removes is given to the mean of the values.
 
     >>> q_HLE, k_HLE, v_HLE = torch.randn(3, 2, 300, 32)
     >>> (attend_int8(q_HLE, k_HLE, v_HLE) - attend_bf16(q_HLE, k_HLE, v_HLE)).abs().mean() < 0.01
@@ -178,7 +178,7 @@ def attend_int8(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor) -> Tensor:
 
 
 def _weights(scores_HLL: Tensor) -> Tensor:
-    """Return the weights before they are divided by their sum, 1 where a query's score is largest."""
+    """Return the attention weights before division by their sum: 1 where a query's score is largest."""
     return (scores_HLL - scores_HLL.amax(-1, keepdim=True)).exp()
 
 

@@ -1,6 +1,6 @@
-"""Running a model over many texts: features in, one output row per text out, in the order they were given.
+"""Run a model over many texts: Features → one row of outputs per text, in the given order.
 
-Training validation, the engine and the report all come through here, so that one text has one way to its score.
+Validation, inference and evaluation all use it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def outputs(
     tokens: int = TOKENS,
     done: Callable[[int], None] = lambda texts: None,
 ) -> FloatArray:
-    """Run `model` in evaluation mode → one row per text (N × O) as float64; `done` hears how many texts are ready."""
+    """Return one row per text (N × O) as float64, in evaluation mode; `done` gets the number of texts done."""
     rows = _each(model, features, device, tokens=tokens, done=done, by_token=False)
     return np.stack(rows) if rows else np.empty((0, 0))
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filbert.model.attention import Chosen, Spans
-from filbert.model.encoder import Encoder, Linear, activated, initialise, sinusoids
-from filbert.model.native_training import able, cross_entropy_in_place
+from filbert.model.encoder import Encoder, Linear, initialise, linear_gelu, sinusoids
+from filbert.model.native_training import cross_entropy_in_place, supported
 from filbert.pretraining.masking import IGNORED
 from filbert.records import FloatArray, IntArray, PackedBatch
 
@@ -61,7 +61,7 @@ class PreTrainer(nn.Module):
         """Return token_MD, the input of `token_logits` for the masked rows, and the NSP logits next_B2 in fp32."""
         chosen = Chosen.of(spans, masked_M)
         hidden_RD = self.encoder(ids_T, positions_T, segments_T, spans, chosen=chosen)
-        token_MD = self.transform_norm(activated(self.transform, hidden_RD.index_select(0, chosen.others_M)))
+        token_MD = self.transform_norm(linear_gelu(self.transform, hidden_RD.index_select(0, chosen.others_M)))
         pooled_BD = torch.tanh(self.pooler(hidden_RD.index_select(0, chosen.first_B).float()))
         return token_MD, self.next(pooled_BD)
 
@@ -106,7 +106,7 @@ class _VocabularyLoss(torch.autograd.Function):
         grad_token_MD = torch.empty_like(token_MD)
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32)
         grad_bias_V = torch.zeros_like(bias_V, dtype=torch.float32) if any(ctx.needs_input_grad) else None
-        size = ROWS_CUDA if token_MD.is_cuda else ROWS_NATIVE if able(token_MD) else ROWS
+        size = ROWS_CUDA if token_MD.is_cuda else ROWS_NATIVE if supported(token_MD) else ROWS
         for begin in range(0, len(token_MD), size):
             rows = slice(begin, begin + size)
             losses_R, grad_RV = _cross_entropy(token_MD[rows], table_VD, bias_V, targets_M[rows], grad_bias_V)
@@ -135,7 +135,7 @@ def _cross_entropy(
 
     Without `grad_bias_V` there is no gradient.
     """
-    if able(token_RD, table_VD, bias_V):
+    if supported(token_RD, table_VD, bias_V):
         products_RV = F.linear(token_RD, table_VD)
         losses_R = cross_entropy_in_place(products_RV, bias_V, targets_R, grad_bias_V)
         return losses_R, None if grad_bias_V is None else products_RV

@@ -93,7 +93,7 @@ def test_in_cpp_fp32_gives_torchs_outputs(wide, monkeypatch):
     model = open_model(wide)
     ours = scorer_of(model, "cpu", "fp32")
     assert isinstance(ours, NativeScorer)
-    monkeypatch.setattr(scorer_module, "why_not", lambda config: "not today")
+    monkeypatch.setattr(scorer_module, "unsupported", lambda config: "not today")
     theirs = scorer_of(model, "cpu", "fp32")
     assert isinstance(theirs, TorchScorer)
     np.testing.assert_allclose(ours.outputs(TEXTS), theirs.outputs(TEXTS), atol=1e-4)

@@ -9,7 +9,7 @@ from small import NATIVE_TRAINING, each_native_training, starts
 
 from filbert.model.attention import (
     GROUP_TOKENS,
-    WASTE,
+    MAX_PADDING,
     Chosen,
     Spans,
     attend,
@@ -307,7 +307,7 @@ def test_groups_hold_every_text_once(lengths):
         row = group.last
         slots = group.texts * group.longest
         rounded_up = sum(rounded(b - a) for a, b in spans.bounds if group.first <= a < group.last)
-        assert group.texts == 1 or (slots <= GROUP_TOKENS and slots <= WASTE * rounded_up)
+        assert group.texts == 1 or (slots <= GROUP_TOKENS and slots <= MAX_PADDING * rounded_up)
     assert row == sum(lengths)
     assert sum(group.texts for group in spans.groups) == len(lengths) == len(spans)
 

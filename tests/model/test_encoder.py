@@ -14,7 +14,7 @@ from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
 from filbert.folder.layout import from_hugging_face, shapes
 from filbert.model.attention import Chosen, Spans
-from filbert.model.encoder import Dropout, Encoder, Linear, activated, added, initialise, sinusoids
+from filbert.model.encoder import Dropout, Encoder, Linear, add_norm, initialise, linear_gelu, sinusoids
 from filbert.model.native_training import can_activate, can_add_norm, can_attend, can_drop
 from filbert.model.packing import pack
 from filbert.model.run import tensors_of
@@ -268,11 +268,11 @@ def as_near_as_torch(native, theirs, exact, dtype: torch.dtype) -> bool:
 def test_native_gelu_with_its_bias_is_torchs(monkeypatch, tokens, large, dtype):
     linear = drawn(Linear(16, 48)).to(dtype).double()
     x_TD = (torch.randn(tokens, 16, generator=torch.Generator().manual_seed(3)) * large).to(dtype)
-    exact = made_with_gradients(activated, linear, [x_TD], torch.float64)
+    exact = made_with_gradients(linear_gelu, linear, [x_TD], torch.float64)
     assert can_activate(x_TD, linear.bias.to(dtype))
-    fast = made_with_gradients(activated, linear, [x_TD], dtype)
+    fast = made_with_gradients(linear_gelu, linear, [x_TD], dtype)
     monkeypatch.setattr("filbert.model.encoder.can_activate", lambda x, bias: False)
-    assert as_near_as_torch(fast, made_with_gradients(activated, linear, [x_TD], dtype), exact, dtype)
+    assert as_near_as_torch(fast, made_with_gradients(linear_gelu, linear, [x_TD], dtype), exact, dtype)
 
 
 @each_native_training
@@ -286,7 +286,7 @@ def test_native_norm_of_the_sum_is_torchs(monkeypatch, tokens, share, dtype):
     tensors = [torch.randn(tokens, width, generator=generator).to(dtype) for width in (16, 48)]
 
     def work(module, x, residual):
-        return added(*module, x, residual)
+        return add_norm(*module, x, residual)
 
     exact = made_with_gradients(work, parts, tensors, torch.float64)
     assert can_add_norm(*tensors, [p.to(dtype) for p in (parts[2].bias, *parts[0].parameters())])
@@ -319,9 +319,9 @@ def test_under_autocast_torch_does_it():
     layer = encoder(hidden=64, intermediate=64).layers[0].eval()
     x_TD = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        exact = added(layer.norm, layer.dropout, layer.down, activated(layer.up, x_TD), x_TD)
+        exact = add_norm(layer.norm, layer.dropout, layer.down, linear_gelu(layer.up, x_TD), x_TD)
         with torch.autocast("cpu", torch.bfloat16):
-            found = added(layer.norm, layer.dropout, layer.down, activated(layer.up, x_TD), x_TD)
+            found = add_norm(layer.norm, layer.dropout, layer.down, linear_gelu(layer.up, x_TD), x_TD)
     assert (found - exact).norm() < 0.02 * exact.norm()
 
 
@@ -336,7 +336,7 @@ def test_native_sums_over_rows_do_not_depend_on_the_number_of_threads(dtype):
         for threads in (1, 3):
             torch.set_num_threads(threads)
             layer.zero_grad()
-            out = added(layer.norm, layer.dropout, layer.down, activated(layer.up, hidden_TD), hidden_TD)
+            out = add_norm(layer.norm, layer.dropout, layer.down, linear_gelu(layer.up, hidden_TD), hidden_TD)
             out.square().sum().backward()
             found.append([p.grad.clone() for p in (layer.up.bias, layer.down.bias, layer.norm.weight, layer.norm.bias)])
     finally:

@@ -19,7 +19,7 @@ from torch import Tensor
 from filbert.errors import ConfigError, ModelError
 from filbert.model import native_encoder, quantized
 from filbert.model.attention import Spans
-from filbert.model.native_encoder import NativeEncoder, why_not
+from filbert.model.native_encoder import NativeEncoder, unsupported
 from filbert.model.packing import pack
 from filbert.model.quantized import encode_readable, first_queries, linear_readable, rounded_tokens, rounded_weight
 from filbert.model.run import tensors_of
@@ -98,7 +98,7 @@ def test_a_number_that_stands_out_does_not_set_the_scale_of_all(monkeypatch):
     x[:, 5], weight_NK[:, 70] = 40, 40
     exact = torch.nn.functional.linear(x, weight_NK, bias_N)
     error = (linear_readable(x, weight_NK, bias_N) - exact).abs().mean()
-    monkeypatch.setattr(quantized, "mixed", lambda x: 8 * x)
+    monkeypatch.setattr(quantized, "rotated", lambda x: 8 * x)
     assert error < 0.5 * (linear_readable(x, weight_NK, bias_N) - exact).abs().mean()
 
 
@@ -355,4 +355,4 @@ def test_without_the_library_it_says_so(monkeypatch):
         coded(wide())
     monkeypatch.setattr(native_encoder, "PART", "errors")  # there is one …
     monkeypatch.setattr(native_encoder, "library", lambda: None)  # … for another processor
-    assert "AVX-512" in (why_not(wide().config) or "")
+    assert "AVX-512" in (unsupported(wide().config) or "")

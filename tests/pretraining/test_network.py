@@ -14,7 +14,7 @@ from small import VOCAB, each_native_training, same_weights, shape, spread
 
 from filbert.corpus.pool import Pool
 from filbert.model.encoder import Encoder, sinusoids
-from filbert.model.native_training import able
+from filbert.model.native_training import supported
 from filbert.model.run import tensors_of
 from filbert.pretraining import network
 from filbert.pretraining.evaluation import score
@@ -66,12 +66,12 @@ def test_the_fast_loss_equals_the_readable_one():
 def test_the_loss_as_it_is_made_equals_the_readable_one(monkeypatch, vocabulary, native, dtype):
     """There is no number of bf16 that both could be equal to: each gradient is as near to fp64's as rounding allows."""
     torch.manual_seed(0)
-    assert able(torch.zeros(1, dtype=dtype))
+    assert supported(torch.zeros(1, dtype=dtype))
     tokens, table, bias = torch.randn(2100, 16), torch.randn(vocabulary, 16), torch.randn(vocabulary)
     rounded, targets = [x.to(dtype) for x in (tokens, table, bias)], torch.randint(0, vocabulary, (2100,))
     near = 0.01 if dtype == torch.bfloat16 else 2e-6
     results = []
-    monkeypatch.setattr(network, "able", lambda *tensors: native and able(*tensors))
+    monkeypatch.setattr(network, "supported", lambda *tensors: native and supported(*tensors))
     for function, kind in ((vocabulary_loss_readable, torch.float64), (vocabulary_loss, dtype)):
         inputs = [x.clone().to(kind).requires_grad_() for x in rounded]
         value = function(*inputs, targets)

@@ -148,7 +148,7 @@ def test_a_base_with_more_embeddings_than_tokens_gets_a_head_of_as_many(whole, t
     """An embedding table padded to a round number: the bias has as many entries as the table, not as the vocabulary."""
     encoder, tokenizer, _ = load_base(whole / "out")
     table = torch.cat([encoder.embeddings.token.weight.detach(), torch.zeros(8, encoder.config.hidden)])
-    padded = Encoder(replace(encoder.config, vocab_size=len(table)), filled=False)
+    padded = Encoder(replace(encoder.config, vocab_size=len(table)), initialised=False)
     padded.load_state_dict({**encoder.state_dict(), "embeddings.token.weight": table})
     save(tmp_path / "base", Network(padded, Head(outputs=2)), ("no", "yes"), tokenizer)
     config = CONFIG.with_options(epochs=1, next_sentence=False)

@@ -73,16 +73,16 @@ def test_a_long_text_cut_in_parts_has_the_ids_and_offsets_of_the_whole(monkeypat
     signs = [*"ab good film.-!好坏é\u0301\n\t\x1c\u00a0\u200d ", "x" * 50, "y" * 130]
     for _ in range(200):
         text = "".join(chance.choice(signs) for _ in range(chance.randint(1, 600)))
-        monkeypatch.setattr(module, "AT_ONCE", 10**9)
+        monkeypatch.setattr(module, "BATCH_CHARACTERS", 10**9)
         whole = words.encode(["a", text, "film"], offsets=True)
-        monkeypatch.setattr(module, "AT_ONCE", 120)
+        monkeypatch.setattr(module, "BATCH_CHARACTERS", 120)
         for one, other in zip(whole, words.encode(["a", text, "film"], offsets=True), strict=True):
             assert one.ids.tolist() == other.ids.tolist()
             assert one.offsets.tolist() == other.offsets.tolist()
 
 
 def test_a_word_without_end_is_one_unknown_token(monkeypatch):
-    monkeypatch.setattr(module, "AT_ONCE", 200)
+    monkeypatch.setattr(module, "BATCH_CHARACTERS", 200)
     (found,) = tokenizer().encode(["good " + "x" * 5_000 + " film"], offsets=True)
     assert found.ids.tolist() == [5, 1, 7]
     assert found.offsets.tolist() == [[0, 4], [5, 5_005], [5_006, 5_010]]
