@@ -1,10 +1,10 @@
-"""The C++ parts of Filbert, compiled at installation where there is a compiler.
+"""Open the C++ libraries of Filbert, which are compiled at installation where there is a compiler.
 
-    scoring/    the encoder for inference            → filbert._native
-    training/   AdamW; what is between the products  → filbert._adamw, filbert._training, filbert._training_fp32
+    scoring/    the encoder for inference                          → filbert._native
+    training/   AdamW; the operations between matrix products      → filbert._adamw, _training, _training_fp32
     shared/     headers of both
 
-Each is a faster equal of Python code, which does the work where `library` returns None.
+Each does the same as Python code, which is the fallback where `library` returns None.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 
 @cache
 def built(name: str) -> str | None:
-    """Return the file of a C++ part, or None where it was not built.
+    """Return the file of a C++ library, or None where it was not built.
 
     >>> built("_no_such_part") is None
     True
@@ -26,8 +26,8 @@ def built(name: str) -> str | None:
 
 
 @cache
-def library(name: str, asked: str, interface: int) -> ctypes.CDLL | None:
-    """Open a C++ part whose function `asked` says `interface`; None where it was not built or does not say so.
+def library(name: str, version: str, interface: int) -> ctypes.CDLL | None:
+    """Open a C++ library whose function `version` returns `interface`; None where it was not built or returns another.
 
     >>> library("_no_such_part", "filbert_supported", 1) is None
     True
@@ -37,7 +37,7 @@ def library(name: str, asked: str, interface: int) -> ctypes.CDLL | None:
         return None
     try:
         native = ctypes.CDLL(path)
-        said = getattr(native, asked)()
-    except (OSError, AttributeError):  # another system's C++ runtime; a library of another version
+        found = getattr(native, version)()
+    except (OSError, AttributeError):  # another C++ runtime, or a library of another version
         return None
-    return native if said == interface else None
+    return native if found == interface else None

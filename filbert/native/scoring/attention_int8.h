@@ -1,12 +1,12 @@
-// Attention within one text and head in int8: attention.h with products of whole numbers, twice as many in a cycle.
+// Attention within one text and head in int8: attention.h with integer products, twice as many per cycle.
 //
-//   query, key ≈ scale · q, one scale for a token;   value ≈ scale · v, one for a column, of the text's tokens;
-//   weight, 255 where it is largest, ≈ p, a whole number from 0 on
+//   query, key ≈ scale · q, one scale per token;   value ≈ scale · v, one per column and text;
+//   weight, 255 where it is largest, ≈ p, an integer
 //
 //   context = Σ p v + (Σ weight - Σ p) · mean of v,   times scale, divided by Σ weight
 //
-// In a long text much of the weight may lie on tokens that have too little each to be a whole number: the second term
-// gives what rounding has taken off to all alike. `attend_int8` in quantized.py is the twin.
+// In a long text many weights may be rounded to 0: the second term distributes what rounding removed over all tokens
+// equally. `attend_int8` in quantized.py is the definition.
 
 #pragma once
 
@@ -14,8 +14,8 @@
 
 namespace {
 
-// What a thread needs: queries, keys and values of a text as words of four bytes, their scales, the sum that a query's
-// scores begin with, and weights and scores of six queries.
+// A thread's buffers: queries, keys and values of a text as words of four bytes, their scales, the initial sum of each
+// query's scores, and weights and scores of six queries.
 struct Int8Attention {
   Buffer<uint32_t> pairs, queries, keys, values;
   Buffer<float> query_scale, key_scale, value_scale, value_mean, scores;
@@ -40,12 +40,12 @@ inline __m512 second_of(__m512i pair) {
   return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }
 
-// The larger size of each of 32 bf16 numbers: without their sign they are ordered as whole numbers are.
+// The larger magnitude of each of 32 bf16 values: without sign bits they are ordered as integers are.
 inline __m512i larger(__m512i most, __m512i numbers) {
   return _mm512_max_epu16(most, _mm512_and_si512(numbers, _mm512_set1_epi16(0x7fff)));
 }
 
-// The largest size of 16 rows of numbers → their scale, and what they are multiplied by to be rounded.
+// The largest magnitudes of 16 rows → their scales and the inverses.
 struct Scale {
   __m512 scale, inverse;
   explicit Scale(__m512 largest) {
@@ -55,20 +55,20 @@ struct Scale {
   }
 };
 
-// x · inverse to the nearest whole number, whose last byte is that of the word.
+// x · inverse, rounded to the nearest integer, in the last byte of the word.
 inline __m512i rounded(__m512 x, __m512 inverse) {
   return _mm512_castps_si512(_mm512_fmadd_ps(x, inverse, _mm512_set1_ps(12582912.0f)));  // 1.5 · 2^23
 }
 
-// The last bytes of four words become one word.
+// Pack the last bytes of four words into one word.
 inline __m512i join(__m512i a, __m512i b, __m512i c, __m512i d) {
   a = _mm512_mask_mov_epi8(a, 0x2222222222222222, _mm512_slli_epi32(b, 8));
   a = _mm512_mask_mov_epi8(a, 0x4444444444444444, _mm512_slli_epi32(c, 16));
   return _mm512_mask_mov_epi8(a, 0x8888888888888888, _mm512_slli_epi32(d, 24));
 }
 
-// Pairs [E / 2][slots] → words [E / 4][slots], each token with a scale of its own. Keys get 128 more, to be without a
-// sign; what that adds to a query's scores is taken off where they begin.
+// Pairs [E / 2][slots] → words [E / 4][slots], with a scale per token. 128 is added to keys, to make them unsigned; the
+// initial sum of a query's scores subtracts its effect.
 void round_columns(const uint32_t* pairs, int slots, int width, bool keys, uint32_t* words, float* scales,
                    int32_t* begin) {
   const __m512i more = _mm512_set1_epi8(static_cast<char>(keys ? 0x80 : 0)), ones = _mm512_set1_epi8(1);
@@ -90,7 +90,7 @@ void round_columns(const uint32_t* pairs, int slots, int width, bool keys, uint3
   }
 }
 
-// Rows of values → words [slots / 4][E], four tokens in each, a scale for each column, and the mean of what is rounded.
+// Rows of values → words [slots / 4][E] of four tokens each, a scale per column, and the mean of the rounded values.
 void round_values(const bf16* rows, int stride, int length, int slots, int width, uint32_t* words, float* scales,
                   float* means) {
   const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -125,7 +125,7 @@ void round_values(const bf16* rows, int stride, int length, int slots, int width
   }
 }
 
-// R queries × 16 · C keys; a query's own scale is still to come.
+// Products of R queries and 16 · C keys, not yet multiplied by the query's scale.
 template <int R, int C>
 inline void score_tile(const uint32_t* queries, const int32_t* begin, const uint32_t* keys,
                        const float* scale, int slots, int width, float* scores) {
@@ -156,12 +156,12 @@ inline void score_tile(const uint32_t* queries, const int32_t* begin, const uint
   }
 }
 
-// The sum of a query's weights, and what of it rounding has taken off.
+// The sum of a query's weights, and the part of it that rounding removed.
 struct Rounded {
   float sum, rest;
 };
 
-// Scores of R queries, each with its own scale → weights, whole numbers up to 255.
+// Turn scores of R queries, each with its scale, into weights: integers up to 255.
 template <int R>
 inline void softmax_rows(const float* scores, int length, int slots, float scale, const float* scales, uint8_t* weights,
                          Rounded* by) {
@@ -180,7 +180,7 @@ inline void softmax_rows(const float* scores, int length, int slots, float scale
       return n;
     };
     const int end = slots - 16;
-    __m512 all = _mm512_maskz_mov_ps(last, weight(end));  // in sum[r] itself it would go to memory at every step
+    __m512 all = _mm512_maskz_mov_ps(last, weight(end));  // sum[r] itself would be stored at every step
     __m512i taken = take(end, all);
     for (int i = 0; i < end; i += 16) {
       const __m512 y = weight(i);
@@ -226,7 +226,7 @@ inline void context_tile(const uint8_t* weights, int slots, const Int8Attention&
   }
 }
 
-// The context of R queries from number `first` on.
+// The context of R queries from index `first` on.
 template <int R>
 void attend_rows(const Head<Bf16, float>& head, int first, Int8Attention& at) {
   const int slots = head.slots, width = head.width;

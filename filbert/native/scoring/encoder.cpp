@@ -1,17 +1,17 @@
-// BERT's encoder for inference on processors with AVX-512 (VNNI and bf16): what `filbert/model/native_encoder.py` calls.
+// BERT's encoder for inference on processors with AVX-512 (VNNI and bf16). Called by `filbert/model/native_encoder.py`.
 //
 //   ids → embeddings → L × (query, key, value → attention → the rest of the layer) → hidden (→ head → logits)
 //
-// A layer multiplies in int8, in bf16, or in fp32 (linear.h). A token's numbers never depend on the texts beside it, and are
-// summed up in an order that does not either, so the same text gives the same bits in any batch. Between two products
-// nothing goes back to memory but what the next one reads: bias, GELU, layer norm and rounding are done on a block of rows
-// while it lies in the cache; short texts go through the layers a few at a time for the same reason. In int8 and bf16 the
-// first layer adds up what belongs to tokens and places (first_layer.h). Attention goes through one text and head at a time,
-// in the layer's precision; for a classifier the last layer looks at first tokens alone (one_query.h). `encode_readable` in
-// quantized.py is the twin that says the same in a page of Python; a test holds both together.
+// A layer multiplies in int8, bf16 or fp32 (linear.h). Neither a token's values nor the order of their sums depend on the
+// batch, so the same text gives the same bits in any batch. Bias, GELU, LayerNorm and rounding are done on a block of rows
+// while it is in the cache, so only the input of the next product is written to memory; short texts go through all layers
+// in small bundles for the same reason. In int8 and bf16 the first layer adds cached products of tokens, positions and
+// segments (first_layer.h). Attention is computed for one text and head at a time, in the layer's precision; for a
+// classifier the last layer computes first tokens only (one_query.h). `encode_readable` in quantized.py is the definition;
+// a test compares them.
 //
-// Plain C at the edge, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
-// `filbert_supported` says 0.
+// A C interface, no Python and no torch inside. Where the processor or the compiler lacks the instructions,
+// `filbert_supported` returns 0.
 //
 // Shapes: T tokens, B texts, D hidden width, F feed-forward width, E width of a head.
 
@@ -28,17 +28,17 @@
 
 namespace {
 
-constexpr int BLOCK = 48;  // rows that go through a layer together; 48 × 1,536 floats lie in the L2 cache
-constexpr int TEXTS = 12;  // whose first tokens attend together; 12 × 12 heads × 384 floats do, too
+constexpr int BLOCK = 48;  // rows processed together; 48 × 1,536 floats fit the L2 cache
+constexpr int TEXTS = 12;  // texts whose first tokens attend together; 12 × 12 heads × 384 floats fit, too
 
-constexpr int SHORT = 64;    // tokens of a text; longer ones gain nothing by going through the layers in bundles
-constexpr int BUNDLE = 168;  // tokens of a bundle, or a little less: its texts are a multiple of six
-constexpr int LOTS = 4;      // bundles for each thread, at least: none waits long for the last one
-constexpr int64_t NEAR = 24 << 20;  // weights of all layers, in numbers, that stay near from bundle to bundle
+constexpr int SHORT = 64;    // tokens of a text; bundles do not help longer ones
+constexpr int BUNDLE = 168;  // tokens of a bundle, about: its number of texts is a multiple of six
+constexpr int LOTS = 4;      // bundles per thread, at least, so that none waits long for the last one
+constexpr int64_t NEAR = 24 << 20;  // values of the weights of all layers, at most, that stay in the cache between bundles
 
 // ---- 16 numbers at a time -------------------------------------------------------------------------------------------
 
-// To 3e-4, for what is rounded next; the largest error of GELU itself is the least.
+// Error 3e-4, for values that are rounded next; fitted for the least maximum error of GELU.
 inline __m512 gelu_rough(__m512 x) {
   constexpr float coefficients[] = {8.57088150e-03f,  -2.53627474e-02f, 4.14790136e-02f, -6.72484692e-02f,
                                     1.10268602e-01f, -1.74077950e-01f, 3.69505620e-01f};
@@ -55,7 +55,7 @@ struct Norm {
   }
 };
 
-// y = norm(x + residual), over one row → 1 / σ, σ the deviation.
+// y = norm(x + residual) of one row; returns 1 / σ, σ the standard deviation.
 float normalise(const float* x, const float* residual, const Norm& norm, float eps, int width, float* y) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) {
@@ -86,9 +86,9 @@ struct Layer {
   Norm attention_norm, norm;
 };
 
-// What one thread works in: the rows of a block. `narrow` is D wide, what a product gives; `middle`, the state between
-// the halves of a layer; `wide` is F wide; `bytes` are rows on their way into a product; `asked` are, of each head and
-// text, first what the query became and then the mean of the tokens.
+// A thread's buffers for the rows of a block: `narrow`, a product's output, D wide; `middle`, the state between attention
+// and feed-forward; `wide`, F wide; `bytes`, the inputs of a product; `asked`, of each head and text first the query
+// times K and then the mean of the tokens.
 struct Desk {
   Attention attention;
   Int8Attention attention_int8;
@@ -118,7 +118,7 @@ struct Batch {
   const int32_t *ids, *positions, *segments, *starts;
   int texts, tokens;
   bool first_only, logits;
-  bool add_up;  // the first layer's queries, keys and values, from summands
+  bool add_up;  // the first layer's queries, keys and values are sums of cached products
 };
 
 class Encoder {
@@ -136,7 +136,7 @@ class Encoder {
   Layer& layer(int number) { return layers_[number]; }
   bool forked() const { return pool_.forked(); }
 
-  // Query, key and value of a layer, one below the other.
+  // Query, key and value weights of a layer, concatenated.
   void attention(int number, const float* weight_ND, const float* bias_N, Precision precision) {
     Linear& qkv = layers_[number].qkv;
     qkv.precision = precision;
@@ -150,7 +150,7 @@ class Encoder {
     one_query_.set(keys, values, bias_N + 2 * hidden_, hidden_, heads_, in_fp32_ ? FP32 : BF16);
   }
 
-  // Before `attention`, as the first layer's needs the norm.
+  // To be called before `attention`, as the first layer's needs the norm.
   void embeddings(const float* token, const float* position, const float* segment, const int32_t* counts,
                   const float* weight, const float* bias) {
     token_ = token;
@@ -164,7 +164,7 @@ class Encoder {
     embeddings_norm_.set(weight, bias, hidden_);
   }
 
-  // A classifier's head, always in fp32: pooler, tanh, one linear layer. Its columns are filled up to whole panels.
+  // A classifier's head, always in fp32: pooler, tanh, one linear layer. Its columns are padded to whole panels.
   void head(const float* pooler_DD, const float* pooler_D, const float* last_CD, const float* last_C, int classes) {
     pooler_.set(pooler_DD, pooler_D, hidden_, hidden_, FP32);
     classes_ = classes;
@@ -189,7 +189,7 @@ class Encoder {
     for (int text = 0; text < batch.texts; ++text) {
       longest = std::max(longest, batch.starts[text + 1] - batch.starts[text]);
     }
-    for (Desk& desk : desks_) {  // no thread may run out
+    for (Desk& desk : desks_) {  // allocated for all threads
       desk.grow(heads_, hidden_, intermediate_, longest);
       if (batch.logits) desk.logits.get(static_cast<size_t>(BLOCK) * columns_);
     }
@@ -228,14 +228,14 @@ class Encoder {
   }
 
  private:
-  // How many rows go together, if `count` are shared out evenly.
+  // The number of rows of a block when `count` are divided evenly.
   static int block_of(int count, int threads) {
     const int parts = up_to(std::max(1, (count + BLOCK - 1) / BLOCK), threads);
     return up_to((count + parts - 1) / parts, ROWS);
   }
 
-  // How many texts go through the layers on one thread, or 0: then all threads work on one layer. A multiple of ROWS, so
-  // that texts of one length fill their tiles.
+  // The number of texts of a bundle, which one thread takes through the layers, or 0: all threads work on one layer. A
+  // multiple of ROWS, so that texts of equal length fill their tiles.
   int bundle_of(const Batch& batch, int longest) const {
     const int64_t weights = int64_t{hidden_} * (4 * hidden_ + 2 * intermediate_) * static_cast<int64_t>(layers_.size());
     if (longest > SHORT || weights > NEAR) return 0;
@@ -243,7 +243,7 @@ class Encoder {
     return batch.texts < size * LOTS * pool_.threads() ? 0 : size;
   }
 
-  // Texts go through all layers but the last: what one step writes lies in this thread's cache for the next.
+  // Take texts through all layers except the last, so that each step's output is in this thread's cache for the next.
   void go_through(const Batch& batch, int first, int texts, Desk& desk) {
     const int begin = batch.starts[first], tokens = batch.starts[first + texts] - begin, size = block_of(tokens, 1);
     const auto each_block = [&](const auto& work) {
@@ -258,7 +258,7 @@ class Encoder {
     }
   }
 
-  // Cut `count` rows into blocks, as many for each thread, and call work(first, rows, desk).
+  // Split `count` rows into blocks, equally many per thread, and call work(first, rows, desk).
   template <class Work>
   void blocks(int count, const Work& work) {
     if (!count) return;
@@ -272,7 +272,7 @@ class Encoder {
     return {desk.bytes.data(), hidden_, desk.scale.data(), desk.low.data(), desk.mixed.data()};
   }
 
-  // Whatever the first layer's sums need of a table.
+  // Compute the missing cached products of a table.
   void make(Summands& summands, const int32_t* ids, int count) {
     const int missing = static_cast<int>(summands.missing(ids, count).size());
     blocks(missing, [&](int first, int rows, Desk& desk) {
@@ -300,7 +300,7 @@ class Encoder {
     if (!batch.add_up) queries(batch, 0, first, rows, desk);
   }
 
-  // Query, key and value of a block of rows, unless the first tokens of the last layer ask for themselves.
+  // Query, key and value of a block of rows, except where the last layer computes first tokens only.
   void queries(const Batch& batch, int number, int first, int rows, Desk& desk) {
     if (batch.first_only && number + 1 == static_cast<int>(layers_.size())) return;
     const Rows x = inputs(desk);
@@ -320,7 +320,7 @@ class Encoder {
     return reinterpret_cast<Number*>(qkv_.data());
   }
 
-  // The last layer's attention where the first tokens of `rows` texts ask alone; OneQuery says how.
+  // The last layer's attention from the first tokens of `rows` texts only, see OneQuery.
   void attend_first(const Batch& batch, int first, int rows, Desk& desk) {
     const Rows x = inputs(desk);
     const Precision wanted = one_query_.values.precision;
@@ -370,8 +370,8 @@ class Encoder {
             length, up_to(length, 16), width,           out,         hidden_,     nullptr, 0};
   }
 
-  // Everything of a layer after attention, and the next layer's queries, for a block of rows; `out` takes the last
-  // layer's rows.
+  // The rest of a layer after attention, and the next layer's queries, keys and values, for a block of rows; the last
+  // layer writes to `out`.
   void finish(const Batch& batch, int number, int first, int rows, bool first_only, float* out, Desk& desk) {
     const Layer& layer = layers_[number];
     const Rows x = inputs(desk);
@@ -408,7 +408,7 @@ class Encoder {
     if (!out) queries(batch, number + 1, first, rows, desk);
   }
 
-  // Logits of a block of texts, of their first tokens' vectors.
+  // Logits of a block of texts, from the vectors of their first tokens.
   void answer(const float* vectors, int first, int rows, float* result, Desk& desk) {
     const Rows x = inputs(desk);
     float *pooled = desk.narrow.data(), *logits = desk.logits.data();
@@ -445,7 +445,7 @@ class Encoder {
 
 extern "C" {
 
-// 4 where the processor has the instructions; another number than native_encoder.py expects means a library of another version.
+// Returns the interface version, 4, where the processor has the instructions; native_encoder.py compares it.
 int filbert_supported() {
   return able() ? 4 : 0;
 }
@@ -457,15 +457,15 @@ void* filbert_new(int layers, int hidden, int heads, int intermediate, float eps
   return nullptr;
 }
 
-// A forked process leaves it to its end: threads that are not there cannot be joined.
+// Not freed in a forked process, where the threads do not exist and cannot be joined.
 void filbert_free(void* encoder) {
   Encoder* mine = static_cast<Encoder*>(encoder);
   if (!mine->forked()) delete mine;
 }
 
-// What follows says 0 where memory runs out.
+// The following functions return 0 where memory runs out.
 
-// The three tables, of so many rows each, are read where they lie, as long as the encoder lives; everything else is copied.
+// The three tables, with `counts` rows, are not copied and must outlive the encoder; everything else is copied.
 // To be called before `filbert_linear`.
 int filbert_embeddings(void* encoder, const float* token, const float* position, const float* segment,
                        const int32_t* counts, const float* weight, const float* bias) try {
@@ -488,7 +488,7 @@ int filbert_linear(void* encoder, int layer, int part, const float* weight_NK, c
   return 0;
 }
 
-// `part`: 0 after attention, 1 at the end of the layer.
+// `part`: 0 after attention, 1 after the feed-forward network.
 int filbert_norm(void* encoder, int layer, int part, const float* weight, const float* bias, int n) try {
   Layer& l = static_cast<Encoder*>(encoder)->layer(layer);
   (part ? l.norm : l.attention_norm).set(weight, bias, n);
@@ -497,7 +497,7 @@ int filbert_norm(void* encoder, int layer, int part, const float* weight, const 
   return 0;
 }
 
-// The head of a classifier; without one `filbert_run` gives no logits.
+// The head of a classifier, needed for logits.
 int filbert_head(void* encoder, const float* pooler_DD, const float* pooler_D, const float* last_CD,
                  const float* last_C, int classes) try {
   static_cast<Encoder*>(encoder)->head(pooler_DD, pooler_D, last_CD, last_C, classes);
@@ -506,8 +506,8 @@ int filbert_head(void* encoder, const float* pooler_DD, const float* pooler_D, c
   return 0;
 }
 
-// Packed texts → hidden_TD (`wanted` 0), hidden_BD of the first tokens (1), or logits_BC (2). One call at a time for each
-// encoder, and ids, positions and segments within the tables: the caller sees to both.
+// Packed texts → hidden_TD (`wanted` 0), hidden_BD of the first tokens (1), or logits_BC (2). The caller must make one call
+// at a time per encoder, with ids, positions and segments within the tables.
 int filbert_run(void* encoder, const int32_t* ids, const int32_t* positions, const int32_t* segments,
                 const int32_t* starts, int texts, int wanted, float* out) try {
   static_cast<Encoder*>(encoder)->run(ids, positions, segments, starts, texts, wanted, out);

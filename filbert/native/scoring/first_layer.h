@@ -1,10 +1,10 @@
-// The first layer's query, key and value without a product for each token. What goes in is a norm of a sum of three rows,
+// The first layer's query, key and value from cached products. Its input is the LayerNorm of a sum of three rows,
 //
 //   x = (e - mean(e)) / σ · γ + β,   e = token + position + segment,
 //
-// and a product is linear: W x = (token' + position' + segment') / σ + W β, where r' = (W γ) (r - mean(r)). A row of the
-// three tables gets its r' when a text first holds it: texts repeat their tokens, 24,000 of SST-2 are 5,066 different ones.
-// `first_queries` in quantized.py is the twin.
+// and the product is linear: W x = (token' + position' + segment') / σ + W β, where r' = (W γ) (r - mean(r)). r' of a row of
+// the tables is computed and cached when a text first has it: 24,000 tokens of SST-2 are 5,066 distinct ones.
+// `first_queries` in quantized.py is the definition.
 //
 // Shapes: D hidden width, N = 3 D.
 
@@ -16,10 +16,10 @@
 
 namespace {
 
-// The r' of one table, in bf16: of the rows that texts have held so far, in no order.
+// The cached r' of one table, in bf16, in order of first use.
 class Summands {
  public:
-  // Row i is `rows_D + i * hidden`, and is read where it lies.
+  // Row i is `rows_D + i * hidden`; not copied.
   void set(const float* rows_D, int count, int hidden) {
     rows_ = rows_D;
     hidden_ = hidden;
@@ -28,7 +28,7 @@ class Summands {
     made_ = 0;
   }
 
-  // Those of `ids` that are to be made, each once, and room for them. Where it grows too large it starts anew.
+  // Return the distinct `ids` that are not cached, and reserve memory for them. A cache that grows too large is cleared.
   const std::vector<int32_t>& missing(const int32_t* ids, int count) {
     missing_.clear();
     for (int i = 0; i < count; ++i) {
@@ -49,7 +49,7 @@ class Summands {
     return missing_;
   }
 
-  // Make `rows` of the missing, from number `first` on; x is a place for them.
+  // Compute `rows` of the missing, from index `first` on; x is a buffer for them.
   void make(const Linear& weight, int first, int rows, const Rows& x, float* centred) {
     for (int r = 0; r < rows; ++r) {
       const float* row = rows_ + static_cast<size_t>(missing_[first + r]) * hidden_;
@@ -62,7 +62,7 @@ class Summands {
             [&](int row, int n, __m512 y) { store(at(made_ + first + row) + n, y); });
   }
 
-  // All missing are made: `of` gives them from now on.
+  // To be called when all missing are computed: then `of` returns them.
   void keep() {
     for (const int32_t id : missing_) slot_[id] = static_cast<int32_t>(made_++);
   }
@@ -112,7 +112,7 @@ struct FirstLayer {
     }
   }
 
-  // Tell the cache that a token is next.
+  // Prefetch a token.
   void fetch(int32_t id, int width) const {
     const char* line = reinterpret_cast<const char*>(token.of(id));
     for (size_t i = 0; i < width * sizeof(bf16); i += 64) _mm_prefetch(line + i, _MM_HINT_T0);

@@ -1,7 +1,7 @@
-// Products of rows of numbers with a weight, in int8, bf16 or fp32: `Linear` is the weight, `Rows` are the numbers.
+// Products of rows and a weight, in int8, bf16 or fp32: `Linear` is the weight, `Rows` are the inputs.
 //
-// In int8 there is one scale for each row and each column of a weight, and each 64 numbers are mixed before they are
-// rounded, on both sides of a product, so that none stands out. `linear_readable` in quantized.py is the twin.
+// In int8 each row and each column of a weight has a scale, and both factors are rotated ("mixed") by a Hadamard matrix, 64
+// values at a time, before rounding, which spreads outliers. `linear_readable` in quantized.py is the definition.
 //
 // Shapes: K × N a weight's inputs × outputs.
 
@@ -14,14 +14,14 @@
 namespace {
 
 constexpr int PANEL = 64;        // columns of a tile
-constexpr int STEP = 4 * PANEL;  // bytes of a panel that one step takes: four inputs of int8, two of bf16, one of fp32
+constexpr int STEP = 4 * PANEL;  // bytes of a panel per step: four inputs of int8, two of bf16, one of fp32
 
-// What a layer multiplies in; the values are those of native_encoder.py.
+// The precision of a layer's products; the values are those of PRECISIONS in native_encoder.py.
 enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
 
 int bytes_of(Precision precision) { return 1 << precision; }
 
-// Pairs of lanes whose numbers differ in this bit become their sum and, where the bit is set, their difference.
+// Replace lanes whose indices differ in this bit by their sum and, where the bit is set, their difference.
 template <int BIT>
 inline __m512 butterfly(__m512 x) {
   static_assert(BIT == 1 || BIT == 2 || BIT == 4 || BIT == 8, "a bit of the number of a lane");
@@ -34,8 +34,8 @@ inline __m512 butterfly(__m512 x) {
   return _mm512_fmadd_ps(x, sign, other);
 }
 
-// Mix 64 numbers: times Hadamard's matrix (entries ±1, rows at right angles), the last 16 negated before, so that what all
-// 64 have in common does not end in one of them. Mixed twice a product is 64 times as large.
+// Multiply 64 values, the last 16 negated, by the Hadamard matrix (entries ±1, orthogonal rows); negating keeps a common
+// mean from ending in one value. A product of two mixed factors is 64 times as large.
 inline void mix(const float* x, __m512 (&y)[4]) {
   const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
   const __m512 c = _mm512_loadu_ps(x + 32), d = _mm512_loadu_ps(x + 48);
@@ -48,8 +48,8 @@ inline void mix(const float* x, __m512 (&y)[4]) {
   for (int i = 0; i < 4; ++i) y[i] = butterfly<1>(butterfly<2>(butterfly<4>(butterfly<8>(y[i]))));
 }
 
-// Rows on their way into a product: fp32 or bf16 numbers, or q from 0 to 255, and row i, mixed, is scale[i] · q[i] + low[i];
-// `mixed` is a place for one row.
+// The inputs of a product: fp32 or bf16 values, or q from 0 to 255, and row i, mixed, is scale[i] · q[i] + low[i]; `mixed`
+// is a buffer for one row.
 struct Rows {
   uint8_t* bytes;
   int width;
@@ -91,9 +91,9 @@ void round_row(const float* x, const Rows& to, int row, Precision precision) {
   to.low[row] = low;
 }
 
-// A weight of N × K, whose rows become the columns of the product, in panels of 64. In a panel four inputs (int8) or two
-// (bf16) of a column lie together, as the instructions want it. Of int8: column n, mixed and divided by 64,
-// is scale[n] · q[n], q from -127 to 127, and total[n] the sum over its inputs.
+// A weight N × K, whose rows are the columns of the product, in panels of 64. In a panel four inputs (int8) or two (bf16)
+// of a column are adjacent, as the instructions need. In int8 column n, mixed and divided by 64, is scale[n] · q[n], q from
+// -127 to 127, and total[n] is the sum over its inputs.
 struct Linear {
   int in = 0;
   Precision precision = INT8;
@@ -160,7 +160,7 @@ struct Linear {
   }
 };
 
-// In int8 a tile takes four inputs at a step and sums whole numbers; the scales come at the end.
+// In int8 a tile takes four inputs per step and sums integers; the scales are applied at the end.
 struct Int8 {
   using Sum = Ints;
   using Number = uint8_t;

@@ -1,9 +1,9 @@
-// Attention where only a text's first token asks: keys and values need not be made, for
+// Attention from a text's first token only: keys and values need not be computed, because
 //
 //   q · (K x) = (Kᵀ q) · x   and   Σ w (V x) = V (Σ w x).
 //
-// A head's one query goes through K, and the mean of the tokens through V. The keys' bias adds the same to every score, and
-// softmax takes it off again. `attend_first` in quantized.py is the twin.
+// The one query of a head is multiplied by K, and the weighted mean of the tokens by V. The keys' bias adds a constant to
+// all scores, which softmax ignores. `attend_first` in quantized.py is the definition.
 //
 // Shapes: L tokens of a text, D hidden width, H heads, E width of a head.
 
@@ -46,7 +46,7 @@ inline void add(float a, const float* x, float* y, int width) {
   }
 }
 
-// Scores become weights that add up to 1, in base 2; numbers beyond `length`, up to the next 16, are written over.
+// Softmax in base 2, in place; values beyond `length`, up to the next 16, are overwritten.
 void softmax(float* scores, int length, float scale) {
   float most = scores[0], sum = 0;
   for (int j = 1; j < length; ++j) most = std::max(most, scores[j]);
@@ -58,8 +58,8 @@ void softmax(float* scores, int length, float scale) {
   for (int j = 0; j < length; ++j) scores[j] /= sum;
 }
 
-// In place of what each head's query became: the mean of a text's tokens, each weighted by how well it answers. `scores`
-// has room for them, of each head up to the next 16.
+// Replace each head's query times K by the attention-weighted mean of the text's tokens. `scores` is a buffer, per head
+// rounded up to 16.
 void mean_tokens(const float* tokens_LD, int length, int hidden, int heads, float* asked_HD, float* scores) {
   const int slots = up_to(length, 16);
   for (int j = 0; j < length; ++j) {

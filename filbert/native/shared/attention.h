@@ -1,5 +1,5 @@
-// Attention within one text and head, in bf16 or fp32: softmax(QKᵀ/√E)V, six queries at a time, keys and values laid out
-// once in the order that the instructions take them.
+// Attention within one text and head, in bf16 or fp32: softmax(QKᵀ/√E)V, six queries at a time; keys and values are
+// rearranged once into the order of the instructions.
 
 #pragma once
 
@@ -11,18 +11,18 @@
 
 namespace {
 
-// The code is the same for bf16 and fp32 (Kind): everything is laid out in words of four bytes, two numbers or one.
+// The code is the same for bf16 and fp32 (Kind): data are words of four bytes, two values or one.
 template <class Kind>
 constexpr int PER_WORD = 4 / sizeof(typename Kind::Number);
 
-// What a thread needs to attend: keys and values of a text in the order of the instruction, weights of six queries, as
-// words; their scores.
+// A thread's buffers: keys and values of a text in the order of the instructions, and weights and scores of six
+// queries.
 struct Attention {
   Buffer<uint32_t> keys, values, weights;
   Buffer<float> scores;
 };
 
-// R queries × LANES · C keys, summed up in fp32.
+// Products of R queries and LANES · C keys, summed in fp32.
 template <class Kind, int R, int C>
 inline void score_tile(const typename Kind::Number* q, int stride, const uint32_t* keys, int slots, int width,
                        float* scores) {
@@ -48,15 +48,15 @@ inline void score_tile(const typename Kind::Number* q, int stride, const uint32_
     for (int c = 0; c < C; ++c) store(scores + static_cast<size_t>(r) * slots + LANES * c, sum[r][c]);
 }
 
-// What a query's weights are divided by: their sum, where the largest score was taken off before.
+// The divisor of a query's weights: the sum of exponentials of its scores minus the largest.
 struct Normaliser {
   float sum, largest;
 };
 
-// Which lanes of the last vector of slots belong to the text.
+// The lanes of the last vector of slots that belong to the text.
 inline Mask last_lanes(int length, int slots) { return first_lanes(LANES - (slots - length)); }
 
-// The largest of each of R queries' scores. The queries go side by side: one by one, each would wait for its own.
+// The largest score of each of R queries, computed in parallel to hide latency.
 template <int R>
 inline void largest_scores(const float* scores, int length, int slots, float* most) {
   const Mask last = last_lanes(length, slots);
@@ -74,7 +74,7 @@ inline void largest_scores(const float* scores, int length, int slots, float* mo
   for (int r = 0; r < R; ++r) most[r] = largest_of(largest[r]);
 }
 
-// Scores of R queries → weights that are not yet divided by their sum.
+// Turn scores of R queries into weights, not yet divided by their sum.
 template <class Kind, int R>
 inline void softmax_rows(const float* scores, int length, int slots, float scale, typename Kind::Number* weights,
                          Normaliser* by) {
@@ -85,7 +85,7 @@ inline void softmax_rows(const float* scores, int length, int slots, float scale
   for (int r = 0; r < R; ++r, scores += slots, weights += slots) {
     const auto weight = [&](int i) { return Kind::exp2((load(scores + i) - all(most[r])) * all(scale)); };
     const int end = slots - LANES;
-    Floats total = where(last, weight(end));  // in sum[r] itself it would go to memory at every step
+    Floats total = where(last, weight(end));  // sum[r] itself would be stored at every step
     store(weights + end, total);
     for (int i = 0; i < end; i += LANES) {
       const Floats y = weight(i);
@@ -97,7 +97,7 @@ inline void softmax_rows(const float* scores, int length, int slots, float scale
   for (int r = 0; r < R; ++r) by[r] = {sum_of(sum[r]), most[r]};
 }
 
-// R queries' weights × two vectors of columns of the values, divided by the sums of the weights where these are given.
+// R queries' weights × two vectors of columns of the values, divided by the sums of the weights if given.
 template <class Kind, int R, class Out>
 inline void context_tile(const uint32_t* weights, int steps, const uint32_t* values, int width, const Normaliser* by,
                          Out* out, int stride) {
@@ -121,7 +121,7 @@ inline void context_tile(const uint32_t* weights, int steps, const uint32_t* val
   }
 }
 
-// LANES rows of as many words become as many columns.
+// Transpose LANES rows of LANES words.
 #ifdef __AVX512F__
 
 inline void transpose(const __m512i (&row)[16], uint32_t* words, int stride) {
@@ -177,7 +177,7 @@ inline void transpose(const __m256i (&row)[8], uint32_t* words, int stride) {
 
 #endif
 
-// Lay out rows as words [E / PER_WORD][slots], so that a product takes LANES of them at a time; slots beyond the text are 0.
+// Lay out rows as words [E / PER_WORD][slots] for products of LANES rows at a time; slots beyond the text are 0.
 template <class Kind>
 void lay_out_columns(const typename Kind::Number* rows, int stride, int length, int slots, int width, uint32_t* words) {
   constexpr int step = LANES * PER_WORD<Kind>;
@@ -203,7 +203,7 @@ inline void lay_out_rows(const float* rows, int stride, int length, int slots, i
 
 #ifdef __AVX512BF16__
 
-// 32 numbers of one row and 32 of the next → two vectors of words, a number of each in a word.
+// Interleave 32 values of two rows → two vectors of words, each with a value of either row.
 inline void interleave(__m512i one, __m512i next, uint32_t* words) {
   alignas(64) static const uint16_t order[64] = {
       0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45,
@@ -225,21 +225,21 @@ inline void lay_out_rows(const bf16* rows, int stride, int length, int slots, in
 
 #endif
 
-// What attention reads: queries, keys and values of one head, so many numbers from token to token, and where it writes.
+// Queries, keys and values of one head, with the strides between tokens, and the outputs.
 template <class Kind, class Out>
 struct Head {
   const typename Kind::Number *q, *k, *v;
-  int q_stride, stride;               // of keys and values the same
-  int queries, length, slots, width;  // slots: the length, of the text, rounded up to LANES
+  int q_stride, stride;               // `stride` of keys and values
+  int queries, length, slots, width;  // slots: the text's length rounded up to LANES
   Out* out;
   int out_stride;
-  float* lse;  // where each query's log-sum-exp of base 2 goes, if anywhere, `lse_stride` numbers from token to token
+  float* lse;  // output of each query's log-sum-exp of base 2, or null; `lse_stride` numbers from token to token
   int lse_stride;
 
   float scale() const { return LOG2_E / std::sqrt(static_cast<float>(width)); }
 };
 
-// Cut slots into tiles: work(first slot, Count<C>), LANES · C slots of them.
+// Split slots into tiles of LANES · C: call work(first slot, Count<C>).
 template <class Work>
 inline void slot_tiles(int slots, const Work& work) {
   int j = 0;
@@ -252,7 +252,7 @@ inline void slot_tiles(int slots, const Work& work) {
   }
 }
 
-// R rows times all that `lay_out_columns` laid out → [R][slots].
+// R rows × the output of `lay_out_columns` → [R][slots].
 template <class Kind, int R>
 void score_rows(const typename Kind::Number* rows, int stride, const uint32_t* columns, int slots, int width,
                 float* scores) {
@@ -261,7 +261,7 @@ void score_rows(const typename Kind::Number* rows, int stride, const uint32_t* c
   });
 }
 
-// The context of R queries from number `first` on.
+// The context of R queries from index `first` on.
 template <class Kind, int R, class Out>
 void attend_rows(const Head<Kind, Out>& head, int first, Attention& at) {
   const int slots = head.slots, steps = slots / PER_WORD<Kind>;

@@ -1,5 +1,5 @@
-// What the C++ parts share: some numbers in fp32 at a time, 16 with AVX-512 and 8 with AVX2, memory, tiles. For files that
-// are compiled for one of the two; with operators such as a * b + c a compiler does to all lanes what is written once.
+// Shared by the C++ libraries: vectors of fp32 values, 16 with AVX-512 and 8 with AVX2, memory, tiles. For files that are
+// compiled for one of the two; operators such as a * b + c work on all lanes.
 
 #pragma once
 
@@ -36,7 +36,7 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_p
 inline Floats multiply_subtract(Floats a, Floats b, Floats c) { return _mm512_fmsub_ps(a, b, c); }  // a b - c
 inline Floats subtract_product(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
 
-// Where one of the two is no number, the second is taken.
+// If either is NaN, the second is returned.
 inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
@@ -104,7 +104,7 @@ inline void store_some(Mask some, float* to, Floats x) { _mm256_maskstore_ps(to,
 
 #endif
 
-// Four bytes, in every lane: a token's next four inputs of int8, two of bf16, or one of fp32.
+// Four bytes in every lane: a token's next four inputs of int8, two of bf16, or one of fp32.
 inline Words four_bytes(const void* p) {
   int32_t four;
   std::memcpy(&four, p, 4);
@@ -115,7 +115,7 @@ inline Words four_bytes(const void* p) {
 
 constexpr float LOG2_E = 1.44269504f;
 
-// The first coefficient belongs to the highest power.
+// Coefficients from the highest power down.
 template <int N>
 inline Floats polynomial(Floats x, const float (&coefficients)[N]) {
   Floats y = all(coefficients[0]);
@@ -124,21 +124,21 @@ inline Floats polynomial(Floats x, const float (&coefficients)[N]) {
   return y;
 }
 
-// 2^x: the whole part goes into the exponent, a polynomial does the rest.
+// 2^x: the integer part becomes the exponent, a polynomial approximates the rest.
 template <int N>
 inline Floats exp2_by(Floats x, const float (&coefficients)[N]) {
   const Floats exponent = whole(x);
   return times_power_of_2(polynomial(x - exponent, coefficients), exponent);
 }
 
-// 2^x to 2e-7. Below -126 it stays 2^-126.
+// 2^x, relative error 2e-7. Below -126 it is 2^-126.
 inline Floats exp2_of(Floats x) {
   constexpr float coefficients[] = {1.5403530e-4f, 1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f,
                                     2.4022651e-1f, 6.9314718e-1f, 1.0f};
   return exp2_by(larger(all(-126.0f), x), coefficients);  // in this order, so that NaN stays NaN
 }
 
-// erf(x / √2), as x times a polynomial of u = 2 (x / limit)² - 1; beyond the limit it is taken as it is there.
+// erf(x / √2), as x times a polynomial of u = 2 (x / limit)² - 1; constant beyond the limit.
 template <int N>
 inline Floats error_function(Floats x, float limit, const float (&coefficients)[N]) {
   const Floats inside = smaller(larger(x, all(-limit)), all(limit));
@@ -146,7 +146,7 @@ inline Floats error_function(Floats x, float limit, const float (&coefficients)[
   return inside * polynomial(u, coefficients);
 }
 
-// To 1e-6, fitted at Chebyshev's points.
+// Error 1e-6, fitted at Chebyshev nodes.
 inline Floats error_function(Floats x) {
   constexpr float coefficients[] = {
       1.31247329e-03f, -2.85608161e-03f, 1.27981301e-03f, -2.10354618e-03f, 9.44713924e-03f,
@@ -165,7 +165,7 @@ inline Floats gelu(Floats x) { return gelu_by(x, error_function(x)); }
 
 // ---- numbers --------------------------------------------------------------------------------------------------------
 
-// How numbers are multiplied, four bytes at a step. In fp32: one.
+// Multiply-add of words of four bytes. In fp32: one value per word.
 struct Fp32 {
   using Sum = Floats;
   using Number = float;
@@ -185,7 +185,7 @@ struct Fp32 {
 
 inline int up_to(int n, int step) { return (n + step - 1) / step * step; }
 
-// Memory on a cache line. It grows, which discards what was in it, and is never cleared.
+// Memory aligned to a cache line. Growing it discards its content; it is not cleared.
 template <class T>
 class Buffer {
  public:
@@ -208,14 +208,14 @@ class Buffer {
   size_t size_ = 0;
 };
 
-// A tile of a product: with AVX-512 6 × 4 sums, 4 columns and one row's numbers fill 29 registers of 32; with AVX2 6 × 2,
-// 2 and one 15 of 16.
+// A tile of a product: with AVX-512 6 × 4 sums, 4 columns and one value of a row take 29 of 32 registers; with AVX2 6 × 2
+// sums, 2 and one 15 of 16.
 constexpr int ROWS = 6, COLUMNS = LANES == 16 ? 4 : 2;
 
 template <int R>
 using Count = std::integral_constant<int, R>;
 
-// Cut `rows` into tiles: work(first row, Count<R>) for six at a time, and for those left over.
+// Split `rows` into tiles: call work(first row, Count<R>) for six at a time, and for the rest.
 template <class Work>
 inline void tiles(int rows, const Work& work) {
   int first = 0;

@@ -1,4 +1,4 @@
-// Threads that the C++ parts share out their work among.
+// A thread pool.
 
 #pragma once
 
@@ -17,7 +17,7 @@
 #include <immintrin.h>
 #endif
 
-// Tell the processor that this is a wait.
+// A hint to the processor that this thread spins.
 inline void breathe() {
 #if defined(__x86_64__)
   _mm_pause();

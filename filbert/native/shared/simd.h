@@ -1,5 +1,5 @@
-// What the C++ parts share that multiply in bf16 and int8, on processors with AVX-512 and its instructions for both. For
-// files that are compiled for these instructions.
+// Shared by the C++ libraries for bf16 and int8, on processors with AVX-512 and its instructions for both. For files that
+// are compiled for these instructions.
 
 #pragma once
 
@@ -18,7 +18,7 @@ inline bool able() {
 
 constexpr float LOG2_255 = 7.99435344f;
 
-// 2^x to 1e-4, for what is rounded next.
+// 2^x, relative error 1e-4, for values that are rounded next.
 inline __m512 exp2_rough(__m512 x) {
   constexpr float coefficients[] = {5.5171494e-2f, 2.4261094e-1f, 6.9326099e-1f, 9.9992808e-1f};
   return exp2_by(x, coefficients);
@@ -32,7 +32,7 @@ inline void store(bf16* to, __m512 x) { _mm256_storeu_si256(reinterpret_cast<__m
 inline __m512 load_some(Mask some, const bf16* x) { return widened(_mm256_maskz_loadu_epi16(some, x)); }
 inline void store_some(Mask some, bf16* to, __m512 x) { _mm256_mask_storeu_epi16(to, some, narrowed(x)); }
 
-// How numbers are multiplied, four bytes at a step. In bf16: two of them, sums in fp32.
+// Multiply-add of words of four bytes. In bf16: two values per word, sums in fp32.
 struct Bf16 {
   using Sum = __m512;
   using Number = bf16;
@@ -44,7 +44,7 @@ struct Bf16 {
 
 typedef int Ints __attribute__((vector_size(64)));  // gcc 12 writes an array of __m512i to memory at every step
 
-// Sums of whole numbers: four bytes without a sign times four with one.
+// Integer sums of four unsigned bytes times four signed bytes.
 inline Ints add_bytes(Ints sum, __m512i without, __m512i with) {
   return (Ints)_mm512_dpbusd_epi32((__m512i)sum, without, with);
 }

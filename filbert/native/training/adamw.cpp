@@ -1,13 +1,13 @@
 // One step of AdamW (Loshchilov & Hutter 2019) for all weights of a model in one pass through memory. Called by
 // `filbert/training/adamw.py`.
 //
-//   gradient (fp32, or bf16 as the model made it) → moments → weight in fp32 → the model's own copy in its precision
+//   gradient (fp32, or the model's bf16) → moments → weight in fp32 → the model's copy in its own precision
 //
-// A step is bound by memory, not by arithmetic, and with short texts it takes as long as the texts themselves. Here a
-// number of a bf16 model moves 28 bytes, where torch's fused step with its copies and scaled gradients around it moves 60.
-// A table of which only some rows are ever used can name them; the others are not touched.
+// A step is bound by memory bandwidth, and with short texts takes as long as forward and backward pass. Here 28 bytes are
+// moved per weight of a bf16 model; torch's fused step, with copies and scaled gradients, moves 60. For an embedding table
+// of which only some rows are ever used, `rows` names them, and the others are not touched.
 //
-// Plain C at the edge, no Python and no torch inside; any processor, any compiler.
+// A C interface, no Python and no torch inside; any processor, any compiler.
 
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@
 
 extern "C" {
 
-// What one weight's step needs; the same fields as `Weight` in adamw.py. With `rows` null all rows are updated.
+// A weight tensor and its state, with the fields of `Weight` in adamw.py. With `rows` null all rows are updated.
 struct Weight {
   const void* grad;
   float* weight;
@@ -33,8 +33,8 @@ struct Weight {
   float* square;  // second moment
   void* copy;
   const int32_t* rows;
-  int64_t count;  // numbers, or rows where these are named
-  int64_t width;  // numbers in a row, 1 where rows are not named
+  int64_t count;  // values, or rows if `rows` is given
+  int64_t width;  // values in a row, 1 without `rows`
   int32_t grad_bf16, copy_bf16;
   float rate, decay;            // decay is already multiplied by the rate
   float correction1, correction2;  // 1 - beta^step
@@ -45,7 +45,7 @@ namespace {
 
 using bf16 = uint16_t;
 
-constexpr int64_t CHUNK = 32768;  // numbers of a task: their six arrays lie in the L2 cache
+constexpr int64_t CHUNK = 32768;  // values of a task: their six arrays fit the L2 cache
 
 inline float widened(float x) { return x; }
 
@@ -58,14 +58,14 @@ inline float widened(bf16 x) {
 
 inline void narrowed(float x, float& y) { y = x; }
 
-// To the nearest bf16, ties to even.
+// Round to the nearest bf16, ties to even.
 inline void narrowed(float x, bf16& y) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   y = static_cast<bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Sum up in 16 lanes, each in order, so that any number of threads and any processor gives the same.
+// Sum in 16 lanes, each in order, so that the result does not depend on threads or processor.
 template <class Gradient>
 inline __attribute__((always_inline)) double squares(const Gradient* grad, int64_t n) {
   float lanes[16] = {};
@@ -120,7 +120,7 @@ WIDE void update(const Weight& w, const Rates& r, int64_t begin, int64_t end) {
 // A piece of a weight, of about CHUNK numbers.
 struct Task {
   int weight;
-  int64_t begin, end;  // numbers, or named rows
+  int64_t begin, end;  // values, or entries of `rows`
 };
 
 std::vector<Task> tasks_of(const Weight* weights, int count) {
@@ -143,7 +143,7 @@ void each_run(const Weight& w, const Task& task, Each each) {
 
 extern "C" {
 
-// adamw.py does not use a library that returns another number than it expects: one of another version.
+// The interface version, which adamw.py compares.
 int filbert_adamw_interface() { return 1; }
 
 void* filbert_pool(int threads) try {
@@ -152,7 +152,7 @@ void* filbert_pool(int threads) try {
   return nullptr;
 }
 
-// The sum of the squares of all gradients; in the rows that are not named they are 0.
+// The sum of squares of all gradients; those of rows that are not in `rows` are 0.
 double filbert_squares(void* pool, const Weight* weights, int count) try {
   const std::vector<Task> tasks = tasks_of(weights, count);
   std::vector<double> sums(tasks.size());
@@ -169,7 +169,7 @@ double filbert_squares(void* pool, const Weight* weights, int count) try {
   return -1;  // no memory
 }
 
-// One step of all weights, with gradients multiplied by `scale`. 0 where memory runs out, and nothing is changed.
+// One step of all weights, with gradients multiplied by `scale`. Returns 0 where memory runs out; nothing is then changed.
 int filbert_adamw(void* pool, const Weight* weights, int count, float scale, float beta1, float beta2, float epsilon) try {
   const std::vector<Task> tasks = tasks_of(weights, count);
   const Rates rates = {scale, beta1, beta2, epsilon};

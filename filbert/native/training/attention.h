@@ -1,9 +1,9 @@
 // Attention over packed texts and its gradient, for training. Called by `filbert/model/native_training.py`.
 //
-// One text and head at a time. The weights are not kept for the backward pass but computed again from each query's log-sum-exp
-// (Dao et al. 2022), which is cheaper than reading them from memory; keys and values are laid out in the cache, one head
-// of one text. Sums are in fp32, in an order that does not depend on the texts beside it. `attend_readable` in
-// attention.py is the definition; a test compares them.
+// One text and head at a time. The weights are not kept for the backward pass but recomputed from each query's log-sum-exp
+// (Dao et al. 2022), which is cheaper than reading them from memory; keys and values of one head and text stay in the
+// cache. Sums are in fp32, in an order that does not depend on the batch. `attend_readable` in attention.py is the
+// definition; a test compares them.
 //
 // Shapes: T tokens, H heads, E width of a head, D = H · E.
 
@@ -18,7 +18,7 @@ namespace {
 constexpr int QUERIES = 64;  // of a block: its weights of 512 keys, 64 kB in bf16, 128 in fp32, stay in the L2 cache
 constexpr int PAIR = PER_WORD<Kind>;
 
-// What a thread needs for a gradient: queries, keys, values and gradients of one text and head laid out as words, the
+// A thread's buffers for a gradient: queries, keys, values and gradients of one text and head laid out as words, the
 // weights of a block of queries and the gradients of their scores, and sums for each key.
 struct Desk : Attention {
   Buffer<uint32_t> value_columns, key_rows, query_rows, grad_rows, weight_pairs, score_grad_pairs;
@@ -42,12 +42,12 @@ struct Desk : Attention {
   }
 };
 
-// Where a text's part of a head begins in queries, keys and values, the context's gradient and the log-sum-exps.
+// The start of a text and head in queries, keys and values, the context's gradient and the log-sum-exps.
 struct Place {
   const Number *q, *k, *v, *grad;
   const float* lse;
   Number *grad_q, *grad_k, *grad_v;
-  int q_stride, stride;  // of keys and values the same
+  int q_stride, stride;  // `stride` of keys and values
   int queries, length, slots, width, hidden, heads;
 };
 
@@ -56,7 +56,7 @@ struct Place {
 inline void back_row(float* scores, const float* weight_grads, int length, int slots, int width, float lse,
                      Number* weights, Number* score_grads) {
   const float root = std::sqrt(static_cast<float>(width)), factor = LOG2_E / root;  // the factor that made `lse`
-  const auto weigh = [&](int i) {  // 1 at most, but a large score less a large log-sum-exp may round to much more
+  const auto weigh = [&](int i) {  // at most 1, but a large score minus a large log-sum-exp may be rounded to much more
     return Kind::exp2(smaller(all(1.0f), multiply_subtract(load(scores + i), all(factor), all(lse))));
   };
   Floats sum = {};
@@ -73,7 +73,7 @@ inline void back_row(float* scores, const float* weight_grads, int length, int s
   }
 }
 
-// R keys' sums + their queries' numbers × two vectors of columns of what belongs to the queries.
+// Add to the sums of R keys: the queries' coefficients × two vectors of columns of the queries' values.
 template <int R>
 inline void sum_tile(const uint32_t* numbers, int slots, int steps, const uint32_t* rows, int width, float* sums) {
   Floats sum[R][2];
@@ -98,7 +98,7 @@ inline void sum_tile(const uint32_t* numbers, int slots, int steps, const uint32
 
 #ifdef __AVX512BF16__
 
-// Rows of numbers, a query each → words [queries / 2][slots], two queries in a word.
+// Rows, one per query → words [queries / 2][slots], two queries in a word.
 const uint32_t* by_query(const bf16* block, int queries, int slots, Buffer<uint32_t>& words) {
   uint32_t* pairs = words.data();
   for (int q = 0; q < queries; q += 2, pairs += slots) {
@@ -115,14 +115,14 @@ const uint32_t* by_query(const bf16* block, int queries, int slots, Buffer<uint3
 
 #else
 
-// Numbers of fp32 are words as they are.
+// In fp32 each value is a word.
 const uint32_t* by_query(const float* block, int, int, Buffer<uint32_t>&) {
   return reinterpret_cast<const uint32_t*>(block);
 }
 
 #endif
 
-// The gradients of a block of queries, and what the block adds to those of keys and values.
+// Compute the gradients of a block of queries, and add the block's part to those of keys and values.
 void block_back(const Place& at, int first, int queries, Desk& desk) {
   const int slots = at.slots, width = at.width, stride = at.q_stride, even = up_to(queries, PAIR);
   const Number* q = at.q + static_cast<size_t>(first) * stride;
@@ -181,13 +181,13 @@ void attend_back(const Place& at, Desk& desk) {
   }
 }
 
-// This thread's desk; it stays to the thread's end.
+// This thread's buffers, kept until the thread ends.
 Desk& desk() {
   static thread_local Desk mine;
   return mine;
 }
 
-// Call work(text, head, desk) for all of them, the last text first: texts are packed shortest first. 0: no memory.
+// Call work(text, head, desk) for all, the longest text first: texts are packed shortest first. 0: no memory.
 template <class Work>
 int share_out(int texts, int heads, int threads, const Work& work) {
   std::atomic<bool> failed{false};
@@ -206,21 +206,21 @@ int share_out(int texts, int heads, int threads, const Work& work) {
 
 extern "C" {
 
-// 3 where the processor has the instructions; another number than native_training.py expects means another version.
+// Returns the interface version, 3, where the processor has the instructions; native_training.py compares it.
 int filbert_training_interface() {
   return able() ? 3 : 0;
 }
 
-// What both ways are told: queries with `q_stride` numbers from one to the next, keys and values with `stride`; where each
-// text's queries begin, and its keys. `width`, of a head, is a multiple of 32.
+// The arguments of both passes: queries with `q_stride` numbers from one to the next, keys and values with `stride`; the
+// starts of each text's queries and keys. `width`, of a head, is a multiple of 32.
 struct Given {
   const Number *q, *k, *v;
   const int64_t *query_starts, *starts;
   int q_stride, stride, texts, heads, width, threads;
 };
 
-// Queries, keys and values → the queries' context, and for the way back each query's log-sum-exp where `lse` is not null.
-// What follows says 0 where memory runs out.
+// Compute the context and, where `lse` is not null, each query's log-sum-exp for the backward pass. This function and the
+// next return 0 where memory runs out.
 int filbert_attend(const Given* given, Number* context, float* lse) {
   const Given& g = *given;
   const int hidden = g.heads * g.width;
@@ -237,7 +237,7 @@ int filbert_attend(const Given* given, Number* context, float* lse) {
   });
 }
 
-// The context's gradient → those of queries, keys and values.
+// Compute the gradients of queries, keys and values from the context's.
 int filbert_attend_back(const Given* given, const Number* grad, const float* lse, Number* grad_q, Number* grad_k,
                         Number* grad_v) {
   const Given& g = *given;

@@ -1,4 +1,4 @@
-// Work on rows that also sums up their columns, such as the gradient of a bias, shared out among threads.
+// Process rows and sum their columns, such as the gradient of a bias, in several threads.
 
 #pragma once
 
@@ -9,10 +9,10 @@
 
 namespace {
 
-constexpr int64_t LOT = 128;  // rows whose sums are made in one go: whose thread it is changes no bit
+constexpr int64_t LOT = 128;  // rows summed together, whichever thread does it, so that the bits do not depend on the threads
 
-// Call work(row, sums) for every row, where the row adds to `sums`, and add the sums of all to `total`, `columns` numbers
-// each. Returns whether there was memory.
+// Call work(row, sums) for every row, which adds to `sums`, and add all sums to `total`; both have `columns` numbers.
+// Returns 0 where memory runs out.
 template <class Work>
 bool with_columns(int64_t rows, int64_t columns, int threads, float* total, const Work& work) {
   const int64_t lots = (rows + LOT - 1) / LOT;

@@ -1,6 +1,6 @@
-// GELU of x + bias, forward and backward, for training. Called by `filbert/model/native_training.py`. torch adds the bias in
-// bf16 by writing it out in full before the product, and sums its gradient up in a pass of its own. F.gelu of a linear layer,
-// in encoder.py, is the definition; a test compares them.
+// GELU(x + bias), forward and backward, for training. Called by `filbert/model/native_training.py`. In bf16 torch writes the
+// bias to the whole output before the product, and sums its gradient in a separate pass. `linear_gelu` in encoder.py is the
+// definition; a test compares them.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-// The slope of GELU: Φ(x) + x φ(x), with Φ and φ those of the normal distribution.
+// The derivative of GELU: Φ(x) + x φ(x), of the normal distribution.
 inline Floats slope(Floats x) {
   const Floats half = all(0.5f), area = multiply_add(error_function(x), half, half);
   const Floats density = exp2_of(x * x * all(-0.5f * LOG2_E));
@@ -28,7 +28,7 @@ int filbert_gelu(const Number* x, const Number* bias, int64_t rows, int64_t widt
   return 1;
 }
 
-// grad_TF of the result → grad_x_TF, and added to grad_bias_F its sum over the rows. Returns whether there was memory.
+// Compute grad_x_TF from grad_TF, and add its sum over the rows to grad_bias_F. Returns 0 where memory runs out.
 int filbert_gelu_back(const Number* x, const Number* bias, const Number* grad, int64_t rows, int64_t width, int threads,
                       Number* grad_x, float* grad_bias) {
   return with_columns(rows, width, threads, grad_bias, [&](int64_t row, float* sums) {

@@ -1,7 +1,7 @@
-// The training library: everything between matrix products, forward and backward, in numbers of one `Kind`. bf16.cpp and
-// fp32.cpp each compile it for their processors.
+// The training library: the operations between matrix products, forward and backward, in one number format (`Kind`).
+// bf16.cpp and fp32.cpp each compile it for their processors.
 //
-// The threads are OpenMP's: with gcc they are torch's own, which was loaded first. A set beside them would wait for them.
+// The threads are OpenMP's: with gcc they are torch's own, which is loaded first. Other threads would compete with them.
 
 #pragma once
 

@@ -1,6 +1,6 @@
-// Dropout, and layer norm of a layer's input plus its output, forward and backward, for training. Called by
+// Dropout, and LayerNorm of residual + output, forward and backward, for training. Called by
 // `filbert/model/native_training.py`. torch takes a pass each for bias, mask, scale, sum and norm, and for the
-// gradient of each. `Dropout` and `added` in encoder.py are the definitions; tests compare them.
+// gradient of each. `Dropout` and `add_norm` in encoder.py are the definitions; tests compare them.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Which numbers dropout keeps: those whose drawn byte is at least `dropped`. Without drawn bytes, all.
+// Dropout's mask: values whose random byte is at least `dropped` are kept. Without bytes, all are.
 struct Kept {
   const uint8_t* drawn;
   int dropped;
@@ -17,7 +17,7 @@ struct Kept {
   Floats of(Floats x, int64_t at) const { return drawn ? where(at_least(drawn + at, dropped), x * all(scale)) : x; }
 };
 
-// Call work(i) for the first number of every vector of a row.
+// Call work(i) for the index of every vector of a row.
 template <class Work>
 inline void by_lanes(int64_t width, const Work& work) {
   for (int64_t i = 0; i < width; i += LANES) work(i);
@@ -29,7 +29,7 @@ inline void add_to(float* sums, Floats x) { store(sums, load(sums) + x); }
 
 extern "C" {
 
-// out = x · scale where the drawn byte is at least `dropped`, 0 elsewhere. `count` is a multiple of 16.
+// out = x · scale where the random byte is at least `dropped`, 0 elsewhere. `count` is a multiple of 16.
 void filbert_drop(const Number* x, const uint8_t* drawn, int dropped, float scale, int64_t count, int threads,
                   Number* out) {
   const Kept kept = {drawn, dropped, scale};
@@ -37,8 +37,8 @@ void filbert_drop(const Number* x, const uint8_t* drawn, int dropped, float scal
   for (int64_t i = 0; i < count; i += LANES) store(out + i, kept.of(load(x + i), i));
 }
 
-// sum_TD = residual_TD + kept(x_TD + bias_D); out_TD = (sum - mean) · rstd · weight_D + shift_D of each row, and mean and
-// rstd go to `moments`, two numbers a row. `width` is a multiple of 16. Returns 1.
+// sum_TD = residual_TD + dropout(x_TD + bias_D); out_TD = (sum - mean) · rstd · weight_D + shift_D of each row; `moments`
+// gets mean and rstd of each row. `width` is a multiple of 16. Returns 1.
 int filbert_add_norm(const Number* x, const Number* bias, const Number* residual, const Number* weight,
                      const Number* shift, const uint8_t* drawn, int64_t rows, int64_t width, int threads, int dropped,
                      float scale, float eps, Number* sum, Number* out, float* moments) {
@@ -50,7 +50,7 @@ int filbert_add_norm(const Number* x, const Number* bias, const Number* residual
     by_lanes(width, [&](int64_t i) {
       const Floats made = kept.of(load(x + at + i) + load(bias + i), at + i);
       store(sum + at + i, load(residual + at + i) + made);
-      total = total + load(sum + at + i);  // what was rounded, as on the way back
+      total = total + load(sum + at + i);  // the rounded value, as in the backward pass
     });
     const float mean = sum_of(total) / width;
     by_lanes(width, [&](int64_t i) {
@@ -68,8 +68,8 @@ int filbert_add_norm(const Number* x, const Number* bias, const Number* residual
   return 1;
 }
 
-// grad_TD of `out` → those of the residual and of x, in one where nothing was dropped (`grad_x` null); to `grads` are added
-// sums over the rows, grad_D of bias, weight and shift, one after the other. Returns whether there was memory.
+// Compute the gradients of residual and x from grad_TD (`grad_x` null: both are equal, as nothing was dropped), and add to
+// `grads` those of bias, weight and shift, one after the other. Returns 0 where memory runs out.
 int filbert_add_norm_back(const Number* sum, const Number* weight, const float* moments, const uint8_t* drawn,
                           const Number* grad, int64_t rows, int64_t width, int threads, int dropped, float scale,
                           Number* grad_residual, Number* grad_x, float* grads) {

@@ -1,6 +1,6 @@
-// Cross-entropy over a whole vocabulary, and its gradient in place of the logits, for training. Called by
-// `filbert/model/native_training.py`. Two passes through a row while it is in the cache, and a third for the gradient; torch
-// takes seven passes through rows in fp32. `vocabulary_loss_readable` in pretraining/network.py is the definition; a test
+// Cross-entropy over the vocabulary, with its gradient written over the logits, for training. Called by
+// `filbert/model/native_training.py`. Two passes over a row while it is in the cache, and a third for the gradient; torch
+// takes seven passes over rows in fp32. `vocabulary_loss_readable` in pretraining/network.py is the definition; a test
 // compares them.
 
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace {
 
-// All lanes, where a mask could say which.
+// In place of a mask: all lanes.
 struct Every {};
 template <class T>
 inline Floats load_some(Every, const T* x) { return load(x); }
@@ -17,14 +17,14 @@ template <class T>
 inline void store_some(Every, T* to, Floats x) { store(to, x); }
 inline Floats where(Every, Floats x, float = 0) { return x; }
 
-// Call work(i, lanes) for the first number of every vector of a row, from number `i` on; the last one may be short.
+// Call work(i, lanes) for the index of every vector of a row, from `i` on; the last vector may be incomplete.
 template <class Work>
 inline void by_lanes_and_rest(int64_t i, int64_t width, const Work& work) {
   for (; i + LANES <= width; i += LANES) work(i, Every());
   if (i < width) work(i, first_lanes(static_cast<int>(width - i)));
 }
 
-// Products of a row and the biases of the vocabulary: their sums are its logits.
+// A row of products and the vocabulary's biases: their sums are the logits.
 struct Row {
   Number* products;
   const Number* bias;
@@ -35,7 +35,7 @@ struct Row {
   float logit(int64_t i) const { return logits(first_lanes(1), i)[0]; }
 };
 
-// A logit that is no number may be passed over here; the sum of exponentials keeps it.
+// A NaN may be lost here, but not in the sum of exponentials.
 inline float largest(const Row& row) {
   Floats most = all(-INFINITY);
   by_lanes_and_rest(0, row.width, [&](int64_t i, auto some) {
@@ -47,7 +47,7 @@ inline float largest(const Row& row) {
 // e^(x - most).
 inline Floats exponential(Floats x, float most) { return exp2_of((x - all(most)) * all(LOG2_E)); }
 
-// The sum of e^(logit - most), as four sums side by side.
+// The sum of e^(logit - most), in four independent sums.
 inline float sum_of_exponentials(const Row& row, float most) {
   const auto some_of_it = [&](int64_t i, auto some) { return where(some, exponential(row.logits(some, i), most)); };
   Floats sum[4] = {};
@@ -59,7 +59,7 @@ inline float sum_of_exponentials(const Row& row, float most) {
   return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-// The softmax takes the place of the products, and is added to `total`, too.
+// Write the softmax over the products, and add it to `total`.
 inline void become_softmax(const Row& row, float most, float sum, float* total) {
   by_lanes_and_rest(0, row.width, [&](int64_t i, auto some) {
     const Floats probability = exponential(row.logits(some, i), most) * all(1.0f / sum);
@@ -72,9 +72,9 @@ inline void become_softmax(const Row& row, float most, float sum, float* total) 
 
 extern "C" {
 
-// losses_R = log-sum-exp of a row's logits less its target's. With grad_bias_V, the gradient, softmax less 1 at the
-// target, takes the place of products_RV, and its sum over the rows is added to grad_bias_V. Returns whether there was
-// memory.
+// losses_R = log-sum-exp of a row's logits minus the target's logit. With grad_bias_V, the gradient (softmax minus one-hot
+// target) is written over products_RV, and its sum over the rows is added to grad_bias_V. Returns 0 where memory runs
+// out.
 int filbert_cross_entropy(Number* products_RV, const Number* bias_V, const int64_t* targets_R, int64_t rows,
                           int64_t width, int threads, float* losses_R, float* grad_bias_V) {
   return with_columns(rows, grad_bias_V ? width : 0, threads, grad_bias_V, [&](int64_t r, float* sums) {
