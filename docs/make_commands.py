@@ -36,14 +36,14 @@ a line at most every ten seconds. `filbert --version` prints the version.
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | could not go on: disk full, memory full, loss not a number, folder in use, a fault of Filbert's own |
+| 1 | failed: disk full, memory full, loss not a number, folder in use, a bug in Filbert |
 | 2 | the input, a model folder or an option is wrong; the message says what and what to do |
-| 130, 143 | stopped by Ctrl-C or SIGTERM; what trains has saved a checkpoint and says how to go on |
+| 130, 143 | stopped by Ctrl-C or SIGTERM; training has saved a checkpoint and prints how to resume |
 | 141 | the reader of stdout is gone, as in `filbert … \\| head` |
 
-Whatever goes wrong is told in one sentence: what it is about, what is wrong, what to do. Where the fault is Filbert's
-own, the sentence names a file `filbert-error-….txt` in the folder for temporary files, with the traceback and the
-command line, that can be sent with a report. `FILBERT_DEBUG=1` shows the traceback of any error instead.
+An error is printed as one sentence: where, what is wrong, what to do. For a bug in Filbert the sentence names a file
+`filbert-error-….txt` in the folder for temporary files, with the traceback and the command line, to be sent with a bug
+report. `FILBERT_DEBUG=1` shows the traceback of any error instead.
 
 stdout is UTF-8, whatever the locale; `PYTHONIOENCODING` chooses another encoding, and a character that this one lacks
 stops the command.
@@ -55,69 +55,67 @@ named train, dev and test, or of texts in a folder per class; an archive of such
 Face hub (`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked for, never
 guessed.
 
-What the column of targets holds says what is trained: one label a text, several labels (lists, labels with a separator
-between them, or columns of 0 and 1), or a number. What was found is printed with its reason, and `--task` overrides it.
-Of two columns of texts each row is a pair, which is read together. The folder remembers its columns, for `predict` and
-`evaluate`.
+The column of targets decides the task: one label a text, several labels (lists, labels with a separator between them, or
+columns of 0 and 1), or a number. The task is printed with its reason, and `--task` overrides it. With two columns of texts
+each row is a pair, which is encoded together. The folder keeps the names of its columns, for `predict` and `evaluate`.
 
 Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves them out. Either way they are kept in
 `FOLDER.rejects.jsonl` beside the model's folder. Labels that look like variants of one another are listed with the
-`--merge-labels` that merges them, and never merged by themselves.
+`--merge-labels` that merges them, and never merged automatically.
 
-A stopped run is taken up again by the same command (without `--overwrite`).
+The same command (without `--overwrite`) resumes a stopped run.
 
-With `--adapt` the base reads the training texts first, as masked language modelling, and those of every `--unlabelled`
-source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test splits are left
-out wherever they stand. Of `--minutes` two fifths go there. Then a linear model on the vectors of up to 2,000 training
-texts tells whether the base knows more of the task than before; where it knows less, it is used as it was.
+With `--adapt` the base is first trained by masked language modelling on the training texts and those of every
+`--unlabelled` source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test
+splits are left out. This takes two fifths of `--minutes`. Then a linear probe on the vectors of up to 2,000 training texts
+compares the adapted base with the original one; where it is worse, the original one is used.
 
-With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. How sure it
-must be is fitted on the validation texts: with 95 % confidence the two together are right on at most POINTS in a
-hundred texts fewer than BERT alone. With `--unlabelled`, too, BERT labels these texts first and the linear model learns
-from its answers, which takes as long as predicting them and is not part of `--minutes`.
+With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. The threshold
+is fitted on the validation texts: with 95 % confidence the cascade loses at most POINTS points of accuracy against BERT
+alone. With `--unlabelled` the linear model is also trained on BERT's predictions for those texts, which takes as long as
+predicting them and is not part of `--minutes`.
 """,
     "predict": """\
-A file comes out with its own columns, in order and unchanged, and then `label`, `probability_CLASS` for each class (of
-several labels `labels`, with `|` between them; of numbers `score`, and `score_low` and `score_high`, which hold the
-true number nine times of ten), `truncated` (the text was longer than the model reads: its head and tail were used, or
-of a pair the beginnings), `unk_ratio` (the share of its
-tokens that the vocabulary has no piece for; from 0.3 on a warning says so) and `error` (`empty_text`: nothing to read,
-so no label). An added column whose name the file has already is called `predicted_label` and so on. The file
-appears when it is complete, and replaces nothing without `--overwrite`. Texts are read of the columns that the model
-was trained on where the file has them; where it has not, what is read instead is said.
+The output has the file's own columns, in order and unchanged, and then `label` and `probability_CLASS` for each class
+(with several labels `labels`, separated by `|`; with numbers `score`, and `score_low` and `score_high`, a 90 % prediction
+interval), `truncated` (the text was too long: its head and tail were used, or of a pair the beginnings), `unk_ratio` (the
+share of tokens that are [UNK]; from 0.3 on there is a warning) and `error` (`empty_text`: no visible character, so no
+label). An added column whose name the file already has gets the prefix `predicted_`. The file appears when it is
+complete, and replaces nothing without `--overwrite`. Texts are read from the columns that the model was trained on where
+the file has them; otherwise the columns used instead are printed.
 
-Lines on stdin (`-`) are answered as CSV on stdout unless `-o` names a file. With `--json` a text is answered by
-the same cells as a row of a file; a file or stdin by the counts and where the predictions are.
+Predictions for lines on stdin (`-`) go to stdout as CSV unless `-o` names a file. `--json` prints for a text the same
+cells as for a row of a file; for a file or stdin the counts and the path of the predictions.
 
-Cells are written as they came. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
-care when you open texts of strangers in one.
+Cells are written unchanged. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
+care when you open untrusted texts in one.
 """,
     "evaluate": """\
-Every figure has a 95 % interval. Labels the model does not know are listed before anything is scored.
+Every metric has a 95 % interval. Labels that the model does not have are listed before anything is scored.
 """,
     "report": """\
-The page and the model card, of a classifier or of a pre-trained model, are made from `report.json`, `filbert.json` and
-`train.jsonl` alone; nothing is scored.
+The report and the model card, of a fine-tuned or a pre-trained model, are made from `report.json`, `filbert.json` and
+`train.jsonl` only; nothing is scored.
 """,
     "vocab": """\
-Texts are read as a stream, twice; what grows is one count for each different word. Each Han character is a token of its
-own. The folder holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.
+Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The folder
+holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.
 """,
     "pretrain": """\
 A corpus may be plain text (a sentence or a paragraph a line, a blank line between documents), JSON lines, Parquet or
 CSV with a column of texts, WikiExtractor files, compressed, in an archive, or a folder of these. It is tokenised once,
-to disk; repeated documents are left out and counted. A hundredth of it (200,000 tokens at most) is held out to measure
-on. Masked language modelling and next sentence prediction are those of the paper (Devlin et al. 2018); masks are drawn
-anew in every epoch. One step in ten reads longer texts, so that all positions are learned.
+to disk; repeated documents are left out and counted. A hundredth of it (200,000 tokens at most) is held out for evaluation.
+Masked language modelling and next sentence prediction are those of the paper (Devlin et al. 2018), with dynamic masking:
+new masks in every epoch. One step in ten has longer texts, so that all positions are trained.
 
-A stopped run is taken up again by the same command (without `--overwrite`), exactly where it was. Several processes or
-machines train one model: `torchrun --nproc-per-node 2 -m filbert pretrain …`, with the folder on a disk they share.
+The same command (without `--overwrite`) resumes a stopped run exactly where it was. Several processes or machines train
+one model: `torchrun --nproc-per-node 2 -m filbert pretrain …`, with the folder on a disk they share.
 
 A recipe is a TOML file with the same options: `tokens = "100M"`, `corpora = ["wiki.tar.xz"]`, `next_sentence = false`.
 """,
     "adapt": """\
-Masked language modelling goes on where the base left off. A base without such a head gets a new one. The folder is a
-base model for `fit --base`. To adapt to the very texts of a task, `filbert fit --adapt` does both in one command.
+Continues masked language modelling from the base. A base without an MLM head gets a new one. The folder is a base model
+for `fit --base`. `filbert fit --adapt` adapts to the training texts of a task and fine-tunes in one command.
 """,
     "fill": """\
 Each `[MASK]` of the text stands for one token: a word, a piece of a word, or a Han character.
@@ -127,8 +125,8 @@ The model must have been pre-trained with next sentence prediction, as `filbert-
 """,
     "convert": """\
 Reads Google's TensorFlow checkpoints without TensorFlow, and `pytorch_model.bin` without running its pickle: only
-tensors come out, whatever the file says. Whether the vocabulary is cased is told by the folder's files or by the
-vocabulary itself; where neither is sure, it is asked for.
+tensors are read, whatever else the file holds. Whether the vocabulary is cased is decided by the folder's files or the
+vocabulary itself; where neither shows it, `--cased` or `--uncased` is required.
 """,
 }
 

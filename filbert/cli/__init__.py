@@ -2,9 +2,9 @@
 
     vocab → pretrain → adapt → fit → predict → evaluate → report
 
-Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. Errors become a message
-and an exit code (failures.py): 2 (input or options), 1 (anything else), 130 or 143 (stopped). Heavy modules are imported
-inside the commands, so that --help is fast.
+Results go to stdout, everything else to stderr; with --json stdout holds exactly one JSON object. Errors become a
+message and an exit code (failures.py): 2 (input or options), 1 (anything else), 130 or 143 (stopped). Heavy modules
+are imported inside the commands, so that --help is fast.
 
 A new command is a plain function in a module beside this one, and a line in COMMANDS.
 """
