@@ -51,13 +51,14 @@ stops the command.
 NOTES = {
     "fit": """\
 The path may be CSV, TSV, JSON lines, JSON, Parquet, a spreadsheet or fastText, plain or compressed; a folder of these
-named train, dev and test, or of texts in a folder per class; an archive of such a folder; or a data set of the Hugging
-Face hub (`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked for, never
-guessed.
+named train, dev and test, or of texts in a folder per class; an archive of such a folder; or a data set of the
+Hugging Face hub (`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked
+for, never guessed.
 
-The column of targets decides the task: one label a text, several labels (lists, labels with a separator between them, or
-columns of 0 and 1), or a number. The task is printed with its reason, and `--task` overrides it. With two columns of texts
-each row is a pair, which is encoded together. The folder keeps the names of its columns, for `predict` and `evaluate`.
+The column of targets decides the task: one label a text, several labels (lists, labels with a separator between them,
+or columns of 0 and 1), or a number. The task is printed with its reason, and `--task` overrides it. With two columns
+of texts each row is a pair, which is encoded together. The folder keeps the names of its columns, for `predict` and
+`evaluate`.
 
 Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves them out. Either way they are kept in
 `FOLDER.rejects.jsonl` beside the model's folder. Labels that look like variants of one another are listed with the
@@ -67,22 +68,22 @@ The same command (without `--overwrite`) resumes a stopped run.
 
 With `--adapt` the base is first trained by masked language modelling on the training texts and those of every
 `--unlabelled` source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test
-splits are left out. This takes two fifths of `--minutes`. Then a linear probe on the vectors of up to 2,000 training texts
-compares the adapted base with the original one; where it is worse, the original one is used.
+splits are left out. This takes two fifths of `--minutes`. Then a linear probe on the vectors of up to 2,000 training
+texts compares the adapted base with the original one; where it is worse, the original one is used.
 
-With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. The threshold
-is fitted on the validation texts: with 95 % confidence the cascade loses at most POINTS points of accuracy against BERT
-alone. With `--unlabelled` the linear model is also trained on BERT's predictions for those texts, which takes as long as
-predicting them and is not part of `--minutes`.
+With `--cascade POINTS` a linear model on word pieces answers the texts it is sure of, and BERT the others. The
+threshold is fitted on the validation texts: with 95 % confidence the cascade loses at most POINTS points of accuracy
+against BERT alone. With `--unlabelled` the linear model is also trained on BERT's predictions for those texts, which
+takes as long as predicting them and is not part of `--minutes`.
 """,
     "predict": """\
 The output has the file's own columns, in order and unchanged, and then `label` and `probability_CLASS` for each class
-(with several labels `labels`, separated by `|`; with numbers `score`, and `score_low` and `score_high`, a 90 % prediction
-interval), `truncated` (the text was too long: its head and tail were used, or of a pair the beginnings), `unk_ratio` (the
-share of tokens that are [UNK]; from 0.3 on there is a warning) and `error` (`empty_text`: no visible character, so no
-label). An added column whose name the file already has gets the prefix `predicted_`. The file appears when it is
-complete, and replaces nothing without `--overwrite`. Texts are read from the columns that the model was trained on where
-the file has them; otherwise the columns used instead are printed.
+(with several labels `labels`, separated by `|`; with numbers `score`, and `score_low` and `score_high`, a 90 %
+prediction interval), `truncated` (the text was too long: its head and tail were used, or of a pair the beginnings),
+`unk_ratio` (the share of tokens that are [UNK]; from 0.3 on there is a warning) and `error` (`empty_text`: no visible
+character, so no label). An added column whose name the file already has gets the prefix `predicted_`. The file
+appears when it is complete, and replaces nothing without `--overwrite`. Texts are read from the columns that the
+model was trained on where the file has them; otherwise the columns used instead are printed.
 
 Predictions for lines on stdin (`-`) go to stdout as CSV unless `-o` names a file. `--json` prints for a text the same
 cells as for a row of a file; for a file or stdin the counts and the path of the predictions.
@@ -98,24 +99,25 @@ The report and the model card, of a fine-tuned or a pre-trained model, are made 
 `train.jsonl` only; nothing is scored.
 """,
     "vocab": """\
-Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The folder
-holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.
+Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The
+folder holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.
 """,
     "pretrain": """\
 A corpus may be plain text (a sentence or a paragraph a line, a blank line between documents), JSON lines, Parquet or
-CSV with a column of texts, WikiExtractor files, compressed, in an archive, or a folder of these. It is tokenised once,
-to disk; repeated documents are left out and counted. A hundredth of it (200,000 tokens at most) is held out for evaluation.
-Masked language modelling and next sentence prediction are those of the paper (Devlin et al. 2018), with dynamic masking:
-new masks in every epoch. One step in ten has longer texts, so that all positions are trained.
+CSV with a column of texts, WikiExtractor files, compressed, in an archive, or a folder of these. It is tokenised
+once, to disk; repeated documents are left out and counted. A hundredth of it (200,000 tokens at most) is held out for
+evaluation. Masked language modelling and next sentence prediction are those of the paper (Devlin et al. 2018), with
+dynamic masking: new masks in every epoch. One step in ten has longer texts, so that all positions are trained.
 
-The same command (without `--overwrite`) resumes a stopped run exactly where it was. Several processes or machines train
-one model: `torchrun --nproc-per-node 2 -m filbert pretrain …`, with the folder on a disk they share.
+The same command (without `--overwrite`) resumes a stopped run exactly where it was. Several processes or machines
+train one model: `torchrun --nproc-per-node 2 -m filbert pretrain …`, with the folder on a disk they share.
 
-A recipe is a TOML file with the same options: `tokens = "100M"`, `corpora = ["wiki.tar.xz"]`, `next_sentence = false`.
+A recipe is a TOML file with the same options: `tokens = "100M"`, `corpora = ["wiki.tar.xz"]`, `next_sentence =
+false`.
 """,
     "adapt": """\
-Continues masked language modelling from the base. A base without an MLM head gets a new one. The folder is a base model
-for `fit --base`. `filbert fit --adapt` adapts to the training texts of a task and fine-tunes in one command.
+Continues masked language modelling from the base. A base without an MLM head gets a new one. The folder is a base
+model for `fit --base`. `filbert fit --adapt` adapts to the training texts of a task and fine-tunes in one command.
 """,
     "fill": """\
 Each `[MASK]` of the text stands for one token: a word, a piece of a word, or a Han character.
@@ -125,8 +127,8 @@ The model must have been pre-trained with next sentence prediction, as `filbert-
 """,
     "convert": """\
 Reads Google's TensorFlow checkpoints without TensorFlow, and `pytorch_model.bin` without running its pickle: only
-tensors are read, whatever else the file holds. Whether the vocabulary is cased is decided by the folder's files or the
-vocabulary itself; where neither shows it, `--cased` or `--uncased` is required.
+tensors are read, whatever else the file holds. Whether the vocabulary is cased is decided by the folder's files or
+the vocabulary itself; where neither shows it, `--cased` or `--uncased` is required.
 """,
 }
 
