@@ -104,7 +104,11 @@ class Tokenizer:
         """Return the ids of texts without [CLS] and [SEP]; offsets (n × 2, code points) cost a third more time."""
         found: list[Encoding] = []
         for some in grouped(texts, len, BATCH_CHARACTERS):
-            found += [self._encode_long(some[0], offsets)] if len(some[0]) > BATCH_CHARACTERS else self._encoded(some, offsets)
+            found += (
+                [self._encode_long(some[0], offsets)]
+                if len(some[0]) > BATCH_CHARACTERS
+                else self._encoded(some, offsets)
+            )
         return found
 
     def _encoded(self, texts: Sequence[str], offsets: bool) -> list[Encoding]:
