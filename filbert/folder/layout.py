@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[np.float32]
-MOST_LAYERS = 1_000  # BERT-large has 24
+MAX_LAYERS = 1_000  # BERT-large has 24
 
 PLAIN_BERT = {  # the supported values of these fields; any other value is another architecture
     "hidden_act": "gelu",
@@ -87,7 +87,7 @@ def shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 def layer_shapes(config: EncoderConfig, layer: str) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of the weights of a Transformer layer, `layer` before each name.
+    """Return the names, with the prefix `layer`, and shapes of the weights of a Transformer layer.
 
     >>> layer_shapes(EncoderConfig(vocab_size=11, layers=1, hidden=8, heads=2, intermediate=32), "layers.0")[
     ...     "layers.0.down.weight"
@@ -145,24 +145,26 @@ def from_hugging_face(theirs: Mapping[str, Any], config: EncoderConfig) -> dict[
 
 
 def as_fp32(name: str, tensor: Any) -> Array:
-    """Return weights as fp32; ModelError where they are whole, complex or truth values, which are no weights of BERT's.
+    """Return weights as fp32; ModelError where they are not floating-point numbers.
 
     >>> as_fp32("bias", np.zeros(2, np.float16)).dtype
     dtype('float32')
     """
     array = np.asarray(tensor)
     if array.dtype.kind != "f":
-        raise ModelError(f"tensor {name!r} holds {array.dtype} — weights are floating-point numbers: fetch them again")
+        raise ModelError(
+            f"tensor {name!r} holds {array.dtype} — weights are floating-point numbers: download them again"
+        )
     return np.asarray(array, dtype=np.float32)
 
 
 def modern_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tensors by their names as `modern_name` has them; ModelError where two different ones have one name."""
+    """Return tensors under their `modern_name`; ModelError where two different ones have the same name."""
     found: dict[str, Any] = {}
     for name, tensor in tensors.items():
         plain = modern_name(name)
         if plain in found and not np.array_equal(np.asarray(found[plain]), np.asarray(tensor)):
-            raise ModelError(f"the weights have {plain!r} twice, and not the same numbers — fetch the model again")
+            raise ModelError(f"the weights have {plain!r} twice, with different values — download the model again")
         found[plain] = tensor
     return found
 
@@ -203,7 +205,7 @@ def encoder_config(fields: Mapping[str, Any], file: Path) -> EncoderConfig:
     sizes = {}
     for ours, theirs in names.items():
         value = fields.get(theirs, 2 if ours == "segments" else None)
-        most = MOST_LAYERS if ours == "layers" else 10**7
+        most = MAX_LAYERS if ours == "layers" else 10**7
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
             raise ModelError(f"{file} {theirs} — is {shown(value)} — expected a whole number from 1 to {most:,}")
         sizes[ours] = value

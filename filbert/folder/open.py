@@ -30,7 +30,7 @@ from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
 PADDING = (8, 16, 32, 64, 128, 256, 1_000)  # vocabularies are padded to a multiple of these
-FEW = 16  # rows without a token, from which on they are not lost lines
+FEW = 16  # rows without a token, at most, that may be lost lines of the vocabulary
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 CASCADE = "cascade.safetensors"  # linear model of a cascade
 
@@ -85,8 +85,8 @@ def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.ND
 def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:
     """Raise ModelError where a vocabulary has more tokens than the embeddings have rows, or lacks a few.
 
-    A few rows more than tokens are padding up to a round number, or else lines that were lost: all ids after one are
-    those of other words. Many more are how some published models are.
+    A few rows more than tokens are padding to a round number, or lines of the vocabulary were lost, which shifts all
+    ids after them. Some published models have many more rows.
     """
     lacking = rows - tokens
     padded = any(rows == -(-tokens // step) * step for step in PADDING)

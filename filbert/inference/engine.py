@@ -27,7 +27,7 @@ from filbert.text.tokenizer import grouped
 from filbert.text.visible import visible
 
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
-CHARACTERS = 4_000_000  # of them, at most, but for a text that is longer
+CHARACTERS = 4_000_000  # of these texts, at most, except for a single longer one
 EMPTY = "empty_text"
 
 Inputs = tuple[str, ...]
@@ -166,7 +166,7 @@ def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = l
 
 
 def finite(outputs: Outputs) -> bool:
-    """Tell whether no output is NaN or infinite.
+    """Return whether no output is NaN or infinite.
 
     >>> finite([[np.array([0.5])], [np.array([1.0]), np.array([float("nan")])]])
     False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filbert.model.network import Network
 
 Done = Callable[[int], None]
-Rows = FloatArray | list[FloatArray]  # N × O, or L × O for each text, of its tokens or its marks
+Rows = FloatArray | list[FloatArray]  # N × O, or L × O per text, for its tokens or marks
 
 
 class Scorer(Protocol):

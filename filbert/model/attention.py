@@ -72,7 +72,7 @@ class Spans:
     ) -> None:
         self.starts = np.asarray(starts_B, dtype=np.int64)
         self.device = torch.device(device)
-        self.marks = marks  # rows that a head reads each for itself
+        self.marks = marks  # the rows of a head with marks
         self.rows = self.tokens if rows is None else rows  # T or more: rows beyond T belong to no text
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What is read off the encoder, as data: torch, C++ and the export each build it from the same six words."""
+"""The description of a head, from which torch, numpy and C++ build it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Head:
     outputs: int
     """Number of outputs per row."""
     rows: Literal["first", "tokens", "marks", "mean"] = "first"
-    """Which rows are read: each text's [CLS], every token, the marked ones, or the mean of a text's tokens."""
+    """The input rows: each text's [CLS], every token, the marked tokens, or the mean of a text's tokens."""
     pooled: bool = True
     """Whether BERT's pooler, a linear layer and tanh, is applied first."""
     last: str = "classifier"
-    """Name of the last layer in Hugging Face's layout; empty: there is none, and the rows are the outputs."""
+    """Name of the last layer in Hugging Face's layout; empty: no last layer."""
     layers: int = 0
-    """Transformer layers, of the encoder's shape, in which the marked rows of a window see each other (Liu 2019)."""
+    """Number of Transformer layers over the marked rows of a window, of the encoder's size (Liu 2019)."""
 
     def names(self) -> dict[str, str]:
         """Return the head's modules: our name → Hugging Face's."""
@@ -35,5 +35,5 @@ class Head:
 
     @property
     def one_row(self) -> bool:
-        """Whether a text has one row of outputs, however long it is."""
+        """Whether a text has one row of outputs."""
         return self.rows in ("first", "mean")

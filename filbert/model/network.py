@@ -1,6 +1,6 @@
 """BERT with a head: encoder, pooler, one linear layer (Devlin et al. 2018, §4). The task interprets the outputs.
 
-Shapes: T tokens in the batch, B texts, R rows read of T (M marked ones, then what fills them up), D hidden width,
+Shapes: T tokens in the batch, B texts, R rows of T (M marked ones, then padding), D hidden width,
 O outputs.
 """
 
@@ -14,7 +14,7 @@ from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Dropout, Encoder, Layer, Linear, initialise, sinusoids
 from filbert.model.head import Head
 
-PLACES = 512  # numbers of marks that are told apart; later ones in a text are as the last
+PLACES = 512  # positions of marks; later marks of a text have the last position
 
 
 class Network(nn.Module):
@@ -46,7 +46,7 @@ class Network(nn.Module):
             initialise(self.get_submodule(name), generator)
 
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
-        """Packed ids → outputs_BO, or outputs_TO of every token, outputs_MO of every mark, in fp32."""
+        """Return outputs_BO, or outputs_TO of every token, or outputs_MO of every mark, in fp32."""
         given = ids_T, positions_T, segments_T
         if self.head.rows == "marks":
             rows_D = self._marked(given, spans)
@@ -60,9 +60,9 @@ class Network(nn.Module):
         return self.last(self.dropout(rows_D)) if self.head.last else rows_D
 
     def _marked(self, given: tuple[Tensor, Tensor, Tensor], spans: Spans) -> Tensor:
-        """Return rows_MD of the marks, the first of each text its [CLS], after the layers in which they see each other.
+        """Return rows_MD of the marks, of which the first of each text is its [CLS], after the head's own layers.
 
-        A mark is told its number in the text, by the fixed table of the Transformer.
+        Sinusoidal position embeddings give each mark its number in the text.
         """
         marks = spans.marks
         assert marks is not None

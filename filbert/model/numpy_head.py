@@ -1,7 +1,7 @@
-"""A head in numpy, on vectors that an encoder without torch gave: Network after its encoder, and a test holds both.
+"""A head in numpy, for vectors of the C++ encoder: the same as in Network (network.py); a test compares them.
 
-Each text is computed for itself, so that it gets the same bits in any batch: a matrix product of another shape may add
-up in another order.
+Each text is computed separately, so that it gets the same bits in any batch: matrix products of another shape may sum
+in another order.
 
 Shapes: T tokens of a batch, B texts, S marks of one text, D hidden width, F feed-forward width, E width of a head,
 O outputs.
@@ -19,7 +19,7 @@ from filbert.model.head import Head
 from filbert.records import FloatArray, PackedBatch
 
 Array = npt.NDArray[np.float32]
-PLACES = 512  # numbers of marks that are told apart, as in network.py
+PLACES = 512  # positions of marks, as in network.py
 
 
 class NumpyHead:
@@ -35,11 +35,11 @@ class NumpyHead:
         self.head, self.config, self._arrays = head, config, arrays
 
     def first(self, rows_BD: Array) -> FloatArray:
-        """Return outputs_BO of the vectors of each text's [CLS]."""
+        """Return outputs_BO for the [CLS] vectors."""
         return self._outputs(rows_BD)
 
     def by_text(self, hidden_TD: Array, batch: PackedBatch) -> list[FloatArray]:
-        """Return the outputs of each text of the batch: of its tokens, its marks, or one row of their mean."""
+        """Return the outputs of each text of the batch: per token, per mark, or one row for the mean of its tokens."""
         texts = np.split(hidden_TD, batch.starts_B[1:-1])
         if self.head.rows == "mean":
             return [self._outputs(text_LD.mean(axis=0)) for text_LD in texts]
@@ -58,7 +58,7 @@ class NumpyHead:
         return np.asarray(rows_D, dtype=np.float64)
 
     def _between(self, rows_SD: Array, places_S: npt.NDArray[np.int32]) -> Array:
-        """Let the marks of one window see each other, each told its number in the text."""
+        """Apply the head's Transformer layers to the marks of one window, with position embeddings."""
         if self.head.layers:
             rows_SD = rows_SD + sinusoids(np.minimum(places_S, PLACES - 1), self.config.hidden)
         for i in range(self.head.layers):
@@ -70,7 +70,7 @@ class NumpyHead:
         return rows_SD
 
     def _attended(self, qkv_SN: Array) -> Array:
-        """Return softmax(QKᵀ/√E)V, head by head."""
+        """Return softmax(QKᵀ/√E)V of each head."""
         count, heads = len(qkv_SN), self.config.heads
         q_HSE, k_HSE, v_HSE = qkv_SN.reshape(count, 3, heads, -1).transpose(1, 2, 0, 3)
         scores_HSS = q_HSE @ k_HSE.transpose(0, 2, 1) / np.float32(np.sqrt(q_HSE.shape[-1]))
@@ -99,7 +99,7 @@ def gelu(x: Array) -> Array:
 
 
 def sinusoids(places_S: npt.NDArray[np.int32], width: int) -> Array:
-    """Return the rows of the Transformer's fixed position table for these places, as `encoder.sinusoids` has them.
+    """Return the sinusoidal position embeddings of these places, equal to `encoder.sinusoids`.
 
     >>> sinusoids(np.array([0]), 4).tolist()
     [[0.0, 1.0, 0.0, 1.0]]

@@ -44,7 +44,7 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
 
 
 def _marks(rows: Sequence[Features], starts_B: IntArray) -> Marks | None:
-    """Return which rows of the batch are marked; None where a text has no marks."""
+    """Return the marked rows of the batch; None where a text has no marks."""
     found = [row.marks for row in rows if row.marks is not None]
     if len(found) < len(rows):
         return None
@@ -59,7 +59,7 @@ def _marks(rows: Sequence[Features], starts_B: IntArray) -> Marks | None:
 
 
 def _stacked(targets: Sequence[Any], *, joined: bool) -> npt.NDArray[Any]:
-    """Return the targets as one array, end to end where `joined`: whole numbers as int32, others as float32."""
+    """Return the targets as one array, concatenated if `joined`: integers as int32, others as float32."""
     found_B = np.concatenate(targets) if joined else np.array(targets)
     return found_B.astype(np.int32 if found_B.dtype.kind in "iub" else np.float32)
 

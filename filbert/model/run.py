@@ -57,7 +57,7 @@ def token_outputs(
     tokens: int = TOKENS,
     done: Callable[[int], None] = lambda texts: None,
 ) -> list[FloatArray]:
-    """Run a `model` that gives a row for every token, or mark → outputs_LO of each text, special tokens included."""
+    """Return outputs_LO of each text, for a model with a row per token (special ones included) or per mark."""
     return _each(model, features, device, tokens=tokens, done=done, by_token=True)
 
 

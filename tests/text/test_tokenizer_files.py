@@ -39,12 +39,12 @@ SPLIT = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"
         ({"decoder": {"type": "ByteLevel"}}, "decoder — is 'ByteLevel'"),
         ({"model": {"max_input_chars_per_word": 10**9}}, "max_input_chars_per_word — is 1000000000"),
         ({"model": {"continuing_subword_prefix": "#" * 99}}, "continuing_subword_prefix"),
-        ({"model": {"vocab": {"[PAD]": 0, "a": 0}}}, "have one number, 0"),
+        ({"model": {"vocab": {"[PAD]": 0, "a": 0}}}, "have the same id, 0"),
         ({"model": {"vocab": {word: 3 * i for i, word in enumerate(VOCAB)}}}, "twice"),
         ({"model": {"vocab": {"a": 7}}, "added_tokens": None}, "should be numbered from 0; 'a' has 7"),
         ({"model": {"vocab": {"a": True}}, "added_tokens": None}, "'a' has True"),
         ({"added_tokens": [{"id": 4_000_000_000, "content": "x"}]}, "'x' has 4000000000"),
-        ({"added_tokens": [5]}, "no table of tokens"),
+        ({"added_tokens": [5]}, "does not map tokens to ids"),
     ],
 )
 def test_M36_parts_that_no_bert_has_are_refused(tmp_path, fields, said):
