@@ -1,8 +1,8 @@
-"""What it is worth to go on pre-training on a task's own texts before fine-tuning (Sun et al. 2019), same seeds.
+"""The gain of continued pre-training on a task's own texts before fine-tuning (Sun et al. 2019), same seeds.
 
 A base is fine-tuned as it is, and after masked language modelling on the training texts (IMDb: and on the 50,000
-without a label); texts of the test part are never among them. The adapted model is made once and kept in bench/work/.
-Runs are appended to bench/results/adapt.jsonl as they end, and one that is there already is not made again.
+without a label); without test texts. The adapted model is trained once and kept in bench/work/.
+Runs are appended to bench/results/adapt.jsonl as they end, and existing ones are not repeated.
 
     python bench/adapt.py [imdb|ohsumed|unfair_tos …] [--base minilm] [--seeds 3] [--tokens N] [--limit N]
 

@@ -1,8 +1,8 @@
-"""How well a base guesses masked tokens at each place of a long text: has it learned its later positions?
+"""MLM loss by position in long texts: has a base learned its later positions?
 
 Reviews of IMDb without labels, which no base of ours was pre-trained on, as single texts of up to 512 tokens, 15 % of
-the tokens masked, always the same ones for a vocabulary; the mean loss by place, in nats, with its 95 % interval over
-texts. Between bases of two vocabularies only the rise from left to right can be compared.
+the tokens masked, always the same ones for a vocabulary; the mean loss by position, in nats, with its 95 % interval
+over texts. Bases of different vocabularies can be compared only by the rise of the loss with the position.
 
     python bench/by_place.py [BASE…] [--texts 400]
 """
@@ -77,7 +77,7 @@ def main() -> None:
         for base in arguments.bases:
             folder = find_base(base).folder
             if folder is None:
-                parser.error(f"{base} is a random start — name a base that was pre-trained")
+                parser.error(f"{base} has random weights — name a pre-trained base")
             losses_M, place_M, text_M = losses_of(folder, arguments.texts, scratch)
             print(f"{base}: {len(np.unique(text_M)):,} texts, {len(losses_M):,} masked tokens")
             for first, last in pairwise(EDGES):

@@ -1,4 +1,4 @@
-"""A linear model in front of a classifier: texts per second and accuracy with it and without, on test texts of a set.
+"""The cascade: texts per second and accuracy with and without it, on test texts of a set.
 
     python bench/cascade.py [imdb|sst2 …] [--points 0.5 1 2] [--held-out 5000] [--precision fp32] [--alone] [--write]
 

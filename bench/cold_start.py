@@ -1,4 +1,4 @@
-"""How long a new process takes to answer: the help of a command, and the label of one text beside `transformers`.
+"""Start-up time of a new process: `--help`, and the label of one text, compared with `transformers`.
 
     python bench/cold_start.py [--runs 9]
 

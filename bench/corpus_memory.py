@@ -1,10 +1,10 @@
-"""Memory of what comes before pre-training, by the length of the corpus: a tenth of Wikipedia, and all that is here.
+"""Peak memory of the stages before pre-training, for a tenth of the Wikipedia texts and for all.
 
     python bench/corpus_memory.py [--write]
 
 Each stage is a process of its own, and its largest resident size is read: the vocabulary (`filbert vocab`), the shards
-(tokens on disk, whole words in English and Chinese), the first word vectors, and the feed (the texts of an epoch drawn,
-the first and the last step's masked). Returns 1 where a stage took more than 1 GB.
+(tokens on disk, whole words in English and Chinese), the initial word vectors, and the feed (the plan of an epoch,
+the first and the last step's masked texts). Returns 1 where a stage took more than 1 GB.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ for step in (0, feed.steps - 1):
 
 
 def write_corpus(path: Path, every: int) -> int:
-    """Write every so-manyth document of Wikipedia as JSON lines → characters."""
+    """Write every `step`-th document of Wikipedia as JSON lines → characters."""
     characters, number = 0, 0
     with path.open("w", encoding="utf-8") as file:
         for name in CORPORA:

@@ -1,8 +1,8 @@
-"""What pre-training is worth: filbert-mini, a random start of its shape and a linear model on the same labelled texts.
+"""The gain of pre-training: filbert-mini, random initialisation of the same size and a linear model on labelled texts.
 
-Each is fitted with the default recipe, nothing tuned per set, by several seeds; a seed moves initialisation, order and
-dropout, never the texts. Training texts that stand in validation or test are left out of every set, and counted.
-Runs are appended to bench/results/encoders.jsonl as they end, and one that is there already is not made again.
+Each is fitted with the default recipe, nothing tuned per set, with several seeds; a seed changes initialisation, order
+and dropout, not the texts. Training texts that are also in validation or test are left out of every set, and counted.
+Runs are appended to bench/results/encoders.jsonl as they end, and existing ones are not repeated.
 
     python bench/encoders.py [SET…] [--seeds 3] [--bases filbert-mini mini tfidf] [--limit 20000] [--optimizer adamw]
 """
@@ -64,7 +64,7 @@ def limited(data: Dataset, limit: int | None) -> Dataset:
 
 
 def weights_of(base: str) -> str | None:
-    """Say which weights a name stands for today; None for a random start."""
+    """Return the hash of a base's current weights; None for random initialisation."""
     folder = find_base(base).folder
     return None if folder is None else sha256(folder / "model.safetensors")[:12]
 

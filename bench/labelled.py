@@ -1,4 +1,4 @@
-"""Labelled texts and classifiers as the benchmarks need them: fewer texts, labels as numbers, a random start."""
+"""Labelled texts and classifiers as the benchmarks need them: fewer texts, labels as numbers, random classifiers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def numbers(examples: Sequence[Example], data: Dataset) -> IntArray:
 
 
 def save_random(folder: Path, encoder: Encoder, tokenizer: Tokenizer, max_length: int) -> Path:
-    """Write a classifier of two labels on an encoder, its head a random start → its folder."""
+    """Write a classifier of two labels on an encoder, its head initialised at random → its folder."""
     settings = Settings(("no", "yes"))
     info = {"task": single_label.NAME, "settings": asdict(settings), "max_length": max_length}
     fields = {"architectures": [single_label.HUB[0]], **single_label.saved(settings)}

@@ -2,9 +2,9 @@
 
     python bench/memory.py [--rows 10000 1000000] [--write]
 
-The model is `tiny`, a random start, so that time goes into reading, tokenising and writing; texts are made of words of
+The model is `tiny`, with random weights, so that time is spent on reading, tokenising and writing; texts are words of
 the vocabulary. Prints the largest resident size of each process and rows per second; returns 1 where the long file took
-a tenth more memory than the short one, or a row was lost.
+a tenth more memory than the short one, or rows are missing.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The rival: BertForPreTraining as `run_mlm` trains it, fp32, sdpa, dropout 0.1, p
 the vocabulary's logits for all positions with label -100 where nothing is masked, AdamW. Also a rival that is tuned:
 bf16 autocast, no dropout, fused AdamW. Ours: the training step of `filbert pretrain`, which has no dropout by default.
 
-All see the texts that our feed drew, paired and masked. Drawing and masking is in our time, but not in the rivals',
-whose padded batches lie ready; padding is in nobody's. Runs alternate, medians are compared, the losses are printed
-beside, and before anything is trained both models must have the same loss on the first batch.
+All use the same texts, paired and masked by our feed, whose time is part of ours but not of the rivals', who get padded
+batches; the time of padding is not counted. Runs alternate, medians are compared, the losses are printed, and before
+training both models must have the same loss on the first batch.
 
     python bench/pretrain_speed.py [--texts 64] [--rounds 3] [--write]
 """
@@ -81,7 +81,7 @@ def feed_of(scratch: Path, texts: int) -> CorpusFeed:
 
 
 def fresh(tokenizer: Tokenizer) -> PreTrainer:
-    """The random start that all sides share."""
+    """Return the randomly initialised model that all sides start from."""
     generator = torch.Generator().manual_seed(0)
     shape = replace(EncoderConfig.of_size("mini", len(tokenizer)), dropout=PretrainConfig.dropout)
     return PreTrainer(Encoder(shape, generator), generator)

@@ -1,4 +1,4 @@
-"""Every bar this machine can be measured by, in ten minutes: what was asked, what was read, met or missed.
+"""Check every target that this machine can measure, in ten minutes: target, measurement, met or missed.
 
     make bench-quick
 

@@ -1,4 +1,4 @@
-"""Where the benchmarks look for data and keep their records, and what a record says of its making. Nothing heavy."""
+"""Paths of the benchmarks' data and records, and the metadata of a record. Imports nothing heavy."""
 
 from __future__ import annotations
 

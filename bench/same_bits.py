@@ -1,4 +1,4 @@
-"""Are the weights still the same bits? One seed of a fit and of a pre-training run, before and after a change.
+"""Check that the weights stay bit-identical: one seed of a fit and of a pre-training run, before and after a change.
 
     python bench/same_bits.py            # prints the SHA-256 of the weights of each run; change; run it again
 
@@ -19,7 +19,7 @@ SAMPLES = ROOT / "filbert" / "samples"
 ENGLISH, CHINESE = "fit {samples}/reviews_en.csv", "fit {samples}/reviews_zh.csv"
 RUNS = {  # what is made first is there for what comes after
     "fit minilm, bf16 where the processor has it": f"{ENGLISH} --base minilm --epochs 1 -o {{work}}/minilm",
-    "fit from a random start, fp32": f"{CHINESE} --base tiny --epochs 1 --precision fp32 -o {{work}}/tiny",
+    "fit from random weights, fp32": f"{CHINESE} --base tiny --epochs 1 --precision fp32 -o {{work}}/tiny",
     "pretrain, MLM and NSP": "pretrain {work}/texts.txt --size tiny --tokens 60k --vocab {work}/vocab -o {work}/base",
     "fit --adapt, Muon": f"{ENGLISH} --base {{work}}/base --adapt --optimizer muon --epochs 1 -o {{work}}/adapted",
 }

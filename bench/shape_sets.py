@@ -143,7 +143,7 @@ SETS = {
 
 
 def few(parts: Parts, limit: int) -> Parts:
-    """Draw so many texts of each part, and leave out labels that fewer than five of the training texts then have."""
+    """Sample so many texts of each part, and leave out labels that fewer than five of the training texts then have."""
     drawn = {}
     for part, rows in parts.items():
         chosen = np.random.default_rng(0).permutation(len(rows))[:limit]

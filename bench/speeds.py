@@ -1,4 +1,4 @@
-"""What the speed benchmarks share: runs that alternate, ratios within a round, the processor's peak, the record."""
+"""Shared by the speed benchmarks: alternating runs, ratios within a round, the processor's peak, the record."""
 
 from __future__ import annotations
 
@@ -137,6 +137,6 @@ def resident(code: str) -> tuple[int, str]:
 
 
 def by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
-    """Put texts of like length together, shortest first: what `group_by_length` does, at its best."""
+    """Sort texts by length, the best case of `group_by_length`."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     return [order[i : i + batch] for i in range(0, len(order), batch)]

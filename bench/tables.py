@@ -209,16 +209,16 @@ def cascade() -> list[str]:
     if not newest:
         return []
     lines = [
-        "## A linear model in front",
+        "## The cascade",
         "",
-        "`fit --cascade`: at most so many points of accuracy lost, with 95 % confidence; what came of it on test",
+        "`fit --cascade`: at most so many points of accuracy lost, with 95 % confidence; measured on test",
         "texts that the promise was not fitted on, both sides from strings, lost points with their 95 % interval.",
-        "*Taught* fronts learned from what BERT answered to texts without a label, too. `python bench/cascade.py SET`.",
+        "*Trained also on*: BERT's predictions for unlabelled texts. `python bench/cascade.py SET`.",
         "",
-        *header("set, BERT in | test texts | BERT alone | front alone | promise | in front | speed | lost | made"),
+        *header("set, BERT in | test texts | BERT alone | linear alone | tolerance | by linear | speed | lost | made"),
     ]
     for row in newest.values():
-        taught = f", taught by {row['pseudo_labelled']:,}" if row["pseudo_labelled"] else ""
+        taught = f", trained also on {row['pseudo_labelled']:,}" if row["pseudo_labelled"] else ""
         for one in row["cascades"]:
             lost = one["lost"]
             low, high = (100 * lost[key] for key in ("low", "high"))
@@ -376,7 +376,7 @@ def encoders() -> list[str]:
     lines = [
         "## What pre-training is worth",
         "",
-        "The default recipe from `filbert-mini`, from a random start of its shape (`mini`), and TF-IDF + logistic",
+        "The default recipe from `filbert-mini`, from random initialisation (`mini`), and TF-IDF + logistic",
         "regression (`tfidf`), on the same texts; mean over seeds ± their standard deviation, and each seed's accuracy",
         "with its 95 % bootstrap interval. The default of `filbert-mini` is Muon, which trained it, that of a random",
         "start AdamW; rows with the other one are beside them. Training texts that stand in validation or test are",
@@ -398,10 +398,10 @@ def encoders() -> list[str]:
         )
     lines += [
         "",
-        "What `filbert-mini`, by Muon, gains over a random start, with a 95 % interval over seeds (Welch's t):",
+        "What `filbert-mini`, by Muon, gains over random initialisation, with a 95 % interval over seeds (Welch's t):",
         "",
     ]
-    lines += header("set | train | over a random start by AdamW | over one by Muon")
+    lines += header("set | train | over random initialisation by AdamW | by Muon")
     ours = [rows for rows in groups if rows[0]["base"] == "filbert-mini" and optimizer_of(rows[0]) == "muon"]
     for mine in ours:
         first = mine[0]

@@ -1,4 +1,4 @@
-"""Accuracy beside speed: does our training end where the loop of `transformers` ends, on the same texts and seeds?
+"""Accuracy of our training and of the loop of `transformers`, on the same texts and seeds.
 
 Both start from `minilm`, read all training texts as often, 32 a step, at the same peak rate, which rises over 6 % of
 the steps and falls in a straight line, clipped at 1; the rival in fp32 with sdpa, ours as `filbert fit` has it. Both

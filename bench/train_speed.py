@@ -6,7 +6,7 @@ base, of which only minilm has trained weights, and speed does not ask for them.
 The rival: BertForSequenceClassification, fp32, sdpa, dropout 0.1, padded to the longest text of the batch, AdamW, the
 loop its own documentation teaches. A second one as an expert tunes it: bf16 autocast, no attention dropout, fused
 AdamW, texts of like length together. Ours: the training step of `filbert fit`. Runs alternate, medians are compared,
-the losses are printed beside (same data, different dropout draws), and the processor's own product peak. Beside them
+the losses are printed beside (same data, different dropout masks), and the processor's own product peak. Beside them
 stands what reading, tokenising and packing take of our time, in a run of one epoch, where they weigh most.
 
     python bench/train_speed.py [--mix long] [--shape minilm] [--texts N] [--runs 3] [--batch 16] [--write]
@@ -72,7 +72,7 @@ def texts(mix: str, count: int, tokenizer: Tokenizer) -> tuple[Texts, float]:
 
 
 def start(shape: str, scratch: Path) -> Path:
-    """Return the folder that both sides open: minilm, or a random start of a shape with its vocabulary."""
+    """Return the folder that both sides open: minilm, or a randomly initialised model with its vocabulary."""
     folder = find_base("minilm").folder
     assert folder is not None
     if shape == "minilm":

@@ -1,4 +1,4 @@
-"""What `transformers` itself gets on the same texts: its example scripts' recipe, through its own Trainer.
+"""The scores of `transformers` on the same texts: its example scripts' recipe, with its own Trainer.
 
 As `examples/pytorch/text-classification/run_glue.py` and `run_classification.py` have it, with the values of their
 README: AutoModelForSequenceClassification with its problem_type, 32 texts a step, peak rate 2e-5 falling in a straight

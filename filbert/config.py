@@ -178,7 +178,7 @@ class PretrainConfig(RunConfig):
     tokens: int | None = None
     """Tokens to train on, instead of `epochs`."""
     batch_tokens: int | None = None
-    """Tokens per optimizer step, over all processes; 16,384 from a random start, 4,096 from a base model."""
+    """Tokens per optimizer step, over all processes; 16,384 from random weights, 4,096 from a base model."""
     length: int = 128
     """Longest training text in tokens, [CLS] and [SEP] included."""
     long_length: int = 512

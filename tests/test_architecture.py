@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "filbert"
 
-FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; an import goes to a lower floor or stays in its package
+LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a lower layer or stays in its package
     ("errors", "version", "progress", "native"),
     ("records", "config", "files", "hashing", "failures"),
     ("report",),
@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; an import goes to
     ("estimator", "cli"),
     ("__main__",),
 )
-FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
+FLOOR = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 
 LONGEST = 80  # lines of a function
 MOST_LINES = 400  # of a file
@@ -95,7 +95,7 @@ def public(tree: ast.Module) -> Iterator[tuple[str, Function | ast.ClassDef]]:
                         yield f"{node.name}.{inner.name}", inner
 
 
-def test_every_module_has_a_floor() -> None:
+def test_every_module_has_a_layer() -> None:
     assert [module for module in GRAPH if part_of(module) not in FLOOR] == []
 
 

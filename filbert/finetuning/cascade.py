@@ -1,12 +1,12 @@
-"""A linear model in front of a finished one: fit it, promise what it may cost, measure it, save it.
+"""Make a cascade of a finished model: fit a linear model, choose its threshold, measure both, save them.
 
     model folder + its texts → linear model fitted → cascade.safetensors and the threshold beside the model
 
-Where there are texts without labels, the finished model labels them and the linear model learns from its answers, too
-(model compression: Buciluă et al. 2006): it has to agree with BERT, and BERT has more to say than the labelled texts.
+Unlabelled texts, if given, are labelled by the finished model, and the linear model is trained on its predictions, too
+(model compression: Buciluă et al. 2006).
 
-`filbert fit --cascade` ends with it. Nothing about the model itself changes: it opens in `transformers` as before. For
-tasks in which each text has one of several classes.
+The last step of `filbert fit --cascade`. The model itself does not change: it opens in `transformers` as before. For
+tasks with one of several classes per text.
 
 Shapes: N texts, C classes.
 """
@@ -65,7 +65,7 @@ def add_cascade_to(
     chances = {split: _probabilities(engine, predictions) for split, predictions in known.items()}
     quick = quick_engine(folder, engine.device) if unlabelled else engine
     more, answers_N = pseudo_labelled(quick, unlabelled, watch)
-    watch.say("fitting a linear model to put in front")
+    watch.say("fitting the linear model of the cascade")
     linear = fit_cascade(
         [*ids["train"], *more],
         np.concatenate((true["train"], answers_N)),

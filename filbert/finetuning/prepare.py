@@ -24,7 +24,7 @@ from filbert.training.optimizer import default_learning_rate
 from filbert.version import __version__
 
 SAMPLED = 1_000  # training texts, for what the base's vocabulary has no pieces for
-VOCABULARY = 8_000  # word pieces learned from the training texts for a random start
+VOCABULARY = 8_000  # word pieces learned from the training texts for random weights
 ENCODED_AT_ONCE = 2_000  # texts
 
 Encodings = Sequence[Sequence[Encoding]]  # of each text, or of both of a pair
@@ -98,7 +98,7 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
 
 
 def _network(data: Dataset, base: Base, seed: int) -> tuple[Network, Tokenizer]:
-    """Load the base, or make a random start of its size, with a vocabulary learned from the training texts."""
+    """Load the base, or initialise one of its size at random, with a vocabulary learned from the training texts."""
     generator, heads = torch.Generator().manual_seed(seed), dict[str, Tensor]()
     if base.folder is not None:
         encoder, tokenizer, heads = load_base(base.folder)
