@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a low
     ("estimator", "cli"),
     ("__main__",),
 )
-FLOOR = {part: number for number, parts in enumerate(LAYERS) for part in parts}
+LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 
 LONGEST = 80  # lines of a function
 MOST_LINES = 400  # of a file
@@ -96,7 +96,7 @@ def public(tree: ast.Module) -> Iterator[tuple[str, Function | ast.ClassDef]]:
 
 
 def test_every_module_has_a_layer() -> None:
-    assert [module for module in GRAPH if part_of(module) not in FLOOR] == []
+    assert [module for module in GRAPH if part_of(module) not in LAYER] == []
 
 
 def reached(module: str) -> set[str]:
@@ -111,10 +111,10 @@ def reached(module: str) -> set[str]:
 
 def test_imports_go_down() -> None:
     wrong = [
-        f"{module} ({FLOOR[part_of(module)]}) reaches {other} ({FLOOR[part_of(other)]})"
+        f"{module} ({LAYER[part_of(module)]}) reaches {other} ({LAYER[part_of(other)]})"
         for module in GRAPH
         for other in sorted(reached(module))
-        if part_of(other) != part_of(module) and FLOOR[part_of(other)] >= FLOOR[part_of(module)]
+        if part_of(other) != part_of(module) and LAYER[part_of(other)] >= LAYER[part_of(module)]
     ]
     assert wrong == []
 
