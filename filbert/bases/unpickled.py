@@ -1,6 +1,6 @@
 """Read `pytorch_model.bin` without running it: a pickle is a program, this interpreter knows what a state dict needs.
 
-Of pickle's 68 opcodes it knows 31, and a dozen names. It builds plain values (a name stays a string, a tensor is its
+It knows 31 of pickle's 68 opcodes, and a dozen names. It builds plain values (a name stays a string, a tensor is its
 offset, shape and strides) and calls nothing that the file names; anything else is refused by name. Both formats of
 torch.save are read: zip (torch ≥ 1.6) and the older stream. Only convert.py may import this: models are used from
 safetensors.
