@@ -116,12 +116,12 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--alone", action="store_true", help="no texts without labels for the linear model")
     parser.add_argument("--write", action="store_true", help="append to bench/results/cascade.jsonl")
-    told = parser.parse_args()
-    for name in told.sets or SETS:
+    args = parser.parse_args()
+    for name in args.sets or SETS:
         row = measure(
-            model_of(name, "minilm", HERE / "work"), name, told.points, told.held_out, told.precision, told.alone
+            model_of(name, "minilm", HERE / "work"), name, args.points, args.held_out, args.precision, args.alone
         )
-        record(RESULTS, row, write=told.write)
+        record(RESULTS, row, write=args.write)
 
 
 if __name__ == "__main__":

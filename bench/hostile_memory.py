@@ -134,8 +134,8 @@ def changed(name: str, **fields: object) -> Path:
 
     folder = Path(copytree("m", name))
     (folder / "filbert.json").unlink()
-    told = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**told, **fields}))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
     return folder
 
 
@@ -145,11 +145,11 @@ def layers() -> Made:
     return folder / "config.json", ["predict", str(folder), "a film"]
 
 
-def normalizer(name: str, told: object) -> Made:
+def normalizer(name: str, wanted: object) -> Made:
     """A folder whose tokenizer.json has this normalizer, asked for a text of 120,000 letters."""
     folder = changed(name)
     file = folder / "tokenizer.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "normalizer": told}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "normalizer": wanted}))
     Path(f"{name}.txt").write_text("a" * 120_000 + "\n")
     return file, ["predict", str(folder), f"{name}.txt", "-o", "out.csv", "--overwrite"]
 

@@ -68,9 +68,9 @@ def main() -> int:
             code = PREDICT.format(model=str(work / "model"), rows=str(work / "rows.csv"), out=str(work / "out.csv"))
             began = time.monotonic()
             size, printed = resident(code)
-            seconds, told = time.monotonic() - began, json.loads(printed)
+            seconds, counts = time.monotonic() - began, json.loads(printed)
             sizes.append(size)
-            assert told["scored"] == rows, f"{rows:,} rows in, {told['scored']:,} out"
+            assert counts["scored"] == rows, f"{rows:,} rows in, {counts['scored']:,} out"
             speeds.append(round(rows / seconds, 1))
             print(f"{rows:>9,} rows: {sizes[-1]:,.0f} MB, {speeds[-1]:,.0f} rows/s", flush=True)
     found = {"rows": asked.rows, "megabytes": sizes, "rows_per_second": speeds, "ratio": round(sizes[1] / sizes[0], 4)}

@@ -285,7 +285,7 @@ def drawn(examples: Sequence[Example], count: int) -> list[Example]:
 def model_of(name: str, shape: str, scratch: Path) -> Path:
     """Return the folder of a set's classifier, fitted now where it is not there; one of base size is random.
 
-    A random classifier is in doubt of every text, which says nothing: it is told never to be.
+    A random classifier is unsure of every text, so its int8 fallback is switched off.
     """
     if shape not in BASES:
         folder = start(shape, scratch)
@@ -349,11 +349,11 @@ def main() -> None:
     if arguments.write and arguments.only != [""]:
         parser.error("a part of the sides is no record — leave out --only or --write")
     torch.set_num_threads(THREADS)
-    told = (arguments.texts, arguments.runs, arguments.only)
+    options = (arguments.texts, arguments.runs, arguments.only)
     for name in arguments.sets or SETS:
         with tempfile.TemporaryDirectory() as scratch:
             folder = model_of(name, arguments.shape, Path(scratch))
-            row = {**compared(folder, name, *told), "name": arguments.shape}
+            row = {**compared(folder, name, *options), "name": arguments.shape}
         record(RESULTS, row, write=arguments.write)
 
 

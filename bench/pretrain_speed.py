@@ -102,11 +102,11 @@ def padded(batches: list[PackedBatch], pad: int) -> dict[str, Tensor]:
             column += torch.as_tensor(values_T, dtype=torch.int64).split(np.diff(batch.starts_B).tolist())
         follows += np.where(batch.targets_B < 0, -100, batch.targets_B).tolist()
     fill = {"input_ids": pad, "labels": -100}
-    told = {
+    tensors = {
         name: torch.nn.utils.rnn.pad_sequence(column, batch_first=True, padding_value=fill.get(name, 0))
         for name, column in fields.items()
     }
-    return {**told, "next_sentence_label": torch.tensor(follows)}
+    return {**tensors, "next_sentence_label": torch.tensor(follows)}
 
 
 class Rival:
@@ -195,14 +195,14 @@ def measure(texts: int, rounds: int) -> dict[str, Any]:
             OURS: Ours(scratch, feed, "auto"),
         }
         first = first_losses(rival, feed)
-        told = compared(alternate(sides, rounds), DEFAULT, TUNED)
+        speeds = compared(alternate(sides, rounds), DEFAULT, TUNED)
     facts = {
         "first_loss": {"transformers": first[0], "filbert": first[1]},
         "texts": texts,
         "step_tokens": feed.config.batch_tokens,
         "vocabulary": len(feed.tokenizer),
     }
-    return {**told, **facts, **circumstances("torch", "transformers")}
+    return {**speeds, **facts, **circumstances("torch", "transformers")}
 
 
 def main() -> None:
@@ -210,8 +210,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=64, help="of a step")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="append to bench/results/pretrain_speed.jsonl")
-    told = parser.parse_args()
-    record(RESULTS, measure(told.texts, told.rounds), write=told.write)
+    args = parser.parse_args()
+    record(RESULTS, measure(args.texts, args.rounds), write=args.write)
 
 
 if __name__ == "__main__":

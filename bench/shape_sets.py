@@ -25,7 +25,7 @@ Parts = dict[str, list[Row]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A data set, and what both sides are told about it."""
+    """A data set, and the options of both sides."""
 
     prepare: Callable[[], Parts]
     task: str

@@ -215,23 +215,23 @@ def made(results: Path, key: Row, minutes: float | None) -> Row | None:
     return None
 
 
-def measure(name: str, who: str, seed: int, told: argparse.Namespace) -> None:
+def measure(name: str, who: str, seed: int, args: argparse.Namespace) -> None:
     """Make one row, unless it is there."""
-    shape, results = SETS[name], WORK / "quick.jsonl" if told.quick else RESULTS
-    key = key_of(name, who, seed, told.learning_rate, 1 if told.quick else shape.epochs)
-    row = made(results, key, told.limit_minutes)
+    shape, results = SETS[name], WORK / "quick.jsonl" if args.quick else RESULTS
+    key = key_of(name, who, seed, args.learning_rate, 1 if args.quick else shape.epochs)
+    row = made(results, key, args.limit_minutes)
     if row is None:
-        folder = files_of(name, QUICK if told.quick else None)
-        at = f"-{told.learning_rate:g}" if who == "transformers" else ""
+        folder = files_of(name, QUICK if args.quick else None)
+        at = f"-{args.learning_rate:g}" if who == "transformers" else ""
         out = WORK / "runs" / f"{folder.name}-{who}{at}-seed{seed}"
         began = time.perf_counter()
-        found = FITS[who](key, shape, folder, out, told.limit_minutes)
+        found = FITS[who](key, shape, folder, out, args.limit_minutes)
         if found is None:
             return
         counts = json.loads((folder / "counts.json").read_text(encoding="utf-8"))
         spent = round(time.perf_counter() - began, 1)
         row = {**key, "task": shape.task, "counts": counts, **found, "seconds_in_all": spent}
-        row = append(results, {**row, "limit_minutes": told.limit_minutes})
+        row = append(results, {**row, "limit_minutes": args.limit_minutes})
     rate = f" at {row['learning_rate']:g}" if row["learning_rate"] else ""
     scores = (f"{figure} {score['value']:.4f}" for figure, score in (row.get("scores") or {}).items())
     print(f"{name}, {who}{rate}, seed {seed}: {row['left_out'] or ', '.join(scores)}", flush=True)
@@ -256,19 +256,19 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help=f"try it: {QUICK} texts of each part, one epoch, no record"
     )
-    told = parser.parse_args()
-    unknown = [name for name in told.sets if name not in (*SETS, *AS_THEY_ARE)]
+    args = parser.parse_args()
+    unknown = [name for name in args.sets if name not in (*SETS, *AS_THEY_ARE)]
     if unknown:
         parser.error(f"unknown set {unknown[0]} — choose of {', '.join([*SETS, *AS_THEY_ARE])}")
-    sets = told.sets or [*SETS, *AS_THEY_ARE]
-    for seed in range(1 if told.quick else told.seeds):  # so that every set has a row early
+    sets = args.sets or [*SETS, *AS_THEY_ARE]
+    for seed in range(1 if args.quick else args.seeds):  # so that every set has a row early
         for name in sets:
             if name in AS_THEY_ARE:
-                if told.who != "transformers" and not told.quick and not seed:
-                    as_it_is(name, told.limit_minutes)
+                if args.who != "transformers" and not args.quick and not seed:
+                    as_it_is(name, args.limit_minutes)
             elif seed < SETS[name].seeds:
-                for who in SIDES if told.who == "both" else (told.who,):
-                    measure(name, who, seed, told)
+                for who in SIDES if args.who == "both" else (args.who,):
+                    measure(name, who, seed, args)
 
 
 if __name__ == "__main__":

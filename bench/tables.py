@@ -123,18 +123,18 @@ def side(rows: Sequence[dict[str, Any]], figure: str, *, best: bool = False) -> 
         speed = (rows[-1].get("training") or {}).get("tokens_per_second") if rows else None
         return f"left out: {rows[-1]['left_out']}{f' ({speed:,.0f} tokens/s)' if speed else ''}" if rows else ""
     first = done[0]["scores"][figure]
-    told, rate = over_seeds([row["scores"][figure]["value"] for row in done]), rate_of(done[0])
+    score, rate = over_seeds([row["scores"][figure]["value"] for row in done]), rate_of(done[0])
     seeds = "1 seed" if len(done) == 1 else f"{len(done)} seeds"
     interval = f"[{100 * first['low']:.2f}, {100 * first['high']:.2f}]"
-    return f"{f'**{told}**' if best else told} {interval}, {seeds}{rate}"
+    return f"{f'**{score}**' if best else score} {interval}, {seeds}{rate}"
 
 
 def rate_of(row: dict[str, Any]) -> str:
     """Say at which peak rate a row was trained, and by which optimizer where it is not AdamW."""
     config = row["training"].get("config") or {}
     rate, optimizer = row["learning_rate"] or config.get("learning_rate"), config.get("optimizer")
-    told = f", at {rate:.0e}".replace("e-0", "e-") if rate else ""
-    return told + (f" by {optimizer}" if optimizer not in (None, "adamw") else "")
+    note = f", at {rate:.0e}".replace("e-0", "e-") if rate else ""
+    return note + (f" by {optimizer}" if optimizer not in (None, "adamw") else "")
 
 
 def as_it_is(name: str) -> list[str]:
@@ -243,8 +243,8 @@ def memory() -> list[str]:
         *header("rows | largest resident size | rows/s | made"),
     ]
     for count, size, speed in zip(last["rows"], last["megabytes"], last["rows_per_second"], strict=True):
-        told = "" if speed is None else f"{speed:,.0f}"  # not told where other work ran beside
-        lines.append(f"| {count:,} | {size:,.0f} MB | {told} | {made(last)} |")
+        shown = "" if speed is None else f"{speed:,.0f}"  # not shown where other work ran beside
+        lines.append(f"| {count:,} | {size:,.0f} MB | {shown} | {made(last)} |")
     return [*lines, ""]
 
 
@@ -387,13 +387,13 @@ def encoders() -> list[str]:
     groups = grouped(runs, "set", "limit", "base")
     for rows in groups:
         last = rows[-1]
-        told = over_seeds([row["accuracy"]["value"] for row in rows])
+        score = over_seeds([row["accuracy"]["value"] for row in rows])
         each = ", ".join(f"{row['seed']}: {percent(row['accuracy'])}" for row in rows)
         minutes = mean(row["training"]["seconds"] for row in rows) / 60
         before = "" if last["weights"] == shipped[last["base"]] else ", earlier weights"
         lines.append(
             f"| {last['set']} | {last['counts']['train']:,} ({last['dropped']:,}) / {last['counts']['test']:,} "
-            f"| {last['base']}{before} | {optimizer_of(last)} | **{told}** "
+            f"| {last['base']}{before} | {optimizer_of(last)} | **{score}** "
             f"| {each} | {minutes:.1f} min | {made(last)} |"
         )
     lines += [

@@ -141,8 +141,10 @@ def measure(name: str, seeds: int) -> None:
             row = made(RESULTS, key)
             if row is None:
                 out: Path = HERE / "work" / f"same-{name}-seed{seed}"
-                told = fine_tune(data, out, "minilm", config) if side == OURS else fit_rival(data, config, epochs, rate)
-                row = append(RESULTS, {**key, **told})
+                scores = (
+                    fine_tune(data, out, "minilm", config) if side == OURS else fit_rival(data, config, epochs, rate)
+                )
+                row = append(RESULTS, {**key, **scores})
             say(row)
             values.append(row["accuracy"]["value"])
     for side, values in found.items():
@@ -154,10 +156,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--seeds", type=int, default=3)
-    told = parser.parse_args()
+    args = parser.parse_args()
     transformers.logging.set_verbosity_error()
-    for name in told.sets or NAMES:
-        measure(name, told.seeds)
+    for name in args.sets or NAMES:
+        measure(name, args.seeds)
 
 
 if __name__ == "__main__":

@@ -179,18 +179,18 @@ def measure(mix: str, shape: str, count: int, runs: int, batch: int) -> dict[str
             **({"filbert, fp32": Ours(folder, rows, batch, "fp32")} if native_bf16() else {}),
             OURS: ours,
         }
-        told = compared(alternate(sides, runs), DEFAULT, TUNED)
+        speeds = compared(alternate(sides, runs), DEFAULT, TUNED)
     facts = {"mix": mix, "shape": shape, "texts": count, "batch": batch, "tokens": ours.real}
-    told |= circumstances("torch", "transformers")
-    before, epoch = reading + ours.tokenising, ours.real / told["speed"][OURS]
+    speeds |= circumstances("torch", "transformers")
+    before, epoch = reading + ours.tokenising, ours.real / speeds["speed"][OURS]
     share = (before + ours.packing()) / (before + epoch)
-    return {**told, **facts, "of_peak": of_peak(told, ours), "reading": round(share, 4)}
+    return {**speeds, **facts, "of_peak": of_peak(speeds, ours), "reading": round(share, 4)}
 
 
-def of_peak(told: Mapping[str, Any], ours: Ours) -> dict[str, float]:
+def of_peak(speeds: Mapping[str, Any], ours: Ours) -> dict[str, float]:
     """Return our share of the product peak: by the products of a plain BERT, and by those that we make."""
-    kind = "bfloat16" if told["bf16"] else "float32"
-    seconds, peak = ours.real / told["speed"][OURS], told["peak_gflops"][kind] * 1e9
+    kind = "bfloat16" if speeds["bf16"] else "float32"
+    seconds, peak = ours.real / speeds["speed"][OURS], speeds["peak_gflops"][kind] * 1e9
     plain, made = (3 * found / seconds / peak for found in products(ours.config, ours.lengths))
     return {"plain": round(plain, 3), "made": round(made, 3)}  # forward, and twice as much backward
 
@@ -203,9 +203,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--write", action="store_true", help="append to bench/results/train_speed.jsonl")
-    told = parser.parse_args()
-    count = told.texts or TEXTS[told.shape]
-    record(RESULTS, measure(told.mix, told.shape, count, told.runs, told.batch), write=told.write)
+    args = parser.parse_args()
+    count = args.texts or TEXTS[args.shape]
+    record(RESULTS, measure(args.mix, args.shape, count, args.runs, args.batch), write=args.write)
 
 
 if __name__ == "__main__":

@@ -84,34 +84,34 @@ def target(task: str, row: Row, labels: list[str]) -> Any:
     return [float(label in cell) for label in labels] if task == "multi-label" else labels.index(cell)
 
 
-def train(told: argparse.Namespace) -> Row:
+def train(args: argparse.Namespace) -> Row:
     """Train, score the test texts → the outcome."""
-    set_seed(told.seed)
-    parts = {part: rows_of(told.folder / f"{part}.jsonl") for part in ("train", "test")}
-    labels = labels_of(told.task, [row for rows in parts.values() for row in rows])
-    tokenizer = AutoTokenizer.from_pretrained(told.base)
-    config = AutoConfig.from_pretrained(told.base, num_labels=len(labels) or 1, problem_type=PROBLEMS[told.task])
-    model = AutoModelForSequenceClassification.from_pretrained(told.base, config=config, dtype=torch.float32)
+    set_seed(args.seed)
+    parts = {part: rows_of(args.folder / f"{part}.jsonl") for part in ("train", "test")}
+    labels = labels_of(args.task, [row for rows in parts.values() for row in rows])
+    tokenizer = AutoTokenizer.from_pretrained(args.base)
+    config = AutoConfig.from_pretrained(args.base, num_labels=len(labels) or 1, problem_type=PROBLEMS[args.task])
+    model = AutoModelForSequenceClassification.from_pretrained(args.base, config=config, dtype=torch.float32)
     encoded = {
         part: [
             {
-                **tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=told.max_length),
-                "labels": target(told.task, row, labels),
+                **tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=args.max_length),
+                "labels": target(args.task, row, labels),
             }
             for row in rows
         ]
         for part, rows in parts.items()
     }
-    pace = Pace(60 * told.limit_minutes if told.limit_minutes else None)
+    pace = Pace(60 * args.limit_minutes if args.limit_minutes else None)
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
-            output_dir=str(told.out),
-            num_train_epochs=told.epochs,
+            output_dir=str(args.out),
+            num_train_epochs=args.epochs,
             per_device_train_batch_size=BATCH,
             per_device_eval_batch_size=BATCH,
-            learning_rate=told.learning_rate,
-            seed=told.seed,
+            learning_rate=args.learning_rate,
+            seed=args.seed,
             use_cpu=True,
             save_strategy="no",
             report_to="none",
@@ -126,7 +126,7 @@ def train(told: argparse.Namespace) -> Row:
     began = time.perf_counter()
     trainer.train()
     seconds, state = time.perf_counter() - began, trainer.state
-    read = state.global_step / state.max_steps * told.epochs * sum(len(row["input_ids"]) for row in encoded["train"])
+    read = state.global_step / state.max_steps * args.epochs * sum(len(row["input_ids"]) for row in encoded["train"])
     outcome = {
         "labels": labels,
         "too_long": pace.too_long,
@@ -140,7 +140,7 @@ def train(told: argparse.Namespace) -> Row:
         "versions": {name: version(name) for name in ("torch", "transformers", "accelerate")},
     }
     if not pace.too_long:
-        np.save(told.out / "logits.npy", trainer.predict(encoded["test"]).predictions, allow_pickle=False)
+        np.save(args.out / "logits.npy", trainer.predict(encoded["test"]).predictions, allow_pickle=False)
     return outcome
 
 
@@ -155,10 +155,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--limit-minutes", type=float)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    told = parser.parse_args()
-    told.out.mkdir(parents=True, exist_ok=True)
-    outcome = train(told)
-    (told.out / "outcome.json").write_text(json.dumps(outcome, indent=2), encoding="utf-8")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    outcome = train(args)
+    (args.out / "outcome.json").write_text(json.dumps(outcome, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,16 +35,16 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > JSON_LIMIT:
             raise ModelError(f"{path} — is larger than {JSON_LIMIT >> 20} MB, no model's JSON — restore the file")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ModelError(f"{path} — is nested too deeply for a model's JSON — restore the file") from None
     except (OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path} — cannot be read as JSON: {str(error)[:200]} — restore the file") from None
-    if not isinstance(told, dict):
-        raise ModelError(f"{path} — holds no JSON object but a {type(told).__name__} — restore the file")
-    return told
+    if not isinstance(fields, dict):
+        raise ModelError(f"{path} — is not a JSON object but a {type(fields).__name__} — restore the file")
+    return fields
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ from filbert.tasks.labels import (
     label_facts,
     label_in,
     label_of,
+    labels_of_settings,
     merge_notes,
     refuse_other_heads,
     sort_labels,
-    told_labels,
 )
 from filbert.tasks.task import Claim, Json, Reading
 
@@ -59,12 +59,12 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     return Settings(sort_labels(counts))
 
 
-def reopen(told: Json, config: Json) -> Settings:
+def reopen(info: Json, config: Json) -> Settings:
     """Return the grades of a saved model; ValueError for other people's, which do not say that labels have an order."""
     refuse_other_heads(config)
-    if "settings" not in told:
+    if "settings" not in info:
         raise ValueError("config.json — does not tell grades from labels — choose a model that Filbert made")
-    settings = Settings(told_labels(told["settings"]))
+    settings = Settings(labels_of_settings(info["settings"]))
     if config.get("id2label") != saved(settings)["id2label"]:
         raise ValueError(
             f"filbert.json — its grades {shown(settings.labels)} are not config.json's — restore the folder"

@@ -345,15 +345,15 @@ def _count(text: str | float | None) -> int | None:
         raise ConfigError(f"--tokens is {shown(text)} — write a number such as 500k, 100M or 1.5B") from None
 
 
-def _weights(told: str | Sequence[object] | None) -> list[float] | None:
+def _weights(given: str | Sequence[object] | None) -> list[float] | None:
     """Read how often an epoch reads each corpus.
 
     >>> _weights("1,2.5"), _weights([1, 2])
     ([1.0, 2.5], [1.0, 2.0])
     """
-    if told is None:
+    if given is None:
         return None
     try:
-        return [float(str(part)) for part in (told.split(",") if isinstance(told, str) else told)]
+        return [float(str(part)) for part in (given.split(",") if isinstance(given, str) else given)]
     except ValueError:
-        raise ConfigError(f"--weights is {shown(told)} — write one number for each corpus: 1,2") from None
+        raise ConfigError(f"--weights is {shown(given)} — write one number for each corpus: 1,2") from None

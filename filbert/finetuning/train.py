@@ -81,10 +81,10 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
         done, identity = folder / DONE, {**run.identity, "balance": how}
         watch.say(f"training with balance {how}")
         if done.is_file():
-            told = read_json(done)
-            refuse_changes(told["identity"], identity, folder.parent)
-            score = tuple(told["trained"]["best_score"])
-            trained, used = Trained(**{**told["trained"], "best_score": score}), Plan(**told["plan"])
+            saved = read_json(done)
+            refuse_changes(saved["identity"], identity, folder.parent)
+            score = tuple(saved["trained"]["best_score"])
+            trained, used = Trained(**{**saved["trained"], "best_score": score}), Plan(**saved["plan"])
         else:
             trained, _, used = _train(run, model, folder / "steps", how, track=None, watch=watch)
             write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})

@@ -236,16 +236,16 @@ def refuse_other_heads(config: Mapping[str, Any]) -> None:
 
 def saved_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the labels of a `config.json` by number; ValueError where they are not numbered from 0."""
-    told = config.get("id2label", {})
-    if not isinstance(told, dict) or sorted(told, key=str) != sorted(map(str, range(len(told)))) or not told:
+    names = config.get("id2label", {})
+    if not isinstance(names, dict) or sorted(names, key=str) != sorted(map(str, range(len(names)))) or not names:
         raise ValueError("config.json id2label — must number the labels from 0 — restore the file")
-    labels = tuple(str(told[str(i)]) for i in range(len(told)))
+    labels = tuple(str(names[str(i)]) for i in range(len(names)))
     if twice := next((label for label, count in Counter(labels).items() if count > 1), None):
         raise ValueError(f"config.json id2label — names {labels.count(twice)} classes {shown(twice)} — rename them")
     return labels
 
 
-def told_labels(settings: Mapping[str, Any]) -> tuple[str, ...]:
+def labels_of_settings(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the labels in the settings of a `filbert.json`; ValueError where there are none."""
     labels = settings.get("labels")
     if not isinstance(labels, list) or not labels:

@@ -130,7 +130,7 @@ class Task(Protocol):
     def settle(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Any:
         """Return the settings for these texts. Raises DataError where nothing can be learned from them."""
 
-    def reopen(self, told: Json, config: Json) -> Any:
+    def reopen(self, info: Json, config: Json) -> Any:
         """Return the settings of a saved model: of filbert.json, or for other people's of config.json; ValueError."""
 
     def saved(self, settings: Any) -> Json:

@@ -30,7 +30,7 @@ def folder(tmp_path):
             r"config\.json model_type — is 'roberta', supported is 'bert'",
         ),
         ("config.json", b"{}", "model_type — is missing"),
-        ("config.json", b"[]", "holds no JSON object"),
+        ("config.json", b"[]", "is not a JSON object"),
         ("config.json", b"{", "cannot be read as JSON"),
         ("config.json", b'{"a":' * 100_000, "nested too deeply"),
         ("config.json", b'{"a": "\xff"}', "cannot be read as JSON"),

@@ -16,6 +16,7 @@ from filbert.tasks.labels import (
     counted_unknown,
     label_in,
     label_of,
+    labels_of_settings,
     merge_notes,
     merge_option,
     missing_lines,
@@ -24,7 +25,6 @@ from filbert.tasks.labels import (
     same_key,
     saved_labels,
     sort_labels,
-    told_labels,
     variant_lines,
     variants,
     whole_numbers,
@@ -147,8 +147,8 @@ def test_M36_labels_are_numbered_from_0():
 @pytest.mark.parametrize("labels", [None, [], "ab", 3, {"0": "a"}])
 def test_M37_labels_of_a_manifest_are_a_list(labels):
     with pytest.raises(ValueError, match=r"filbert\.json settings — labels are"):
-        told_labels({"labels": labels})
-    assert told_labels({"labels": ["a", 1]}) == ("a", "1")
+        labels_of_settings({"labels": labels})
+    assert labels_of_settings({"labels": ["a", 1]}) == ("a", "1")
 
 
 def test_a_model_with_another_head_is_refused():

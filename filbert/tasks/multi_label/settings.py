@@ -15,13 +15,13 @@ from filbert.tasks.label_lists import commonest, look_at_lists
 from filbert.tasks.labels import (
     counted_unknown,
     label_facts,
+    labels_of_settings,
     merge_notes,
     missing_lines,
     of_length,
     refuse_other_heads,
     saved_labels,
     sort_labels,
-    told_labels,
     variant_lines,
 )
 from filbert.tasks.task import Claim, Json, Reading
@@ -113,17 +113,17 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     return Settings(sort_labels(counts))
 
 
-def reopen(told: Json, config: Json) -> Settings:
+def reopen(info: Json, config: Json) -> Settings:
     """Return labels and thresholds of a saved model, or of other people's `config.json`; ValueError for other tasks."""
     refuse_other_heads(config)
     if config.get("problem_type") != "multi_label_classification":
         raise ValueError(
             f"config.json problem_type — is {shown(config.get('problem_type'))} — not several labels a text"
         )
-    labels, settings = saved_labels(config), told.get("settings")
+    labels, settings = saved_labels(config), info.get("settings")
     if settings is None:
         return Settings(labels)
-    if told_labels(settings) != labels:
+    if labels_of_settings(settings) != labels:
         raise ValueError("filbert.json — its labels and those of config.json differ — restore the folder")
     thresholds = settings.get("thresholds") or []
     sound = all(isinstance(x, float) and 0 <= x <= 1 for x in thresholds) and len(thresholds) in (0, len(labels))

@@ -1,4 +1,4 @@
-"""A number a text: how a column of numbers is told from one of classes, and its unit."""
+"""A number a text: how a column of numbers is distinguished from one of classes, and its unit."""
 
 from __future__ import annotations
 
@@ -136,13 +136,13 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     return Settings(float(numbers_N.mean()), spread, low=float(numbers_N.min()), high=float(numbers_N.max()))
 
 
-def reopen(told: Json, config: Json) -> Settings:
+def reopen(info: Json, config: Json) -> Settings:
     """Return the unit of a saved model; of other people's, whose outputs are numbers already. ValueError otherwise."""
     refuse_other_heads(config)
     problem, outputs = config.get("problem_type"), len(config.get("id2label") or {"0": "score"})
     if problem not in (None, "regression") or outputs != 1:
         raise ValueError(f"config.json problem_type — is {shown(problem)} with {outputs} labels — not a number a text")
-    settings = told.get("settings")
+    settings = info.get("settings")
     if settings is None:
         return Settings(0.0, 1.0)
     try:

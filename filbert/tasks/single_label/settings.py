@@ -19,12 +19,12 @@ from filbert.tasks.labels import (
     label_facts,
     label_in,
     label_of,
+    labels_of_settings,
     merge_notes,
     missing_lines,
     refuse_other_heads,
     saved_labels,
     sort_labels,
-    told_labels,
     variant_lines,
     whole_numbers,
 )
@@ -105,15 +105,15 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     return Settings(sort_labels(counts))
 
 
-def reopen(told: Json, config: Json) -> Settings:
+def reopen(info: Json, config: Json) -> Settings:
     """Return the labels of a saved model, or of other people's `config.json`; ValueError for other tasks."""
     refuse_other_heads(config)
-    problem, labels, settings = config.get("problem_type"), saved_labels(config), told.get("settings")
+    problem, labels, settings = config.get("problem_type"), saved_labels(config), info.get("settings")
     if problem not in (None, "single_label_classification") or (problem is None and len(labels) < 2):
         raise ValueError(
             f"config.json problem_type — is {shown(problem)} with {len(labels)} labels — not one label a text"
         )
-    if settings is not None and told_labels(settings) != labels:
+    if settings is not None and labels_of_settings(settings) != labels:
         raise ValueError("filbert.json — its labels and those of config.json differ — restore the folder")
     return Settings(labels)
 
