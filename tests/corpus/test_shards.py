@@ -229,7 +229,7 @@ def test_corpus_changed_while_broken_off(tmp_path, small_pieces, monkeypatch, ch
     facts = json.loads(note.read_text(encoding="utf-8"))
     assert facts["read"] > 1
     note.write_text(json.dumps({**facts, "corpus_fingerprint": "same"}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="not the one that"):
+    with pytest.raises(ConfigError, match="differs from the one that"):
         write(tmp_path, "bad " + text if change == "other" else text.split("\n\n")[0])
 
 
