@@ -45,7 +45,7 @@ def test_an_object_is_read_up_to_the_limit(tmp_path: Path) -> None:
         (b'{"a": "\xff"}', "cannot be read as JSON"),
         (b"{", "cannot be read as JSON"),
         (b"1" * 5000, "cannot be read as JSON|int"),
-        (b"[1]", "no JSON object but a list"),
+        (b"[1]", "is not a JSON object but a list"),
     ],
     ids=["large", "deep", "bytes", "cut", "digits", "list"],
 )

@@ -104,7 +104,7 @@ def test_a_base_keeps_its_vocabulary_and_goes_on_from_its_weights(whole, tmp_pat
     assert vocabularies[0] == vocabularies[1]
     first = json.loads((whole / "out" / "report.json").read_text())["training"]["tokens"]
     assert report["training"]["tokens_before"] == first
-    assert f"after {amount(first)} that its base saw" in (tmp_path / "on" / "README.md").read_text("utf-8")
+    assert f"after {amount(first)} of its base" in (tmp_path / "on" / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("rate", "learns"), [(1e-3, True), (0.3, False)])
@@ -135,7 +135,7 @@ def test_a_base_without_heads_starts_from_the_frequencies_of_the_tokens(tmp_path
     moved = max(float((after[name] - weight).abs().max()) for name, weight in encoder.state_dict().items())
     assert (moved > 0) == learns
     assert done.report["training"]["encoder_changed"] == learns
-    assert any("stays as it was" in line for line in said) != learns
+    assert any("is the base's, unchanged" in line for line in said) != learns
 
 
 def test_a_deadline_allows_ten_passes_over_the_texts_of_a_base_at_most(whole, tmp_path):

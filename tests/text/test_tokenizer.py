@@ -259,9 +259,9 @@ def test_a_special_token_is_missing(missing):
     ("content", "said"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "no JSON object"),
+        ("[]", "is not a JSON object"),
         ('{"model": []}', r"tokenizer\.json model — is \[\]"),
-        ('{"model": {"type": "WordPiece"}}', "vocabulary is no table"),
+        ('{"model": {"type": "WordPiece"}}', "vocabulary does not map"),
         ('{"model": {"type": "WordPiece", "vocab": {"a": 0}}}', "cannot be read as a tokenizer"),
         ('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}', "BPE"),
     ],
