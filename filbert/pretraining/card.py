@@ -126,7 +126,7 @@ def _use(report: Report, name: str) -> str:
         f"folder = {path}",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "encoder = AutoModel.from_pretrained(folder)  # the encoder alone",
-        "model = BertForPreTraining.from_pretrained(folder)  # with MLM and NSP heads",
+        "model = BertForPreTraining.from_pretrained(folder)  # with its pre-training heads",
         'batch = tokenizer("A text with a [MASK] in it.", return_tensors="pt")',
         "logits = model(**batch).prediction_logits",
         'print(tokenizer.decode(logits[batch["input_ids"] == tokenizer.mask_token_id].argmax(-1)))',
