@@ -94,7 +94,7 @@ def learn(
 
 
 def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
-    """Return the share, 0 to 1, of the word pieces of texts that are [UNK], by as many texts as have 5 MB.
+    """Return the share, 0 to 1, of the word pieces of texts that are [UNK], measured on 5 million characters.
 
     >>> unknown_share(Tokenizer.from_vocab([*SPECIALS, "chess"]), ["chess", "chess 象棋 chess"])
     0.4
@@ -112,7 +112,7 @@ def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
 
 
 def _with_progress(texts: Iterable[str], stage: str, total: int, watch: Watcher) -> Iterator[str]:
-    """Pass texts on without lone surrogates, which are no UTF-8, and tell how far it is."""
+    """Yield texts without lone surrogates, which UTF-8 cannot encode, and report progress."""
     for done, text in enumerate(texts):
         if done % PROGRESS_TEXTS == 0:
             watch.progress(stage, done, total)
@@ -130,8 +130,8 @@ def _normalised(seen: Counter[str], backend: Backend) -> Counter[str]:
 
 
 def _singles(seen: Counter[str], backend: Backend, *, most: int) -> list[str]:
-    """Return the one-character pieces, "a" and where it can stand inside a word "##a", in a fixed order."""
-    han = {c for c in seen if len(backend.normalizer.normalize_str(c)) > 1}  # it sets them apart by spaces
+    """Return the one-character pieces, "a" and, where it can be inside a word, "##a", in a fixed order."""
+    han = {c for c in seen if len(backend.normalizer.normalize_str(c)) > 1}  # it puts spaces around them
     kept = _cover({c: seen[c] for c in han}, HAN_SHARE)
     kept += _cover({c: n for c, n in seen.items() if c not in han}, OTHER_SHARE)
     chosen: list[str] = []
