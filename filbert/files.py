@@ -1,5 +1,9 @@
 """Files, whole or not at all: JSON read with care, JSON and tensors written, SHA-256 computed and compared.
 
+What is not complete yet lies in a draft folder beside its place. The folder's name is drawn at random and made
+exclusively, so it is no file and no link of anybody's. What a killed process left there, the next one that has the lock
+of the place deletes.
+
 Checksums are remembered for large files that nobody changes, the weights of base models, by size and time. Run folders
 are hashed anew whenever they are opened.
 """
@@ -10,8 +14,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+DRAFT = ".filbert-draft-"  # begins the name of each draft folder
 JSON_LIMIT = 16 << 20  # bytes; the index of BERT-large split in a hundred is below 100 kB
 
 
@@ -49,26 +55,85 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a neighbour to write to, which takes the place of `path` when it is complete, and is gone when it is not.
+    """Give an empty file to write to, which takes the place of `path` when it is complete, and is gone when it is not.
 
-    >>> with replacing(Path("report.html")) as beside:  # doctest: +SKIP
-    ...     beside.write_text("<!doctype html>")
+    The permissions are those of the file that is replaced, or what the umask leaves to a new one. Where `path` is a
+    link, the link goes, and what it points to stays.
+
+    >>> with replacing(Path("report.html")) as draft:  # doctest: +SKIP
+    ...     draft.write_text("<!doctype html>")
     """
-    beside = path.with_name(path.name + ".part")
+    with draft_folder(path) as folder:
+        draft = folder / path.name
+        draft.touch()
+        mode = (path if path.is_file() and not path.is_symlink() else draft).stat().st_mode & 0o777
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.chmod(mode)  # safetensors makes its files their owner's alone
+        draft.replace(path)
+
+
+@contextlib.contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside `path` for what is written there before it is complete; afterwards it is gone."""
+    folder = Path(tempfile.mkdtemp(prefix=_drafts(path.name), dir=path.parent))
     try:
-        yield beside
-        beside.replace(path)
+        yield folder
     finally:
-        beside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_drafts(folder: Path, name: str | None = None) -> None:
+    """Delete what killed processes left of a file's drafts, or of all in a folder; the caller holds its lock."""
+    for path in folder.glob(f"{_drafts(name)}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _drafts(name: str | None) -> str:
+    """Return how the drafts of a file are called, but for the random end; names may be as long as they can be."""
+    return DRAFT if name is None else f"{DRAFT}{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}-"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with the line ends of the text, whole or not at all; what is no UTF-8 of a path is escaped."""
+    with replacing(path) as draft:
+        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Write JSON, whole or not at all; bytes of a path that are no UTF-8 are escaped, and read back the same."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON together with the SHA-256 of its content."""
+    write_json(path, {"sha256": content_sha256(value), "content": value})
+
+
+def read_sealed(path: Path, todo: str = "restore the file") -> dict[str, Any]:
+    """Read what `write_sealed` wrote; ModelError, ending in what to do, where any part of it was changed."""
+    told = read_json(path)
+    content, expected = told.get("content"), told.get("sha256")
+    if not isinstance(content, dict) or content_sha256(content) != expected:
+        raise ModelError(f"{path} — is damaged: the SHA-256 of its content is another one — {todo}")
+    return content
+
+
+def content_sha256(value: Any) -> str:
+    """Return the SHA-256 of a JSON value in hex, however it is laid out.
+
+    >>> content_sha256({"a": 1, "b": (2,)}) == content_sha256({"b": [2], "a": 1})
+    True
+    """
+    plain = json.loads(json.dumps(value))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def files_sha256(folder: Path, names: Iterable[str]) -> str:
+    """Return the SHA-256 over those files of a folder that are there, by name and content."""
+    return content_sha256({name: sha256(folder / name) for name in names if (folder / name).is_file()})
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -76,13 +141,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with replacing(path) as beside:
+    with replacing(path) as draft:
         try:
-            save_file(dict(tensors), str(beside), metadata={"format": "pt"})
+            save_file(dict(tensors), str(draft), metadata={"format": "pt"})
         except SafetensorError as e:  # raised for a full disk, too
             raise OSError(f"{path} could not be written ({str(e)[:120]})") from None
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -24,6 +24,23 @@ FloatArray = npt.NDArray[np.float64]
 UNREADABLE = 0.3  # from this share of [UNK] on a text is said to be beyond the vocabulary
 
 
+class JsonCell(str):
+    """A cell of JSON that is no string: the text it is read as, and `json`, what stood there.
+
+    >>> cell = JsonCell("", "null")
+    >>> cell == "", cell.json, JsonCell("1.0").json
+    (True, 'null', '1.0')
+    """
+
+    json: str
+
+    def __new__(cls, text: str, json: str | None = None) -> JsonCell:
+        """Make a cell; of a number both are the same."""
+        made = super().__new__(cls, text)
+        made.json = text if json is None else json
+        return made
+
+
 @dataclass(frozen=True)
 class Example:
     """One row as it stood in its file: its text, or its two; the target as its task reads it; the way back to its line.
@@ -35,7 +52,7 @@ class Example:
     inputs: tuple[str, ...]
     target: Any = None  # a label, labels, a number, …; None where there is none
     place: Place = field(default_factory=lambda: Place("memory"))
-    columns: Mapping[str, str] = field(default_factory=dict)  # the whole original row, inputs and target included
+    columns: Mapping[str, str] = field(default_factory=dict)  # the whole row; JsonCell where JSON has no text
 
     @property
     def text(self) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent / "filbert"
 LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a lower layer or stays in its package
     ("errors", "version", "progress", "native"),
     ("records", "config", "files", "hashing", "failures"),
-    ("report",),
+    ("owned", "report"),
     ("text", "metrics", "model"),
     ("linear", "readers", "training"),
     ("folder",),

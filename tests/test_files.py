@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,17 @@ from safetensors.torch import load_file
 from filbert import files
 from filbert.errors import ModelError
 from filbert.files import (
+    DRAFT,
     JSON_LIMIT,
     compare,
+    delete_drafts,
     read_json,
+    read_sealed,
     replacing,
     sha256,
     sha256_remembered,
     write_json,
+    write_sealed,
     write_tensors,
 )
 
@@ -94,10 +101,65 @@ def test_a_file_cut_short_leaves_the_old_one(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, a disk that is always full")
 def test_a_full_disk_is_an_os_error_whatever_is_written(tmp_path: Path) -> None:
-    (tmp_path / "a.json.part").symlink_to("/dev/full")
+    def full(path: Path) -> None:
+        with replacing(path) as draft, Path("/dev/full").open("w") as file:
+            draft.write_text("some")
+            file.write("x" * 10_000)
+
     with pytest.raises(OSError, match="No space left"):
-        write_json(tmp_path / "a.json", {"a": "x" * 10_000})
-    assert not (tmp_path / "a.json").exists()
+        full(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_is_no_file_and_no_link_of_anybodys(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "a.json.part").symlink_to(tmp_path / "precious")
+    (tmp_path / "a.json.tmp").write_text("mine")
+    with replacing(tmp_path / "a.json") as one, replacing(tmp_path / "a.json") as two:
+        assert one.parent != two.parent
+        assert one.parent.name.startswith(DRAFT)
+    write_json(tmp_path / "a.json", {})
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "a.json.tmp").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_what_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)})
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o666 & ~mask}
+
+
+def test_what_killed_processes_left_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    names = ["a.csv", "b.csv"]
+    for name in names:
+        with replacing(tmp_path / name) as draft:
+            shutil.copytree(draft.parent, tmp_path / f"{draft.parent.name}9")
+    (tmp_path / f"{DRAFT}mine").write_text("a file is not a draft")
+    delete_drafts(tmp_path, "a.csv")
+    assert len(list(tmp_path.glob(f"{DRAFT}*9"))) == 1
+    delete_drafts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{DRAFT}mine", *names]
+
+
+def test_any_flipped_bit_of_sealed_json_is_seen(tmp_path: Path) -> None:
+    path, value = tmp_path / "a.json", {"steps": 12, "best": [0.1, float("inf")], "out": "数/\udcff", "plan": None}
+    write_sealed(path, value)
+    assert read_sealed(path) == value
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        for bit in (1, 4, 64):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+            with contextlib.suppress(ModelError):
+                assert read_sealed(path) == value  # but for white space and the case of escapes, nothing passes
+    path.write_bytes(whole.replace(b"12", b"13"))
+    with pytest.raises(ModelError, match=r"is damaged: the SHA-256 .* — start over"):
+        read_sealed(path, "start over")
 
 
 # -- SHA-256 ----------------------------------------------------------------------------------------------------------

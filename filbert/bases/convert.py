@@ -7,7 +7,6 @@ the user decide on lower-casing, never the folder's name.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,14 @@ from filbert.bases import tensorflow
 from filbert.bases.load import load_base
 from filbert.bases.unpickled import read_torch_bin
 from filbert.errors import ConfigError, ModelError
-from filbert.files import read_json, sha256, write_json, write_tensors
+from filbert.files import draft_folder, read_json, sha256, write_json, write_tensors
 from filbert.folder.check import refuse_code, refuse_links
 from filbert.folder.layout import read_config
 from filbert.folder.open import MODEL_FILES
+from filbert.folder.save import publish
+from filbert.owned import MANIFEST, finished, refuse_inputs
 from filbert.text.tokenizer import Tokenizer
+from filbert.version import versions
 
 BIN = "pytorch_model.bin"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -59,10 +61,10 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
     """
     source, out = Path(source), Path(out)
     _refuse_taken(out, overwrite)
+    refuse_inputs(out, [source])
     read = _from_torch(source) if (source / BIN).exists() else _from_tensorflow(source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        draft = Path(scratch)
+    with draft_folder(out) as draft:
         try:
             write_json(draft / "config.json", read.config)
             longest = read_config(draft).max_positions
@@ -72,7 +74,7 @@ def convert(source: Path, out: Path, *, overwrite: bool = False, lowercase: bool
             load_base(draft)
         except ModelError as e:  # name the source: the draft is temporary
             raise ModelError(str(e).replace(str(draft), str(read.folder))) from None
-        _publish(draft, out)
+        publish(draft, out, MODEL_FILES, {"task": "base", "max_length": longest, "versions": versions()})
     tokenizer_files = [read.folder / name for name in TOKENIZER if (read.folder / name).is_file()]
     return {
         "source": str(source),
@@ -168,15 +170,7 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file — give a folder")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
-    if names - set(MODEL_FILES):
+    if names and (not finished(out) or names - {*MODEL_FILES, MANIFEST}):
         raise ConfigError(f"{out} holds files that are not a converted model's — give another folder")
     if names and not overwrite:
         raise ConfigError(f"{out} holds a model — give another folder, or allow overwrite")
-
-
-def _publish(draft: Path, out: Path) -> None:
-    """Move the files; the old config.json goes first and the new one comes last, so a mixture of two never opens."""
-    out.mkdir(exist_ok=True)
-    (out / "config.json").unlink(missing_ok=True)
-    for name in sorted(MODEL_FILES, key="config.json".__eq__):
-        (draft / name).replace(out / name)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from filbert.bases.hub import Unavailable, fetch
-from filbert.bases.load import check_base
+from filbert.bases.load import check_base, files_of
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
-from filbert.files import compare, read_json
+from filbert.files import compare, files_sha256, read_json
 
 MINILM, FILBERT_MINI = "minilm", "filbert-mini"
 ABOUT = {
@@ -63,6 +63,11 @@ class Base:
         for key in ("training", "config", "optimizer"):
             found = found.get(key) if isinstance(found, dict) else None
         return "muon" if found == "muon" else "adamw"
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 over the files that are read of the folder: config, weights, vocabulary; None for a random start."""
+        return None if self.folder is None else files_sha256(self.folder, files_of(self.folder))
 
 
 def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str = "cpu") -> Base:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filbert.bases import tensorflow
-from filbert.folder.check import WEIGHTS, check_folder, check_names, file_names, safe_file_names
+from filbert.files import read_json
+from filbert.folder.check import TOKENIZER, WEIGHTS, check_folder, check_names, file_names, safe_file_names
 from filbert.folder.layout import encoder_config
 from filbert.folder.open import BaseParts, base_parts, open_base
 from filbert.text.tokenizer import Tokenizer
@@ -42,6 +43,24 @@ def check_base(folder: Path) -> None:
     tensorflow.find_prefix(folder)
     tensorflow.read_config(folder / tensorflow.CONFIG)
     check_names(names, str(folder), ((tensorflow.VOCAB,),))
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the names of the files of a base model that decide what it is: config, weights and vocabulary, by name.
+
+    >>> files_of(Path("bert-base-uncased"))
+    ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json', 'vocab.txt']
+    """
+    names = {"tokenizer_config.json", tensorflow.VOCAB, *TOKENIZER}
+    if is_tensorflow(folder):
+        prefix = tensorflow.find_prefix(folder)
+        shards = {variable.file.name for variable in tensorflow.variables(prefix).values()}
+        names |= {tensorflow.CONFIG, f"{prefix.name}.index", *shards}
+    else:
+        index = folder / WEIGHTS[1]
+        shards = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
+        names |= {"config.json", *WEIGHTS, *shards}
+    return sorted(name for name in names if (folder / name).is_file())
 
 
 def open_base_parts(folder: Path) -> BaseParts:

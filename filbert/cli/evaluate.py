@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,9 +37,12 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on labelled texts: every metric of its task, with 95 % intervals."""
+    from filbert.files import write_json
+    from filbert.inference.writers import check_output
+
     check_precision(precision)
-    if out is not None and out.exists() and not overwrite:
-        raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
+    if out is not None:
+        check_output(out, (path,), (model,), overwrite=overwrite, formats=())
     with Screen(results=not as_json) as screen:
         engine = engine_of(model, device, precision, cascade=not no_cascade)
         examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
@@ -50,7 +52,8 @@ def evaluate(
         _show_scores(screen, engine, measured, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **measured}
     if out is not None:
-        out.write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        check_output(out, (path,), (model,), overwrite=overwrite, formats=())  # it may have come in the meantime
+        write_json(out, facts)
         screen.show("", f"scores  {out}")
     if as_json:
         print_json(facts)

@@ -117,14 +117,19 @@ def _fit(
     from filbert.finetuning.dataset import read_dataset
     from filbert.folder.claim import default_folder, refuse_taken
     from filbert.model.device import best_device
+    from filbert.readers.ledger import refuse_input
 
     best_device(device)
     name = name_of(path)
     out = out or default_folder(name)
-    refuse_taken(out, overwrite=options["overwrite"])
-    out.parent.mkdir(parents=True, exist_ok=True)
     validation, test, task = parts
-    with kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as rejects:
+    inputs = (path, validation, test, options["base"], *options["unlabelled"])
+    refuse_taken(out, overwrite=options["overwrite"], inputs=inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    place = out if out.name else out.resolve()  # the folder one is in
+    rejects = place.parent / f"{place.name}.rejects.jsonl"
+    refuse_input(rejects, options["unlabelled"])
+    with kept_rejects(rejects, read):
         data = read_dataset(path, read, task=task, validation=validation, test=test, seed=config.seed, rejects=rejects)
     for line in data.found:
         screen.say(line, indent=0 if line.startswith("warning:") else 2)

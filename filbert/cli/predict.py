@@ -130,7 +130,7 @@ def _predict_rows(
 
     rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
     if target is not None:
-        check_output(target, None if source == "-" else Path(source), overwrite=overwrite)
+        check_output(target, () if source == "-" else (source,), (model,), overwrite=overwrite)
         rejects = target.with_name(rejects.name)
     columns: tuple[str, ...] = ("text",)
     engine = engine_of(model, **engine_options)
@@ -152,7 +152,8 @@ def _predict_rows(
                 screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
 
         screen.progress("scoring", 0, 0)
-        tally = score_to(engine, examples, columns, target, bom=bom or _begins_with_bom(source), done=done)
+        bom = bom or _begins_with_bom(source)
+        tally = score_to(engine, examples, columns, target, bom=bom, overwrite=overwrite, done=done)
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
     _show_tally(screen, tally, target, quarantined, kept)

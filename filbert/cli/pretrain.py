@@ -95,12 +95,9 @@ def vocab(
     from filbert.corpus.prepare import Paragraphs, check_vocabulary_size
 
     check_vocabulary_size(size)
-    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if out.exists() and (not out.is_dir() or there - VOCABULARY):
-        raise ConfigError(f"{out} holds other files than a vocabulary — give another folder with -o")
-    if there and not overwrite:
-        raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
+    _refuse_taken(out, corpora, overwrite=overwrite)
     with Screen(results=not as_json) as screen:
+        from filbert.folder.save import save_vocabulary
         from filbert.readers.documents import open_corpus
         from filbert.text.vocab import learn, unknown_share
 
@@ -109,8 +106,7 @@ def vocab(
             for line in corpus.found:
                 screen.say(line, indent=2)
         tokenizer = learn(texts, size, lowercase=not cased, watch=screen)
-        out.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(out, 512)
+        save_vocabulary(out, tokenizer)
         whole = [t for t in map(tokenizer.token, range(len(tokenizer))) if not t.startswith(("##", "["))]
         han = sum(len(token) == 1 and "\u3400" <= token <= "\u9fff" for token in whole)
         unknown = unknown_share(tokenizer, texts)
@@ -128,6 +124,19 @@ def vocab(
         screen.show("", *table(rows))
     if as_json:
         print_json(facts)
+
+
+def _refuse_taken(out: Path, corpora: Sequence[str], *, overwrite: bool) -> None:
+    """Raise ConfigError where a vocabulary would replace other files than one that we wrote, or what is read."""
+    from filbert.owned import MANIFEST, finished, refuse_inputs
+
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    ours = out.is_dir() and finished(out) and not there - {*VOCABULARY, MANIFEST}
+    if out.exists() and not (out.is_dir() and (ours or not there)):
+        raise ConfigError(f"{out} holds files that are no vocabulary of Filbert's — give another folder with -o")
+    refuse_inputs(out, corpora)
+    if there and not overwrite:
+        raise ConfigError(f"{out} holds a vocabulary — give another folder with -o, or allow --overwrite")
 
 
 @expanded("training", training_options)
@@ -258,7 +267,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """Train and print the scores."""
-    from filbert.folder.claim import unfinished
+    from filbert.owned import unfinished
     from filbert.pretraining.run import pretrain as train
 
     if not settings.get("corpora"):

@@ -7,7 +7,6 @@ The results are saved beside the checkpoints, where other processes and a resume
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,18 +20,19 @@ from filbert.config import EncoderConfig, PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.shards import Shards, write_shards
 from filbert.corpus.word_vectors import word_vectors
-from filbert.errors import ConfigError
-from filbert.files import write_tensors
+from filbert.errors import ConfigError, ModelError
+from filbert.files import files_sha256, read_sealed, sha256, write_sealed, write_tensors
 from filbert.progress import Watcher
 from filbert.readers.documents import UNWANTED, Corpus
 from filbert.text.chinese import word_starts
 from filbert.text.sentences import split
-from filbert.text.tokenizer import Tokenizer
+from filbert.text.tokenizer import VOCABULARY, Tokenizer
 from filbert.text.vocab import learn
 
 MAX_PIECES = 10**6  # of a vocabulary
 COUNTED_TOKENS = 50e6  # for the word vectors, at most; takes half a minute
-WORD_VECTORS = "words.safetensors"
+WORD_VECTORS = "words/words.safetensors"
+SEAL = "sealed.json"  # the SHA-256 of the other files of a folder
 TOKENIZER = "tokenizer"  # folder of the vocabulary
 
 
@@ -77,8 +77,11 @@ class Start:
             raise ConfigError("a base has its own vocabulary — leave out one of the two")
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be the same for a stopped run to be resumed."""
-        return {**asdict(self), "vocabulary": self.vocabulary and str(self.vocabulary)}
+        """Return what must be the same for a stopped run to be resumed, a base and a vocabulary by their content."""
+        words = None if self.vocabulary is None else files_sha256(self.vocabulary, VOCABULARY)
+        base = None if self.base is None else find_base(self.base).sha256
+        vocabulary = None if self.vocabulary is None else str(self.vocabulary)
+        return {**asdict(self), "vocabulary": vocabulary, "vocabulary_sha256": words, "base_sha256": base}
 
 
 def corpus_folder(work: Path, number: int) -> Path:
@@ -89,7 +92,7 @@ def corpus_folder(work: Path, number: int) -> Path:
 def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Watcher) -> Tokenizer:
     """Return the run's tokenizer, saved in `work`: the one given, the base's, or one learned from the corpora."""
     kept = work / TOKENIZER
-    if (kept / "tokenizer.json").is_file():
+    if _is_whole(kept):
         return Tokenizer.from_folder(kept)
     if start.vocabulary is not None:
         tokenizer = Tokenizer.from_folder(start.vocabulary)
@@ -100,12 +103,25 @@ def tokenizer_of(corpora: Sequence[Corpus], start: Start, work: Path, watch: Wat
     else:
         watch.say(f"learning a vocabulary of {start.vocabulary_size:,} word pieces")
         tokenizer = learn(Paragraphs(corpora), start.vocabulary_size, lowercase=start.lowercase, watch=watch)
-    draft = work / f"{TOKENIZER}.part"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    tokenizer.save(draft, 512)
-    draft.rename(kept)
+    kept.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(kept, 512)
+    _seal(kept)
     return tokenizer
+
+
+def _seal(folder: Path) -> None:
+    """Write down the SHA-256 of what lies in a folder: it is complete."""
+    (folder / SEAL).unlink(missing_ok=True)
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    write_sealed(folder / SEAL, {name: sha256(folder / name) for name in names})
+
+
+def _is_whole(folder: Path) -> bool:
+    """Say whether a folder is complete, and holds what it was sealed with; else it is made anew, the same again."""
+    try:
+        return all(sha256(folder / name) == digest for name, digest in read_sealed(folder / SEAL).items())
+    except (ModelError, OSError):
+        return False
 
 
 class Paragraphs:
@@ -154,9 +170,11 @@ def initial_vectors(
     kept = work / WORD_VECTORS
     if start.base is not None or start.random_init:
         return None
-    if not kept.is_file():
+    if not _is_whole(kept.parent):
         watch.say("counting co-occurring tokens for the initial word vectors")
         width = EncoderConfig.of_size(start.size, len(tokenizer)).hidden
         vectors_VD = word_vectors(pool.blocks(COUNTED_TOKENS), pool.counts(len(tokenizer)), width, seed)
+        kept.parent.mkdir(exist_ok=True)
         write_tensors(kept, {"words": vectors_VD})
+        _seal(kept.parent)
     return load_file(str(kept))["words"]

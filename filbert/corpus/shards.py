@@ -4,7 +4,7 @@ Documents are split into sentences, tokenised in batches and appended to four ra
 out. After every four million tokens or so the files are flushed and their lengths written to a progress file. After a
 crash the files are truncated to these lengths, the corpus is read again up to there without tokenising and compared by
 its hash, and writing continues: the files are the same as without the crash. The manifest is written last; a folder
-that has one is complete.
+that has one is complete. Progress file and manifest hold the SHA-256 of the files, and their own.
 
 Memory grows with the corpus only by 8 bytes a document, the hash that finds duplicates.
 
@@ -13,7 +13,7 @@ Shapes: T tokens, S sentences, D documents, V tokens of the vocabulary, N tokens
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,17 +27,18 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from filbert.errors import ConfigError
-from filbert.files import write_json
+from filbert.errors import ConfigError, DataError, ModelError
+from filbert.files import read_sealed, write_sealed
 from filbert.progress import Watcher
 from filbert.readers.documents import Corpus, Document
 from filbert.readers.ledger import fatal
 from filbert.records import Encoding
 
 MANIFEST, PROGRESS = "shards.json", "progress.json"
-FORMAT = 1  # to be raised when the same corpus would give other files
+FORMAT = 2  # to be raised when the same corpus would give other files
 FLUSH_TOKENS = 4_000_000  # between two flushes, at least: some seconds of work
 BATCH_CHARACTERS = 1_000_000  # tokenised at once, at least: 60 MB of encodings
+BLOCK = 1 << 20  # bytes read at once
 REREAD_DOCUMENTS = 10_000  # between two reports of progress while a resumed run reads again
 PROBE = "Äé ǅ ß İ 漢字 R&B don't ﬁ \u200b１ ##a [MASK]"  # tokenised differently by different rules
 
@@ -101,7 +102,7 @@ def write_shards(
     """
     facts: dict[str, Any] = {"format": FORMAT, "corpus": corpus.name, "corpus_fingerprint": corpus.fingerprint()}
     facts |= {"vocabulary": _vocabulary(tokenizer), "vocabulary_size": len(tokenizer)}
-    facts |= {"word_starts": word_starts is not None, "read": 0, "digest": "", **dict.fromkeys(COUNTS, 0)}
+    facts |= {"word_starts": word_starts is not None, "read": 0, "digest": "", "sha256": {}, **dict.fromkeys(COUNTS, 0)}
     with _locked(folder):
         for name in (MANIFEST, PROGRESS):
             if (folder / name).exists():
@@ -112,13 +113,15 @@ def write_shards(
             _Writer(folder, facts, tokenize, watch).run(corpus)
             if not facts["tokens"]:
                 raise fatal(str(corpus.path), "corpus", "holds no text that gives tokens", "give a corpus with texts")
-            write_json(folder / MANIFEST, facts)
+            write_sealed(folder / MANIFEST, facts)
         (folder / PROGRESS).unlink(missing_ok=True)
         return open_shards(folder)
 
 
-def open_shards(folder: Path) -> Shards:
-    """Open a finished folder of shards; raises DataError where it is not finished, or its files were changed.
+def open_shards(folder: Path, *, checked: bool = False) -> Shards:
+    """Open a finished folder of shards; raises DataError where it is none, or its files are not those it was left with.
+
+    `checked` says that another process compared their SHA-256 already.
 
     >>> open_shards(Path("wiki.shards")).documents_D[-1]  # doctest: +SKIP
     845120
@@ -133,12 +136,11 @@ def open_shards(folder: Path) -> Shards:
         path, size = folder / name, np.dtype(kind).itemsize * count
         found = path.stat().st_size if path.exists() else 0
         if found != size or not count:
-            wrong = f"has {found:,} bytes, {size:,} are expected"
-            raise fatal(str(path), "file", wrong, "it is damaged or cut short: delete the folder and write it again")
+            raise _damaged(path, f"has {found:,} bytes, {size:,} are expected")
+        if not checked and _hash(path, size).hexdigest() != facts["sha256"].get(name):
+            raise _damaged(path, "is damaged: its SHA-256 is another one")
         arrays.append(np.memmap(path, dtype=kind, mode="r"))
     ids_T, begins_T, sentences_S, documents_D = arrays
-    if sentences_S[-1] != facts["tokens"] or documents_D[-1] != facts["sentences"]:
-        raise fatal(str(folder), "files", "do not belong together", "delete the folder and write it again")
     return Shards(ids_T, begins_T, sentences_S, documents_D, facts)
 
 
@@ -181,14 +183,23 @@ def _checked(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> dic
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [key for key in (*COUNTS, "read", "vocabulary_size") if type(facts[key]) is not int or facts[key] < 0]
-        wrong += [key for key in (*IDENTITY, "corpus", "digest") if key not in facts]
-    except (ValueError, KeyError, TypeError) as error:
-        wrong = [str(error)]
-    if wrong:
-        raise fatal(str(path), "file", f"cannot be used ({wrong[0]})", "delete the folder and write it again")
-    return facts  # type: ignore[no-any-return]
+        return read_sealed(path)
+    except ModelError:
+        raise _damaged(path, "is damaged: the SHA-256 of its content is another one") from None
+
+
+def _damaged(path: Path, wrong: str) -> DataError:
+    return fatal(str(path), "file", wrong, f"delete {path.parent}, and the same command writes it again")
+
+
+def _hash(path: Path, size: int) -> hashlib._Hash:
+    """Return the SHA-256 of the first bytes of a file, to go on with."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while size > 0 and (piece := file.read(min(size, BLOCK))):
+            digest.update(piece)
+            size -= len(piece)
+    return digest
 
 
 def _vocabulary(tokenizer: Encodes) -> str:
@@ -289,6 +300,7 @@ class _Writer:
     def __init__(self, folder: Path, facts: dict[str, Any], tokenize: _SentenceTokenizer, watch: Watcher) -> None:
         self._folder, self._facts, self._tokenize, self._watch = folder, facts, tokenize, watch
         self._unflushed: list[_Tokens] = []
+        self._hashes: dict[str, hashlib._Hash] = {}  # of what each file holds so far
         self._started, self._tokens = time.monotonic(), 0
 
     def run(self, corpus: Corpus) -> None:
@@ -321,11 +333,14 @@ class _Writer:
             path, size = self._folder / name, np.dtype(kind).itemsize * count
             if not self._facts["read"]:
                 path.write_bytes(bytes(8) if kind == "<i8" else b"")
-            if path.stat().st_size < size:
-                raise fatal(str(path), "file", "is shorter than before", "delete the folder and write it again")
+            if not path.exists() or path.stat().st_size < size:
+                raise _damaged(path, "is shorter than before")
+            self._hashes[name] = _hash(path, size)
+            if self._facts["read"] and self._hashes[name].hexdigest() != self._facts["sha256"].get(name):
+                raise _damaged(path, "is damaged: its SHA-256 is another one")
             os.truncate(path, size)
         if not self._facts["read"]:
-            write_json(self._folder / PROGRESS, self._facts)
+            write_sealed(self._folder / PROGRESS, self._facts)
 
     def _report_reread(self, read: int, done: int, digest: str) -> None:
         if read == done and digest != self._facts["digest"]:
@@ -359,13 +374,16 @@ class _Writer:
         for name, kind, _ in _files(facts):
             array = np.concatenate([np.empty(0, kind), *parts[name]])
             array = array.cumsum() + at[name] if name in at else array
+            data = array.astype(kind).tobytes()
+            self._hashes[name].update(data)
             with (self._folder / name).open("ab") as file:
-                file.write(array.astype(kind).tobytes())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         for part in piece:
             for count, number in part.counts.items():
                 facts[count] += number
         facts.update(read=read, digest=digest, duplicates=facts["duplicates"] + duplicates)
-        write_json(self._folder / PROGRESS, facts)
+        facts["sha256"] = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        write_sealed(self._folder / PROGRESS, facts)
         self._unflushed = []

@@ -20,12 +20,13 @@ from filbert.bases.find import Base
 from filbert.config import PretrainConfig, TrainConfig
 from filbert.corpus.prepare import Start
 from filbert.data.splits import Splits
-from filbert.files import read_json, write_json
+from filbert.files import read_json, read_sealed, write_sealed
 from filbert.finetuning import probe
 from filbert.pretraining.run import pretrain
 from filbert.progress import Watcher
+from filbert.readers.documents import open_corpus
 from filbert.records import IntArray
-from filbert.training.checkpoints import refuse_changes
+from filbert.training.checkpoints import ANEW, refuse_changes
 
 ADAPT_SHARE = 0.4  # of --minutes
 PROBE_SHARE = 0.05  # of --minutes, out of ADAPT_SHARE, for the linear probe …
@@ -55,14 +56,15 @@ def adapted(
     identity = {
         "data": splits.fingerprint,
         "base": base.name,
-        "unlabelled": [str(path) for path in unlabelled],
+        "base_sha256": base.sha256,
+        "unlabelled": {str(path): open_corpus(path).fingerprint() for path in unlabelled},
         **asdict(config),
     }
     if (work / IDENTITY).is_file():
-        refuse_changes(read_json(work / IDENTITY), identity, work)
+        refuse_changes(read_sealed(work / IDENTITY, ANEW), identity, work)
     if not (folder / "report.json").is_file():  # the last file that pre-training writes
         work.mkdir(parents=True, exist_ok=True)
-        write_json(work / IDENTITY, identity)
+        write_sealed(work / IDENTITY, identity)
         _pretrain(base, splits, unlabelled, folder, config=config, device=device, watch=watch)
     report = read_json(folder / "report.json")
     facts = {key: report["training"][key] for key in ("seconds", "tokens", "epochs")}
@@ -71,8 +73,8 @@ def adapted(
     if kept and base.folder is not None:
         if not (work / PROBE).is_file():
             accuracies = _probe(base.folder, folder, (splits, classes_N), config=config, device=device, watch=watch)
-            write_json(work / PROBE, {"accuracy": accuracies})
-        facts["probe"] = read_json(work / PROBE)["accuracy"]
+            write_sealed(work / PROBE, {"accuracy": accuracies})
+        facts["probe"] = read_sealed(work / PROBE, ANEW)["accuracy"]
         kept = facts["probe"] is None or facts["probe"]["after"] >= facts["probe"]["before"]
     facts["kept"] = kept
     return replace(base, name=f"{base.name}, adapted to the texts", folder=folder, size=None) if kept else base, facts

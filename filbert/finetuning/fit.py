@@ -28,11 +28,12 @@ from filbert.finetuning.facts import length_profile
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
 from filbert.finetuning.train import Result, train
-from filbert.folder.claim import SCRATCH, claim, delete_scratch, locked, refuse_taken
+from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
 from filbert.model.device import best_device, working_dtype
+from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
 from filbert.report import write_report
@@ -84,7 +85,7 @@ def fit(
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
     _check(data, cascade, unlabelled, config, adapt=adapt)
-    refuse_taken(out, overwrite=overwrite)
+    refuse_taken(out, overwrite=overwrite, inputs=(source, base, *unlabelled))
     with locked(out):
         claim(out, overwrite=overwrite)
         more = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)

@@ -87,6 +87,7 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
         "task": data.task.NAME,
         "base": base.name,
         "revision": base.revision,
+        "base_sha256": base.sha256,
         "settings": asdict(data.settings),
         "filbert": __version__,
         **asdict(config),

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from filbert.errors import ConfigError
-from filbert.files import read_json, write_json, write_tensors
+from filbert.errors import ConfigError, ModelError
+from filbert.files import read_sealed, sha256, write_sealed, write_tensors
 from filbert.finetuning.job import TaskJob, TextFeed
 from filbert.finetuning.prepare import Run, cuts, warn_cut
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
-from filbert.training.checkpoints import newest_checkpoint, refuse_changes
+from filbert.training.checkpoints import ANEW, newest_checkpoint, refuse_changes
 from filbert.training.job import Trained
 from filbert.training.log import LOG
 from filbert.training.loop import Loop
@@ -81,14 +81,18 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
         done, identity = folder / DONE, {**run.identity, "balance": how}
         watch.say(f"training with balance {how}")
         if done.is_file():
-            saved = read_json(done)
+            saved = read_sealed(done, ANEW)
             refuse_changes(saved["identity"], identity, folder.parent)
+            if sha256(folder / WEIGHTS) != saved["weights"]:
+                raise ModelError(f"{folder / WEIGHTS} — is damaged: its SHA-256 is another one — {ANEW}")
             score = tuple(saved["trained"]["best_score"])
             trained, used = Trained(**{**saved["trained"], "best_score": score}), Plan(**saved["plan"])
         else:
             trained, _, used = _train(run, model, folder / "steps", how, track=None, watch=watch)
             write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
-            write_json(done, {"identity": identity, "trained": asdict(trained), "plan": asdict(used)})
+            weights = sha256(folder / WEIGHTS)
+            told = {"identity": identity, "trained": asdict(trained), "plan": asdict(used), "weights": weights}
+            write_sealed(done, told)
             shutil.rmtree(folder / "steps")
         results[how] = trained, used
         facts[how] = {"score": trained.best_score[0], "seconds": trained.seconds}

@@ -12,38 +12,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from filbert.errors import ConfigError, TrainingError
+from filbert.files import delete_drafts
+from filbert.owned import MARKER, NOTE, SCRATCH, Paths, finished, lock, refuse_inputs, unfinished
 
-LOCK, OWNER = ".lock", ".owner"  # the lock file, held as long as the process lives, and the number of that process
-SCRATCH, MARKER = "checkpoints", ".filbert"
-NOTE = "Files of an unfinished run of Filbert. The same command resumes it, and deletes this folder when it is done.\n"
+LOCK, OWNER = ".lock", ".owner"  # the system's lock, held as long as the process lives; and which process that is
 LOG = "train.jsonl"
 
 
-def unfinished(out: Path) -> bool:
-    """Return whether `out` holds an unfinished run of Filbert: its marker is there."""
-    return (out / SCRATCH / MARKER).is_file()
+def refuse_taken(out: Path, *, overwrite: bool, inputs: Paths = ()) -> None:
+    """Raise ConfigError where a run in `out` would replace a finished model, an input, or files that are not ours.
 
-
-def refuse_taken(out: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError where a run in `out` would replace a finished model, or files that are not Filbert's.
-
-    A finished model may be replaced with `overwrite`, or by an unfinished run that was begun with `overwrite` and has a
-    checkpoint to resume. Nothing is changed.
+    A finished model needs `overwrite`; or a run over it that was begun with `overwrite` and has saved something to
+    resume, which is always under the identity of its data and settings. TrainingError where another run is in it.
+    Nothing is changed.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file — give a folder with -o")
     if not out.exists():
         return
+    refuse_inputs(out, inputs)
+    _refuse_others(out, overwrite)
+    if (out / LOCK).exists():
+        with locked(out):
+            pass
+
+
+def _refuse_others(out: Path, overwrite: bool) -> None:
     foreign = not unfinished(out) and (out / SCRATCH).exists() and not _is_empty(out / SCRATCH)
-    finished = (out / "filbert.json").is_file()
-    others = {*os.listdir(out)} - {LOCK, OWNER, LOG, SCRATCH}
-    if foreign or (others and not finished and not unfinished(out)):
+    if foreign or not (finished(out) or unfinished(out) or _is_bare(out)):
         raise ConfigError(f"{out} holds files that are not a Filbert run's — give another folder with -o")
-    if finished and not overwrite and not _resumable(out):
+    if finished(out) and not overwrite and not _resumable(out):
         raise ConfigError(f"{out} holds a finished model — give another folder with -o, or allow --overwrite")
+
+
+def _is_bare(out: Path) -> bool:
+    """Say whether a folder is empty, but for what a run leaves that is killed before its marker stands."""
+    for path in out.iterdir():
+        made = path.name == LOCK and path.is_file() and not path.stat().st_size
+        made |= path.name == OWNER and path.is_file() and path.read_bytes()[:20].isdigit()
+        made |= path.name == SCRATCH and _is_empty(path)
+        if not made:
+            return False
+    return True
 
 
 def _is_empty(folder: Path) -> bool:
@@ -56,12 +67,17 @@ def _resumable(out: Path) -> bool:
 
 
 def claim(out: Path, *, overwrite: bool) -> None:
-    """Mark `out` as the folder of a run; with `overwrite` an unfinished run there is deleted. Raises ConfigError."""
-    refuse_taken(out, overwrite=overwrite)
+    """Mark `out`, which is locked, as the folder of a run; what a killed one left half written is deleted.
+
+    With `overwrite` an unfinished run there is deleted. Raises ConfigError.
+    """
+    _refuse_others(out, overwrite)
     if overwrite:
         delete_scratch(out)
     (out / SCRATCH).mkdir(parents=True, exist_ok=True)
     (out / SCRATCH / MARKER).write_text(NOTE, encoding="utf-8")
+    for folder in (out, *(path for path in (out / SCRATCH).rglob("*") if path.is_dir())):
+        delete_drafts(folder)
 
 
 def delete_scratch(out: Path) -> None:
@@ -81,30 +97,26 @@ def delete_scratch(out: Path) -> None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Make the folder and keep a second run out of it; the system frees the lock of a process that dies."""
+    """Make the folder and keep a second run out of it; TrainingError where there is one."""
     out.mkdir(parents=True, exist_ok=True)
     owner = out / OWNER
-    lock = FileLock(out / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        holder = "another run"
-        with suppress(OSError):
-            holder = f"process {owner.read_text(encoding='utf-8')}"
-        raise TrainingError(f"{out} is in use by {holder} — wait for it, or give another folder with -o") from None
-    try:
-        owner.write_text(str(os.getpid()), encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        (out / LOCK).unlink(missing_ok=True)  # while it is held, so that no other process's lock is deleted
-        lock.release()
+    with lock(out / LOCK) as held:
+        if not held:
+            holder = "another run"
+            with suppress(OSError):
+                holder = f"process {owner.read_text(encoding='utf-8')}"
+            raise TrainingError(f"{out} is in use by {holder} — wait for it, or give another folder with -o")
+        try:
+            owner.write_text(str(os.getpid()), encoding="utf-8")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
 
 
 def default_folder(name: str) -> Path:
     """Return `runs/NAME`, or `runs/NAME-2`, … where that holds a finished model and no run to resume."""
     folder, n = Path("runs") / name, 1
-    while (folder / "filbert.json").is_file() and not _resumable(folder):
+    while finished(folder) and not _resumable(folder):
         n += 1
         folder = Path("runs") / f"{name}-{n}"
     return folder

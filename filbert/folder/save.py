@@ -7,19 +7,21 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from filbert.files import read_json, sha256, write_json, write_tensors
+from filbert.files import draft_folder, read_json, sha256, write_json, write_tensors
 from filbert.folder.layout import head_names, hugging_face_config, to_hugging_face
 from filbert.folder.open import CASCADE, FORMAT, MODEL_FILES
 from filbert.linear.cascade import Cascade
 from filbert.model.network import Network
-from filbert.text.tokenizer import Tokenizer
+from filbert.owned import MANIFEST
+from filbert.text.tokenizer import VOCABULARY, Tokenizer
+from filbert.version import versions
 
 
 def save_network(
@@ -41,8 +43,8 @@ def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
 
 def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
     """Add `facts`, and the SHA-256 of the added `files`, to the manifest of a finished folder."""
-    info = read_json(folder / "filbert.json")
-    write_json(folder / "filbert.json", {**info, **facts, "files": {**info["files"], **(files or {})}})
+    info = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, {**info, **facts, "files": {**info["files"], **(files or {})}})
 
 
 def hugging_face_tensors(model: nn.Module, heads: Mapping[str, str]) -> dict[str, Tensor]:
@@ -57,13 +59,34 @@ def hugging_face_tensors(model: nn.Module, heads: Mapping[str, str]) -> dict[str
 def write_folder(
     folder: Path, tensors: dict[str, Tensor], tokenizer: Tokenizer, config: dict[str, Any], info: dict[str, Any]
 ) -> None:
-    """Write the files of a model folder, each whole or not at all, the manifest last; `info` goes into the manifest."""
+    """Write the files of a model folder, of which none is replaced before all are on disk; `info` is the manifest's."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("filbert.json", "config.json"):  # an interrupted save does not open
+    with draft_folder(folder / MANIFEST) as draft:
+        write_tensors(draft / "model.safetensors", tensors)
+        tokenizer.save(draft, info["max_length"])
+        write_json(draft / "config.json", config)
+        publish(draft, folder, MODEL_FILES, info)
+
+
+def save_vocabulary(folder: Path, tokenizer: Tokenizer) -> None:
+    """Write the folder of a vocabulary, which is made where it is not there: all of it, or nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with draft_folder(folder) as draft:
+        tokenizer.save(draft, 512)
+        publish(draft, folder, VOCABULARY, {"task": "vocabulary", "versions": versions()})
+
+
+def publish(draft: Path, folder: Path, names: Sequence[str], info: dict[str, Any]) -> None:
+    """Add the manifest to a draft and move its files; config.json is the first to go and the last to come.
+
+    So a move that is cut short leaves a folder that is ours and does not open: no mixture, no model without manifest.
+
+    >>> publish(Path("draft"), Path("bert-tiny"), MODEL_FILES, {"task": "base"})  # doctest: +SKIP
+    """
+    files = {name: sha256(draft / name) for name in names}
+    write_json(draft / MANIFEST, {"format": FORMAT, **info, "files": files})
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", CASCADE):  # a cascade is the model's before
         (folder / name).unlink(missing_ok=True)
-    (folder / CASCADE).unlink(missing_ok=True)  # of the previous model
-    write_tensors(folder / "model.safetensors", tensors)
-    tokenizer.save(folder, info["max_length"])
-    write_json(folder / "config.json", config)
-    files = {name: sha256(folder / name) for name in MODEL_FILES}
-    write_json(folder / "filbert.json", {"format": FORMAT, **info, "files": files})
+    for name in (MANIFEST, *sorted(names, key="config.json".__eq__)):
+        (draft / name).replace(folder / name)

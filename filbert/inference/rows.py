@@ -91,12 +91,13 @@ def score_to(
     out: Path | None,
     *,
     bom: bool = False,
+    overwrite: bool = False,
     done: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Score every example and write it to `out` (None: CSV on stdout), which appears when it is complete.
 
     `done` is called with the tally after each row; `bom`: a CSV begins with a byte order mark, which Excel needs. On an
-    error no half-written file stays.
+    error no half-written file stays. ConfigError where `out` exists, unless `overwrite` is set.
 
     >>> score_to(engine, source.examples(), source.columns, Path("new.csv")).answers  # doctest: +SKIP
     Counter({'pos': 61, 'neg': 39})
@@ -105,11 +106,14 @@ def score_to(
     types = {**engine.task.columns(engine.settings), **LAST}
     names = result_names(columns, types)
     named = {names[key]: kind for key, kind in types.items()}
-    with open_writer(out, [*columns, *named], named, bom=bom) as write:
+    lines = out is not None and out.suffix.lower() == ".jsonl"
+    with open_writer(out, [*columns, *named], named, bom=bom, overwrite=overwrite) as write:
         for example, prediction in engine.stream(examples):
             answers = () if prediction.error is not None else engine.task.tally(prediction)
             tally.count(prediction, answers)
             row: Row = {column: example.columns.get(column, "") for column in columns}
+            if lines:  # each has its own keys, in its own order
+                row = {key: cell for key, cell in example.columns.items() if key not in named}
             tally.left_out |= example.columns.keys() - row.keys()
             row.update((names[key], cell) for key, cell in cells(engine, prediction).items())
             write(row)

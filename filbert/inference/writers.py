@@ -7,17 +7,20 @@ kept: .xlsx holds it as text, never as a formula; a .csv from untrusted texts ca
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.files import delete_drafts, replacing
+from filbert.owned import Paths, lock, refuse_input
+from filbert.records import JsonCell
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 GROUP = 2_048  # rows of a Parquet row group held in memory
@@ -32,34 +35,45 @@ Row = dict[str, Any]
 Write = Callable[[Row], None]
 
 
-def check_output(out: Path, source: Path | None, *, overwrite: bool) -> None:
-    """Refuse an output that cannot be written, would replace something, or is the input itself; ConfigError.
+def check_output(
+    out: Path, inputs: Paths, models: Paths = (), *, overwrite: bool, formats: Sequence[str] = FORMATS
+) -> None:
+    """Refuse an output that cannot be written, would replace something, or is an input itself; ConfigError.
 
-    >>> check_output(Path("answers.docx"), None, overwrite=False)
+    >>> check_output(Path("answers.docx"), (), overwrite=False)
     Traceback (most recent call last):
     filbert.errors.ConfigError: answers.docx — its suffix names no format here — choose one of .csv, .tsv, .jsonl, ...
     """
-    if out.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{out} — its suffix names no format here — choose one of {', '.join(FORMATS)}")
+    if formats and out.suffix.lower() not in formats:
+        raise ConfigError(f"{out} — its suffix names no format here — choose one of {', '.join(formats)}")
     if not out.parent.is_dir():
         raise ConfigError(f"{out} — there is no folder {out.parent} — make it, or write somewhere else with -o")
-    if source is not None and out.exists() and source.exists() and out.samefile(source):
-        raise ConfigError(f"{out} is the input itself — write somewhere else with -o")
+    refuse_input(out, inputs, models)
     if out.is_dir():
         raise ConfigError(f"{out} is a folder — give a file with -o")
-    if out.exists() and not overwrite:
+    _refuse_existing(out, overwrite)
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    if os.path.lexists(out) and not overwrite:
         raise ConfigError(f"{out} exists — write somewhere else with -o, or allow --overwrite")
 
 
 @contextmanager
 def open_writer(
-    out: Path | None, columns: Sequence[str], types: Mapping[str, str] | None = None, *, bom: bool = False
+    out: Path | None,
+    columns: Sequence[str],
+    types: Mapping[str, str] | None = None,
+    *,
+    bom: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[Write]:
     """Give a function that writes one row of `columns`; the file gets its name when all of them are on disk.
 
     `out` None is CSV on stdout. `types` says which columns are "float", "int" or "bool"; all others are strings. With
     `bom` a CSV or TSV file begins with a byte order mark, which Excel needs to read it as UTF-8. Whatever goes wrong,
-    a half-written file does not stay, and one that stood there does.
+    a half-written file does not stay, and one that stood there does. Raises ConfigError where the file exists, unless
+    `overwrite` says that it may be replaced, or where another process is writing it.
 
     >>> with open_writer(Path("new.csv"), ["text", "score"], {"score": "float"}) as write:  # doctest: +SKIP
     ...     write({"text": "good film", "score": 0.97})
@@ -68,7 +82,7 @@ def open_writer(
     if out is None:
         yield _delimited(sys.stdout, columns, ",")
         return
-    with _beside(out) as part:
+    with _reserved(out, overwrite), replacing(out) as part:
         suffix = out.suffix.lower()
         if suffix == ".parquet":
             with _parquet(part, columns, types) as write:
@@ -83,31 +97,14 @@ def open_writer(
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yield a new file in the folder of `out`, which replaces `out` at the end; on an error it is deleted.
-
-    Its name is random and it is created with O_EXCL, so it is never an existing file or link.
-    """
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        part.chmod(_mode(out))
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(out)  # a link is replaced, its target stays
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _mode(out: Path) -> int:
-    """Return the permissions of the file that is replaced, or of a new one: mkstemp's are its owner's alone."""
-    if out.is_file() and not out.is_symlink():
-        return out.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _reserved(out: Path, overwrite: bool) -> Iterator[None]:
+    """Keep other processes from writing the same file, and delete what a killed one left half written."""
+    with lock(out.with_name(f".filbert-lock-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:8]}")) as held:
+        if not held:
+            raise ConfigError(f"{out} is being written by another process — wait for it, or write elsewhere with -o")
+        _refuse_existing(out, overwrite)  # it may have come since it was looked for
+        delete_drafts(out.parent, out.name)
+        yield
 
 
 def _text_writer(file: TextIO, suffix: str, columns: Sequence[str]) -> Write:
@@ -117,7 +114,13 @@ def _text_writer(file: TextIO, suffix: str, columns: Sequence[str]) -> Write:
 
 
 def _write_line(file: TextIO, row: Row) -> None:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    """Write an object; what stood as a number, null, list or object in JSON is written as it stood."""
+    cells = (f"{_json(key)}: {cell.json if isinstance(cell, JsonCell) else _json(cell)}" for key, cell in row.items())
+    file.write("{" + ", ".join(cells) + "}\n")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _delimited(file: TextIO, columns: Sequence[str], delimiter: str) -> Write:
@@ -135,7 +138,7 @@ def _delimited(file: TextIO, columns: Sequence[str], delimiter: str) -> Write:
 
 def _flat(value: Any) -> Any:
     """Return a list or an object as JSON text, any other value unchanged."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple, dict)) else value
+    return _json(value) if isinstance(value, (list, tuple, dict)) else value
 
 
 @contextmanager
@@ -166,17 +169,16 @@ def _xlsx(part: Path, out: Path, columns: Sequence[str], types: Mapping[str, str
 
     if len(columns) > XLSX_COLUMNS:
         raise ConfigError(f"{out} — .xlsx has room for {XLSX_COLUMNS:,} columns, not {len(columns):,} — write .csv")
-    with tempfile.TemporaryDirectory(dir=part.parent, prefix=part.name) as folder:
-        book = xlsxwriter.Workbook(str(part), {"constant_memory": True, "tmpdir": folder})
-        try:
-            sheet = _XlsxSheet(book, out, columns, types)
-            yield sheet.write
-            sheet.set_widths()
-            book.close()
-        except XlsxWriterException as error:
-            raise OSError(f"{out} could not be written ({str(error)[:120]})") from None
-        finally:
-            book.fileclosed = True  # else a half-written one is closed, with a warning, when it is collected
+    book = xlsxwriter.Workbook(str(part), {"constant_memory": True, "tmpdir": str(part.parent)})
+    try:
+        sheet = _XlsxSheet(book, out, columns, types)
+        yield sheet.write
+        sheet.set_widths()
+        book.close()
+    except XlsxWriterException as error:
+        raise OSError(f"{out} could not be written ({str(error)[:120]})") from None
+    finally:
+        book.fileclosed = True  # else a half-written one is closed, with a warning, when it is collected
 
 
 class _XlsxSheet:

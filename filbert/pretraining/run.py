@@ -24,9 +24,10 @@ from filbert.corpus.pool import Pool
 from filbert.corpus.prepare import TOKENIZER, Start, corpus_folder, initial_vectors, shards_of, tokenizer_of
 from filbert.corpus.shards import open_shards
 from filbert.errors import ConfigError, ModelError
-from filbert.files import read_json, write_json
-from filbert.folder.claim import SCRATCH, claim, delete_scratch, locked, refuse_taken
+from filbert.files import read_json, read_sealed, write_json, write_sealed
+from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.model.device import best_device
+from filbert.owned import SCRATCH
 from filbert.pretraining.card import KIND
 from filbert.pretraining.facts import report_facts
 from filbert.pretraining.folder import save_pretrained
@@ -36,7 +37,7 @@ from filbert.readers.documents import open_corpus
 from filbert.report import write_report
 from filbert.text.chinese import word_starts
 from filbert.text.tokenizer import Tokenizer
-from filbert.training.checkpoints import refuse_changes
+from filbert.training.checkpoints import ANEW, refuse_changes
 from filbert.training.distributed import local_device, process_group
 from filbert.training.job import Trained
 from filbert.training.plan import Plan
@@ -92,7 +93,7 @@ def pretrain(
         settings = Settings(start, config, weights, device, group)
         if not group.is_main:
             return _join(out, run_id, settings)
-        refuse_taken(out, overwrite=overwrite)
+        refuse_taken(out, overwrite=overwrite, inputs=(*corpora, start.base, start.vocabulary))
         with locked(out):
             claim(out, overwrite=overwrite)
             work = out / SCRATCH
@@ -141,7 +142,9 @@ def _join(out: Path, run_id: float, settings: Settings) -> PretrainingResult:
         with suppress(ModelError):  # not there yet
             ready = read_json(work / READY)
     tokenizer = Tokenizer.from_folder(work / TOKENIZER)
-    pool = Pool([open_shards(corpus_folder(work, number)) for number in range(ready["corpora"])], settings.weights)
+    pool = Pool(
+        [open_shards(corpus_folder(work, number), checked=True) for number in range(ready["corpora"])], settings.weights
+    )
     vectors_VD = initial_vectors(pool, tokenizer, settings.start, work, seed=settings.config.seed, watch=Silent())
     prepare(tokenizer, pool, vectors_VD, settings, Silent()).train(out, track=False)
     return PretrainingResult(out, {})
@@ -151,9 +154,9 @@ def _refuse_another_run(work: Path, settings: Settings) -> None:
     """Raise ConfigError where `work` is of a run with other settings; save the settings of this one."""
     (work / READY).unlink(missing_ok=True)
     if (work / RUN).is_file():
-        refuse_changes(read_json(work / RUN), settings.identity(), work)
+        refuse_changes(read_sealed(work / RUN, ANEW), settings.identity(), work)
     work.mkdir(parents=True, exist_ok=True)
-    write_json(work / RUN, settings.identity())
+    write_sealed(work / RUN, settings.identity())
 
 
 def _check(

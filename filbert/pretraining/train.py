@@ -19,8 +19,8 @@ from filbert.config import EncoderConfig, PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.prepare import Start
 from filbert.errors import ConfigError
-from filbert.folder.claim import SCRATCH
 from filbert.model.encoder import Dropout, Encoder
+from filbert.owned import SCRATCH
 from filbert.pretraining.folder import HEADS, load_pretrained
 from filbert.pretraining.job import CorpusFeed, PretrainJob
 from filbert.pretraining.network import PreTrainer

@@ -30,6 +30,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from filbert.errors import DataError, Place, Problem
+from filbert.owned import is_output
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of, read_fully
 from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide, decode_text
@@ -135,16 +136,17 @@ class Corpus:
         ledger.finish()
 
     def fingerprint(self) -> str:
-        """Return a hash of the files' names, sizes, first and last 4 kB: quick, and the same wherever they lie."""
-        digest = hashlib.blake2b(repr(self._encoding).encode() + b"".join(sorted(self._unwanted)), digest_size=16)
+        """Return the SHA-256 of the names and contents of the files that are read: the same wherever they lie."""
+        digest = hashlib.sha256(repr(self._encoding).encode() + b"".join(sorted(self._unwanted)))
         files: Iterable[tuple[str, Callable[[], BinaryIO]]] = [("", lambda: self.path.open("rb"))]
         for name, opener in folder_tree(self.path).walk() if self.path.is_dir() else files:
+            if is_output(name):
+                continue
             with guarded(str(self.path / name)), opener() as stream:
-                size = stream.seek(0, os.SEEK_END)
-                digest.update(f"\n{name}\n{size}\n".encode("utf-8", "surrogateescape"))
-                for start in (0, max(0, size - 4096)):
-                    stream.seek(start)
-                    digest.update(stream.read(4096))
+                digest.update(f"\n{name}\n{stream.seek(0, os.SEEK_END)}\n".encode("utf-8", "surrogateescape"))
+                stream.seek(0)
+                while piece := stream.read(SAMPLE):
+                    digest.update(piece)
         return digest.hexdigest()
 
     def _wanted(self, document: Document) -> Document:
@@ -221,7 +223,7 @@ def _blobs(tree: Tree, notes: Counter[str]) -> Iterator[Blob]:
     for name, opener in tree.walk():
         path = PurePosixPath(name)
         above |= _above(name)
-        about = path.suffix.lower() in NO_TABLES or path.stem.upper() in ABOUT or name.endswith(".rejects.jsonl")
+        about = path.suffix.lower() in NO_TABLES or path.stem.upper() in ABOUT or is_output(name)
         if about or str(path.parent) in above:
             notes["files not used"] += 1
         elif tree.joint == "!":

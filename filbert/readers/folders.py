@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from filbert.errors import DataError, Place, Problem
+from filbert.owned import finished, is_output, unfinished
 from filbert.readers.blobs import SUFFIXES, Blob, file_blob, guarded, member_blob, members, read_fully
 from filbert.readers.encodings import decode_text
 from filbert.readers.ledger import Ledger, fatal
@@ -48,7 +49,12 @@ class Layout:
 
 
 def folder_tree(root: Path) -> Tree:
-    """Return a folder's files, sorted, hidden ones left out."""
+    """Return a folder's files, sorted, without hidden ones and the folders that are Filbert's own: runs, vocabularies.
+
+    Raises DataError where the folder itself is one.
+    """
+    if finished(root) or unfinished(root):
+        raise fatal(str(root), "folder", "is a run or model of Filbert's, no texts", "give a folder of texts")
 
     def walk() -> Iterator[tuple[str, Opener]]:
         for path in _files(root):
@@ -66,7 +72,7 @@ def _files(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not (finished(Path(entry.path)) or unfinished(Path(entry.path))):
             yield from _files(Path(entry.path), above | {real})
         elif entry.is_file():
             yield Path(entry.path)
@@ -94,6 +100,8 @@ def layout_of(tree: Tree) -> Layout:
     for name, _ in tree.walk():
         parts = PurePosixPath(name).parts
         names.append(name)
+        if is_output(name):
+            continue
         suffix = Blob(name, lambda: None).suffix  # type: ignore[arg-type, return-value]
         if suffix in TABLES or (len(parts) == 1 and _table_split(name)):
             return _table_layout(tree)
@@ -113,14 +121,14 @@ def layout_of(tree: Tree) -> Layout:
 
 def _table_split(name: str) -> str | None:
     path = PurePosixPath(name)
-    if path.suffix.lower() in NO_TABLES or name.endswith(".rejects.jsonl"):
+    if path.suffix.lower() in NO_TABLES or is_output(name):
         return None
     return split_of(path.name)
 
 
 def _table_layout(tree: Tree) -> Layout:
     """Group the tables by split; refuse two that might hold the same rows."""
-    names = [name for name, _ in tree.walk() if not name.endswith(".rejects.jsonl")]
+    names = [name for name, _ in tree.walk() if not is_output(name)]
     tables = [name for name in names if _is_table(name) or _table_split(name)]
     named = [(split, name) for name in tables if (split := _table_split(name))]
     if not named and len(tables) > 1:
@@ -201,7 +209,7 @@ class ClassFolders:
         """Yield (split, place, text, label); label None for folders of unlabelled texts."""
         parents: set[str] = set()
         for name, opener in self._tree.walk():
-            where = class_of(name, self._depth)
+            where = None if is_output(name) else class_of(name, self._depth)
             if where is None:
                 ledger.notes["other files, not used"] += 1
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filbert.errors import ModelError
-from filbert.files import replacing
+from filbert.files import write_text
 from filbert.report.kind import Kind
 from filbert.report.page import render_page
 
@@ -27,8 +27,8 @@ def write_report(folder: Path, kind: Kind) -> None:
     if wrong := kind.missing(report):
         raise ModelError(f"{folder / 'report.json'} {wrong}")
     log = read_log(folder / "train.jsonl")
-    _write(folder / "report.html", render_page(report, log, kind.heading(report), kind.sections))
-    _write(folder / "README.md", kind.card(report, log))
+    write_text(folder / "report.html", render_page(report, log, kind.heading(report), kind.sections))
+    write_text(folder / "README.md", kind.card(report, log))
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -72,9 +72,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{path} holds a {type(found).__name__}, expected an object — evaluate the model again")
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as beside:
-        beside.write_text(text, "utf-8", newline="\n")

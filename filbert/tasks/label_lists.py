@@ -31,7 +31,7 @@ class Lists:
         ['a', 'b']
         """
         if self.separator == "json" and cell.lstrip().startswith("["):
-            found = json.loads(cell)
+            found = json.loads(cell, parse_int=str, parse_float=str)  # 1.0 is the label 1.0
             if not isinstance(found, list) or any(isinstance(item, (list, dict)) or item is None for item in found):
                 raise ValueError("is no list of labels")
             parts = [str(item) for item in found]

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from filbert.errors import ModelError
-from filbert.files import read_json
+from filbert.files import read_json, write_text
 from filbert.records import Encoding, IntArray
 from filbert.text.tokenizer_files import read_backend, read_vocab
 
@@ -26,6 +26,7 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BATCH_CHARACTERS = 1_000_000  # encoded at once: the library takes some 70 bytes for each
 HAN = "\u4e00-\u9fff"
 T = TypeVar("T")
+VOCABULARY = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")  # the files of a vocabulary
 MARKER = re.compile(r"\[.*\]|<.*>")  # [CLS], [unused1], and the <S> of the Chinese vocabulary: not words
 
 
@@ -158,16 +159,16 @@ class Tokenizer:
         return str(self._backend.id_to_token(number))
 
     def save(self, folder: Path, max_length: int) -> None:
-        """Write `tokenizer.json`, `tokenizer_config.json` and `vocab.txt` in the Hugging Face layout."""
+        """Write `tokenizer.json`, `tokenizer_config.json` and `vocab.txt` in the Hugging Face layout, each whole."""
         vocab = self._backend.get_vocab(with_added_tokens=True)
         lines = sorted(vocab, key=vocab.__getitem__)
-        (folder / "vocab.txt").write_text("".join(token + "\n" for token in lines), encoding="utf-8", newline="\n")
-        self._backend.save(str(folder / "tokenizer.json"))
+        write_text(folder / "vocab.txt", "".join(token + "\n" for token in lines))
+        write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
         names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
         rules = {key: self.settings[key] for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")}
         config = {"tokenizer_class": "BertTokenizer", "model_max_length": max_length, **names, "mask_token": "[MASK]"}
         text = json.dumps({**config, **rules}, indent=2)
-        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+        write_text(folder / "tokenizer_config.json", text + "\n")
 
 
 def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int | None = None) -> Iterator[list[T]]:

@@ -40,8 +40,8 @@ def read_backend(path: Path) -> tuple[Backend, dict[str, object]]:
         _check_part(path, field, fields.get(field), known)
     _check_ids(path, model, fields.get("added_tokens"))
     try:
-        backend = Backend.from_file(str(path))
-    except BaseException as e:  # a panic of the library is not an Exception
+        backend = Backend.from_str(path.read_text(encoding="utf-8"))
+    except BaseException as e:  # a panic of the library is no Exception
         if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
             raise
         raise ModelError(f"{path} cannot be read as a tokenizer ({str(e)[:120]}) — restore the file") from None

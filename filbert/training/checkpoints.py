@@ -1,7 +1,7 @@
 """Checkpoints of a run: what a resumed run needs, under a checksum, as safetensors and JSON.
 
     step-00000120.safetensors   weights, optimizer, random state
-    step-00000120.json          what the run did so far, its identity, the SHA-256 of both files of tensors
+    step-00000120.json          what the run did so far, its identity, the SHA-256 of both files of tensors and its own
     best-00000080.safetensors   the weights that validated best so far
 
 A checkpoint counts once its JSON is there. The newest two are kept: one may turn out damaged.
@@ -18,9 +18,10 @@ from typing import Any
 from torch import Tensor
 
 from filbert.errors import ConfigError, ModelError
-from filbert.files import read_json, sha256, write_json, write_tensors
+from filbert.files import read_sealed, sha256, write_sealed, write_tensors
 
 KEPT = 2
+ANEW = "start over with --overwrite"  # what to do about a damaged file of an unfinished run
 
 
 def step_file(folder: Path, step: int) -> Path:
@@ -38,7 +39,7 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     path = step_file(folder, step)
     write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()})
     best_facts = {"file": best.name, "sha256": sha256(best)} if best.is_file() else None
-    write_json(path.with_suffix(".json"), {**state, "sha256": sha256(path), "best": best_facts})
+    write_sealed(path.with_suffix(".json"), {**state, "sha256": sha256(path), "best": best_facts})
     for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
         delete_checkpoint(old)
     delete_unused_best(folder, best)
@@ -55,7 +56,7 @@ def delete_unused_best(folder: Path, best: Path) -> None:
     needed = {best.name}
     for path in folder.glob("step-*.json"):
         with suppress(ModelError, KeyError, TypeError):
-            needed.add(read_json(path)["best"]["file"])
+            needed.add(read_sealed(path)["best"]["file"])
     for path in folder.glob("best-*.safetensors"):
         if path.name not in needed:
             path.unlink()
@@ -65,7 +66,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return the tensors and the state of the newest undamaged checkpoint, or None."""
     for path in sorted(folder.glob("step-*.json"), reverse=True):
         with suppress(ModelError, OSError, KeyError, TypeError):
-            state = read_json(path)
+            state = read_sealed(path)
             tensors, best = path.with_suffix(".safetensors"), state["best"]
             if sha256(tensors) == state["sha256"] and (best is None or sha256(folder / best["file"]) == best["sha256"]):
                 return tensors, state

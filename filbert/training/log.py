@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from filbert.errors import ConfigError
-from filbert.files import replacing
+from filbert.files import write_text
 
 LOG = "train.jsonl"
 NO_CURVE = ("step", "epoch", "seconds")  # fields of a line that TensorBoard does not get
@@ -47,8 +47,7 @@ def truncate_log(path: Path, steps: int) -> None:
         with suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["step"] <= steps:
                 kept.append(line + "\n")
-    with replacing(path) as beside:
-        beside.write_text("".join(kept), encoding="utf-8")
+    write_text(path, "".join(kept))
 
 
 def _write(file: IO[str], writer: Any, row: Row) -> None:

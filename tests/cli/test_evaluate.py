@@ -21,6 +21,9 @@ def test_evaluate(run: Run, model: Path, tmp_path: Path) -> None:
     assert again["n"] == 20
     assert again["per_class"][1]["support"] == 10
     assert run("evaluate", model, "labelled.csv", "-o", "scores.json").code == 2
+    for out in ("labelled.csv", model / "config.json", "no/scores.json"):
+        assert run("evaluate", model, "labelled.csv", "-o", out, "--overwrite").code == 2
+    assert (tmp_path / "labelled.csv").read_text().startswith("text,label")
 
 
 def test_D11_evaluate_refuses_unknown_labels(run: Run, model: Path, tmp_path: Path) -> None:

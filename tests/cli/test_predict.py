@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from command import Run, rows_of, write_texts
 
+from filbert.inference.writers import open_writer
+
 
 def test_predict_one_text(run: Run, model: Path) -> None:
     ran = run("predict", model, "What a good film!")
@@ -90,6 +92,37 @@ def test_predict_writes_tsv_and_parquet(run: Run, model: Path, tmp_path: Path) -
     assert table_[0]["error"] is None
 
 
+def test_json_lines_come_out_as_they_went_in(run: Run, model: Path, tmp_path: Path) -> None:
+    lines = [
+        '{"id": 12345678901234567890, "text": "a film", "x": 1.0, "y": null, "z": {"a": [1, 1.50]}}',
+        '{"text": "a good film", "late": true, "id": 7}',
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    assert run("predict", model, "in.jsonl", "-o", "out.jsonl").code == 0
+    for before, after in zip(lines, (tmp_path / "out.jsonl").read_text().splitlines(), strict=True):
+        assert after.startswith(before[:-1] + ', "label": ')
+
+
+def test_S11_what_was_written_among_the_texts_is_not_read_as_texts(run: Run, model: Path, tmp_path: Path) -> None:
+    for name in ("pos", "neg"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            (tmp_path / name / f"{n}.txt").write_text(f"{name} film {n}")
+    for more in ((), ("--overwrite",), ("-o", "again.predictions.csv")):
+        ran = run("predict", model, ".", *more)
+        assert ran.code == 0, ran.err
+        assert "6 rows read = 6 scored" in ran.out
+    assert "read as texts" in run("predict", model, ".", "-o", "out.csv").err
+
+
+def test_S04_two_predictions_into_one_file(run: Run, model: Path, tmp_path: Path) -> None:
+    write_texts(tmp_path / "new.csv", 3)
+    with open_writer(tmp_path / "out.csv", ["text"]):
+        ran = run("predict", model, "new.csv", "-o", "out.csv")
+    assert ran.code == 2
+    assert "being written by another process" in ran.err
+
+
 def test_predict_never_overwrites(run: Run, model: Path, tmp_path: Path) -> None:
     write_texts(tmp_path / "new.csv", 3)
     (tmp_path / "out.csv").write_text("mine")
@@ -99,6 +132,7 @@ def test_predict_never_overwrites(run: Run, model: Path, tmp_path: Path) -> None
     itself = run("predict", model, "new.csv", "-o", "new.csv", "--overwrite")
     assert itself.code == 2
     assert "input itself" in itself.err
+    assert run("predict", model, "new.csv", "-o", model / "train.jsonl", "--overwrite").code == 2
     assert run("predict", model, "new.csv", "-o", "out.docx").code == 2
     assert run("predict", model, "new.csv", "-o", "nowhere/out.csv").code == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,12 +123,18 @@ def test_a_vocabulary_is_put_into_no_other_folder(run: Run, tmp_path: Path) -> N
     write_corpus(tmp_path / "wiki.txt")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "vocab.txt").write_text("[PAD]\n", encoding="utf-8")
-    assert "--overwrite" in run("vocab", "wiki.txt", "-o", "model", "--size", 120).err
-    (tmp_path / "model" / "bert_config.json").write_text("{}", encoding="utf-8")
-    ran = run("vocab", "wiki.txt", "-o", "model", "--size", 120, "--overwrite")
-    assert ran.code == 2
-    assert "holds other files" in ran.err
+    for more in ((), ("--overwrite",)):
+        ran = run("vocab", "wiki.txt", "-o", "model", "--size", 120, *more)
+        assert ran.code == 2
+        assert "no vocabulary of Filbert's" in ran.err
     assert (tmp_path / "model" / "vocab.txt").read_text("utf-8") == "[PAD]\n"
+    assert run("vocab", "wiki.txt", "-o", "words", "--size", 120).code == 0
+    assert "--overwrite" in run("vocab", "wiki.txt", "-o", "words", "--size", 120).err
+    assert run("vocab", "wiki.txt", "-o", "words", "--size", 130, "--overwrite").code == 0
+    shutil.copy(tmp_path / "wiki.txt", tmp_path / "words")
+    for source in ("wiki.txt", "words/wiki.txt", "words"):
+        assert run("vocab", source, "-o", "words", "--size", 120, "--overwrite").code == 2
+    assert (tmp_path / "words" / "wiki.txt").read_text("utf-8") == (tmp_path / "wiki.txt").read_text("utf-8")
 
 
 def test_a_recipe_that_is_a_pipe_is_refused_at_once(run: Run, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import random
 import re
 from itertools import count, islice, pairwise
@@ -15,6 +15,7 @@ from filelock import FileLock
 from filbert.corpus import shards
 from filbert.corpus.shards import open_shards, write_shards
 from filbert.errors import ConfigError, DataError
+from filbert.files import read_sealed, write_sealed
 from filbert.progress import Silent
 from filbert.readers.documents import open_corpus
 from filbert.text.tokenizer import SPECIALS, Tokenizer
@@ -162,7 +163,7 @@ def small_pieces(monkeypatch):
 def trapped(folder: Path, text: str, trap: Trap, monkeypatch) -> bool:
     """Write with a trap that also goes off before a note, when the files are longer than it says, and after; whether
     the run came to its end."""
-    save = shards.write_json
+    save = shards.write_sealed
 
     def saving(path, facts):
         trap.step()
@@ -170,7 +171,7 @@ def trapped(folder: Path, text: str, trap: Trap, monkeypatch) -> bool:
         trap.step()
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "write_json", saving)
+        patch.setattr(shards, "write_sealed", saving)
         try:
             write(folder, text, sentences=trap.sentences, watch=trap)
         except Killed:
@@ -226,9 +227,9 @@ def test_corpus_changed_while_broken_off(tmp_path, small_pieces, monkeypatch, ch
     with pytest.raises(ConfigError, match="another corpus"):
         write(tmp_path, text)
     note = tmp_path / "shards" / "progress.json"
-    facts = json.loads(note.read_text(encoding="utf-8"))
+    facts = read_sealed(note)
     assert facts["read"] > 1
-    note.write_text(json.dumps({**facts, "corpus_fingerprint": "same"}), encoding="utf-8")
+    write_sealed(note, {**facts, "corpus_fingerprint": "same"})
     with pytest.raises(ConfigError, match="differs from the one that"):
         write(tmp_path, "bad " + text if change == "other" else text.split("\n\n")[0])
 
@@ -274,12 +275,12 @@ def test_damaged_folder(tmp_path):
     for name, data in (
         ("ids.bin", whole["ids.bin"][:-1]),
         ("begins.bin", whole["begins.bin"] + b"\0"),
-        ("documents.bin", whole["documents.bin"][:-8] + bytes(8)),
+        *((name, flipped(whole[name])) for name in whole),
         ("shards.json", whole["shards.json"].replace(b'"tokens"', b'"taken"')),
         ("shards.json", b"{"),
     ):
         (folder / name).write_bytes(data)
-        with pytest.raises(DataError, match="delete the folder"):
+        with pytest.raises(DataError, match=r"delete .*shards, and the same command"):
             open_shards(folder)
         (folder / name).write_bytes(whole[name])
     (folder / "sentences.bin").unlink()
@@ -287,6 +288,34 @@ def test_damaged_folder(tmp_path):
         open_shards(folder)
     with pytest.raises(DataError, match="holds no shards"):
         open_shards(tmp_path)
+
+
+def flipped(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("name", ["ids.bin", "begins.bin", "sentences.bin", "documents.bin", "progress.json"])
+def test_what_changed_after_a_break_is_named(tmp_path, small_pieces, name):
+    with pytest.raises(Killed):
+        write(tmp_path, many(40), watch=Trap(9))
+    assert read_sealed(tmp_path / "shards" / "progress.json")["tokens"] > 0
+    path = tmp_path / "shards" / name
+    path.write_bytes(flipped(path.read_bytes()[: 40 if name.endswith("bin") else None]) + path.read_bytes()[40:])
+    with pytest.raises(DataError, match=f"{name} file — is damaged"):
+        write(tmp_path, many(40))
+
+
+def test_another_corpus_of_the_same_size_ends_and_time_is_refused(tmp_path):
+    text = "good film\n\n" * 2000
+    write(tmp_path, text)
+    stat = (tmp_path / "text.txt").stat()
+    other = text[:9000] + "film good" + text[9009:]
+    (tmp_path / "text.txt").write_text(other)
+    os.utime(tmp_path / "text.txt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(ConfigError, match="another corpus"):
+        write_shards(open_corpus(tmp_path / "text.txt"), tmp_path / "shards", tokenizer=tokenizer(),
+                     sentences=sentences, watch=Silent())  # fmt: skip
 
 
 def test_corpus_without_tokens(tmp_path):

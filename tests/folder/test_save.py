@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import LABELS, chances, classifier, same_weights, save
+from small import LABELS, chances, classifier, same_weights, save, tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
 
+from filbert.errors import ModelError
 from filbert.files import sha256
 from filbert.folder.layout import read_weights
 from filbert.folder.open import MODEL_FILES
+from filbert.folder.save import save_vocabulary
 from filbert.folder.torch_parts import network_of
 from filbert.inference.engine import load
 from filbert.inference.model import Model, open_model
 from filbert.model.network import Network
+from filbert.owned import finished
+from filbert.text.tokenizer import VOCABULARY, Tokenizer
 
 TEXTS = ["good", "a badly film", "not a good film not bad", "", "xyz good", "bad " * 40]
 INFO = {"max_length": 64, "name": "films"}
@@ -90,21 +96,79 @@ def test_opens_in_transformers(tmp_path, position):
     assert open_model(tmp_path).config.position == position
 
 
-@pytest.mark.parametrize("stop", MODEL_FILES)
-def test_M37_a_save_cut_short_is_not_taken_for_a_model(folder, monkeypatch, stop):
-    """The old manifest goes first, the new one comes last: between them the folder vouches for nothing of ours."""
-    import filbert.folder.save as saving
+class Full:
+    """A disk that is full at the n-th file: whatever is written ends in fsync, where a full disk may show."""
 
-    def cut(path: Path, *rest: Any) -> None:
-        raise KeyboardInterrupt
+    def __init__(self, at: int) -> None:
+        self.at, self.calls = at, 0
 
-    if stop == "model.safetensors":
-        monkeypatch.setattr(saving, "write_tensors", cut)
-    elif stop == "config.json":
-        monkeypatch.setattr(saving, "write_json", cut)
-    else:
-        monkeypatch.setattr(saving, "sha256", cut)
-    with pytest.raises(KeyboardInterrupt):
-        save(folder, classifier(seed=1), **INFO)
-    assert not (folder / "filbert.json").exists()
-    assert not list(folder.glob("*.part"))
+    def __call__(self, number: int) -> None:
+        self.calls += 1
+        if self.calls == self.at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_T17_a_full_disk_leaves_the_model_that_was_there(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for at in range(1, 20):
+        monkeypatch.setattr(os, "fsync", full := Full(at))
+        try:
+            save(folder, classifier(seed=1), **INFO)
+        except OSError:
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        else:
+            break
+    assert full.calls == len(MODEL_FILES) + 1  # each file and the manifest
+    assert same_weights(network(open_model(folder)).state_dict(), classifier(seed=1).state_dict())
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("at", range(len(MODEL_FILES) + 1))
+def test_M37_a_move_cut_short_is_ours_and_never_taken_for_a_model(tmp_path, monkeypatch, at, taken):
+    folder, moved = tmp_path / "model", 0
+    if taken:
+        save(folder, classifier(), **INFO)
+
+    def replace(path: Path, target: Path) -> Path:
+        nonlocal moved
+        if target.parent == folder:
+            moved += 1
+            if moved > at:
+                raise KeyboardInterrupt
+        os.replace(path, target)
+        return target
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            save(folder, classifier(seed=1), **INFO)
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        open_model(folder)
+    assert finished(folder) == (taken or at > 0)
+    assert not [path for path in folder.iterdir() if path.name not in (*MODEL_FILES, "filbert.json")]
+    save(folder, classifier(seed=1), **INFO)
+    assert same_weights(network(open_model(folder)).state_dict(), classifier(seed=1).state_dict())
+
+
+def test_T17_a_vocabulary_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    out = tmp_path / "new" / "words"
+    for at in range(1, 10):
+        monkeypatch.setattr(os, "fsync", full := Full(at))
+        try:
+            save_vocabulary(out, tokenizer())
+        except OSError:
+            assert list((tmp_path / "new").iterdir()) == []
+        else:
+            break
+    assert full.calls == len(VOCABULARY) + 1
+    assert finished(out)
+    assert Tokenizer.from_folder(out).encode(["a film"])[0].ids.tolist() == [10, 7]
+
+
+def test_everybody_may_read_a_model_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        save(tmp_path / "model", classifier(), **INFO)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()} == {0o644}

@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 
 import pyarrow.parquet as pq
@@ -25,7 +27,7 @@ ROWS = [
 
 
 def write(out, rows=ROWS, columns=COLUMNS, types=TYPES, **options):
-    with open_writer(out, columns, types, **options) as put:
+    with open_writer(out, columns, types, overwrite=True, **options) as put:
         for row in rows:
             put(row)
     return out
@@ -160,7 +162,65 @@ def test_outputs_refused(tmp_path):
     for name, wrong in [("a.docx", "names no format"), ("no/a.csv", "there is no folder"), ("old.csv", "exists")]:
         (tmp_path / "old.csv").touch()
         with pytest.raises(ConfigError, match=wrong):
-            check_output(tmp_path / name, None, overwrite=False)
+            check_output(tmp_path / name, (), overwrite=False)
     with pytest.raises(ConfigError, match="is the input itself"):
-        check_output(tmp_path / "old.csv", tmp_path / "old.csv", overwrite=True)
-    check_output(tmp_path / "old.csv", None, overwrite=True)
+        check_output(tmp_path / "old.csv", [tmp_path / "old.csv"], overwrite=True)
+    check_output(tmp_path / "old.csv", (), overwrite=True)
+
+
+@pytest.mark.parametrize("link", ["hardlink_to", "symlink_to"])
+def test_no_input_is_an_output_by_any_of_its_names(tmp_path, link):
+    (data := tmp_path / "data.csv").write_text("mine")
+    getattr(out := tmp_path / "out.csv", link)(data)
+    with pytest.raises(ConfigError, match="is the input itself"):
+        check_output(out, [data], overwrite=True)
+    (model := tmp_path / "model").mkdir()
+    (model / "train.jsonl").write_text("{}")
+    with pytest.raises(ConfigError, match="is a file of the model"):
+        check_output(model / "train.jsonl", [data], [model], overwrite=True)
+    check_output(model / "new.csv", [data], [model], overwrite=True)
+
+
+def test_nothing_is_written_among_texts_that_are_read_but_what_is_known_by_its_name(tmp_path):
+    (texts := tmp_path / "texts" / "pos").mkdir(parents=True)
+    for out in (tmp_path / "texts" / "out.csv", texts / "out.csv", texts / ".." / "out.csv"):
+        with pytest.raises(ConfigError, match="whose files are read as texts"):
+            check_output(out, [tmp_path / "texts"], overwrite=False)
+    check_output(texts.parent / "reviews.predictions.csv", [texts.parent], overwrite=False)
+    check_output(tmp_path / "out.csv", [texts.parent], overwrite=False)
+
+
+def test_S04_one_process_at_a_time_writes_a_file(tmp_path):
+    out = tmp_path / "a.csv"
+    with open_writer(out, ["text"]) as put:
+        put({"text": "first"})
+        for overwrite in (False, True):
+            with (
+                pytest.raises(ConfigError, match="being written by another process"),
+                open_writer(out, ["text"], overwrite=overwrite),
+            ):
+                pytest.fail("two writers of one file")
+        with open_writer(tmp_path / "b.csv", ["text"]):
+            pass
+    with pytest.raises(ConfigError, match="exists"), open_writer(out, ["text"]):
+        pytest.fail("replaced unasked")
+    assert out.read_text() == "text\nfirst\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from filbert.inference.writers import open_writer
+with open_writer(Path(sys.argv[1]), ["text"]) as put:
+    put({"text": "half"})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "a.csv"], check=False)
+    assert not (tmp_path / "a.csv").exists()
+    assert len(list(tmp_path.iterdir())) == 2  # a draft and a lock that nobody holds
+    write(tmp_path / "a.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]

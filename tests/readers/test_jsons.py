@@ -8,7 +8,9 @@ import pytest
 from reading import ROWS, pairs, write
 
 from filbert.errors import DataError
+from filbert.inference.writers import open_writer
 from filbert.readers.sources import open_source
+from filbert.tasks.label_lists import Lists
 
 
 def test_json_lines(tmp_path):
@@ -37,6 +39,28 @@ def test_json_line_that_is_wrong(tmp_path, line, message):
     with pytest.raises(DataError, match=message) as caught:
         pairs(path)
     assert caught.value.problems[0].place.line == 4
+
+
+KEPT = (  # cells that are no strings
+    *("1", "1.0", "-0", "1e5", "1E+400", "12345678901234567890123", "0.10", "null", "true", "false"),
+    *("[]", "{}", "[1.0, null]", '{"a": {"b": [1, "1", 1.50]}}', '"1"', '""', '"null"', '"[1]"'),
+)
+
+
+def test_cells_that_are_no_strings_keep_their_json(tmp_path):
+    lines = [f'{{"text": "a {n}", "x": {cell}}}\n' for n, cell in enumerate(KEPT)]
+    for name, content in (("a.jsonl", "".join(lines)), ("a.json", f"[{','.join(lines)}]")):
+        source = open_source(write(tmp_path, name, content), labelled=False)
+        with open_writer(tmp_path / "out.jsonl", ["text", "x"], overwrite=True) as put:
+            for example in source.examples():
+                put(dict(example.columns))
+        assert (tmp_path / "out.jsonl").read_text("utf-8") == "".join(lines)
+
+
+def test_numbers_in_a_list_of_labels_are_labels_as_they_stand(tmp_path):
+    path = write(tmp_path, "a.jsonl", '{"text": "a", "label": [1.0, 1e5, "x"]}\n' * 4)
+    (cell, *_) = open_source(path).sample_targets()
+    assert Lists("json", True, "").split(cell) == ["1.0", "1e5", "x"]
 
 
 @pytest.mark.parametrize("indent", [None, 2])

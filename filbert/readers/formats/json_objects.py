@@ -14,11 +14,21 @@ from filbert.errors import DataError, Place, Problem, shown
 from filbert.readers.blobs import Blob, read_whole
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import Encoding, decode_text
-from filbert.readers.formats.jsons import DECODER, JsonArray, JsonLines, JsonObjects, Twice, check_surrogates, to_row
+from filbert.readers.formats.jsons import (
+    DECODER,
+    JsonArray,
+    JsonLines,
+    JsonObjects,
+    Twice,
+    as_json,
+    check_surrogates,
+    to_row,
+)
 from filbert.readers.formats.sniff import ROWS, sample_lines
 from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.names import SPLITS, known_name
+from filbert.records import JsonCell
 
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
 HELD_EACH, HELD_MOST, HELD_TIMES = 64, 256 << 20, 32  # bytes for each value; at most, and times the file's size
@@ -49,7 +59,7 @@ class Held(Table):
 
     def raw(self) -> str:
         """Return the current element as JSON."""
-        return json.dumps(self._current, ensure_ascii=False)
+        return as_json(self._current)
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row an element."""
@@ -187,7 +197,14 @@ def _frame(name: str, value: Mapping[str, dict[str, Any]], found: list[str]) -> 
 
 
 def _none_of_these(name: str, value: Mapping[str, Any]) -> DataError:
-    kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null", bool: "true or false"}
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        JsonCell: "a number",
+        type(None): "null",
+        bool: "true or false",
+    }
     listed = ", ".join(
         f"{shown(key, 30)} ({kinds[type(cell)]}{f' of {len(cell):,}' if isinstance(cell, (list, dict)) else ''})"
         for key, cell in list(value.items())[:LISTED]

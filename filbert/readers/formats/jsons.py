@@ -1,6 +1,7 @@
 """JSON lines, a JSON array of objects, and objects one after the other, all streamed; the rest is in json_objects.py.
 
-Numbers keep their source text: 1 is "1" and 1.0 "1.0"; what they mean is the task's to say.
+Numbers keep their source text: 1 is "1" and 1.0 "1.0"; what they mean is the task's to say. What is no string stays
+what it was where it is written to JSON lines again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from filbert.readers.formats.sniff import ROWS
 from filbert.readers.formats.tables import LineTable, Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.lines import LIMIT
+from filbert.records import JsonCell
 
 HALF = 0.5  # from this number on a label of an object holds
 SAMPLED = 4 << 20  # characters of the rows looked at
@@ -35,18 +37,37 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return made
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=JsonCell, parse_float=JsonCell, parse_constant=JsonCell)
 
 
 def as_text(value: object) -> str:
     """Return a JSON value as a cell: strings and numbers as they stood, null as nothing, the rest as JSON.
 
-    >>> as_text(True), as_text(None), as_text([1, "a"])
-    ('true', '', '[1, "a"]')
+    >>> as_text(True), as_text(None), as_text(DECODER.decode('[1.0, "a"]'))
+    ('true', '', '[1.0, "a"]')
     """
     if isinstance(value, str):
-        return str(value)
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+        return value
+    try:
+        made = as_json(value)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    return JsonCell("" if value is None else made, made)
+
+
+def as_json(value: object) -> str:
+    """Return a decoded value as JSON, its numbers as they stood: unlike `json.dumps`, which knows no text of them.
+
+    >>> as_json(DECODER.decode('{"n": [1.0, 1e400, null]}'))
+    '{"n": [1.0, 1e400, null]}'
+    """
+    if isinstance(value, JsonCell):
+        return value.json
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {as_json(value[key])}" for key in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_json, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def to_row(value: object, roles: Roles | None) -> Row:
@@ -166,7 +187,7 @@ class JsonArray(Table):
 
     def raw(self) -> str:
         """Return the current element as JSON."""
-        return json.dumps(self._current, ensure_ascii=False)
+        return as_json(self._current)
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield one row an element, with the line it begins on."""

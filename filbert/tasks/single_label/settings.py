@@ -66,7 +66,7 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
 
 def _only(cell: str) -> str:
     try:
-        items = json.loads(cell)
+        items = json.loads(cell, parse_int=str, parse_float=str)  # 1.0 is the label 1.0
     except ValueError:
         return cell
     if not isinstance(items, list):
