@@ -13,7 +13,7 @@ import numpy as np
 import ordinal_grades
 import pytest
 from command import Run
-from test_architecture import FLOORS
+from test_architecture import LAYERS
 
 from filbert import tasks
 from filbert.tasks.task import Task
@@ -71,7 +71,7 @@ def test_the_sum_of_the_questions_is_the_expected_grade() -> None:
 
 def test_the_floors_of_the_page_are_those_of_the_imports() -> None:
     rows = [row.split("|")[2] for row in PAGE.splitlines() if re.match(r"\| \d+ \|", row)]
-    assert [set(re.findall(r"\[(\w+)\]", row)) for row in rows] == [set(f) for f in FLOORS if f != ("__main__",)]
+    assert [set(re.findall(r"\[(\w+)\]", row)) for row in rows] == [set(f) for f in LAYERS if f != ("__main__",)]
 
 
 def test_the_functions_of_the_page_are_where_it_says() -> None:

@@ -110,7 +110,7 @@ def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FILBERT_DEBUG", "1")
     ran = run("fit", "a.csv", "--epochs", "0")
     assert "Traceback" in ran.err
-    assert ran.err.endswith("error: epochs is 0.0 — give a number above 0\n")
+    assert "error: epochs is 0.0 — give a number above 0" in ran.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
