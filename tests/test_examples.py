@@ -69,7 +69,7 @@ def test_the_sum_of_the_questions_is_the_expected_grade() -> None:
     assert found.confidence == pytest.approx(chances[2])
 
 
-def test_the_floors_of_the_page_are_those_of_the_imports() -> None:
+def test_the_layers_of_the_page_are_those_of_the_imports() -> None:
     rows = [row.split("|")[2] for row in PAGE.splitlines() if re.match(r"\| \d+ \|", row)]
     assert [set(re.findall(r"\[(\w+)\]", row)) for row in rows] == [set(f) for f in LAYERS if f != ("__main__",)]
 
