@@ -49,12 +49,14 @@ def make_splits(
     strata_of: Strata,
     seed: int = 0,
     *,
+    whole: Callable[[Example], Hashable] | None = None,
     validation: Sequence[Example] | None = None,
     test: Sequence[Example] | None = None,
     name: str = "memory",
 ) -> Splits:
     """Divide examples in memory: validation and test as given, else a stratified tenth for validation.
 
+    Examples of one `whole` stay on one side where that can be, as identical texts do.
     Raises DataError where no text can be kept for validation.
 
     >>> texts = [Example((f"text {n}",), "ab"[n % 2]) for n in range(40)]
@@ -65,7 +67,10 @@ def make_splits(
     train, held, tested = list(examples), list(validation or []), list(test or [])
     made = not held
     if made:
-        train, held = _divide(train, strata_of(train), seed)
+        strata, every = strata_of(train), train
+        train, held = _divide(every, strata, seed, whole) if whole else ([], [])
+        if not held:
+            train, held = _divide(every, strata, seed, lambda example: example.inputs)
         if not held:
             wrong = "has no text that can be kept for validation: each class is one text repeated"
             raise DataError([Problem(Place(name), "text", wrong, "give more texts, or a validation file")])
@@ -75,11 +80,13 @@ def make_splits(
     return Splits(train, held, tested, found, fingerprint(train, held, tested))
 
 
-def _divide(examples: list[Example], strata: Sequence[Hashable], seed: int) -> tuple[list[Example], list[Example]]:
+def _divide(
+    examples: list[Example], strata: Sequence[Hashable], seed: int, key_of: Callable[[Example], Hashable]
+) -> tuple[list[Example], list[Example]]:
     """Take a stratified part by groups of identical texts, each group whole; train keeps every stratum."""
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    groups: dict[Hashable, list[int]] = defaultdict(list)
     for at, example in enumerate(examples):
-        groups[example.inputs].append(at)
+        groups[key_of(example)].append(at)
     by_stratum: dict[Hashable, list[list[int]]] = defaultdict(list)
     for members in groups.values():
         by_stratum[strata[members[0]]].append(members)

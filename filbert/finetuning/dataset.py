@@ -116,16 +116,25 @@ def dataset_of(inputs: Iterable[Sequence[str]], targets: Iterable[Any], task: Ta
     ('neg', 'pos')
     """
     examples, wrong = [], []
+    reading = task.read((), {})
     for row, (texts, value) in enumerate(zip(inputs, targets, strict=True)):
         if not all(map(visible, texts)):
             wrong.append(Problem(Place("X", row), "text", "is empty", "drop it"))
         try:
-            examples.append(Example(tuple(texts), task.target_of(value), Place("X", row)))
+            target = task.target_of(value)
+            if reading.locate is not None:
+                target = reading.locate(target, tuple(texts))
+            examples.append(Example(tuple(texts), target, Place("X", row)))
         except Refusal as refusal:
             wrong.append(Problem(Place("y", row), task.TARGET, refusal.wrong, refusal.todo))
     if wrong:
         raise DataError(wrong)
-    return settled(task, examples, (), (), seed=seed, name="memory")
+    made = settled(task, examples, (), (), seed=seed, name="memory")
+    return replace(made, found=[*reading.notes(), *made.found]) if reading.locate is not None else made
+
+
+def _last_text(example: Example) -> str:
+    return example.inputs[-1]
 
 
 def settled(
@@ -142,7 +151,8 @@ def settled(
     strange = task.unknown([*validation, *test], settings)
     if strange:
         raise DataError(strange)
-    splits = make_splits(train, task.strata, seed, validation=validation, test=test, name=name)
+    whole = _last_text if task.WINDOWS else None  # a long text, asked several times, stays on one side
+    splits = make_splits(train, task.strata, seed, whole=whole, validation=validation, test=test, name=name)
     lines, facts = task.described(splits.parts, settings)
     warnings = [line for line in (*splits.found, *lines) if line.startswith("warning:")]
     plain = [line for line in (*splits.found, *lines) if not line.startswith("warning:")]

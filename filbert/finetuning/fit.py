@@ -179,7 +179,7 @@ def _save(run: Run, result: Result, out: Path, name: str) -> None:
         "columns": run.data.columns or {"inputs": [[] for _ in run.data.splits.train[0].inputs], "target": []},
         "name": name,
         "max_length": result.plan.max_length,
-        "long_texts": "head+tail",
+        "long_texts": "windows" if task.WINDOWS else "head+tail",
         "base": run.base.name,
         "revision": run.base.revision,
         "data_fingerprint": run.data.splits.fingerprint,

@@ -18,7 +18,7 @@ from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
 from filbert.tasks.framing import special_tokens
-from filbert.text.tokenizer import Tokenizer
+from filbert.text.tokenizer import Tokenizer, encoded
 from filbert.text.vocab import learn
 from filbert.training.optimizer import default_learning_rate
 from filbert.version import __version__
@@ -119,8 +119,7 @@ def _encode(
     encodings: list[list[Encoding]] = []
     for begin in range(0, len(examples), ENCODED_AT_ONCE):
         part = examples[begin : begin + ENCODED_AT_ONCE]
-        flat = iter(tokenizer.encode([text for example in part for text in example.inputs], offsets=offsets))
-        encodings.extend([next(flat) for _ in example.inputs] for example in part)
+        encodings.extend(encoded(tokenizer, [example.inputs for example in part], offsets=offsets))
         watch.progress(f"reading {split} texts", len(encodings), len(examples))
     return encodings
 
@@ -152,9 +151,12 @@ def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:
     }
 
 
-def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher) -> None:
+def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher, *, windows: bool = False) -> None:
     """Say how many training texts are cut, and how much of them."""
-    if found["cut_texts"]:
+    if found["cut_texts"] and windows:
+        what = f"{found['cut_texts']:,} of {found['texts']:,} training texts have a part too long for a window"
+        watch.say(f"warning: {what}: its end is left out, {found['cut_tokens']:,} tokens")
+    elif found["cut_texts"]:
         share = found["cut_tokens"] / (found["tokens"] + found["cut_tokens"])
         watch.say(
             f"{found['cut_texts']:,} of {found['texts']:,} training texts are longer than {longest} tokens: "

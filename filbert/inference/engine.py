@@ -23,7 +23,7 @@ from filbert.inference.scorer import Scorer, scorer_of
 from filbert.model.device import best_device
 from filbert.records import Encoding, Example, Features, IntArray, Prediction
 from filbert.tasks.task import Outputs
-from filbert.text.tokenizer import grouped
+from filbert.text.tokenizer import encoded, grouped
 from filbert.text.visible import visible
 
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
@@ -63,8 +63,7 @@ class Engine:
 
     def encode(self, inputs: Sequence[Inputs]) -> list[list[Encoding]]:
         """Turn the texts of each example into word pieces, without truncation."""
-        flat = iter(self.tokenizer.encode([text for each in inputs for text in each], offsets=self.task.WINDOWS))
-        return [[next(flat) for _ in each] for each in inputs]
+        return encoded(self.tokenizer, inputs, offsets=self.task.WINDOWS)
 
     def features(self, inputs: Sequence[Inputs]) -> list[list[Features]]:
         """Turn examples into windows: the same ids as in training for the same texts."""

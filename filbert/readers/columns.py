@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from filbert.errors import DataError, Refusal, shown
 from filbert.readers.ledger import fatal
 from filbert.readers.names import (
+    ANSWER_NAMES,
+    ASKED_OF,
     PAIRS,
     SECOND_NAMES,
     SPLIT_NAMES,
     SPLITS,
+    START_NAMES,
     TARGET_NAMES,
     TEXT_NAMES,
     nameless,
@@ -54,6 +57,8 @@ class Roles:
     indicators: tuple[str, ...] = ()
     split: str | None = None
     how: str = ""
+    start: str | None = None
+    """Column of where in the second text the target begins, in code points, where the target is a piece of it."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -112,7 +117,7 @@ def choose(
     first: tuple[tuple[str, ...], ...] = () if second else inputs
     first = first or _inputs_by_name(rest, rows, lone=lone)
     rest = [c for c in rest if not any(c in names for names in first)]
-    target = target or _target(rest, rows, first, labelled=labelled)
+    target = target or _answers(rest, first) or _target(rest, rows, first, labelled=labelled)
     first = first or _inputs_by_shape(columns, [c for c in rest if c not in target], rows, target, lone=lone)
     if not first or (labelled and not target):
         raise _unclear("label" if first else "text", columns, rows, file, labelled=labelled, hint=hint)
@@ -123,7 +128,9 @@ def choose(
         raise fatal(file, "columns", wrong, "say which with --text NAME --text-pair NAME")
     said = _said(inputs, target, split) + (" (as the model was trained)" if trained else "")
     how = "\n".join([said, *_lacking(columns, options, inputs, target if labelled else ())])
-    return Roles(inputs, target[0] if len(target) == 1 else None, target if len(target) > 1 else (), split, how)
+    start = _by_name(columns, (START_NAMES,)) if target == _answers(target, inputs) else None
+    lone_target = target[0] if len(target) == 1 else None
+    return Roles(inputs, lone_target, target if len(target) > 1 else (), split, how, start)
 
 
 def _refuse_shared(inputs: Sequence[Sequence[str]], target: Sequence[str], file: str) -> None:
@@ -247,6 +254,14 @@ def _target(
         return several
     shaped = label_by_shape(columns, rows, [name for names in inputs for name in names])
     return (shaped,) if shaped else ()
+
+
+def _answers(columns: Sequence[str], inputs: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the column of answers, where a question stands beside the text that it is asked of."""
+    if len(inputs) != 2 or len(inputs[1]) != 1 or plain(inputs[1][0]) not in ASKED_OF:
+        return ()
+    name = _by_name(columns, [(name,) for name in ANSWER_NAMES])
+    return (name,) if name else ()
 
 
 def _by_name(columns: Sequence[str], tiers: Sequence[Sequence[str]]) -> str | None:

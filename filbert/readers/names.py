@@ -51,13 +51,26 @@ PAIRS = (  # as `squeezed` has them; the first is the first text, wherever it st
     ("text", "textpair"),
     ("query", "passage"),
     ("query", "document"),
+    ("question", "context"),
+    ("question", "passage"),
+    ("question", "paragraph"),
+    ("query", "context"),
     ("question", "sentence"),  # QNLI
     ("#1string", "#2string"),  # MRPC
     ("句子1", "句子2"),
     ("问题1", "问题2"),
     ("文本1", "文本2"),
     ("前提", "假设"),
+    ("问题", "上下文"),
+    ("问题", "原文"),
+    ("问题", "文章"),
+    ("问题", "段落"),
+    ("问题", "篇章"),
+    ("问题", "材料"),
 )
+ANSWER_NAMES = ("answers", "answer", "答案")  # the target beside a question and the text that it is asked of …
+ASKED_OF = ("context", "passage", "paragraph", "上下文", "原文", "文章", "段落", "篇章", "材料")
+START_NAMES = ("answer_start", "answer start", "answerstart", "start", "答案位置", "起始位置")  # … and where it begins
 SECOND_NAMES = ("textb", "text2", "textpair", "sentence2", "sentenceb", "question2", "hypothesis")
 ID_NAMES = ("id", "ids", "idx", "index", "no", "nr", "编号", "序号", "unnamed: 0")
 SPLIT_NAMES = ("split", "fold", "subset", "partition")

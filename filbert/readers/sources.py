@@ -15,7 +15,8 @@ from typing import Any
 
 from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
-from filbert.readers.columns import Roles, choose, indicated, joined
+from filbert.readers.cells import target_cell
+from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide
 from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
 from filbert.readers.formats.json_objects import open_json
@@ -105,7 +106,7 @@ class Source:
             for row in table.sample if split != "test" else ():
                 if roles.split is None or _row_split(row, roles.split) != "test":
                     with suppress(Refusal):
-                        cells.append(_cell(row, roles, table.nested))
+                        cells.append(target_cell(row, roles, table.nested))
         return cells[:SAMPLED]
 
     def examples(
@@ -173,7 +174,7 @@ class Source:
         split, table, roles = part
         name, labelled, by_row, nested = table.name, self._labelled, roles.split, table.nested
         text_column = _lone(roles)
-        target_column = roles.target
+        target_column = None if roles.start else roles.target
         field = roles.target or ("labels" if roles.indicators else "label")
         for line, row in table.rows(roles, ledger):
             if by_row and (split := _row_split(row, by_row)) == "":
@@ -189,7 +190,7 @@ class Source:
                     continue
                 inputs = tuple(text if visible(text) else "" for text in inputs)
             try:
-                cell = row.get(target_column, "") if target_column else _cell(row, roles, nested)
+                cell = row.get(target_column, "") if target_column else target_cell(row, roles, nested)
                 if nested and cell.startswith("{"):
                     cell = held_keys(cell)
                 target = parse(cell) if labelled else cell if visible(cell) else None
@@ -221,14 +222,6 @@ def as_it_stands(cell: str) -> str:
 def _lone(roles: Roles) -> str | None:
     """Return the one column of the texts; None where columns are joined, or texts stand in pairs."""
     return roles.inputs[0][0] if len(roles.inputs) == len(roles.inputs[0]) == 1 else None
-
-
-def _cell(row: Mapping[str, str], roles: Roles, nested: bool) -> str:
-    """Return the target's cell; of several columns of 0 and 1, or an object of numbers, the labels that hold."""
-    if roles.indicators:
-        return indicated(row, roles.indicators)
-    cell = row.get(roles.target, "") if roles.target else ""
-    return held_keys(cell) if nested and cell.startswith("{") else cell
 
 
 def _empty(place: Place, column: str) -> Problem:

@@ -45,6 +45,16 @@ class CardParts:
     """Sentences on what the model is not for."""
     imports: Sequence[str] = ()
     """Imports of these lines."""
+    auto: str = "AutoModelForSequenceClassification"
+    """The class of transformers that opens the model."""
+    result: str = "logits = model(**batch).logits"
+    """The line that runs it."""
+    given: str = ""
+    """What its tokenizer takes there, in place of a text or two."""
+    commands: Sequence[str] = ()
+    """What `filbert` does with the model beside `predict`, {} standing for the folder."""
+    long_texts: str = ""
+    """How long texts are read, as a sentence, where they are not cut."""
 
 
 def scored_card(report: Report, log: Log, parts: CardParts) -> str:
@@ -56,7 +66,7 @@ def scored_card(report: Report, log: Log, parts: CardParts) -> str:
         _what(report, parts),
         _scores(report, parts.metrics),
         _data(report),
-        _reading(report),
+        _reading(report, parts.long_texts),
         _use(report, name, parts),
         _limits(report, parts.limits),
         how_made(report),
@@ -120,14 +130,16 @@ def _data(report: Report) -> str:
     return "\n".join(["## Data", "", *lines]) if lines else ""
 
 
-def _reading(report: Report) -> str:
+def _reading(report: Report, whole: str) -> str:
     """Return the sections on truncation, calibration and the cascade."""
     longest = (report.get("model") or {}).get("max_length")
     cut = [
         f"- {truncation_line(escaped(split), each)}" for split, each in (report.get("truncation") or {}).items() if each
     ]
     parts = []
-    if longest or cut:
+    if whole:
+        parts.append(f"## Long texts\n\n{whole}")
+    elif longest or cut:
         sentence = f"Texts longer than {longest:,} tokens are truncated" if longest else "Long texts are truncated"
         if (report.get("data") or {}).get("inputs") == 2:
             sentence = sentence.replace("Texts", "Pairs of texts").replace("Long texts", "Long pairs")
@@ -146,8 +158,9 @@ def _reading(report: Report) -> str:
 def _use(report: Report, name: str, parts: CardParts) -> str:
     folder, path = shlex.quote(code(name)), json.dumps(code(name), ensure_ascii=False)
     pair = (report.get("data") or {}).get("inputs") == 2
-    given = '["a text"], ["the other text"]' if pair else '["a text"]'
+    given = parts.given or ('["a text"], ["the other text"]' if pair else '["a text"]')
     one = [] if pair else [f'filbert predict {folder} "a text"']
+    one += [f"filbert {command.format(folder)}" for command in parts.commands]
     lines = [
         "## Use",
         "",
@@ -162,13 +175,13 @@ def _use(report: Report, name: str, parts: CardParts) -> str:
         "",
         "```python",
         *parts.imports,
-        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        f"from transformers import {parts.auto}, AutoTokenizer",
         "",
         f"folder = {path}",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        "model = AutoModelForSequenceClassification.from_pretrained(folder)",
+        f"model = {parts.auto}.from_pretrained(folder)",
         f'batch = tokenizer({given}, truncation=True, padding=True, return_tensors="pt")',
-        "logits = model(**batch).logits",
+        parts.result,
         *parts.code,
         "```",
     ]

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import ConfigError, DataError, ModelError, Place, Problem, shown
-from filbert.tasks import multi_label, regression, single_label
+from filbert.tasks import multi_label, question_answering, regression, single_label
 from filbert.tasks.task import Json, Reading, Task
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task] = {  # of two that claim a column surely the first has it: names say more than cells
     single_label.NAME: single_label,
+    question_answering.NAME: question_answering,
     multi_label.NAME: multi_label,
     regression.NAME: regression,
 }

@@ -193,6 +193,19 @@ def grouped(items: Iterable[T], size: Callable[[T], int], most: int, count: int 
         yield held
 
 
+def encoded(tokenizer: Tokenizer, inputs: Sequence[Sequence[str]], *, offsets: bool = False) -> list[list[Encoding]]:
+    """Return the word pieces of each text of each example; a text that stands in several is encoded, and kept, once.
+
+    >>> tokenizer = Tokenizer.from_vocab([*SPECIALS, "who", "when", "tea"])
+    >>> one, two = encoded(tokenizer, [("who", "tea tea"), ("when", "tea tea")])
+    >>> one[1] is two[1]
+    True
+    """
+    different = list(dict.fromkeys(text for texts in inputs for text in texts))
+    known = dict(zip(different, tokenizer.encode(different, offsets=offsets), strict=True))
+    return [[known[text] for text in texts] for texts in inputs]
+
+
 def uncased(tokens: Sequence[str]) -> bool | None:
     """Return whether a vocabulary is uncased, by its capitals; None where they do not show it.
 

@@ -1,7 +1,8 @@
 """A .json file by what it holds: an array, lines, objects, or one object with rows inside of it, read whole.
 
-One object may hold splits with lists of rows (CLINC150), the rows under one key (`{"version": 1, "data": […]}`), or a
-list a column, as pandas writes a frame in one of its four ways. What is none of these is refused with its shape.
+One object may hold questions on texts as SQuAD has them (squad.py), splits with lists of rows (CLINC150), rows under
+one key (`{"version": 1, "data": […]}`), or a list a column, as pandas writes a frame in one of its four ways. What is
+none of these is refused with its shape.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from filbert.readers.formats.jsons import (
     to_row,
 )
 from filbert.readers.formats.sniff import ROWS, sample_lines
+from filbert.readers.formats.squad import Squad, like_squad
 from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.names import SPLITS, known_name
@@ -82,9 +84,14 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 
     first = _decoded(filled[0].rstrip().removesuffix(",")) if filled else None
     if above or (isinstance(first, dict) and (len(filled) > 1 or blob.suffix != ".json")):
         return [(None, JsonLines(blob, encoding, above=above))]
+    if head.startswith("[") and '"qas"' in head:
+        value = _whole(blob, encoding)
+        if like_squad(value):
+            return [(None, Squad(blob.name, value))]
     if head.startswith("[") and (first is None or blob.suffix == ".json"):
         return [(None, JsonArray(blob, encoding))]
-    if not head.startswith("{") or (first is None and not _over_lines(head)):
+    lone = len(filled) == 1 and blob.suffix == ".json"  # longer than what was looked at
+    if not head.startswith("{") or (first is None and not lone and not _over_lines(head)):
         return [(None, JsonLines(blob, encoding))]
     if isinstance(first, dict) or _alone(head):
         value = _whole(blob, encoding)
@@ -128,12 +135,11 @@ def _whole(blob: Blob, encoding: Encoding) -> Any:
 
 def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[str]) -> Tables:
     """Return the tables inside of one object."""
+    if like_squad(value):
+        return [(None, Squad(blob.name, value))]
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list)}
     if any(key.lower() in SPLITS for key in lists):
         return _splits(blob.name, value, lists, found)
-    if "data" in value and "paragraphs" in str(value["data"])[:2000]:
-        wrong = "is question answering in the SQuAD layout, not labelled texts"
-        raise fatal(blob.name, "file", wrong, "see `filbert answer`")
     if {"columns", "data"} <= set(lists) and all(isinstance(row, list) for row in lists["data"]):
         names = [str(name) for name in lists["columns"]]
         return _held(blob.name, "a frame split into columns and data", _zipped(blob.name, names, lists["data"]), found)
