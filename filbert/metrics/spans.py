@@ -71,8 +71,6 @@ def exact(found: str, right: str, *, chinese: bool) -> float:
     >>> exact("the Navy", "Navy.", chinese=False), exact("武田信玄", "武田", chinese=True)
     (1.0, 0.0)
     """
-    if not found or not right:
-        return float(found == right)
     if not chinese:
         return float(words(found) == words(right))
     one, two = ("".join(c for c in answer.lower().strip() if c not in CMRC_MARKS) for answer in (found, right))
