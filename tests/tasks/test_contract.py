@@ -236,7 +236,7 @@ def test_words_of_nothing_are_not_guessed_at(name: str) -> None:
 @each_task
 def test_a_request_is_answered_in_json(name: str) -> None:
     engine = load(run(name).folder, device="cpu")
-    (given,) = inputs(1)
+    (given,) = inputs(1, name)
     assert engine.task.asked([*given]) == given
     for wrong in (3, None, [], {}, {"text": 1}, ["a", 2], {"query": "a"}):
         with pytest.raises(Refusal):
@@ -244,6 +244,8 @@ def test_a_request_is_answered_in_json(name: str) -> None:
     (prediction,) = engine.predict([given])
     answer = engine.task.hub(prediction, engine.settings)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    if not engine.task.head(engine.settings).one_row:
+        return
     outputs = np.asarray(engine.outputs(engine.features([given])))[0, 0]
     raw = engine.task.hub(prediction, engine.settings, outputs)
     assert sorted(each["score"] for each in raw[0]) == pytest.approx(sorted(outputs.tolist()), abs=1e-6)

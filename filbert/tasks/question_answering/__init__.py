@@ -17,10 +17,12 @@ from filbert.tasks.question_answering.baseline import baseline as baseline
 from filbert.tasks.question_answering.fitting import calibrate as calibrate
 from filbert.tasks.question_answering.fitting import sureness as sureness
 from filbert.tasks.question_answering.fitting import validate as validate
+from filbert.tasks.question_answering.outputs import asked as asked
 from filbert.tasks.question_answering.outputs import columns as columns
 from filbert.tasks.question_answering.outputs import compare as compare
 from filbert.tasks.question_answering.outputs import decode as decode
 from filbert.tasks.question_answering.outputs import empty as empty
+from filbert.tasks.question_answering.outputs import hub as hub
 from filbert.tasks.question_answering.outputs import mistakes as mistakes
 from filbert.tasks.question_answering.outputs import row as row
 from filbert.tasks.question_answering.outputs import score as score

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from filbert.errors import Refusal, shown
 from filbert.metrics import spans
 from filbert.records import Example, FloatArray, Prediction
 from filbert.tasks.labels import MISTAKES
@@ -169,6 +171,30 @@ def row(prediction: Prediction, settings: Settings) -> Json:
         "confidence": None if sure is None else round(sure, DIGITS),
     }
     return {name: cells[name] for name in columns(settings)}
+
+
+def asked(value: Any) -> tuple[str, ...]:
+    """Return question and context of {"question": …, "context": …}, or of a list of the two; raises Refusal.
+
+    >>> asked({"question": "Who won?", "context": "The Navy."})
+    ('Who won?', 'The Navy.')
+    """
+    if isinstance(value, dict) and {"question", "context"} <= set(value):
+        value = [value["question"], value["context"]]
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(text, str) for text in value):
+        raise Refusal(f"is {shown(value)}, no question with a text", 'give {"question": "…", "context": "…"}')
+    return value[0], value[1]
+
+
+def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None = None) -> Json:
+    """Return answer, score, start and end, an empty answer where there is none; what the head gave is of no use here.
+
+    >>> hub(AnswerPrediction(answer="Navy", start=4, end=8, confidence=0.75), Settings())
+    {'score': 0.75, 'start': 4, 'end': 8, 'answer': 'Navy'}
+    """
+    assert isinstance(prediction, AnswerPrediction)
+    place = {"start": prediction.start or 0, "end": prediction.end or 0}
+    return {"score": prediction.confidence, **place, "answer": prediction.answer}
 
 
 def show(prediction: Prediction, settings: Settings) -> Shown:
