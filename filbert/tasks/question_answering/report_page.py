@@ -15,7 +15,7 @@ from typing import Any
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
-from filbert.report.scores import lacks_scores, scored_heading, summary_section
+from filbert.report.scores import missing_scores, scored_heading, summary_section
 from filbert.report.sections import run_sections
 from filbert.report.words import calibration_line
 from filbert.tasks.question_answering.report_card import METRICS, MORE, card
@@ -118,4 +118,4 @@ SECTIONS: tuple[Section, ...] = (
     ("questions", "Questions and texts", _questions),
     *(section for section in run_sections([("f1", "F1"), ("em", "exact match")]) if section[0] != "calibration"),
 )
-KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)
