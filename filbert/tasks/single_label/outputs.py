@@ -15,9 +15,10 @@ from filbert.records import Example, FloatArray, IntArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
-from filbert.tasks.single_label.settings import Settings
+from filbert.tasks.single_label.settings import UNEVEN, Settings
 from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 
+FEW = 10  # validation texts of a class: of fewer, one moves macro-F1 by several points
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 
 
@@ -67,7 +68,11 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
 def validate(
     outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
 ) -> tuple[Goal, dict[str, float]]:
-    """Return (macro-F1, -loss) to maximise, and accuracy, macro-F1 and loss for the log."""
+    """Return what is to be maximised, and accuracy, macro-F1 and loss for the log.
+
+    (macro-F1, -loss); where a class is so rare here that one text of it moves macro-F1, the cross-entropy comes first,
+    as the mean over the classes: a rare class counts as much as any.
+    """
     from sklearn.metrics import f1_score, log_loss
 
     true_N, found_NC = true(examples, settings), calibration.softmax(only_window(outputs))
@@ -75,7 +80,14 @@ def validate(
     macro_f1 = float(f1_score(true_N, predicted_N, average="macro", zero_division=0))
     loss = float(log_loss(true_N, found_NC, labels=range(found_NC.shape[1])))
     accuracy = float((predicted_N == true_N).mean())
-    return (macro_f1, -loss), {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+    figures = {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+    count_C = np.bincount(true_N)
+    count_C = count_C[count_C > 0]
+    if count_C.min() >= FEW or count_C.min() * UNEVEN > count_C.max():
+        return (macro_f1, -loss), figures
+    lost_N = -np.log(np.clip(found_NC[np.arange(len(true_N)), true_N], 1e-12, None))
+    balanced = float(np.mean([lost_N[true_N == c].mean() for c in np.unique(true_N)]))
+    return (-balanced, macro_f1), {**figures, "balanced_loss": balanced}
 
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
