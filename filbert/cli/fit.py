@@ -159,7 +159,16 @@ def _fit(
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
     from filbert.report.summary import summary_lines
-    from filbert.report.words import CHOSEN_ON, advice, cascade_line, difference_of, main_split, truncation_line
+    from filbert.report.words import (
+        CHOSEN_ON,
+        advice,
+        cascade_line,
+        difference_of,
+        main_split,
+        never_answered,
+        repeated_line,
+        truncation_line,
+    )
 
     split = main_split(report)
     difference = difference_of(report, split)
@@ -171,6 +180,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
         screen.show("", comparison, prose=True)
     if difference and (sentence := advice(difference, report["scores"][split]["n"])):
         screen.show(sentence, prose=True)
+    for line in (repeated_line(report, split, kind.metrics[0]), never_answered(report, split)):
+        if line:
+            screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
     screen.show("", truncation_line(split, report["truncation"][split]), prose=True)

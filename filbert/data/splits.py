@@ -1,8 +1,8 @@
 """Train, validation and test: as given, else a stratified validation part of train — never of test.
 
-Identical texts stay on one side, so that validation never scores a text that was trained on. The division depends on
-the texts, their order and the seed only. What is kept in proportion, the strata, is handed in: a label, the rarest of
-several, a range of numbers. Duplicates and overlaps are counted here.
+Texts that a model reads alike (text/same.py) stay on one side, so that validation never scores a text that was trained
+on. The division depends on the texts, their order and the seed only. What is kept in proportion, the strata, is handed
+in: a label, the rarest of several, a range of numbers. Duplicates and overlaps are counted here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import numpy as np
 
 from filbert.errors import DataError, Place, Problem
 from filbert.records import Example
+from filbert.text.same import same_key
 
 SHARE, MOST = 0.1, 1_000  # of the training texts that become validation
+RARE, RARE_TEXTS = 5, 5  # so many times smaller than the largest stratum, one gets so many validation texts
+
+BUT_FOR = "but for case, accents, blanks or characters that show nothing"
 
 Strata = Callable[[Sequence[Example]], Sequence[Hashable]]
 
@@ -31,6 +35,8 @@ class Splits:
     test: list[Example]
     found: list[str] = field(default_factory=list)
     fingerprint: str = ""
+    repeated: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Of each part that was given, which of its texts stand in train, too, as a model reads them."""
 
     @property
     def parts(self) -> dict[str, list[Example]]:
@@ -70,20 +76,20 @@ def make_splits(
         strata, every = strata_of(train), train
         train, held = _divide(every, strata, seed, whole) if whole else ([], [])
         if not held:
-            train, held = _divide(every, strata, seed, lambda example: example.inputs)
+            train, held = _divide(every, strata, seed, lambda example: same_key(example.inputs))
         if not held:
             wrong = "has no text that can be kept for validation: each class is one text repeated"
             raise DataError([Problem(Place(name), "text", wrong, "give more texts, or a validation file")])
     how = f" (made from train, seed {seed})" if made else ""
     found = [f"texts: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
-    found += _duplicates(examples, held if not made else [], tested)
-    return Splits(train, held, tested, found, fingerprint(train, held, tested))
+    lines, repeated = _duplicates(examples, held if not made else [], tested)
+    return Splits(train, held, tested, found + lines, fingerprint(train, held, tested), repeated)
 
 
 def _divide(
     examples: list[Example], strata: Sequence[Hashable], seed: int, key_of: Callable[[Example], Hashable]
 ) -> tuple[list[Example], list[Example]]:
-    """Take a stratified part by groups of identical texts, each group whole; train keeps every stratum."""
+    """Take a stratified part by groups of texts that are read alike, each group whole; train keeps every stratum."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for at, example in enumerate(examples):
         groups[key_of(example)].append(at)
@@ -108,13 +114,19 @@ def _in_order(key: Hashable) -> tuple[str, str]:
 def _quotas(sizes: Mapping[Hashable, int]) -> dict[Hashable, int]:
     """Share the validation part among the strata by largest remainder, at least one text each.
 
+    A rare one gets up to RARE_TEXTS, a quarter of it at most: of one text nothing can be read off.
+
     >>> _quotas(Counter(a=196, b=4))
     {'a': 19, 'b': 1}
+    >>> _quotas(Counter(a=285, b=15))
+    {'a': 28, 'b': 3}
     """
     count = sum(sizes.values())
     total = min(MOST, round(SHARE * count))
     exact = {key: size * total / count for key, size in sizes.items()}
-    quotas = {key: max(1, int(share)) for key, share in exact.items()}
+    largest = max(sizes.values())
+    fewest = {key: min(RARE_TEXTS, size // 4) if RARE * size <= largest else 1 for key, size in sizes.items()}
+    quotas = {key: max(1, fewest[key], int(share)) for key, share in exact.items()}
     for key in sorted(exact, key=lambda key: (quotas[key] - exact[key], _in_order(key))):
         if sum(quotas.values()) >= total:
             break
@@ -137,22 +149,29 @@ def _take(
             taken += len(members)
 
 
-def _duplicates(train: Sequence[Example], held: Sequence[Example], tested: Sequence[Example]) -> list[str]:
-    """Return one line for each kind of repeated text that was met."""
-    seen: dict[tuple[str, ...], set[str]] = defaultdict(set)
+def _duplicates(
+    train: Sequence[Example], held: Sequence[Example], tested: Sequence[Example]
+) -> tuple[list[str], dict[str, list[int]]]:
+    """Return a line for each kind of repeated text that was met, and which texts of the given parts stand in train."""
+    exact, seen = {example.inputs for example in train}, dict[bytes, set[str]]()
     for example in train:
-        seen[example.inputs].add(str(example.target))
-    lines = []
-    if len(train) > len(seen):
-        lines.append(f"warning: {counted(len(train) - len(seen), 'of train repeat')} another one word for word")
+        seen.setdefault(same_key(example.inputs), set()).add(str(example.target))
+    lines, repeated = [], dict[str, list[int]]()
+    if len(train) > len(exact):
+        lines.append(f"warning: {counted(len(train) - len(exact), 'of train repeat')} another one word for word")
+    if len(exact) > len(seen):
+        lines.append(f"warning: {counted(len(exact) - len(seen), 'of train repeat')} another one {BUT_FOR}")
     contradictory = sum(len(targets) > 1 for targets in seen.values())
     if contradictory:
         lines.append(f"warning: {counted(contradictory, 'of train stand')} there with different targets")
     for name, part in (("validation", held), ("test", tested)):
-        overlap = sum(example.inputs in seen for example in part)
+        repeated[name] = [at for at, example in enumerate(part) if same_key(example.inputs) in seen]
+        overlap = sum(example.inputs in exact for example in part)
         if overlap:
             lines.append(f"warning: {counted(overlap, f'of {name} stand')} in train too")
-    return lines
+        if alike := len(repeated[name]) - overlap:
+            lines.append(f"warning: {counted(alike, f'of {name} stand')} in train {BUT_FOR}")
+    return lines, {name: found for name, found in repeated.items() if found}
 
 
 def counted(texts: int, verb: str) -> str:

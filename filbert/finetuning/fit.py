@@ -224,6 +224,8 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
         "scores": {split: task.score(parts[split], known[split], settings) for split in known},
         "mistakes": task.mistakes(parts[last], known[last], settings),
     }
+    if fresh := _without_repeated(run, known):
+        found["without_repeated"] = fresh
     if not compare:
         return found
     watch.say("fitting the linear baseline on the same texts")
@@ -238,6 +240,17 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
                 split: task.compare(parts[split], known[split], linear.predictions[split], settings) for split in known
             },
         }
+    return found
+
+
+def _without_repeated(run: Run, known: Predictions) -> Json:
+    """Score the given parts once more, without the texts that stand in train, where there are some and others."""
+    task, settings, parts = run.data.task, run.data.settings, run.data.splits.parts
+    found: Json = {}
+    for split, repeated in run.data.splits.repeated.items():
+        rest = sorted({*range(len(parts[split]))} - {*repeated})
+        if rest:
+            found[split] = task.score([parts[split][i] for i in rest], [known[split][i] for i in rest], settings)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from filbert.errors import shown
 from filbert.report.kind import Metric
 
 PRETRAINING_METRICS = (
@@ -254,6 +255,47 @@ def truncation_line(split: str, found: Mapping[str, Any]) -> str:
         f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts truncated ({texts}), "
         f"{found['cut_tokens']:,} of {whole:,} tokens left out ({tokens})"
     )
+
+
+def repeated_line(report: Mapping[str, Any], split: str, metric: Metric) -> str:
+    """Return the sentence on the first figure without the texts that stand in train, too; "" where there are none.
+
+    >>> fresh = {"test": {"n": 3, "accuracy": {"value": 0.5, "low": 0.1, "high": 0.9}}}
+    >>> repeated_line({"scores": {"test": {"n": 4}}, "without_repeated": fresh}, "test", Metric("accuracy", "accuracy"))
+    'Without the 1 of 4 test texts that stand in train, too: accuracy 50.0 % (10.0–90.0)'
+    """
+    fresh = (report.get("without_repeated") or {}).get(split)
+    if not fresh or metric.key not in fresh:
+        return ""
+    all_texts = report["scores"][split]["n"]
+    told = with_interval(fresh[metric.key], metric.percent)
+    return (
+        f"Without the {all_texts - fresh['n']:,} of {all_texts:,} {split} texts that stand in train, too: "
+        f"{metric.name} {told}"
+    )
+
+
+def never_answered(report: Mapping[str, Any], split: str) -> str:
+    """Return the sentence on classes that have texts and no answer; "" where every class is answered.
+
+    >>> row = {"label": "rare", "support": 3, "precision": None, "recall": {"value": 0.0}}
+    >>> never_answered({"scores": {"test": {"n": 40, "per_class": [row]}}}, "test")[:49]
+    "warning: the model never answers 'rare' (3 texts)"
+    """
+    missed = [
+        f"{shown(each['label'], 30)} ({each['support']:,} texts)"
+        for each in report["scores"][split].get("per_class") or ()
+        if each["support"] and not _value(each["recall"]) and not _value(each["precision"])
+    ]
+    if not missed:
+        return ""
+    named = ", ".join(missed[:5]) + f" and {len(missed) - 5:,} more" * (len(missed) > 5)
+    cure = "give more texts of it, or try --balance auto or more --epochs"
+    return f"warning: the model never answers {named} of {split}, whatever its accuracy — {cure}"
+
+
+def _value(figure: Any) -> float:
+    return float((figure or {}).get("value") or 0.0)
 
 
 def cascade_line(found: Mapping[str, Any]) -> str:

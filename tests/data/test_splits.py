@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -67,6 +68,37 @@ def test_given_parts_are_used_as_they_are():
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (10, 2, 3)
     assert any("3 texts of test stand in train" in line for line in splits.found)
     assert make_splits(texts(10), 0, test=texts(4)).test == texts(4)
+
+
+@pytest.mark.parametrize(
+    "twin", ["TÉ TEXT {}", "té text {}\u200b", "\u00a0té\ttext  {}\r\n", "te\u0301 text {}", "te text {}"]
+)
+def test_D12_texts_that_a_model_reads_alike_stay_together(twin):
+    examples = [Example((each.format(n),), "ab"[n % 2]) for n in range(60) for each in ("té text {}", twin)]
+    splits = make_splits(examples, 0)
+    numbers = [{re.sub(r"\D", "", row.text) for row in part} for part in (splits.train, splits.validation)]
+    assert len(numbers[1]) == 6
+    assert not numbers[0] & numbers[1]
+
+
+def test_D12_given_parts_are_counted_without_what_a_model_has_read():
+    train = [*texts(10), Example(("TEXT  0",), "a")]
+    splits = make_splits(
+        train, 0, validation=[Example(("new",), "a")], test=[*texts(2), Example(("Text 3\u200b",), "b")]
+    )
+    assert splits.repeated == {"test": [0, 1, 2]}
+    but_for = "but for case, accents, blanks or characters that show nothing"
+    assert f"warning: 1 text of train repeats another one {but_for}" in splits.found
+    assert "warning: 2 texts of test stand in train too" in splits.found
+    assert f"warning: 1 text of test stands in train {but_for}" in splits.found
+
+
+def test_rare_classes_have_some_texts_in_validation():
+    examples = [Example((f"text {n}",), "rare" if n < 15 else "usual") for n in range(300)]
+    assert Counter(row.target for row in make_splits(examples, 1).validation) == {"usual": 28, "rare": 3}
+    examples = [Example((f"text {n}",), "rare" if n < 40 else "usual") for n in range(300)]
+    assert Counter(row.target for row in make_splits(examples, 1).validation) == {"usual": 26, "rare": 5}
+    assert len(make_splits(texts(60), 1).validation) == 6  # even classes are divided as they were
 
 
 def test_duplicates_and_contradictions_are_counted():

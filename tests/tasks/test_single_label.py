@@ -212,7 +212,7 @@ def test_uneven_classes_are_said():
 
 
 def test_of_a_rare_class_one_text_does_not_choose_the_best_step() -> None:
-    """With three rare texts of thirty macro-F1 jumps by each; the cross-entropy of the classes says what came nearer."""
+    """With three rare texts of thirty macro-F1 jumps by each; the classes' cross-entropy says what came nearer."""
     rows = examples(*["dull"] * 27, *["fine"] * 3)
     logits_NC = np.tile([2.0, 0.0, -9.0], (30, 1))
     nearer_NC = logits_NC.copy()
