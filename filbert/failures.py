@@ -99,7 +99,7 @@ def print_json(value: Mapping[str, Any]) -> None:
     >>> print_json({"label": "正面"})
     {"label": "正面"}
     """
-    print(json.dumps(value, ensure_ascii=codecs.lookup(sys.stdout.encoding).name != "utf-8"), flush=True)
+    print(json.dumps(value, ensure_ascii=codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"), flush=True)
 
 
 @runtime_checkable

@@ -96,6 +96,12 @@ for _name, _command in COMMANDS.items():
     app.command(_name, cls=_Command)(reported(_command))
 
 
+@functools.cache
+def _parser() -> Callable[..., Any]:
+    """Return the command line as typer makes it, once: it takes longer than most of what a test asks."""
+    return typer.main.get_command(app)
+
+
 def run(words: Sequence[str]) -> int:
     """Run one command line, without the program's name, and return its exit code; whatever goes wrong is told.
 
@@ -104,7 +110,7 @@ def run(words: Sequence[str]) -> int:
     0
     """
     try:
-        return app(list(words), prog_name="filbert", standalone_mode=False) or 0
+        return _parser()(list(words), prog_name="filbert", standalone_mode=False) or 0
     except Exception as error:
         return told(error, as_json="--json" in words)
 

@@ -60,6 +60,9 @@ def predict(
             return
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
+        if source == "-" and sys.stdin is None:
+            todo = "pipe texts in, one a line, or name a file"
+            raise DataError([Problem(Place("stdin"), "file", "is closed", todo)])
         target = _target(source, out, as_json=as_json)
         engine_options = {"device": device, "precision": precision, "cascade": not no_cascade}
         facts = _predict_rows(
@@ -137,9 +140,6 @@ def _predict_rows(
     read = with_trained_columns(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
-            if sys.stdin is None:
-                todo = "pipe texts in, one a line, or name a file"
-                raise DataError([Problem(Place("stdin"), "file", "is closed", todo)])
             examples: Iterator[Example] = stream_examples(sys.stdin.buffer, "stdin", read.encoding)
         else:
             opened = open_source(source, read, labelled=False, rejects=kept)

@@ -40,7 +40,7 @@ def _kind_of(folder: Path) -> Kind:
     name = read_report(folder).get("task")
     if name == card.NAME:
         return card.KIND
-    if name not in tasks.TASKS:
+    if str(name) not in tasks.TASKS:
         known = ", ".join((*tasks.TASKS, card.NAME))
         raise ModelError(f"{folder / 'report.json'} task — is {shown(name)} — choose a run of one of: {known}")
     return tasks.TASKS[str(name)].page()

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from filbert.config import EncoderConfig
-from filbert.errors import ModelError
+from filbert.errors import ModelError, shown
 from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
 from filbert.folder.layout import as_fp32, from_hugging_face, layer_shapes, modern_names, read_config, read_weights
@@ -141,7 +141,8 @@ def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
     """Open the linear model of a cascade; None where the folder has none."""
     if CASCADE not in info.get("files", ()):
         return None
-    threshold = (info.get("cascade") or {}).get("threshold")
+    told = info.get("cascade")
+    threshold = told.get("threshold") if isinstance(told, dict) else None
     try:
         found = load_file(str(folder / CASCADE))
         linear = Linear(*(found[name] for name in ("buckets", "idf", "weights", "bias")))
@@ -158,29 +159,33 @@ def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
     if info.get("format") != FORMAT:
         raise ModelError(
-            f"{folder}/filbert.json — format {info.get('format')!r} — this version of Filbert opens format {FORMAT}; "
-            "update Filbert"
+            f"{folder}/filbert.json — format {shown(info.get('format'))} — this version of Filbert opens format "
+            f"{FORMAT}; update Filbert"
         )
     if "settings" not in info:
         todo = f"fine-tune it: filbert fit TEXTS --base {folder}"
         raise ModelError(f"{folder} — is a base model, not a finished one — {todo}")
     for name, kind in (("settings", dict), ("files", dict), ("max_length", int)):
         if not isinstance(info.get(name), kind):
-            raise ModelError(f"{folder}/filbert.json {name} — is {info.get(name)!r} — restore the file")
+            raise ModelError(f"{folder}/filbert.json {name} — is {shown(info.get(name))} — restore the file")
     if info["max_length"] < 3:
         raise ModelError(f"{folder}/filbert.json max_length — is {info['max_length']} — restore the file")
+    columns = info.get("columns") or {}
+    if not isinstance(columns, dict) or not isinstance(columns.get("inputs", []), list):
+        raise ModelError(f"{folder}/filbert.json columns — are {shown(columns)} — restore the file")
     margin = info.get("int8_margin", 0.0)
     if not isinstance(margin, float) or not 0 <= margin <= 1:
         raise ModelError(
-            f"{folder}/filbert.json int8_margin — is {margin!r}, not between 0.0 and 1.0 — restore the file"
+            f"{folder}/filbert.json int8_margin — is {shown(margin)}, not between 0.0 and 1.0 — restore the file"
         )
     _check_files(folder, info)
 
 
 def _check_files(folder: Path, info: dict[str, Any]) -> None:
-    if {*info.get("files", ())} - {CASCADE} != set(MODEL_FILES):
+    files = info.get("files")
+    if not isinstance(files, dict) or {*files} - {CASCADE} != set(MODEL_FILES):
         raise ModelError(f"{folder}/filbert.json files — must list {', '.join(MODEL_FILES)} — restore the file")
-    for name, digest in info["files"].items():
+    for name, digest in files.items():
         if not (folder / name).is_file():
             raise ModelError(f"{folder}/{name} is missing — copy the whole model folder")
         if sha256(folder / name) != digest:

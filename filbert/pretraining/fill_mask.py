@@ -61,6 +61,7 @@ def fill_mask(pretrained: Pretrained, text: str, top: int = 5) -> list[Filled]:
     _check_length(len(ids), pretrained)
     positions = np.flatnonzero(ids == tokenizer.mask).astype(np.int32)
     logits_MV = token_logits(pretrained.model, [single_segment(ids)], [positions], "cpu")[0]
+    _refuse_damaged(logits_MV)
     found = []
     for n, logits_V in enumerate(logits_MV):
         best = decode(logits_V, tokenizer, top)
@@ -86,12 +87,18 @@ def next_sentence_probability(pretrained: Pretrained, first: str, second: str) -
     batch = pack([Features(ids, segments)])
     with torch.inference_mode():
         _, next_B2 = pretrained.model.eval()(*tensors_of(batch, "cpu"), torch.empty(0, dtype=torch.int64))
+    _refuse_damaged(next_B2)
     return float(next_B2.softmax(-1)[0, 0])
 
 
 def single_segment(ids: IntArray) -> Features:
     """Return the Features of one text with special tokens, all of it segment A."""
     return Features(ids, np.zeros(len(ids), np.int32))
+
+
+def _refuse_damaged(logits: Tensor) -> None:
+    if not torch.isfinite(logits).all():
+        raise ModelError("the model gives NaN or infinite scores — its weights are damaged; choose another base")
 
 
 def _check_length(length: int, pretrained: Pretrained) -> None:

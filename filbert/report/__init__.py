@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from filbert.errors import ModelError
+from filbert.errors import ModelError, shown
 from filbert.files import write_text
 from filbert.report.kind import Kind
 from filbert.report.page import render_page
@@ -24,11 +24,18 @@ def write_report(folder: Path, kind: Kind) -> None:
         write_report(Path("runs/reviews"), kind)
     """
     report = read_report(folder)
-    if wrong := kind.missing(report):
-        raise ModelError(f"{folder / 'report.json'} {wrong}")
     log = read_log(folder / "train.jsonl")
-    write_text(folder / "report.html", render_page(report, log, kind.heading(report), kind.sections))
-    write_text(folder / "README.md", kind.card(report, log))
+    try:
+        if wrong := kind.missing(report):
+            raise ModelError(f"{folder / 'report.json'} {wrong}")
+        page, card = render_page(report, log, kind.heading(report), kind.sections), kind.card(report, log)
+    except ModelError:
+        raise
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        wrong = f"is not what a report is made of ({type(error).__name__}: {shown(str(error))})"
+        raise ModelError(f"{folder / 'report.json'} — {wrong} — restore the file, or fit again") from error
+    write_text(folder / "report.html", page)
+    write_text(folder / "README.md", card)
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -57,7 +64,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("step"), (int, float)):
             found[entry["step"], "validation" in entry] = entry
@@ -67,7 +74,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}) — evaluate the model again") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path} holds a {type(found).__name__}, expected an object — evaluate the model again")

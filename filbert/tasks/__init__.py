@@ -70,7 +70,7 @@ def of_folder(info: Json, config: Json, where: str) -> Task:
     """
     if info:
         name = info.get("task")
-        if name not in TASKS:
+        if str(name) not in TASKS:
             raise ModelError(
                 f"{where}/filbert.json task — is {shown(name)}, this version knows {', '.join(TASKS)} — update Filbert"
             )

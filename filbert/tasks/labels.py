@@ -230,6 +230,8 @@ def refuse_other_heads(config: Mapping[str, Any]) -> None:
     >>> refuse_other_heads({"architectures": ["BertForSequenceClassification"]})
     """
     found = config.get("architectures")
+    if found and not isinstance(found, list):
+        raise ValueError(f"config.json architectures — are {shown(found)} — not a list of names")
     if found and not any("ForSequenceClassification" in str(name) for name in found):
         raise ValueError(f"config.json architectures — are {shown(found)} — not BertForSequenceClassification")
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from filbert.errors import TrainingError
+from filbert.errors import ConfigError, TrainingError, shown
 
 TIMEOUT = timedelta(seconds=60)  # for a process that does not answer
 
@@ -86,13 +86,22 @@ def local_device(device: str) -> str:
 @contextmanager
 def process_group(device: str) -> Iterator[ProcessGroup]:
     """Connect to the other processes that `torchrun` started; without it, a group of this process alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    told = os.environ.get("WORLD_SIZE", "1")
+    if not told.isdecimal():
+        raise ConfigError(f"WORLD_SIZE is {shown(told)} — start with torchrun, or unset it")
+    size = int(told)
     if size == 1 or "RANK" not in os.environ or dist.is_initialized():
         yield ProcessGroup()
         return
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
+    try:
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:  # one never starts, or MASTER_ADDR, MASTER_PORT, RANK are wrong
+        raise TrainingError(
+            f"the {size} processes of this run did not find each other within {TIMEOUT.seconds} s "
+            f"({shown(str(error), 120)}) — start all of them with the same torchrun command"
+        ) from None
     try:
         yield ProcessGroup(dist.get_rank(), size)
     finally:

@@ -139,7 +139,10 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
 def reopen(info: Json, config: Json) -> Settings:
     """Return the unit of a saved model; of other people's, whose outputs are numbers already. ValueError otherwise."""
     refuse_other_heads(config)
-    problem, outputs = config.get("problem_type"), len(config.get("id2label") or {"0": "score"})
+    labels = config.get("id2label") or {"0": "score"}
+    if not isinstance(labels, dict):
+        raise ValueError(f"config.json id2label — is {shown(labels)} — must number the outputs from 0")
+    problem, outputs = config.get("problem_type"), len(labels)
     if problem not in (None, "regression") or outputs != 1:
         raise ValueError(f"config.json problem_type — is {shown(problem)} with {outputs} labels — not a number a text")
     settings = info.get("settings")
