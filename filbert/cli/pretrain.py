@@ -251,7 +251,7 @@ def _recipe(path: Path | None) -> dict[str, Any]:
             raise ConfigError(f"{path} {key} — is {shown(value)} — write {wanted}")
     corpora = options.get("corpora", [])
     corpora = [corpora] if isinstance(corpora, str) else corpora
-    if not all(isinstance(name, str) for name in corpora):
+    if not all(isinstance(name, str) and name for name in corpora):  # "" would be the folder one stands in
         raise ConfigError(f"{path} corpora — is {shown(corpora)} — write a list of texts in quotes: the paths")
     return {**options, "corpora": corpora}
 
