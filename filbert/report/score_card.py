@@ -40,7 +40,7 @@ class CardParts:
     """A line on the outputs, in Markdown: the labels, or the range of a number."""
     metrics: Sequence[Metric]
     code: Sequence[str]
-    """Lines of Python that make a prediction of `logits`, in transformers."""
+    """Lines of Python that make a prediction of `logits`, in transformers; none where it has no class for the model."""
     limits: Sequence[str]
     """Sentences on what the model is not for."""
     imports: Sequence[str] = ()
@@ -170,6 +170,10 @@ def _use(report: Report, name: str, parts: CardParts) -> str:
         f"filbert predict {folder} new.csv",
         *one,
         "```",
+    ]
+    if not parts.code:
+        return "\n".join([*lines, "", "`transformers` opens its encoder, as `AutoModel`."])
+    lines += [
         "",
         "With transformers:",
         "",

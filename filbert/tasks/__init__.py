@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import ConfigError, DataError, ModelError, Place, Problem, shown
-from filbert.tasks import multi_label, question_answering, regression, single_label
+from filbert.tasks import multi_label, question_answering, regression, single_label, summarization
 from filbert.tasks.task import Json, Reading, Task
 
 TASKS: dict[str, Task] = {  # of two that claim a column surely the first has it: names say more than cells
@@ -14,6 +14,7 @@ TASKS: dict[str, Task] = {  # of two that claim a column surely the first has it
     question_answering.NAME: question_answering,
     multi_label.NAME: multi_label,
     regression.NAME: regression,
+    summarization.NAME: summarization,
 }
 USUAL = single_label.NAME
 """What a column is for that no task claims."""

@@ -117,7 +117,7 @@ def test_evaluate_prints_every_figure_of_the_task(run: Run, tmp_path: Path, name
     task = tasks.TASKS[name]
     rows = [
         {"text": text, task.TARGET: target}
-        for (text,), target in zip(finished.inputs(20), [*finished.TARGETS[name]] * 5, strict=True)
+        for (text,), target in zip(finished.inputs(20, name), [*finished.TARGETS[name]] * 5, strict=True)
     ]
     lines = (json.dumps(row if name != "regression" else {**row, task.TARGET: str(row[task.TARGET])}) for row in rows)
     (tmp_path / "labelled.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

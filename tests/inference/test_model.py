@@ -49,8 +49,9 @@ import sys
 import numpy as np
 from filbert.inference.model import open_model
 model = open_model({str(run(name).folder)!r})
-windows = model.task.features(model.tokenizer.encode(["good"]), None, model.tokenizer, model.settings, model.max_length)
-[found] = model.task.decode(np.zeros((1, len(windows), model.head.outputs)), model.settings)
+encodings = model.tokenizer.encode(["good"], offsets=model.task.WINDOWS)
+windows = model.task.features(encodings, None, model.tokenizer, model.settings, model.max_length)
+[found] = model.task.decode(np.zeros((1, len(windows), model.head.outputs)), model.settings, [windows])
 print(list(model.task.row(found, model.settings))[0], model.task.show(found, model.settings).answer)
 assert not {{"torch", "scipy", "sklearn", "pyarrow"}} & set(sys.modules)
 """

@@ -1,0 +1,112 @@
+"""The page of a model that summarizes: how near its summaries come to people's, beside those that need no model.
+
+    header · summary · systems · worst · places · calibration · lengths · curves · data · training · reproduce
+
+The frame is report/page.py's; what every task's page has is in report/scores.py and sections.py. No numbers are
+computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from filbert.report.charts import columns_chart
+from filbert.report.html import Html, table, tag
+from filbert.report.kind import Kind
+from filbert.report.page import Log, Report, Section
+from filbert.report.scores import lacks_scores, scored_heading, summary_section
+from filbert.report.sections import run_sections
+from filbert.report.words import main_split, with_interval
+from filbert.tasks.summarization.report_card import METRICS, card, told_length
+
+
+def heading(report: Report) -> Html:
+    """Return the top of the page.
+
+    >>> "3 sentences of a text" in heading({"length": 3.0, "unit": "sentences", "scores": {"test": {"n": 1}}})
+    True
+    """
+    length = told_length(report)
+    first = f"summaries of {length}" if report.get("unit") == "share" else f"summaries of {length} of a text"
+    return scored_heading("extractive summaries", report, first)
+
+
+def _systems(report: Report, log: Log) -> Html | None:
+    found = report["scores"][main_split(report)]
+    if not found.get("beside"):
+        return None
+    rows = [("model", found), *found["beside"].items()]
+    head = tag("tr", tag("td"), [tag("th", metric.name, scope="col") for metric in METRICS])
+    body = [
+        tag(
+            "tr",
+            tag("th", name, scope="row"),
+            [tag("td", with_interval(each.get(metric.key), metric.percent)) for metric in METRICS],
+        )
+        for name, each in rows
+    ]
+    caption = (
+        "The model beside summaries that need none. The oracle knows the reference: it takes, one after the other, the "
+        "sentence that adds most, and no choice of sentences is much better."
+    )
+    return table(caption, head, body)
+
+
+def highlighted(text: str, places: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[Html | str]:
+    """Return a text in which the chosen sentences are marked.
+
+    >>> highlighted("A b. C d.", [(0, 4), (5, 9)], [1])
+    ['A b. ', '<mark>C d.</mark>']
+    """
+    parts: list[Html | str] = []
+    at = 0
+    for begin, end in (places[i] for i in chosen):
+        if begin >= len(text):
+            break
+        parts += [text[at:begin], tag("mark", text[begin:end])]
+        at = min(end, len(text))
+    return [part for part in (*parts, text[at:]) if part]
+
+
+def _worst(report: Report, log: Log) -> Html | None:
+    found = report.get("mistakes")
+    if not found:
+        return None
+    rows = [_case(each) for each in found]
+    names = ("text, chosen sentences marked", "reference", "sentences most like it", "ROUGE-1", "oracle", "place")
+    head = tag("tr", [tag("th", name, scope="col", class_="text") for name in names])
+    return table("Furthest below what their own sentences allow, worst first.", head, rows, tall=True, kind="mistakes")
+
+
+def _case(each: Mapping[str, Any]) -> Html:
+    parts = highlighted(each["text"], each["places"], each["chosen"])
+    text = tag("td", tag("div", tag("bdi", parts)), class_="passage")
+    reference = tag("td", tag("div", tag("bdi", each["summary"])), class_="passage")
+    wanted = tag("td", [tag("div", tag("bdi", sentence)) for sentence in each["wanted"]], class_="passage")
+    figures = [tag("td", f"{100 * each[key]:.1f}") for key in ("rouge1", "oracle")]
+    return tag("tr", text, reference, wanted, figures, tag("td", each.get("place") or "", class_="text place"))
+
+
+def _places(report: Report, log: Log) -> Html | None:
+    found = (report.get("data") or {}).get("summaries")
+    if not found:
+        return None
+    counts = found["places"]
+    label = f"{sum(counts):,} sentences of the training summaries by where in their text they stand, in percent"
+    chart = tag("div", columns_chart([10 * i for i in range(11)], counts, label), class_="chart")
+    of, taken, text, summary = found["medians"]
+    said = (
+        f"A text has {of:g} sentences and {text:,.0f} characters (medians), its summary {taken:g} and {summary:,.0f}."
+    )
+    return tag("figure", chart, tag("figcaption", f"{label}. {said}"))
+
+
+SECTIONS: tuple[Section, ...] = (
+    ("summary", "Summary", summary_section(METRICS)),
+    ("systems", "Beside what needs no model", _systems),
+    ("mistakes", "Worst summaries", _worst),
+    ("places", "Where the summaries stand in their texts", _places),
+    *run_sections([("rouge1", "ROUGE-1 without stems"), ("rouge2", "ROUGE-2 without stems")]),
+)
+KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)
