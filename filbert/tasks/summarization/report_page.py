@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filbert.report.charts import columns_chart
+from filbert.report.charts import histogram
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
-from filbert.report.scores import lacks_scores, scored_heading, summary_section
+from filbert.report.scores import missing_scores, scored_heading, summary_section
 from filbert.report.sections import run_sections
 from filbert.report.words import main_split, with_interval
 from filbert.tasks.summarization.report_card import METRICS, card, told_length
@@ -94,7 +94,7 @@ def _places(report: Report, log: Log) -> Html | None:
         return None
     counts = found["places"]
     label = f"{sum(counts):,} sentences of the training summaries by where in their text they stand, in percent"
-    chart = tag("div", columns_chart([10 * i for i in range(11)], counts, label), class_="chart")
+    chart = tag("div", histogram([10 * i for i in range(11)], counts, label), class_="chart")
     of, taken, text, summary = found["medians"]
     said = (
         f"A text has {of:g} sentences and {text:,.0f} characters (medians), its summary {taken:g} and {summary:,.0f}."
@@ -109,4 +109,4 @@ SECTIONS: tuple[Section, ...] = (
     ("places", "Where the summaries stand in their texts", _places),
     *run_sections([("rouge1", "ROUGE-1 without stems"), ("rouge2", "ROUGE-2 without stems")]),
 )
-KIND = Kind(lacks_scores, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)
