@@ -56,7 +56,7 @@ Hugging Face hub (`owner/name`). Delimiter, header and columns are found and pri
 for, never guessed.
 
 The column of targets decides the task: one label a text, several labels (lists, labels with a separator between them,
-or columns of 0 and 1), or a number. The task is printed with its reason, and `--task` overrides it. With two columns
+or columns of 0 and 1), a number, or the answer to a question out of a text. The task is printed with its reason, and `--task` overrides it. With two columns
 of texts each row is a pair, which is encoded together. The folder keeps the names of its columns, for `predict` and
 `evaluate`.
 
@@ -90,6 +90,15 @@ cells as for a row of a file; for a file or stdin the counts and the path of the
 
 Cells are written unchanged. A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet program: take
 care when you open untrusted texts in one.
+""",
+    "ask": """\
+The model is one that `filbert fit squad.json` made: SQuAD 1.1 and 2.0, CMRC, JSON lines with question, context and
+answers, or a table with columns question, context, answer and, where they are known, answer_start. A folder's text
+files are read (tables, archives and binary files are not) and cut into passages at blank lines. BM25 chooses the
+`--passages` nearest to the question (Chinese by characters and pairs of them), and BERT reads these as one text, in
+windows. Each answer is a quotation, with file, line, sentence and calibrated confidence: the probability that it is
+exactly right on questions like the validation ones. "no answer" is possible where the training set had questions
+without one. `filbert predict MODEL questions.csv` answers a table of questions, each with its own text.
 """,
     "evaluate": """\
 Every metric has a 95 % interval. Labels that the model does not have are listed before anything is scored.

@@ -19,13 +19,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import evaluate, fit, predict, pretrain, pretrained, report
+from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
     "fit": fit.fit,
     "predict": predict.predict,
+    "ask": ask.ask,
     "evaluate": evaluate.evaluate,
     "report": report.report,
     "vocab": pretrain.vocab,

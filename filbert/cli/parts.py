@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filbert.cli.console import cells
 from filbert.config import SCORING
-from filbert.errors import ConfigError, DataError, shown
+from filbert.errors import ConfigError, DataError, Place, Problem, shown
 from filbert.failures import say
 from filbert.readers.options import ReadOptions
 
@@ -59,6 +60,15 @@ def kept_rejects(path: Path, read: ReadOptions) -> Iterator[Path]:
 
 def _stamp(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
+
+
+def refuse_missing(source: str) -> None:
+    """Raise DataError where `source`, which does not exist, looks like a path: it has a suffix or slashes."""
+    suffix = Path(source).suffix.lower() in SUFFIXES
+    slashes = ("/" in source or "\\" in source) and not any(c.isspace() or cells(c) > 1 for c in source)
+    if suffix or slashes:
+        todo = "check the path; a text that looks like one can be given on stdin: filbert predict MODEL -"
+        raise DataError([Problem(Place(source), "file", "does not exist", todo)])
 
 
 def check_precision(precision: str) -> None:

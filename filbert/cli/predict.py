@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, bars, cells, fitted, table
+from filbert.cli.console import Screen, bars, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
-from filbert.cli.parts import CLASSES, SUFFIXES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
+from filbert.cli.parts import (
+    CLASSES,
+    check_precision,
+    engine_of,
+    kept_rejects,
+    name_of,
+    refuse_missing,
+    with_trained_columns,
+)
 from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
@@ -54,7 +62,7 @@ def predict(
             raise ConfigError("--sheet names the sheet of a spreadsheet, and there is none — leave it out")
         if pair is not None or (source != "-" and not os.path.exists(source)):
             if pair is None:
-                _refuse_missing(source)
+                refuse_missing(source)
             engine = engine_of(model, device, precision, cascade=not no_cascade)
             _predict_text(screen, engine, (source,) if pair is None else (source, pair), as_json=as_json)
             return
@@ -70,15 +78,6 @@ def predict(
         )
     if as_json:
         print_json(facts)
-
-
-def _refuse_missing(source: str) -> None:
-    """Raise DataError where `source`, which does not exist, looks like a path: it has a suffix or slashes."""
-    suffix = Path(source).suffix.lower() in SUFFIXES
-    slashes = ("/" in source or "\\" in source) and not any(c.isspace() or cells(c) > 1 for c in source)
-    if suffix or slashes:
-        todo = "check the path; a text that looks like one can be given on stdin: filbert predict MODEL -"
-        raise DataError([Problem(Place(source), "file", "does not exist", todo)])
 
 
 def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_json: bool) -> None:

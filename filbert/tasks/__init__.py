@@ -63,6 +63,15 @@ def of_values(values: Sequence[Any], *, numbers: bool = False) -> Task:
     return multi_label if any(isinstance(value, (list, tuple, set, frozenset)) for value in values) else single_label
 
 
+def of_answers() -> Task:
+    """Return the task whose answers are pieces of a text.
+
+    >>> of_answers().TARGET
+    'answers'
+    """
+    return question_answering
+
+
 def of_folder(info: Json, config: Json, where: str) -> Task:
     """Return the task of a saved model: of its filbert.json, else of other people's config.json. Raises ModelError.
 

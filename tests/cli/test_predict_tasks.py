@@ -14,6 +14,7 @@ from python_calamine import CalamineWorkbook
 from filbert import tasks
 
 each_task = pytest.mark.parametrize("name", list(tasks.TASKS))
+each_of_one_text = pytest.mark.parametrize("name", [name for name in tasks.TASKS if name not in finished.ASKED])
 SUBJECTS = {"post": ("Parcel never came", "Parcel is late"), "money": ("Invoice is wrong", "Invoice not paid")}
 
 
@@ -29,7 +30,7 @@ def write_tickets(path: Path, columns: tuple[str, ...] = ("title", "body", "queu
     return path
 
 
-@each_task
+@each_of_one_text
 def test_one_text_is_answered_by_the_cells_of_a_row(run: Run, tmp_path: Path, name: str) -> None:
     folder, text = finished.run(name).folder, "good long text 3"
     (tmp_path / "new.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
@@ -61,7 +62,7 @@ def test_a_model_of_one_text_refuses_a_pair(run: Run, model: Path) -> None:
     assert "takes one text" in ran.err
 
 
-@each_task
+@each_of_one_text
 def test_a_spreadsheet_comes_out_as_one(run: Run, tmp_path: Path, name: str) -> None:
     folder = finished.run(name).folder
     (tmp_path / "new.csv").write_text("text\n=1+1 is a text\ngood film\n", encoding="utf-8")
@@ -115,9 +116,10 @@ def test_columns_that_are_joined_are_joined_again(run: Run, tmp_path: Path) -> N
 @each_task
 def test_evaluate_prints_every_figure_of_the_task(run: Run, tmp_path: Path, name: str) -> None:
     task = tasks.TASKS[name]
+    names = ("question", "context") if name in finished.ASKED else ("text",)
     rows = [
-        {"text": text, task.TARGET: target}
-        for (text,), target in zip(finished.inputs(20, name), [*finished.TARGETS[name]] * 5, strict=True)
+        {**dict(zip(names, texts, strict=True)), task.TARGET: target}
+        for texts, target in zip(finished.inputs(20, name), [*finished.TARGETS[name]] * 5, strict=True)
     ]
     lines = (json.dumps(row if name != "regression" else {**row, task.TARGET: str(row[task.TARGET])}) for row in rows)
     (tmp_path / "labelled.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

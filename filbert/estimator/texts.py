@@ -1,113 +1,28 @@
-"""`TextClassifier` and `TextRegressor`: the whole of Filbert as scikit-learn estimators.
-
-Thin shells over `fit` and `Engine`: they turn lists, arrays, tables or a path into examples and keep scikit-learn's
-contracts (parameters stored as given, `clone`, `classes_` in the caller's own type). Nothing is trained or scored here.
+"""`TextClassifier` and `TextRegressor`: labels or numbers for texts, or for pairs of texts, as scikit-learn estimators.
 
 Shapes: N texts, C classes.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from filbert import tasks
-from filbert.config import TrainConfig
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
-from filbert.finetuning.dataset import Dataset, dataset_of, read_dataset
-from filbert.finetuning.fit import Fitted, fit
-from filbert.inference.engine import Engine, load
-from filbert.records import FloatArray, Prediction
-
-Inputs = list[tuple[str, ...]]
+from filbert.estimator.base import TextEstimator, check_lengths, dataset_at, inputs_of, source_of
+from filbert.finetuning.dataset import dataset_of
+from filbert.records import FloatArray
 
 
-class _TextEstimator(BaseEstimator):  # type: ignore[misc]
-    """What both estimators have: the parameters of a fit, and the way to it."""
-
-    def __init__(
-        self,
-        base: str | None = None,
-        *,
-        epochs: float | None = None,
-        minutes: float | None = None,
-        batch_size: int | None = None,
-        max_length: int | None = None,
-        learning_rate: float | None = None,
-        optimizer: str | None = None,
-        layer_decay: float | None = None,
-        precision: str | None = None,
-        patience: int | None = None,
-        seed: int = 0,
-        device: str | None = None,
-        out: str | Path | None = None,
-        overwrite: bool = False,
-        compare: bool = False,
-        adapt: bool = False,
-        unlabelled: Sequence[str | Path] = (),
-    ) -> None:
-        self.base = base
-        self.epochs = epochs
-        self.minutes = minutes
-        self.batch_size = batch_size
-        self.max_length = max_length
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.layer_decay = layer_decay
-        self.precision = precision
-        self.patience = patience
-        self.seed = seed
-        self.device = device
-        self.out = out
-        self.overwrite = overwrite
-        self.compare = compare
-        self.adapt = adapt
-        self.unlabelled = unlabelled
-
-    def _fit(self, data: Dataset, name: str, source: str) -> None:
-        options = {f.name: getattr(self, f.name) for f in fields(TrainConfig) if hasattr(self, f.name)}
-        config = TrainConfig().with_options(**options)
-        if self.out is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="filbert-")
-        self.fitted_: Fitted = fit(
-            data,
-            Path(self._scratch.name) / "run" if self.out is None else Path(self.out),
-            name=name,
-            source=source,
-            base=self.base,
-            config=config,
-            device=self.device,
-            overwrite=self.overwrite,
-            compare=self.compare,
-            adapt=self.adapt,
-            unlabelled=tuple(self.unlabelled),
-            cascade=getattr(self, "cascade", None),
-        )
-        self.engine_: Engine = load(self.fitted_.folder, device=self.device)
-        self.report_: dict[str, Any] = self.fitted_.report
-
-    def _answers(self, X: Any) -> list[Prediction]:
-        """Answer every text, also one without a visible character: scikit-learn wants a row for each."""
-        check_is_fitted(self)
-        return self.engine_.answer(self.engine_.encode(inputs_of(X)))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string, tags.input_tags.two_d_array = True, True
-        tags.input_tags.one_d_array = True
-        return tags
-
-
-class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]
+class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     """Fine-tunes BERT to label texts, or pairs of texts; a true scikit-learn classifier.
 
     `y` holds a label for each text; or a list or set of labels, or a row of 0 and 1, where a text may have several:
@@ -176,14 +91,14 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]
         ModelError, TrainingError.
         """
         if y is None:
-            data = _read(X, self.seed)
+            data = dataset_at(X, self.seed)
             found = np.array(sorted(data.settings.labels))
         else:
             inputs, (values, classes) = inputs_of(X), _labels_of(y)
-            _check_lengths(inputs, values, y)
+            check_lengths(inputs, values)
             data = dataset_of(inputs, values, tasks.of_values(values), seed=self.seed)
             found = np.array(data.settings.labels) if classes is None else classes
-        self._fit(data, *_source(X, y))
+        self._fit(data, *source_of(X, y))
         order = {label: i for i, label in enumerate(self.engine_.settings.labels)}
         # classes_ sorted as numpy sorts them, each with its column among the model's outputs
         self._columns = np.array([order[str(label)] for label in found])
@@ -209,7 +124,7 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]
         return given_NC
 
 
-class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]
+class TextRegressor(RegressorMixin, TextEstimator):  # type: ignore[misc]
     """Fine-tunes BERT to give a number for a text, or for a pair of texts; a true scikit-learn regressor.
 
     Parameters are `TextClassifier`'s, without those that need classes.
@@ -224,32 +139,17 @@ class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]
         """Train on texts and numbers, or, with `y` None, on what a path holds. Raises as `TextClassifier.fit`."""
         task = tasks.of_values((), numbers=True)
         if y is None:
-            data = _read(X, self.seed, task.NAME)
+            data = dataset_at(X, self.seed, task.NAME)
         else:
             inputs, values = inputs_of(X), np.asarray(y).tolist()
-            _check_lengths(inputs, values, y)
+            check_lengths(inputs, values)
             data = dataset_of(inputs, values, task, seed=self.seed)
-        self._fit(data, *_source(X, y))
+        self._fit(data, *source_of(X, y))
         return self
 
     def predict(self, X: Any) -> FloatArray:
         """Return the number of each text, in the unit of `y`."""
         return np.array([found.score for found in self._answers(X)], dtype=np.float64)  # type: ignore[attr-defined]
-
-
-def _read(X: Any, seed: int, task: str | None = None) -> Dataset:
-    if not isinstance(X, (str, Path)):
-        raise ConfigError("y is missing — give a target for each text, or a path as X")
-    return read_dataset(X, seed=seed, task=task)
-
-
-def _source(X: Any, y: Any) -> tuple[str, str]:
-    return (Path(X).stem, str(X)) if y is None else ("texts", "memory")
-
-
-def _check_lengths(inputs: Inputs, values: Sequence[Any], y: Any) -> None:
-    if len(values) != len(inputs):
-        raise ConfigError(f"X has {len(inputs)} texts, y has {len(values)} targets — give one for each text")
 
 
 def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
@@ -279,36 +179,3 @@ def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
     if len({str(label) for label in found}) < len(found):
         raise ConfigError(f"two labels in {shown(list(found))} read the same as text — rename one")
     return [str(label) for label in labels], found
-
-
-def _missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
-
-
-def inputs_of(X: Any) -> Inputs:
-    """Turn texts, or pairs of texts, into tuples; DataError names the first rows that are neither.
-
-    A list, array or Series of strings is one text each; a list of pairs, or a table of two columns, two.
-
-    >>> inputs_of(["a", "b"]), inputs_of([("a", "b")])
-    ([('a',), ('b',)], [('a', 'b')])
-    """
-    if isinstance(X, (str, Path)):
-        raise ConfigError(f"X is one string {shown(str(X))} — give a list of texts: [{shown(str(X), 30)}]")
-    rows: list[Any] = list(X)
-    if isinstance(X, np.ndarray) or hasattr(X, "to_numpy"):
-        table = np.asarray(X)
-        if table.ndim > 2 or (table.ndim == 2 and table.shape[1] not in (1, 2)):
-            raise ConfigError(f"X has shape {table.shape} — give one column of texts, or two of pairs")
-        rows = table.tolist()
-    found = [(row,) if isinstance(row, str) or not isinstance(row, Iterable) else tuple(row) for row in rows]
-    wrong = [
-        Problem(Place("X", i), "text", f"is {shown(rows[i])}, a {type(rows[i]).__name__}", "give a string, or two")
-        for i, each in enumerate(found)
-        if len(each) not in (1, 2) or not all(isinstance(text, str) for text in each)
-    ]
-    if wrong:
-        raise DataError(wrong)
-    if len({len(each) for each in found}) > 1:
-        raise ConfigError("X holds single texts and pairs — give one kind")
-    return found

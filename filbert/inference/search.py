@@ -1,0 +1,124 @@
+"""A question asked of many texts: BM25 chooses the passages, and BERT reads these as one long text.
+
+    passages → BM25 (Robertson & Zaragoza 2009, by bm25s) → the best ten, end to end → windows → answers with places
+
+Read as one text, the passages' answers compete in one softmax, as windows do in training; so the confidence was
+calibrated on the same thing, and "no answer" is said where no passage has one.
+
+BM25 counts words without their plural s; Chinese is counted in characters and pairs of them.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from filbert.errors import ConfigError, Place
+from filbert.inference.engine import Engine
+from filbert.readers.passages import Passage
+from filbert.text.sentences import spans
+
+PASSAGES = 10  # read by BERT
+GAP = "\n\n"  # between two of them
+WORD = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+|[^\\W\u3400-\u9fff\uf900-\ufaff]+")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, where it stands, the sentence it stands in, and how probable it is that it is right."""
+
+    answer: str
+    confidence: float
+    place: Place
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was found: the answers, best first; none where the texts have no answer as far as the model sees."""
+
+    answers: tuple[Answer, ...]
+    no_answer: bool
+    confidence: float
+    """Of the first answer, or that there is none."""
+
+
+def terms(text: str) -> list[str]:
+    """Return what BM25 counts.
+
+    >>> terms("The cookies of 北京市")
+    ['the', 'cookie', 'of', '北', '京', '市', '北京', '京市']
+    """
+    found: list[str] = []
+    for run in WORD.findall(text.lower()):
+        if "\u3400" <= run[0] <= "\u9fff" or run[0] >= "\U00020000" or "\uf900" <= run[0] <= "\ufaff":
+            found += [*run, *(run[i : i + 2] for i in range(len(run) - 1))]
+        else:
+            found.append(run[:-1] if len(run) > 3 and run.endswith("s") and not run.endswith("ss") else run)
+    return found
+
+
+class Index:
+    """Passages that can be searched.
+
+    >>> passages = [Passage(text, Place("a.txt", 1)) for text in ("We use cookies.", "You may write to us.")]
+    >>> Index(passages).best("How do I write to you?", 1)[0].text
+    'You may write to us.'
+    """
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self.passages = passages
+        self._known: set[str] = set()
+        self._bm25: Any = None
+        if len(passages) > 1:
+            import bm25s  # type: ignore[import-untyped]
+
+            counted = [terms(passage.text) for passage in passages]
+            self._known = {term for each in counted for term in each}
+            if self._known:
+                self._bm25 = bm25s.BM25()
+                self._bm25.index(counted, show_progress=False)
+
+    def best(self, question: str, count: int = PASSAGES) -> list[Passage]:
+        """Return the passages nearest to a question, best first; the first ones where they share no word with it."""
+        asked = [term for term in terms(question) if term in self._known]
+        count = min(count, len(self.passages))
+        if self._bm25 is None or not asked:
+            return list(self.passages[:count])
+        numbers, _ = self._bm25.retrieve([asked], k=count, show_progress=False)
+        return [self.passages[int(number)] for number in numbers[0]]
+
+
+def gives_answers(engine: Engine) -> bool:
+    """Tell whether a model answers a question out of a text."""
+    return {"answer", "answer_start"} <= set(engine.task.columns(engine.settings))
+
+
+def ask(engine: Engine, question: str, index: Index, count: int = PASSAGES) -> Answers:
+    """Return what the passages answer to a question. Raises ConfigError where the model gives no such answers."""
+    if not gives_answers(engine):
+        raise ConfigError(f"the model is for {engine.task.NAME}, and gives no answers out of texts — fit one on SQuAD")
+    chosen = index.best(question, count)
+    starts = list(accumulate((len(passage.text) + len(GAP) for passage in chosen), initial=0))
+    found: Any = engine.predict([(question, GAP.join(passage.text for passage in chosen))])[0]
+    if found.error is not None:
+        raise ConfigError("the question has nothing to read — give at least one visible character")
+    given = [] if found.no_answer else [(found.answer, found.start, found.confidence)]
+    given += [(each.answer, each.start, each.confidence) for each in found.alternatives]
+    answers = []
+    for answer, start, confidence in given:
+        number = bisect_right(starts, start) - 1
+        passage, offset = chosen[number], start - starts[number]
+        sentence = _sentence(passage.text, offset, offset + len(answer))
+        answers.append(Answer(answer, float(confidence), passage.line_of(offset), sentence))
+    return Answers(tuple(answers), bool(found.no_answer), float(found.confidence))
+
+
+def _sentence(text: str, begin: int, end: int) -> str:
+    """Return the sentences that a span touches."""
+    touched = [(first, last) for first, last in spans(text) if last > begin and first < end]
+    return text[touched[0][0] : touched[-1][1]] if touched else text[begin:end]
