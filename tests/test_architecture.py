@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a low
     ("bases", "data", "tasks"),
     ("corpus", "inference"),
     ("pretraining",),
-    ("finetuning",),
+    ("finetuning", "server"),
     ("estimator", "cli"),
     ("__main__",),
 )

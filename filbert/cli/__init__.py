@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report
+from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report, serve
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "ask": ask.ask,
     "evaluate": evaluate.evaluate,
     "report": report.report,
+    "serve": serve.serve,
     "vocab": pretrain.vocab,
     "pretrain": pretrain.pretrain,
     "adapt": pretrain.adapt,

@@ -1,0 +1,169 @@
+"""The line before a model: texts of all requests, first come, first served, in batches of some milliseconds of work.
+
+Work is counted in seconds: tokens are guessed by bytes, and what one costs is learned from each batch. Beyond so many
+seconds of waiting work a request is refused at once; what nobody waits for any more is never computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from filbert.server.limits import Limits
+from filbert.server.process import Gone, Worker
+from filbert.server.wire import Answer, Answers, Item
+
+BYTES = 4  # of UTF-8 that are counted as a token
+USUAL = 2e-5  # seconds a token, before anything is measured
+LEARNED = 0.1  # how much of what a token costs the newest batch says
+RETRIES = 2  # how often a batch that a process left unbegun is sent again
+
+
+class Full(Exception):
+    """More work is waiting than is let in; `after` is when to come again, in seconds."""
+
+    def __init__(self, after: float) -> None:
+        super().__init__("more requests are waiting than can be answered in time")
+        self.after = max(1, math.ceil(after))
+
+
+class Expired(Exception):
+    """The deadline passed, or the client hung up, before the text was scored."""
+
+
+class Down(Exception):
+    """The process that worked on the text ended, or cannot be started again."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An item's answer with the model that gave it, and how long it waited and took."""
+
+    answer: Answer
+    version: str
+    waited: float
+    tokenize: float
+    infer: float
+
+
+@dataclass(eq=False)
+class _Waiting:
+    item: Item
+    tokens: int
+    found: asyncio.Future[Scored]
+    alive: Callable[[], bool]
+    deadline: float
+    since: float
+    tries: int = 0
+
+
+class Line:
+    """The texts that wait for one model."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.worker: Worker | None = None
+        self.per_token = USUAL
+        self.computed = 0  # texts sent to a worker
+        self._waiting: deque[_Waiting] = deque()
+        self._tokens = 0  # of those waiting
+        self._flying: dict[asyncio.Future[Answers], tuple[list[_Waiting], int]] = {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the work that is there will take."""
+        return (self._tokens + sum(tokens for _, tokens in self._flying.values())) * self.per_token
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait."""
+        return len(self._waiting)
+
+    def serve_with(self, worker: Worker | None) -> None:
+        """Send batches to this process from now on."""
+        self.worker = worker
+        if worker is not None and worker.ready.seconds:
+            self.per_token = worker.ready.seconds
+        self._fill()
+
+    def add(self, items: Sequence[Item], alive: Callable[[], bool], deadline: float) -> list[asyncio.Future[Scored]]:
+        """Put texts into the line; raises Full, and Down where there is no model."""
+        if self.seconds > self.limits.queue:
+            raise Full(self.seconds - self.limits.queue)
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        added = [_Waiting(item, self._guess(item), loop.create_future(), alive, deadline, now) for item in items]
+        self._waiting.extend(added)
+        self._tokens += sum(each.tokens for each in added)
+        self._fill()
+        return [each.found for each in added]
+
+    def fail(self) -> None:
+        """Fail all that waits: there is no process and none can be started."""
+        while self._waiting:
+            _fail(self._take(), Down("the model is not available"))
+
+    def _guess(self, item: Item) -> int:
+        size = sum(len(text.encode()) for text in item.inputs) // BYTES + 3
+        ready = self.worker.ready if self.worker else None
+        return size if ready is None or ready.whole else min(size, ready.max_length)
+
+    def _take(self) -> _Waiting:
+        each = self._waiting.popleft()
+        self._tokens -= each.tokens
+        return each
+
+    def _fill(self) -> None:
+        """Send batches while the worker has room for them."""
+        worker = self.worker
+        while worker is not None and worker.alive and self._waiting and len(self._flying) < self.limits.flight:
+            batch, tokens, now = list[_Waiting](), 0, time.monotonic()
+            while self._waiting and (
+                not batch or (tokens + self._waiting[0].tokens) * self.per_token <= self.limits.batch
+            ):
+                each = self._take()
+                if each.found.done():
+                    continue
+                if each.deadline < now or not each.alive():
+                    _fail(each, Expired("nobody waits for it any more"))
+                    continue
+                batch.append(each)
+                tokens += each.tokens
+            if batch:
+                self.computed += len(batch)
+                sent = worker.score([each.item for each in batch])
+                self._flying[sent] = batch, tokens
+                sent.add_done_callback(functools.partial(self._arrived, worker))
+
+    def _arrived(self, worker: Worker, sent: asyncio.Future[Answers]) -> None:
+        batch, tokens = self._flying.pop(sent)
+        error = sent.exception()
+        if error is None:
+            told = sent.result()
+            took = told.tokenize + told.infer
+            self.per_token += LEARNED * (took / max(tokens, 1) - self.per_token)
+            for each, answer in zip(batch, told.answers, strict=True):
+                if not each.found.done():
+                    waited = max(0.0, time.monotonic() - each.since - took)
+                    each.found.set_result(Scored(answer, worker.ready.version, waited, told.tokenize, told.infer))
+        elif isinstance(error, Gone) and not error.begun:
+            for each in reversed(batch):
+                each.tries += 1
+                if each.tries > RETRIES:
+                    _fail(each, Down(str(error)))
+                else:
+                    self._waiting.appendleft(each)
+                    self._tokens += each.tokens
+        else:
+            for each in batch:
+                _fail(each, Down(str(error)))
+        self._fill()
+
+
+def _fail(each: _Waiting, error: Exception) -> None:
+    if not each.found.done():
+        each.found.set_exception(error)

@@ -1,0 +1,106 @@
+"""What the server and a model's process tell each other: msgpack, its length before it, over stdin and stdout."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import msgspec
+
+LARGEST = 1 << 28  # bytes of a message; the length is in the first four bytes, big-endian
+
+
+class Setup(msgspec.Struct):
+    """The first message to a worker: what to open, and how."""
+
+    model: str
+    device: str | None = None
+    precision: str = "fp32"
+    cascade: bool = True
+
+
+class Ready(msgspec.Struct, tag=True):
+    """A worker's first message: the model is open."""
+
+    version: str
+    """The first hex digits of the SHA-256 of its manifest."""
+    task: str
+    kind: str
+    """The hub's name of what it does: "text-classification"."""
+    texts: int | None
+    """How many texts an item has; None where the model does not say."""
+    whole: bool
+    """Whether long texts are read whole, in windows, and not cut at the model's length."""
+    max_length: int
+    columns: dict[str, list[Any]]
+    """The columns it was trained on, by role."""
+    types: dict[str, str]
+    """Its result columns and their types."""
+    saved: dict[str, Any]
+    """What config.json says of the task."""
+    seconds: float
+    """Scoring one token, as measured while the stored texts were replayed; 0 where that was not measured."""
+    precision: str = "fp32"
+
+
+class Refused(msgspec.Struct, tag=True):
+    """A worker's only message: the model cannot be opened, or answers otherwise than when it was saved."""
+
+    message: str
+
+
+class Item(msgspec.Struct, array_like=True):
+    """One text, or the texts that belong together."""
+
+    inputs: tuple[str, ...]
+    raw: bool = False
+    truncate: bool = True
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """What the model says of an item, in every shape that a reply may have; or why it says nothing."""
+
+    error: str = ""
+    refused: bool = False
+    """Whether the error is the request's, not the model's."""
+    hub: Any = None
+    row: dict[str, Any] = {}
+    shown: str = ""
+    bars: dict[str, float] = {}
+    truncated: bool = False
+
+
+class Batch(msgspec.Struct):
+    """Items to be scored together."""
+
+    items: list[Item]
+
+
+class Answers(msgspec.Struct, tag=True):
+    """The answers to a batch, in order, and the seconds it took."""
+
+    answers: list[Answer]
+    tokenize: float
+    infer: float
+
+
+Message = Ready | Refused | Answers
+
+
+def packed(message: msgspec.Struct) -> bytes:
+    r"""Return a message as it is written: its length in four bytes, then itself.
+
+    >>> packed(Batch([]))[:4]
+    b'\x00\x00\x00\x08'
+    """
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def read_message(stream: BinaryIO) -> bytes | None:
+    """Return the next message's bytes; None where the other side is gone."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    size = int.from_bytes(head, "big")
+    body = stream.read(size)
+    return body if len(body) == size else None

@@ -1,0 +1,139 @@
+"""The process of one model: opens it, replays its stored texts, then answers batches until stdin ends.
+
+    python -m filbert.server.worker        (started by process.py, never by hand)
+
+What the model's libraries print goes to stderr: stdout is the wire's alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from filbert.errors import FilbertError, ModelError
+from filbert.files import sha256
+from filbert.inference.engine import Engine, load
+from filbert.inference.rows import cells
+from filbert.inference.stored import replay
+from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, packed, read_message
+
+FAILED = "the model failed on this text"
+
+
+def main() -> None:
+    """Serve one model over stdin and stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server stops its workers itself
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    source = sys.stdin.buffer
+    first = read_message(source)
+    if first is None:
+        return
+    setup = msgspec.msgpack.decode(first, type=Setup)
+    try:
+        engine, ready = opened(setup)
+    except (FilbertError, OSError, MemoryError) as error:
+        out.write(packed(Refused(str(error) or type(error).__name__)))
+        out.flush()
+        return
+    out.write(packed(ready))
+    out.flush()
+    while (body := read_message(source)) is not None:
+        out.write(packed(answered(engine, msgspec.msgpack.decode(body, type=Batch).items)))
+        out.flush()
+
+
+def opened(setup: Setup) -> tuple[Engine, Ready]:
+    """Open a model and make sure that it answers its stored texts as it did when it was saved; ModelError."""
+    folder = Path(setup.model)
+    before = version_of(folder)
+    engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade)
+    if version_of(folder) != before:
+        raise ModelError(f"{folder} — changed while it was opened — try again when it is complete")
+    seconds = replay(engine, setup.precision)
+    columns = engine.info.get("columns") or {}
+    ready = Ready(
+        version=before,
+        task=engine.task.NAME,
+        kind=engine.task.HUB[1],
+        texts=engine.texts,
+        whole=engine.task.WINDOWS,
+        max_length=engine.max_length,
+        columns={role: list(names) for role, names in columns.items()},
+        types=engine.task.columns(engine.settings),
+        saved=engine.task.saved(engine.settings),
+        seconds=seconds,
+        precision=setup.precision,
+    )
+    return engine, ready
+
+
+def version_of(folder: Path) -> str:
+    """Return the first twelve hex digits of the manifest's SHA-256, or of config.json's where others made the model."""
+    for name in ("filbert.json", "config.json"):
+        if (folder / name).is_file():
+            return sha256(folder / name)[:12]
+    return ""
+
+
+def answered(engine: Engine, items: Sequence[Item]) -> Answers:
+    """Answer a batch; where scoring it raises, item by item, so that only the culprit fails."""
+    try:
+        return scored(engine, items)
+    except Exception as error:
+        if len(items) == 1:
+            return Answers([_failure(error)], 0.0, 0.0)
+    alone = [answered(engine, [item]) for item in items]
+    return Answers([each.answers[0] for each in alone], sum(e.tokenize for e in alone), sum(e.infer for e in alone))
+
+
+def _failure(error: Exception) -> Answer:
+    """Say what went wrong without a word of the text."""
+    told = str(error) if isinstance(error, ModelError) else f"{FAILED} ({type(error).__name__})"
+    print(f"worker: {type(error).__name__} while scoring", file=sys.stderr, flush=True)
+    return Answer(error=told)
+
+
+def scored(engine: Engine, items: Sequence[Item]) -> Answers:
+    """Tokenise and score a batch at once."""
+    began = time.perf_counter()
+    encodings = engine.encode([item.inputs for item in items])
+    tokenised = time.perf_counter()
+    predictions = engine.answer(encodings)
+    answers = []
+    for item, prediction in zip(items, predictions, strict=True):
+        if prediction.truncated and not item.truncate:
+            wrong = f"is longer than the {engine.max_length} tokens that the model reads"
+            answers.append(Answer(error=f"{wrong} — shorten it, or send truncate: true", refused=True))
+            continue
+        outputs = _outputs(engine, item) if item.raw else None
+        shown = engine.task.show(prediction, engine.settings)
+        answers.append(
+            Answer(
+                hub=engine.task.hub(prediction, engine.settings, outputs),
+                row=cells(engine, prediction),
+                shown=shown.answer,
+                bars=dict(shown.bars),
+                truncated=prediction.truncated,
+            )
+        )
+    return Answers(answers, tokenised - began, time.perf_counter() - tokenised)
+
+
+def _outputs(engine: Engine, item: Item) -> Any:
+    """Return what the head gives an item's only window; None where it has several."""
+    windows = engine.features([item.inputs])
+    return np.asarray(engine.outputs(windows)[0][0]) if len(windows[0]) == 1 else None
+
+
+if __name__ == "__main__":
+    main()
