@@ -107,6 +107,19 @@ Every metric has a 95 % interval. Labels that the model does not have are listed
 The report and the model card, of a fine-tuned or a pre-trained model, are made from `report.json`, `filbert.json` and
 `train.jsonl` only; nothing is scored.
 """,
+    "serve": """\
+Needs `pip install 'filbert[serve]'`. How clients ask, and what they get: [serving.md](serving.md).
+
+Each model has a process of its own, which opens it, replays the texts stored with it and refuses to serve where they
+are answered otherwise. Texts of all requests are scored together, first come, first served. Where more work waits than
+`--queue-seconds`, a request is refused at once: 429, with Retry-After.
+
+A model is called as its folder is; `…/reviews/current` is called `reviews`. The folder is looked at every second: a new
+model in it, or behind a link, is opened beside the old one and takes over when it is ready; one that is damaged or half
+copied does not. SIGHUP opens all of them again; SIGTERM answers what is there and ends with code 0.
+
+Any address but this machine's own needs `--api-key-file`. There is no TLS: put a proxy in front. No text is logged.
+""",
     "vocab": """\
 Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The
 folder holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.

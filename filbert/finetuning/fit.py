@@ -32,6 +32,7 @@ from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
+from filbert.inference.stored import stored
 from filbert.model.device import best_device, working_dtype
 from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
@@ -117,7 +118,7 @@ def fit(
         _save(run, result, out, name)
         watch.say(f"model saved in {out}")
         engine = load(out, device=device)
-        _check_saved(run, result, engine)
+        _check_saved(run, result, engine, out)
         known = _predictions(run, engine, watch)
         report = {
             "task": data.task.NAME,
@@ -189,13 +190,14 @@ def _save(run: Run, result: Result, out: Path, name: str) -> None:
     save_network(out, result.job.model, run.tokenizer, fields, info)
 
 
-def _check_saved(run: Run, result: Result, engine: Engine) -> None:
-    """Raise TrainingError unless the folder that was opened gives what the model in memory gives."""
+def _check_saved(run: Run, result: Result, engine: Engine, out: Path) -> None:
+    """Raise TrainingError unless the opened folder gives what the model in memory gives; store texts with answers."""
     windows = run.features["validation"][:COMPARED]
     pairs = zip(engine.outputs(windows), outputs_of(result.job.model, windows, run.device), strict=True)
     apart = max(float(np.abs(a - b).max()) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
     if not apart <= AGREEMENT * max(1.0, _size(engine, windows)):
         raise TrainingError(f"the saved model differs by {apart:.1e} from the one in memory — report this bug")
+    add_facts(out, {"stored": stored(engine, [each.inputs for each in run.data.splits.validation])})
 
 
 def _size(engine: Engine, windows: Sequence[Sequence[Any]]) -> float:

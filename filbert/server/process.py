@@ -63,14 +63,14 @@ class Worker:
             process.stdin.write(packed(setup))
             told = await asyncio.wait_for(_message(process), limits.start)
         except BaseException as error:
-            _kill(process)
+            await _ended(process)
             if isinstance(error, (asyncio.IncompleteReadError, ConnectionError)):
                 raise ModelError(f"{setup.model} — the process that opened it ended — see the log") from None
             if isinstance(error, asyncio.TimeoutError):
                 raise ModelError(f"{setup.model} — was not open after {limits.start:.0f} s — see the log") from None
             raise
-        if isinstance(told, Refused) or not isinstance(told, Ready):
-            _kill(process)
+        if not isinstance(told, Ready):
+            await _ended(process)
             raise ModelError(told.message if isinstance(told, Refused) else "the worker does not speak as it should")
         return cls(process, told, limits)
 
@@ -147,6 +147,11 @@ async def _message(process: asyncio.subprocess.Process) -> Message:
     if size > LARGEST:
         raise ConnectionError
     return msgspec.msgpack.decode(await process.stdout.readexactly(size), type=Message)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    _kill(process)
+    await process.wait()
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

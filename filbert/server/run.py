@@ -71,6 +71,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.models: dict[str, Served] = {}
+        self.app: App  # once it runs
         self._uvicorn: _Uvicorn | None = None
         self._reloads: set[asyncio.Task[bool]] = set()
 
@@ -104,7 +105,7 @@ class Server:
             task.add_done_callback(self._reloads.discard)
 
     async def _serve(self) -> None:
-        app = App(self.models, self.limits)
+        app = self.app = App(self.models, self.limits)
         config = uvicorn.Config(
             Guard(app.router(), key=self.key, local=loopback(self.host), count=app.stats.count),
             http=patient(self.limits),
