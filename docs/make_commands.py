@@ -56,9 +56,9 @@ Hugging Face hub (`owner/name`). Delimiter, header and columns are found and pri
 for, never guessed.
 
 The column of targets decides the task: one label a text, several labels (lists, labels with a separator between them,
-or columns of 0 and 1), a number, or the answer to a question out of a text. The task is printed with its reason, and `--task` overrides it. With two columns
-of texts each row is a pair, which is encoded together. The folder keeps the names of its columns, for `predict` and
-`evaluate`.
+or columns of 0 and 1), a number, or the answer to a question out of a text (SQuAD, CMRC, or columns question, context
+and answer). The task is printed with its reason, and `--task` overrides it. With two columns of texts each row is a
+pair, which is encoded together. The folder keeps the names of its columns, for `predict` and `evaluate`.
 
 Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves them out. Either way they are kept in
 `FOLDER.rejects.jsonl` beside the model's folder. Labels that look like variants of one another are listed with the

@@ -26,10 +26,10 @@ from filbert.version import __version__
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
     "fit": fit.fit,
     "predict": predict.predict,
-    "ask": ask.ask,
     "evaluate": evaluate.evaluate,
     "report": report.report,
     "serve": serve.serve,
+    "ask": ask.ask,
     "vocab": pretrain.vocab,
     "pretrain": pretrain.pretrain,
     "adapt": pretrain.adapt,
