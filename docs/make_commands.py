@@ -100,6 +100,14 @@ windows. Each answer is a quotation, with file, line, sentence and calibrated co
 exactly right on questions like the validation ones. "no answer" is possible where the training set had questions
 without one. `filbert predict MODEL questions.csv` answers a table of questions, each with its own text.
 """,
+    "summarize": """\
+A summary is some of the text's own sentences, in their order. A `.txt` file or stdin is one text, a table has a text in
+each row; its rows get `summary`, `places` (where each sentence stands, in characters from 0: `0-33 80-120`),
+`confidence` and what `predict` adds. Without a length it is that of the training summaries; one sentence is always
+given. Sentences that share three words in a row with a better one are left out.
+
+With `--base` nothing is trained: the sentences are taken that are most like the others, by the base's vectors.
+""",
     "evaluate": """\
 Every metric has a 95 % interval. Labels that the model does not have are listed before anything is scored.
 """,

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 from filbert.version import __version__
 
 if TYPE_CHECKING:
-    from filbert.estimator import QuestionAnswerer, TextClassifier, TextRegressor
+    from filbert.estimator import QuestionAnswerer, Summarizer, TextClassifier, TextRegressor
     from filbert.inference.engine import Engine, load
 
-__all__ = ["Engine", "QuestionAnswerer", "TextClassifier", "TextRegressor", "__version__", "load"]
+__all__ = ["Engine", "QuestionAnswerer", "Summarizer", "TextClassifier", "TextRegressor", "__version__", "load"]
 
 _HOMES = {
     "QuestionAnswerer": "filbert.estimator",
     "TextClassifier": "filbert.estimator",
     "TextRegressor": "filbert.estimator",
+    "Summarizer": "filbert.estimator",
     "load": "filbert.inference.engine",
     "Engine": "filbert.inference.engine",
 }

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report, serve
+from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report, serve, summarize
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "report": report.report,
     "serve": serve.serve,
     "ask": ask.ask,
+    "summarize": summarize.summarize,
     "vocab": pretrain.vocab,
     "pretrain": pretrain.pretrain,
     "adapt": pretrain.adapt,

@@ -22,6 +22,7 @@ from filbert.readers.names import (
     SPLIT_NAMES,
     SPLITS,
     START_NAMES,
+    SUMMARY_NAMES,
     TARGET_NAMES,
     TEXT_NAMES,
     nameless,
@@ -253,6 +254,7 @@ def _target(
     if several := indicators_by_shape([c for c in columns if c not in texts], rows):
         return several
     shaped = label_by_shape(columns, rows, [name for names in inputs for name in names])
+    shaped = shaped or _by_name([c for c in columns if c not in texts], SUMMARY_NAMES)
     return (shaped,) if shaped else ()
 
 

@@ -7,7 +7,20 @@ import unicodedata
 
 TEXT_NAMES = (  # the first tier wins over the second, and so on; two names of one tier are ambiguous
     ("text", "text_a", "texts", "文本", "正文"),
-    ("review", "sentence", "content", "body", "comment", "message", "document", "评论", "内容", "句子", "留言"),
+    (
+        "review",
+        "sentence",
+        "content",
+        "body",
+        "comment",
+        "message",
+        "document",
+        "article",
+        "评论",
+        "内容",
+        "句子",
+        "留言",
+    ),
     ("review_text", "review_body", "comment_text", "tweet", "utterance", "description", "note", "question", "query"),
     ("abstract", "summary", "title", "headline", "subject", "input", "标题", "摘要", "问题"),
 )
@@ -68,6 +81,10 @@ PAIRS = (  # as `squeezed` has them; the first is the first text, wherever it st
     ("问题", "篇章"),
     ("问题", "材料"),
 )
+SUMMARY_NAMES = (  # the target where nothing else is one: a text and a shorter one beside it
+    ("summary", "summaries", "highlights", "tldr", "摘要", "总结", "概要"),
+    ("title", "headline", "标题", "题目"),
+)
 ANSWER_NAMES = ("answers", "answer", "答案")  # the target beside a question and the text that it is asked of …
 ASKED_OF = ("context", "passage", "paragraph", "上下文", "原文", "文章", "段落", "篇章", "材料")
 START_NAMES = ("answer_start", "answer start", "answerstart", "start", "答案位置", "起始位置")  # … and where it begins
@@ -107,7 +124,7 @@ def squeezed(name: str) -> str:
 
 def known_name(name: str) -> bool:
     """Tell whether a cell is a usual name of a text, target or split column."""
-    if any(plain(name) in tier for tier in (*TEXT_NAMES, *TARGET_NAMES, SPLIT_NAMES)):
+    if any(plain(name) in tier for tier in (*TEXT_NAMES, *TARGET_NAMES, *SUMMARY_NAMES, SPLIT_NAMES)):
         return True
     return any(squeezed(name) in pair for pair in PAIRS)
 

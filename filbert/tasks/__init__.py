@@ -7,6 +7,8 @@ from typing import Any
 
 from filbert.errors import ConfigError, DataError, ModelError, Place, Problem, shown
 from filbert.tasks import multi_label, question_answering, regression, single_label, summarization
+from filbert.tasks.summarization.length import resized as resized
+from filbert.tasks.summarization.length import untrained as untrained
 from filbert.tasks.task import Json, Reading, Task
 
 TASKS: dict[str, Task] = {  # of two that claim a column surely the first has it: names say more than cells
@@ -70,6 +72,15 @@ def of_answers() -> Task:
     'answers'
     """
     return question_answering
+
+
+def of_summaries() -> Task:
+    """Return the task that summarizes texts.
+
+    >>> of_summaries().TARGET
+    'summary'
+    """
+    return summarization
 
 
 def of_folder(info: Json, config: Json, where: str) -> Task:

@@ -50,6 +50,14 @@ class SummaryPrediction(Prediction):
         """The sentences of the summary."""
         return tuple(self.text[begin:end] for begin, end in (self.places[i] for i in self.chosen))
 
+    def told(self) -> list[Json]:
+        """Return the sentences of the summary, each with its place and its score."""
+        rows = zip(self.sentences, self.chosen, strict=True)
+        return [
+            {"text": text, "begin": self.places[i][0], "end": self.places[i][1], "score": round(self.scores[i], DIGITS)}
+            for text, i in rows
+        ]
+
     @property
     def summary(self) -> str:
         """The summary, a blank between its sentences where they are written with one."""
