@@ -25,6 +25,7 @@ from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import look, sample_lines
 from filbert.readers.formats.spreadsheet import Spreadsheet
 from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words, like_fasttext
+from filbert.readers.formats.twin_folders import TwinFolders, twin_folders
 from filbert.readers.formats.workbook import spreadsheet_kind
 from filbert.readers.hub import download, is_hub_id
 from filbert.readers.ledger import Ledger, fatal, refuse_input
@@ -285,6 +286,8 @@ def _open_tree(
     tree: Tree, options: ReadOptions, found: list[str], labelled: bool, what: str
 ) -> list[Part] | ClassFolders:
     layout = layout_of(tree)
+    if labelled and layout.depth and (twins := twin_folders(name for name, _ in tree.walk())):
+        return _with_roles(_said([(None, TwinFolders(tree, twins, options.encoding))], found), options, found, labelled)
     if not layout.tables:
         found.append(f"format: {what} of texts in a folder per class")
         return ClassFolders(tree, layout, options.encoding, labelled=labelled)
