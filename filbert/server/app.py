@@ -107,6 +107,7 @@ class App:
             "pipeline_tag": ready.kind,
             "texts": ready.texts,
             "columns": list(ready.types),
+            "columns_read": ready.columns.get("inputs", []),
             "max_input_length": ready.max_length,
             "max_client_batch_size": self.limits.items,
             "max_characters": self.limits.characters,
