@@ -51,7 +51,8 @@ stops the command.
 NOTES = {
     "fit": """\
 The path may be CSV, TSV, JSON lines, JSON, Parquet, a spreadsheet or fastText, plain or compressed; a folder of these
-named train, dev and test, or of texts in a folder per class; an archive of such a folder; or a data set of the
+named train, dev and test, of texts in a folder per class, or of texts and their summaries in two folders (`News/…`,
+`Summaries/…`) under the same names; an archive of such a folder; or a data set of the
 Hugging Face hub (`owner/name`). Delimiter, header and columns are found and printed; what cannot be found is asked
 for, never guessed.
 
