@@ -1,6 +1,7 @@
 """The estimator keeps scikit-learn's contracts: parameters as given, clone, grid search, pipelines, label types."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import GridSearchCV
@@ -111,3 +112,15 @@ def test_refusals(fitted):
         fitted.predict(["a joy", None])
     with pytest.raises(ConfigError, match="epochs"):
         TextClassifier(base="tiny", epochs=-1).fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("holder", [list, lambda values: pd.Series(values, dtype=object)])
+def test_a_missing_label_is_no_class(nothing, holder):
+    with pytest.raises(DataError, match=r"y:2 label — is .* — give each text a label"):
+        TextClassifier(**QUICK).fit(TEXTS[:4], holder(["a", "b", nothing, "a"]))
+
+
+def test_a_missing_label_of_pandas_own_kind_is_no_class():
+    with pytest.raises(DataError, match="y:1 label"):
+        TextClassifier(**QUICK).fit(TEXTS[:3], pd.Series([1, None, 2], dtype="Int64"))

@@ -165,9 +165,7 @@ def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
     values = list(y) if table is None or table.ndim != 2 else table[:, 0].tolist()
     if tasks.of_values(values) is not tasks.of_values([""]):
         return values, None
-    missing = [
-        i for i, value in enumerate(values) if value is None or value != value or type(value).__name__ == "NAType"
-    ]
+    missing = [i for i, value in enumerate(values) if _missing(value)]
     if missing:
         raise DataError(
             [Problem(Place("y", i), "label", f"is {shown(values[i])}", "give each text a label") for i in missing]
@@ -179,3 +177,8 @@ def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
     if len({str(label) for label in found}) < len(found):
         raise ConfigError(f"two labels in {shown(list(found))} read the same as text — rename one")
     return [str(label) for label in labels], found
+
+
+def _missing(value: Any) -> bool:
+    """Tell whether a value is None, NaN, or pandas' NA or NaT, whose comparisons are no truth values."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value

@@ -95,12 +95,12 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
             write_sealed(done, told)
             shutil.rmtree(folder / "steps")
         results[how] = trained, used
-        facts[how] = {"score": trained.best_score[0], "seconds": trained.seconds}
+        facts[how] = {"score": _score(trained)[0], "seconds": trained.seconds}
         run.data = replace(run.data, settings=settings)
         if used.max_length != run.config.max_length:
             run.cut(run.config.max_length)  # the next way has a plan of its own
         model = run.network()
-    best = max(TRIED, key=lambda how: results[how][0].best_score)
+    best = max(TRIED, key=lambda how: _score(results[how][0]))
     trained, used = results[best]
     folder = out / "checkpoints" / f"balance-{best}"
     model.load_state_dict(load_file(str(folder / WEIGHTS)))
@@ -111,6 +111,12 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
     shown = ", ".join(f"{how} {facts[how]['score']:.4f}" for how in TRIED)
     watch.say(f"balance {best} validates best: {shown}")
     return Result(trained, job, used, {"balance": best, "tried": facts})
+
+
+def _score(trained: Trained) -> tuple[float, ...]:
+    """Return what the ways are compared by: macro-F1 where the task has it, then what validation maximises."""
+    first = trained.best_figures.get("macro_f1")
+    return trained.best_score if first is None else (first, *trained.best_score)
 
 
 def _job(run: Run, model: Network) -> TaskJob:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -69,6 +69,8 @@ class Trained:
     head_only_steps: int = 0
     """Steps in which only the new heads were trained."""
     best_score: tuple[float, ...] = ()
+    best_figures: dict[str, float] = field(default_factory=dict)
+    """What the training log says of the best step."""
     stale: int = 0
     """Validations since the best one."""
     stopped: str = "at the end of the schedule"

@@ -228,6 +228,7 @@ class Loop:
         self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}")
         if score > self.result.best_score or not self.result.best_score:
             self.result.best_score, self.result.best_step, self.result.stale = score, self.result.steps, 0
+            self.result.best_figures = dict(figures)
             if self.group.is_main:
                 write_tensors(self._best, self.masters.weights)
                 checkpoints.delete_unused_best(self.folder, self._best)

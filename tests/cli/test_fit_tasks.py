@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from command import TRAIN, Run
 
+from filbert import tasks
+
 FIT = [*TRAIN, "--no-baseline"]
 
 
@@ -77,7 +79,7 @@ def test_what_is_told_wins_over_what_is_found(run: Run, tmp_path: Path) -> None:
     [
         (["--cascade", "0.5"], "--cascade — a linear model answers in BERT's place where each text has one"),
         (["--task", "regression", "--balance", "auto"], "holds no numbers"),
-        (["--task", "poetry"], "choose one of single-label, multi-label, regression"),
+        (["--task", "poetry"], f"choose one of {', '.join(tasks.TASKS)}"),
         (["--text", "text", "--text", "labels"], "--text is given 2 times"),
     ],
 )

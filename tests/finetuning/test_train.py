@@ -58,7 +58,7 @@ def test_what_auto_keeps_is_what_that_way_alone_gives(tmp_path, monkeypatch, bes
 
     def favoured(run_, model, work, how, **options):
         trained, job, used = inner(run_, model, work, how, **options)
-        trained.best_score = (float(how == best), 0.0)
+        trained.best_score, trained.best_figures = (float(how == best), 0.0), {}
         return trained, job, used
 
     alone = run(tmp_path / "alone", data=UNEVEN, config=CONFIG.with_options(balance=best))
@@ -113,9 +113,9 @@ def test_each_way_has_a_third_of_the_time_and_a_plan_of_its_own(tmp_path, monkey
     minutes, longest = [], []
     speeds, plan, loop = iter((90.0, 1e6, 1e6)), train_module.plan, train_module.Loop
 
-    def planned(config, *rest):
+    def planned(config, *rest, **options):
         minutes.append(config.minutes)
-        return plan(config, *rest)
+        return plan(config, *rest, **options)
 
     def looped(job, feed, *rest, **options):
         longest.append(max(map(len, feed.features)))
