@@ -116,7 +116,12 @@ def check_lengths(inputs: Inputs, values: Sequence[Any]) -> None:
         raise ConfigError(f"X has {len(inputs)} texts, y has {len(values)} targets — give one for each text")
 
 
-def _missing(value: Any) -> bool:
+def missing(value: Any) -> bool:
+    """Tell whether a value is None, NaN, or pandas' NA or NaT, whose comparisons are no truth values.
+
+    >>> missing(float("nan")), missing("")
+    (True, False)
+    """
     return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from filbert import tasks
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
-from filbert.estimator.base import TextEstimator, check_lengths, dataset_at, inputs_of, source_of
+from filbert.estimator.base import TextEstimator, check_lengths, dataset_at, inputs_of, missing, source_of
 from filbert.finetuning.dataset import dataset_of
 from filbert.records import FloatArray
 
@@ -165,10 +165,10 @@ def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
     values = list(y) if table is None or table.ndim != 2 else table[:, 0].tolist()
     if tasks.of_values(values) is not tasks.of_values([""]):
         return values, None
-    missing = [i for i, value in enumerate(values) if _missing(value)]
-    if missing:
+    absent = [i for i, value in enumerate(values) if missing(value)]
+    if absent:
         raise DataError(
-            [Problem(Place("y", i), "label", f"is {shown(values[i])}", "give each text a label") for i in missing]
+            [Problem(Place("y", i), "label", f"is {shown(values[i])}", "give each text a label") for i in absent]
         )
     labels = np.asarray(values)
     if labels.ndim != 1:
@@ -177,8 +177,3 @@ def _labels_of(y: Any) -> tuple[list[Any], npt.NDArray[Any] | None]:
     if len({str(label) for label in found}) < len(found):
         raise ConfigError(f"two labels in {shown(list(found))} read the same as text — rename one")
     return [str(label) for label in labels], found
-
-
-def _missing(value: Any) -> bool:
-    """Tell whether a value is None, NaN, or pandas' NA or NaT, whose comparisons are no truth values."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
