@@ -178,7 +178,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
-    if difference and (sentence := advice(difference, report["scores"][split]["n"])):
+    if difference and (
+        sentence := advice(difference, report["scores"][split]["n"], linear=report["baseline"].get("linear", True))
+    ):
         screen.show(sentence, prose=True)
     for line in (repeated_line(report, split, kind.metrics[0]), never_answered(report, split)):
         if line:

@@ -230,13 +230,14 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
         found["without_repeated"] = fresh
     if not compare:
         return found
-    watch.say("fitting the linear baseline on the same texts")
+    watch.say("fitting the baseline on the same texts")
     linear = task.baseline(parts["train"], {split: parts[split] for split in known}, settings)
     if linear is not None:
         found["baseline"] = {
             "name": linear.name,
             "seconds": round(linear.seconds, 2),
             "note": linear.note,
+            "linear": linear.linear,
             **{split: task.score(parts[split], linear.predictions[split], settings) for split in known},
             "difference": {
                 split: task.compare(parts[split], known[split], linear.predictions[split], settings) for split in known

@@ -47,7 +47,7 @@ def verdict(difference: Mapping[str, Any]) -> str:
     return "worse" if difference["high"] < 0 else "no clear difference"
 
 
-def advice(difference: Mapping[str, Any], texts: int) -> str:
+def advice(difference: Mapping[str, Any], texts: int, *, linear: bool = True) -> str:
     """Return advice on a paired difference to the baseline; an empty string where the model is clearly better.
 
     >>> advice({"value": 0.5, "low": -0.1, "high": 0.9}, 6)
@@ -55,16 +55,15 @@ def advice(difference: Mapping[str, Any], texts: int) -> str:
     >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, 1000)
     ''
     """
-    found = verdict(difference)
+    found, kind = verdict(difference), "linear model" if linear else "baseline"
     if found == "better":
         return ""
     if found == "no clear difference" and difference["value"] > 0:
         return (
-            f"{texts:,} texts do not show whether BERT is better than the linear model, which takes seconds: "
-            "hold out more."
+            f"{texts:,} texts do not show whether BERT is better than the {kind}, which takes seconds: hold out more."
         )
     return (
-        "So far the linear model is the better choice: at least as good, in seconds. More labelled texts, "
+        f"So far the {kind} is the better choice: at least as good, in seconds. More labelled texts, "
         "more --epochs or another --base may change that."
     )
 
@@ -113,11 +112,8 @@ def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> s
     if not difference:
         return ""
     sentence = verdict(difference)
-    start = (
-        f"{sentence} than the linear baseline"
-        if sentence in ("better", "worse")
-        else f"{sentence} to the linear baseline"
-    )
+    kind = "linear baseline" if report["baseline"].get("linear", True) else "baseline"
+    start = f"{sentence} {'than' if sentence in ('better', 'worse') else 'to'} the {kind}"
     if metric.percent:
         return f"{start}: {metric.name} {points(difference['value'])} points ({span(difference)})"
     value, low, high = (signed(difference[key]) for key in ("value", "low", "high"))

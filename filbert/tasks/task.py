@@ -84,6 +84,8 @@ class Baseline:
     """By split."""
     note: str = ""
     """What was left out to stay within memory, or nothing."""
+    linear: bool = True
+    """Whether it is a linear model; it is called one then."""
 
 
 @dataclass(frozen=True)

@@ -278,6 +278,7 @@ def test_it_learns_which_sentences_are_taken(tmp_path: Path) -> None:
     assert found.confidence > 0.5
     assert engine.predict([new * 40])[0].chosen  # several windows
     page = (done.folder / "report.html").read_text("utf-8")
+    assert "linear" not in page
     for said in ("Worst summaries", "oracle", "TextRank", "<mark>"):
         assert said in page
     assert "filbert summarize" in (done.folder / "README.md").read_text("utf-8")

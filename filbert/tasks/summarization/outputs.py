@@ -215,7 +215,7 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
     name = max(known, key=lambda each: known[each])
     pick = lead if name == LEAD else textrank
     predictions = {split: picked(examples, settings, pick) for split, examples in asked.items()}
-    return Baseline(name, time.monotonic() - began, predictions)
+    return Baseline(name, time.monotonic() - began, predictions, linear=False)
 
 
 def _rough(examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
