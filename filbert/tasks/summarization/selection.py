@@ -126,7 +126,7 @@ def centrality(vectors_SD: FloatArray) -> FloatArray:
 
     The least cosine of the document counts as 0: those of a BERT are all large.
 
-    >>> centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax()
+    >>> int(centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax())
     1
     """
     lengths_S1 = np.linalg.norm(vectors_SD, axis=1, keepdims=True)

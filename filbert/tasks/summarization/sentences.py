@@ -71,9 +71,9 @@ def windows_of(
     """Return the windows of a document, at most `length` tokens each, and the part of the target that each has.
 
     >>> tokenizer = Tokenizer.from_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "."])
-    >>> (encoding,) = tokenizer.encode(["A b. B. A a."], offsets=True)
-    >>> [window.ids.tolist() for window in windows_of(encoding, tokenizer, 9)]
-    [[2, 5, 6, 7, 3, 2, 6, 7, 3], [2, 5, 5, 7, 3]]
+    >>> (encoding,) = tokenizer.encode(["A b. B a. A a."], offsets=True)
+    >>> [window.ids.tolist() for window in windows_of(encoding, tokenizer, 10)]
+    [[2, 5, 6, 7, 3, 2, 6, 5, 7, 3], [2, 5, 5, 7, 3]]
     """
     found = sentences_of(encoding)
     made = []
