@@ -147,7 +147,9 @@ def test_a_deadline_allows_ten_passes_over_the_texts_of_a_base_at_most(whole, tm
 def test_a_base_with_more_embeddings_than_tokens_gets_a_head_of_as_many(whole, tmp_path):
     """An embedding table padded to a round number: the bias has as many entries as the table, not as the vocabulary."""
     encoder, tokenizer, _ = load_base(whole / "out")
-    table = torch.cat([encoder.embeddings.token.weight.detach(), torch.zeros(8, encoder.config.hidden)])
+    more = -len(tokenizer) % 64
+    assert more
+    table = torch.cat([encoder.embeddings.token.weight.detach(), torch.zeros(more, encoder.config.hidden)])
     padded = Encoder(replace(encoder.config, vocab_size=len(table)), initialised=False)
     padded.load_state_dict({**encoder.state_dict(), "embeddings.token.weight": table})
     save(tmp_path / "base", Network(padded, Head(outputs=2)), ("no", "yes"), tokenizer)
