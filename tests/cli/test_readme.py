@@ -46,6 +46,18 @@ def write_workbooks_and_pairs(folder: Path) -> None:
     (folder / "rare.csv").write_text("\n".join(["text,label", *rare]) + "\n", encoding="utf-8")
 
 
+def write_questions(folder: Path) -> None:
+    """Questions in the layout of SQuAD, and a folder of texts to ask."""
+    text = "The buyer pays for returns. We pay for broken goods."
+    paragraphs = [
+        {"context": f"{n}. {text}", "qas": [{"question": f"Who pays? {n}", "answers": [{"text": "The buyer"}]}]}
+        for n in range(20)
+    ]
+    (folder / "squad.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "returns.txt").write_text(text, encoding="utf-8")
+
+
 def write_old_checkpoint(folder: Path) -> None:
     """A BERT as it was shared in 2019: weights pickled, the vocabulary as a list."""
     folder.mkdir()
@@ -68,6 +80,7 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
     for name, texts in (("reviews.csv", 40), ("new.csv", 4), ("labelled.csv", 10)):
         write_texts(tmp_path / name, texts)
     write_workbooks_and_pairs(tmp_path)
+    write_questions(tmp_path)
     (tmp_path / "notes").mkdir()
     for path in (tmp_path / name for name in ("wiki.txt", "notes/one.txt", "notes/two.txt")):
         write_corpus(path)
