@@ -1,7 +1,8 @@
 """The line before a model: texts of all requests, first come, first served, in batches of some milliseconds of work.
 
-Work is counted in seconds: tokens are guessed by bytes, and what one costs is learned from each batch. Beyond so many
-seconds of waiting work a request is refused at once; what nobody waits for any more is never computed.
+Work is counted in seconds: tokens are guessed by bytes, what a batch and a token cost was measured when the model was
+opened, and how much slower it goes by now is learned from each batch. Beyond so many seconds of waiting work a request
+is refused at once; what nobody waits for any more is never computed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 
 from filbert.server.limits import Limits
 from filbert.server.process import Gone, Worker
-from filbert.server.wire import Answer, Answers, Item
+from filbert.server.wire import Answer, Answers, Item, guessed
 
-BYTES = 4  # of UTF-8 that are counted as a token
-USUAL = 2e-5  # seconds a token, before anything is measured
-LEARNED = 0.1  # how much of what a token costs the newest batch says
+FIXED, PER_TOKEN = 1e-3, 2e-5  # seconds, before a model is there
+LEARNED = 0.2  # how much of how slow it goes the newest batch says
+WORTH = 10  # times what a batch takes by itself, beyond which a larger one gains little
 RETRIES = 2  # how often a batch that a process left unbegun is sent again
 
 
@@ -68,7 +69,8 @@ class Line:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.worker: Worker | None = None
-        self.per_token = USUAL
+        self.fixed, self.per_token = FIXED, PER_TOKEN  # seconds of a batch, and of a token beside …
+        self.slow = 1.0  # … times this
         self.computed = 0  # texts sent to a worker
         self._waiting: deque[_Waiting] = deque()
         self._tokens = 0  # of those waiting
@@ -77,7 +79,23 @@ class Line:
     @property
     def seconds(self) -> float:
         """How long the work that is there will take."""
-        return (self._tokens + sum(tokens for _, tokens in self._flying.values())) * self.per_token
+        work = self._cost(self._tokens + sum(tokens for _, tokens in self._flying.values()))
+        batches = max(work / self._room, len(self._flying))
+        return work + batches * self.slow * self.fixed
+
+    def _cost(self, tokens: int) -> float:
+        """Return the seconds of so many tokens, without what a batch takes however small."""
+        return tokens * self.per_token * self.slow
+
+    @property
+    def _room(self) -> float:
+        """Return the seconds of tokens that go into a batch.
+
+        At least as many as the batch takes by itself, and more where much waits: a batch of tokens that take ten times
+        as long as the batch by itself wastes a tenth, and a small one keeps who comes next waiting less.
+        """
+        fixed = self.slow * self.fixed
+        return max(self.limits.batch, fixed, min(WORTH * fixed, self._cost(self._tokens) / 2))
 
     @property
     def waiting(self) -> int:
@@ -87,8 +105,8 @@ class Line:
     def serve_with(self, worker: Worker | None) -> None:
         """Send batches to this process from now on."""
         self.worker = worker
-        if worker is not None and worker.ready.seconds:
-            self.per_token = worker.ready.seconds
+        if worker is not None:
+            self.fixed, self.per_token, self.slow = worker.ready.fixed, worker.ready.per_token, 1.0
         self._fill()
 
     def add(self, items: Sequence[Item], alive: Callable[[], bool], deadline: float) -> list[asyncio.Future[Scored]]:
@@ -108,7 +126,7 @@ class Line:
             _fail(self._take(), Down("the model is not available"))
 
     def _guess(self, item: Item) -> int:
-        size = sum(len(text.encode()) for text in item.inputs) // BYTES + 3
+        size = guessed(item.inputs)
         ready = self.worker.ready if self.worker else None
         return size if ready is None or ready.whole else min(size, ready.max_length)
 
@@ -122,9 +140,7 @@ class Line:
         worker = self.worker
         while worker is not None and worker.alive and self._waiting and len(self._flying) < self.limits.flight:
             batch, tokens, now = list[_Waiting](), 0, time.monotonic()
-            while self._waiting and (
-                not batch or (tokens + self._waiting[0].tokens) * self.per_token <= self.limits.batch
-            ):
+            while self._waiting and (not batch or self._cost(tokens + self._waiting[0].tokens) <= self._room):
                 each = self._take()
                 if each.found.done():
                     continue
@@ -145,7 +161,7 @@ class Line:
         if error is None:
             told = sent.result()
             took = told.tokenize + told.infer
-            self.per_token += LEARNED * (took / max(tokens, 1) - self.per_token)
+            self.slow += LEARNED * (took / (self.fixed + tokens * self.per_token) - self.slow)
             for each, answer in zip(batch, told.answers, strict=True):
                 if not each.found.done():
                     waited = max(0.0, time.monotonic() - each.since - took)

@@ -23,8 +23,9 @@ from filbert.files import sha256
 from filbert.inference.engine import Engine, load
 from filbert.inference.rows import cells
 from filbert.inference.stored import replay
-from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, packed, read_message
+from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, guessed, packed, read_message
 
+SAMPLE, MANY = "one of the words that say how long it takes. 一句话。 " * 2, 16
 FAILED = "the model failed on this text"
 
 
@@ -59,7 +60,8 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
     engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade)
     if version_of(folder) != before:
         raise ModelError(f"{folder} — changed while it was opened — try again when it is complete")
-    seconds = replay(engine, setup.precision)
+    replay(engine, setup.precision)
+    fixed, per_token = speed(engine)
     columns = engine.info.get("columns") or {}
     ready = Ready(
         version=before,
@@ -71,10 +73,27 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
         columns={role: list(names) for role, names in columns.items()},
         types=engine.task.columns(engine.settings),
         saved=engine.task.saved(engine.settings),
-        seconds=seconds,
+        fixed=fixed,
+        per_token=per_token,
         precision=setup.precision,
     )
     return engine, ready
+
+
+def speed(engine: Engine) -> tuple[float, float]:
+    """Return the seconds of a batch however small, and of each token beside: of one short text, and of many."""
+    one = [(SAMPLE,) * (engine.texts or 1)]
+    many = one * MANY
+    answered(engine, [Item(each) for each in many])  # the first call is slower
+    alone, together = (min(_seconds(engine, inputs) for _ in range(2)) for inputs in (one, many))
+    tokens = guessed(one[0])
+    per_token = max((together - alone) / ((MANY - 1) * tokens), 1e-7)
+    return max(0.0, alone - tokens * per_token), per_token
+
+
+def _seconds(engine: Engine, inputs: Sequence[tuple[str, ...]]) -> float:
+    took = answered(engine, [Item(each) for each in inputs])
+    return took.tokenize + took.infer
 
 
 def version_of(folder: Path) -> str:
