@@ -13,6 +13,7 @@ from filbert.inference.engine import Engine
 from filbert.server import worker
 
 SLOW = 0.05  # seconds that a text with "slow" takes
+EACH = float(os.environ.get("ODD_EACH", "0"))  # and any text
 
 encode, outputs = Engine.encode, Engine.outputs
 
@@ -25,6 +26,7 @@ def odd_encode(self: Engine, inputs: Sequence[tuple[str, ...]]) -> Any:
         time.sleep(60)
     if "raise" in words:
         raise RuntimeError("a secret text")
+    time.sleep(EACH * len(inputs))
     time.sleep(SLOW * sum("slow" in text.split() for each in inputs for text in each))
     self.nan = "nan" in words  # type: ignore[attr-defined]
     return encode(self, inputs)

@@ -54,9 +54,9 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    folders: Sequence[Path], *, odd: bool = False, key: str | None = None, limits: Limits | None = None
+    folders: Sequence[Path], *, odd: bool = False, each: float = 0, key: str | None = None, limits: Limits | None = None
 ) -> Iterator[Running]:
-    """Serve models at a free port of this machine; `odd` with a process that does what texts tell it."""
+    """Serve models at a free port of this machine; `odd`: by a process that does what texts tell it."""
     lines: list[str] = []
     ready, failed = threading.Event(), list[BaseException]()
 
@@ -79,6 +79,7 @@ def running(
     before = process.MODULE
     process.MODULE = "odd_worker" if odd else before
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where the odd one is
+    os.environ["ODD_EACH"] = str(each)
     thread = threading.Thread(target=go, daemon=True)
     thread.start()
     try:

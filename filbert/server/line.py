@@ -20,7 +20,7 @@ from filbert.server.process import Gone, Worker
 from filbert.server.wire import Answer, Answers, Item, guessed
 
 FIXED, PER_TOKEN = 1e-3, 2e-5  # seconds, before a model is there
-LEARNED = 0.2  # how much of how slow it goes the newest batch says
+LEARNED = 0.3  # how much of how slow it goes the newest batch says
 WORTH = 10  # times what a batch takes by itself, beyond which a larger one gains little
 RETRIES = 2  # how often a batch that a process left unbegun is sent again
 

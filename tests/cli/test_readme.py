@@ -86,6 +86,7 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
         write_corpus(path)
     write_old_checkpoint(tmp_path / "uncased_L-12_H-768_A-12")
     listed = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("filbert ")]
+    listed = [line for line in listed if not line.startswith("filbert serve ")]  # it would not end: tests/server
     lines = [line for several in listed for line in several.split(" && ")]
     assert len(lines) >= 12
     for line in lines:

@@ -7,13 +7,15 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 from serving import Running, request, running
 
 from filbert.server.limits import Limits
+from filbert.server.worker import SAMPLE as TEXT
 
 
 def at_once(count: int, ask: Callable[[int], object]) -> None:
@@ -31,15 +33,22 @@ def until(true: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
-def test_S28_what_is_too_much_is_refused_at_once(odd: Running) -> None:
-    odd.ask([["slow"]] * 4)  # what a text costs here
+@pytest.fixture(scope="module")
+def busy(folder: Path) -> Iterator[Running]:
+    """The model served by a process that takes 20 ms for any text."""
+    with running([folder], odd=True, each=0.02, limits=Limits(queue=0.3, deadline=10)) as made:
+        made.ask(TEXT)
+        yield made
+
+
+def test_S28_what_is_too_much_is_refused_at_once(busy: Running) -> None:
     statuses, refused, after = Counter[int](), list[float](), list[int]()
 
     def ask(n: int) -> None:
-        with httpx.Client(base_url=odd.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=busy.url, timeout=30, trust_env=False) as client:
             client.get("/health")  # connected
             began = time.monotonic()
-            answer = client.post("/predict", json={"inputs": "slow"})
+            answer = client.post("/predict", json={"inputs": TEXT})
         statuses[answer.status_code] += 1
         if answer.status_code == 429:
             refused.append(time.monotonic() - began)
@@ -51,8 +60,8 @@ def test_S28_what_is_too_much_is_refused_at_once(odd: Running) -> None:
     assert statuses[200] >= 4
     assert min(after) >= 1
     assert min(refused) < 0.1  # the threads of this test are in the way of the others
-    assert odd.model.line.seconds < 0.05
-    assert odd.ask("good")
+    assert busy.model.line.seconds < 0.05
+    assert busy.ask("good")
 
 
 def test_S28_health_is_told_while_work_waits(odd: Running) -> None:
@@ -72,11 +81,11 @@ def test_S28_health_is_told_while_work_waits(odd: Running) -> None:
 
 
 def test_S28_what_expired_is_never_computed(folder: Path) -> None:
-    with running([folder], odd=True, limits=Limits(deadline=0.5, queue=100)) as slow:
+    with running([folder], odd=True, each=0.02, limits=Limits(deadline=0.5, queue=100)) as slow:
         slow.ask("good")
         before = slow.model.line.computed
         answers = list[int]()
-        at_once(30, lambda n: answers.append(slow.client.post("/predict", json={"inputs": [["slow"]] * 4}).status_code))
+        at_once(30, lambda n: answers.append(slow.client.post("/predict", json={"inputs": [[TEXT]] * 4}).status_code))
         assert set(answers) == {200, 503}
         until(lambda: slow.model.line.waiting == 0 and not slow.model.line.seconds)
         assert slow.model.line.computed - before < 60  # of 120 texts
