@@ -89,9 +89,9 @@ def test_a_field_of_a_megabyte():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_lines_do_not_depend_on_blocks(monkeypatch, size):
     monkeypatch.setattr("filbert.readers.lines.BLOCK", size)
-    data = "one\rtwo\r\nthree\n\n好\r\r\nlast\r".encode()
+    data = "none\rone\rtwo\r\nthree\n\n好\r\r\nlast\r".encode()
     lines = list(read_lines(Blob("a", lambda: io.BytesIO(data)), Encoding("utf-8")))
-    assert lines == ["one\r", "two\r\n", "three\n", "\n", "好\r", "\r\n", "last\r"]
+    assert lines == ["none\r", "one\r", "two\r\n", "three\n", "\n", "好\r", "\r\n", "last\r"]
 
 
 @pytest.mark.parametrize("size", [7, 1 << 20])
