@@ -20,6 +20,7 @@ from filbert.report.words import (
     interval_of,
     main_split,
     points,
+    repeated_line,
     signed,
     span,
     value_of,
@@ -78,6 +79,8 @@ def summary_section(
         notes = [f"All figures are for the {split} split, with 95 % intervals over its {score['n']:,} texts."]
         if split == "validation":
             notes.append(f"There is no test split. {CHOSEN_ON}")
+        if repeated := repeated_line(report, split, metrics[0]):
+            notes.append(f"{repeated}.")
         everything = _all_scores(report, [*metrics, *more], plain)
         note = tag("p", " ".join(notes), class_="note")
         return tag("div", banner, tag("div", cards, class_="cards"), note, everything)

@@ -161,6 +161,14 @@ def test_many_classes_show_pairs_instead_of_a_matrix(tmp_path: Path) -> None:
     assert 'class="matrix"' not in html
 
 
+def test_scores_without_repeated_texts_stand_beside_the_raw_ones(tmp_path: Path) -> None:
+    report = full_report(["neg", "pos"])
+    fresh = {**report["scores"]["test"], "n": 150, "accuracy": {"value": 0.5, "low": 0.42, "high": 0.58}}
+    page, _ = written(tmp_path, {**report, "without_repeated": {"test": fresh}})
+    assert "Without the 50 of 200 test texts that stand in train, too: accuracy 50.0 % (42.0–58.0)." in page
+    assert "Without the" not in written(tmp_path, report)[0]
+
+
 def test_chinese_labels_stay_readable(tmp_path: Path) -> None:
     html, markdown = written(tmp_path, full_report(["娱乐", "体育"]))
     assert ">娱乐<" in html
