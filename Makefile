@@ -9,7 +9,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench bench-quick bench-predict pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all check format docs bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,13 @@ bench-quick: bench/.venv/.installed  ## check every speed target once (10 minute
 bench-predict: bench/.venv/.installed  ## measure scoring speed beside the fastest int8 runtimes (20 minutes; IMDb fits first)
 	$(BENCH) bench/predict_speed.py sst2 imdb --write
 	$(BENCH) bench/tables.py
+
+bench-serve: bench/.venv/.installed  ## measure the server under load beside FastAPI and a pipeline (1 hour; the models fit first)
+	$(BENCH) bench/serve_load.py --write
+	$(BENCH) bench/tables.py
+
+soak: bench/.venv/.installed  ## serve for an hour under load and see whether memory grows
+	$(BENCH) bench/serve_load.py sst2 --only soak --write
 
 pretrain-mini: $(VENV)/.installed-dev  ## pre-train filbert-mini on Wikipedia and put it into the package (2 h 15)
 	$(BIN)/filbert pretrain $(DATA)/wiki/enwiki_text_AA.tar.xz $(DATA)/wiki/enwiki_text_AB.tar.xz \

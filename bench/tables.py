@@ -365,6 +365,31 @@ def predict_speed() -> list[str]:
     return [*lines, ""]
 
 
+def serving() -> list[str]:
+    rows = records("serve_load.jsonl")
+    if not rows:
+        return []
+    lines = [
+        "## The server under load",
+        "",
+        "Open loop on loopback, the generator on the same cores; a latency counts from when the request was due. C is",
+        "the texts/s of `Engine.predict` on the same texts. `rate` is the most with p99 ≤ 100 ms, `fastapi` the same model",
+        "behind FastAPI and a `transformers` pipeline. `make bench-serve` makes the rows, `make soak` those of the soak.",
+        "",
+        *header("set | phase | server | C | offered/s | answered/s | p50 / p99 | statuses | lost | memory | made"),
+    ]
+    for row in rows:
+        statuses = ", ".join(f"{status}: {count:,}" for status, count in row["statuses"].items())
+        memory = f"{row['memory']:+.1f} MB" if "memory" in row else ""
+        side = f"{row['side']}, {row['precision']}" if row["side"] == "filbert" else row["side"]
+        figures = (
+            f"{row['offered']:,.1f} | {row['answered']:,.1f} | {1000 * row['p50']:.0f} / {1000 * row['p99']:.0f} ms"
+        )
+        about = f"{row['set']} | {row['phase']} | {side} | {row['C']:,.1f}"
+        lines.append(f"| {about} | {figures} | {statuses} | {row['lost']} | {memory} | {made(row)} |")
+    return [*lines, ""]
+
+
 def encoders() -> list[str]:
     runs = records("encoders.jsonl")
     shipped = {row["base"]: row["weights"] for row in runs}
@@ -533,6 +558,7 @@ def main() -> None:
         train_accuracy,
         pretrain_speed,
         predict_speed,
+        serving,
         cascade,
         memory,
         corpus_memory,
