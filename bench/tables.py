@@ -373,8 +373,8 @@ def serving() -> list[str]:
         "## The server under load",
         "",
         "Open loop on loopback, the generator on the same cores; a latency counts from when the request was due. C is",
-        "the texts/s of `Engine.predict` on the same texts. `rate` is the most with p99 ≤ 100 ms, `fastapi` the same model",
-        "behind FastAPI and a `transformers` pipeline. `make bench-serve` makes the rows, `make soak` those of the soak.",
+        "the texts/s of `Engine.predict` on the same texts. `rate` is the most with p99 ≤ 100 ms, `fastapi` the same",
+        "model behind FastAPI and a `transformers` pipeline. `make bench-serve` and `make soak` make the rows.",
         "",
         *header("set | phase | server | C | offered/s | answered/s | p50 / p99 | statuses | lost | memory | made"),
     ]

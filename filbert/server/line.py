@@ -72,6 +72,7 @@ class Line:
         self.fixed, self.per_token = FIXED, PER_TOKEN  # seconds of a batch, and of a token beside …
         self.slow = 1.0  # … times this
         self.computed = 0  # texts sent to a worker
+        self._broken = False  # whether there is no process and none could be started
         self._waiting: deque[_Waiting] = deque()
         self._tokens = 0  # of those waiting
         self._flying: dict[asyncio.Future[Answers], tuple[list[_Waiting], int]] = {}
@@ -106,11 +107,14 @@ class Line:
         """Send batches to this process from now on."""
         self.worker = worker
         if worker is not None:
+            self._broken = False
             self.fixed, self.per_token, self.slow = worker.ready.fixed, worker.ready.per_token, 1.0
         self._fill()
 
     def add(self, items: Sequence[Item], alive: Callable[[], bool], deadline: float) -> list[asyncio.Future[Scored]]:
         """Put texts into the line; raises Full, and Down where there is no model."""
+        if self._broken:
+            raise Down("the model is not available")
         if self.seconds > self.limits.queue:
             raise Full(self.seconds - self.limits.queue)
         now, loop = time.monotonic(), asyncio.get_running_loop()
@@ -121,7 +125,8 @@ class Line:
         return [each.found for each in added]
 
     def fail(self) -> None:
-        """Fail all that waits: there is no process and none can be started."""
+        """Fail all that waits, and what comes until there is a process again: none can be started."""
+        self._broken = True
         while self._waiting:
             _fail(self._take(), Down("the model is not available"))
 

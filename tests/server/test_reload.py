@@ -120,6 +120,23 @@ def test_M38_a_model_that_answers_otherwise_is_not_served(tmp_path: Path) -> Non
         pass
 
 
+def test_S31_a_model_that_cannot_be_opened_again_fails_at_once(tmp_path: Path) -> None:
+    folder = made(tmp_path / "films", 1)
+    with running([folder]) as server:
+        assert server.ask("good")
+        (folder / "vocab.txt").rename(tmp_path / "vocab.txt")
+        os.kill(server.model.line.worker.pid, signal.SIGKILL)
+        until(lambda: server.post(inputs="good").status_code == 503 and not server.model.up)
+        until(lambda: server.model.counts.restarts > 0)
+        began = time.monotonic()
+        assert server.post(inputs="good").status_code == 503
+        assert time.monotonic() - began < 3
+        assert server.client.get("/health").status_code == 503
+        (tmp_path / "vocab.txt").rename(folder / "vocab.txt")
+        until(lambda: server.client.get("/health").status_code == 200)
+        assert server.ask("good")
+
+
 def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a folder"), running([tmp_path / "none"]):
         pass
