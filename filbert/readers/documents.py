@@ -6,7 +6,8 @@ reads: sentences, tokens and duplicates are the business of shards.py. The rules
 - A blank line ends a document. So does its millionth character: memory stays bounded whatever comes.
 - Without any blank line in the first 256 kB, each line is a document if most lines hold two sentences or more (a review
   a line). Otherwise they are running text or unrelated lines, which cannot be told apart: every 100 lines are one.
-- A text of at most 1 MB in a folder or archive is one document (a note, a review, a book a file), blank lines or not.
+- A text of at most 1 MB beside others in a folder or archive is one document (a note, a review, a book a file), blank
+  lines or not.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from filbert.text.visible import visible
 
 LONGEST = 1_000_000  # characters of a document, not counting the line that exceeds them
 RUN = 100  # lines of a document where nothing says where one ends
-SMALL = 1 << 20  # bytes of a text in a folder that is one document
+SMALL = 1 << 20  # bytes of a text beside others in a folder that is one document
 HELD = 1 << 26  # bytes of a member held in memory; a longer one is streamed, which scans the archive anew
 SAMPLE = 1 << 18  # bytes looked at
 UNWANTED = "documents with texts to leave out"
@@ -109,6 +110,7 @@ class Corpus:
         self.notes: Counter[str] = Counter()  # files and texts left out in it, by reason
         self.found: list[str] = []  # what the first file that holds text is
         self._tree = _tree(path)
+        self._several = self._tree is not None and len([*islice(_blobs(self._tree, Counter()), 2)]) > 1
         reader = next((reader for blob in self._blobs() if (reader := self._reader(blob, self.found))), None)
         if reader is None:
             raise fatal(str(path), "corpus", "holds no text", "give a file, folder or archive of texts")
@@ -175,7 +177,7 @@ class Corpus:
         if lines and DOC.match(lines[0]):
             found.append("format: WikiExtractor documents, <doc …> to </doc>")
             return partial(_wiki, LineTable(blob, encoding))
-        if self._tree and len(blob.head(SMALL + 1)) <= SMALL:
+        if self._several and len(blob.head(SMALL + 1)) <= SMALL:
             found.append("format: plain text, a document a file")
             return partial(_whole, blob, self._encoding)
         longest, how = _longest(lines)

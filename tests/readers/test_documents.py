@@ -184,10 +184,11 @@ def test_archives_and_folders(tmp_path):
 
 
 def test_long_texts_of_a_folder_have_blank_lines_between(tmp_path, monkeypatch):
-    write(tmp_path / "a" / "1.txt", PLAIN)
-    assert parts(tmp_path / "a") == [("One line.", "Another.", "Second document.")]
+    for name in ("1.txt", "2.txt"):
+        write(tmp_path / "a" / name, PLAIN)
+    assert parts(tmp_path / "a") == [("One line.", "Another.", "Second document.")] * 2
     monkeypatch.setattr(corpus, "SMALL", 10)
-    assert parts(tmp_path / "a") == PARTS
+    assert parts(tmp_path / "a") == [*PARTS, *PARTS]
 
 
 def test_large_member_is_streamed(tmp_path, monkeypatch):
@@ -301,3 +302,12 @@ def test_imdb_unsupervised(real_data):
     found = list(islice(opened.documents(), 200))
     assert len({document.place.file for document in found}) == 200
     assert all(document.place.file.endswith(".txt") for document in found)
+
+
+def test_a_folder_of_one_file_is_read_as_the_file_is(tmp_path):
+    (tmp_path / "texts").mkdir()
+    path = tmp_path / "texts" / "c.txt"
+    path.write_text("One. Two.\n\nThree. Four.\n", encoding="utf-8")
+    alone = [document.paragraphs for document in open_corpus(path).documents()]
+    assert [document.paragraphs for document in open_corpus(tmp_path / "texts").documents()] == alone
+    assert len(alone) == 2
