@@ -71,19 +71,22 @@ def make_splits(
     (36, 4)
     """
     train, held, tested = list(examples), list(validation or []), list(test or [])
-    made = not held
+    both, made = list[str](), not held
     if made:
         strata, every = strata_of(train), train
         train, held = _divide(every, strata, seed, whole) if whole else ([], [])
+        apart = bool(held) or whole is None
         if not held:
             train, held = _divide(every, strata, seed, lambda example: same_key(example.inputs))
         if not held:
-            wrong = "has no text that can be kept for validation: each class is one text repeated"
+            wrong = "has no text that can be kept for validation: all are one text repeated, or one for each class"
             raise DataError([Problem(Place(name), "text", wrong, "give more texts, or a validation file")])
+        if not apart:
+            both = ["warning: rows on the same text stand in train and validation: its texts are too few to keep apart"]
     how = f" (made from train, seed {seed})" if made else ""
     found = [f"texts: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
     lines, repeated = _duplicates(examples, held if not made else [], tested)
-    return Splits(train, held, tested, found + lines, fingerprint(train, held, tested), repeated)
+    return Splits(train, held, tested, found + both + lines, fingerprint(train, held, tested), repeated)
 
 
 def _divide(

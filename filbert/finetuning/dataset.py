@@ -16,6 +16,7 @@ from filbert.readers.options import ReadOptions
 from filbert.readers.sources import Source, open_source
 from filbert.records import Example
 from filbert.tasks.task import Json, Reading, Task
+from filbert.text.same import same_key
 from filbert.text.visible import visible
 
 Parts = Mapping[str, Sequence[Example]]
@@ -133,8 +134,9 @@ def dataset_of(inputs: Iterable[Sequence[str]], targets: Iterable[Any], task: Ta
     return replace(made, found=[*reading.notes(), *made.found]) if reading.locate is not None else made
 
 
-def _last_text(example: Example) -> str:
-    return example.inputs[-1]
+def _last_text(example: Example) -> bytes:
+    """Return what examples on one text have in common, however their files write it."""
+    return same_key(example.inputs[-1:])
 
 
 def settled(

@@ -267,10 +267,19 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
         int8, fp32 = fast.outputs(chosen, fallback=False), exact.outputs(chosen)
         (int8_NK, margin_N), (exact_NK, _) = (task.sureness(outputs, settings, chosen) for outputs in (int8, fp32))
         answers = [
-            [list(task.tally(each)) for each in task.decode(outputs, settings, chosen)] for outputs in (int8, fp32)
+            [
+                _answer(task.row(each, settings), task.columns(settings))
+                for each in task.decode(outputs, settings, chosen)
+            ]
+            for outputs in (int8, fp32)
         ]
         changed_N = np.array([one != two for one, two in zip(*answers, strict=True)])
         add_facts(out, {"int8_margin": int8_fallback.measured_margin(int8_NK, exact_NK, margin_N, changed_N)})
+
+
+def _answer(row: Json, kinds: Mapping[str, str]) -> Json:
+    """Return the cells that are an answer: labels, texts and places, not probabilities and numbers."""
+    return {name: cell for name, cell in row.items() if kinds[name] != "float"}
 
 
 def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, command: str) -> Json:

@@ -90,8 +90,8 @@ def delete_scratch(out: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != MARKER:
             path.unlink(missing_ok=True)
-    (folder / MARKER).unlink()
-    with suppress(OSError):  # not empty: something could not be deleted
+    if [path.name for path in folder.iterdir()] == [MARKER]:  # else something could not be deleted, and stays ours
+        (folder / MARKER).unlink()
         folder.rmdir()
 
 

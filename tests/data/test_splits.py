@@ -12,6 +12,7 @@ from filbert.data import splits as splits_module
 from filbert.data.splits import Splits, fingerprint
 from filbert.errors import DataError
 from filbert.records import Example
+from filbert.text.same import same_key
 
 
 def labels(examples: Sequence[Example]) -> list[str]:
@@ -142,3 +143,19 @@ def test_what_is_kept_in_proportion_is_handed_in():
     examples = [Example((f"text {n}",), float(n)) for n in range(100)]
     splits = splits_module.make_splits(examples, lambda rows: [int(row.target // 50) for row in rows], 1)
     assert Counter(row.target >= 50 for row in splits.validation) == {True: 5, False: 5}
+
+
+def test_rows_on_one_text_stay_on_one_side_however_it_is_written():
+    ends = ("", " ", "\r\n")
+    rows = [Example((f"question {n}?", f"The text number {n // 3}.{ends[n % 3]}"), "a") for n in range(180)]
+    splits = splits_module.make_splits(rows, labels, whole=lambda example: same_key(example.inputs[-1:]))
+    sides = [{example.inputs[-1].strip() for example in part} for part in (splits.train, splits.validation)]
+    assert sides[0].isdisjoint(sides[1])
+    assert not any("stand in train and validation" in line for line in splits.found)
+
+
+def test_rows_on_one_text_alone_are_divided_with_a_warning():
+    rows = [Example((f"question {n}?", "The only text."), "a") for n in range(40)]
+    splits = splits_module.make_splits(rows, labels, whole=lambda example: same_key(example.inputs[-1:]))
+    assert len(splits.validation) == 4
+    assert any(line.startswith("warning: rows on the same text stand in train and validation") for line in splits.found)

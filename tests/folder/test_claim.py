@@ -12,6 +12,7 @@ import pytest
 from films import CONFIG, WHOLE, contents, run
 
 from filbert.errors import ConfigError, TrainingError
+from filbert.folder.claim import SCRATCH, claim, delete_scratch, unfinished
 
 
 @pytest.fixture
@@ -88,3 +89,14 @@ def test_checkpoints_of_another_program_are_left_alone(tmp_path, overwrite):
     with pytest.raises(ConfigError, match="not a Filbert run"):
         run(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"epoch=3.ckpt": b"hours of work"}
+
+
+def test_scratch_that_cannot_be_deleted_stays_recognisable(tmp_path, monkeypatch):
+    claim(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / SCRATCH / "stuck").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("filbert.folder.claim.shutil.rmtree", lambda *args, **options: None)
+        delete_scratch(tmp_path / "run")
+    assert unfinished(tmp_path / "run")
+    delete_scratch(tmp_path / "run")
+    assert not (tmp_path / "run" / SCRATCH).exists()
