@@ -92,6 +92,7 @@ def test_checkpoints_of_another_program_are_left_alone(tmp_path, overwrite):
 
 
 def test_scratch_that_cannot_be_deleted_stays_recognisable(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
     claim(tmp_path / "run", overwrite=False)
     (tmp_path / "run" / SCRATCH / "stuck").mkdir()
     with monkeypatch.context() as patched:
