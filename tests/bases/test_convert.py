@@ -144,8 +144,13 @@ def test_the_first_releases_layout_opens(tmp_path: Path) -> None:
 # ---- casing ----
 
 
+EMBEDDINGS = 15  # rows of the toy checkpoint
+
+
 def vocabulary(folder: Path, *words: str) -> None:
-    (folder / "vocab.txt").write_text("\n".join([*VOCAB[:5], *words][: len(VOCAB)]) + "\n", encoding="utf-8")
+    lines = [*VOCAB[:5], *words]
+    lines += [f"[unused{n}]" for n in range(EMBEDDINGS - len(lines))]
+    (folder / "vocab.txt").write_text("\n".join(lines[:EMBEDDINGS]) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
