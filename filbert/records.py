@@ -21,6 +21,7 @@ from filbert.errors import Place
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 
+BREAK = "\u2029"  # parts a text that was put together of several: no answer runs across it
 UNREADABLE = 0.3  # from this share of [UNK] on a text is said to be beyond the vocabulary
 
 

@@ -11,6 +11,7 @@ BM25 counts words without their plural s; Chinese is counted in characters and p
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from typing import Any
 from filbert.errors import ConfigError, Place
 from filbert.inference.engine import Engine
 from filbert.readers.passages import Passage
+from filbert.records import BREAK
 from filbert.text.sentences import spans
 
 PASSAGES = 10  # read by BERT
-GAP = "\n\n"  # between two of them
+GAP = f"\n{BREAK}\n"  # between two of them: no answer runs across it
 WORD = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+|[^\\W\u3400-\u9fff\uf900-\ufaff]+")
 
 
@@ -39,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was found: the answers, best first; none where the texts have no answer as far as the model sees."""
+    """What was found: the answers, best first, each out of one passage; none where `no_answer` is true."""
 
     answers: tuple[Answer, ...]
     no_answer: bool
@@ -72,16 +74,16 @@ class Index:
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = passages
-        self._known: set[str] = set()
+        self._known: dict[str, int] = {}
         self._bm25: Any = None
         if len(passages) > 1:
             import bm25s  # type: ignore[import-untyped]
 
-            counted = [terms(passage.text) for passage in passages]
-            self._known = {term for each in counted for term in each}
+            number = self._known.setdefault  # a number each, 4 bytes: the terms themselves took 170 a character
+            counted = [array("i", [number(term, len(self._known)) for term in terms(p.text)]) for p in passages]
             if self._known:
                 self._bm25 = bm25s.BM25()
-                self._bm25.index(counted, show_progress=False)
+                self._bm25.index((counted, self._known), show_progress=False)
 
     def best(self, question: str, count: int = PASSAGES) -> list[Passage]:
         """Return the passages nearest to a question, best first; the first ones where they share no word with it."""
@@ -107,14 +109,12 @@ def ask(engine: Engine, question: str, index: Index, count: int = PASSAGES) -> A
     found: Any = engine.predict([(question, GAP.join(passage.text for passage in chosen))])[0]
     if found.error is not None:
         raise ConfigError("the question has nothing to read — give at least one visible character")
-    given = [] if found.no_answer else [(found.answer, found.start, found.confidence)]
-    given += [(each.answer, each.start, each.confidence) for each in found.alternatives]
     answers = []
-    for answer, start, confidence in given:
-        number = bisect_right(starts, start) - 1
-        passage, offset = chosen[number], start - starts[number]
-        sentence = _sentence(passage.text, offset, offset + len(answer))
-        answers.append(Answer(answer, float(confidence), passage.line_of(offset), sentence))
+    for each in () if found.no_answer else (found, *found.alternatives):
+        number = bisect_right(starts, each.start) - 1
+        passage, offset = chosen[number], each.start - starts[number]
+        sentence = _sentence(passage.text, offset, offset + len(each.answer))
+        answers.append(Answer(each.answer, float(each.confidence), passage.line_of(offset), sentence))
     return Answers(tuple(answers), bool(found.no_answer), float(found.confidence))
 
 

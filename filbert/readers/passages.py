@@ -1,7 +1,8 @@
-"""Passages out of a text, a file or a folder of texts: whole paragraphs, each with its file and its line.
+"""Passages out of a text, a file or a folder of texts: paragraphs, each with its file and its line.
 
-A passage is a piece of its file as it stands: paragraphs (parted by blank lines) together up to a thousand characters,
-a longer paragraph whole. Files that are no text, tables and archives among them, are counted and left out of a folder.
+A passage is a piece of its file as it stands: paragraphs (parted by blank lines) together up to a thousand characters;
+a longer one is cut at its lines, a longer line at its sentences, a longer sentence at a blank or anywhere. Files that
+are no text, tables and archives among them, are counted and left out of a folder.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from filbert.readers.blobs import Blob, file_blob, read_whole
 from filbert.readers.encodings import decode_text
 from filbert.readers.folders import folder_tree
 from filbert.readers.ledger import fatal
+from filbert.text.sentences import spans
 from filbert.text.visible import visible
 
-TOGETHER = 1_000  # characters of a passage
-FILE, ALL = 64 << 20, 512 << 20  # bytes of one text file, and characters of all: they are held in memory
+TOGETHER = 1_000  # characters of a passage, at most
+FILE, ALL = 64 << 20, 64 << 20  # bytes of one file, and characters of all: to search Chinese takes 0.1 kB for each
 NO_TEXT = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods", ".pdf", ".docx", ".zip")
+LINE = re.compile(r"[^\n]+")
 BLANK = re.compile(r"\n[ \t\r\f\v]*\n\s*")
 
 
@@ -62,12 +65,41 @@ def passages_of(text: str, name: str) -> list[Passage]:
 
 def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
     begin = 0
-    for gap in [*(match.span() for match in BLANK.finditer(text)), (len(text), len(text))]:
-        piece = text[begin : gap[0]]
-        if visible(piece):
-            start = begin + len(piece) - len(piece.lstrip())
-            yield start, begin + len(piece.rstrip())
-        begin = gap[1]
+    for gap in BLANK.finditer(text):
+        yield from _pieces(text, begin, gap.start())
+        begin = gap.end()
+    yield from _pieces(text, begin, len(text))
+
+
+def _pieces(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield a paragraph: whole, or its lines where it is too long, their sentences, or pieces of those."""
+    if _short(text, begin, end):
+        yield from _seen(text, begin, end)
+        return
+    for line in LINE.finditer(text, begin, end):
+        if _short(text, *line.span()):
+            yield from _seen(text, *line.span())
+            continue
+        for first, last in spans(line[0]):
+            start, stop = line.start() + first, line.start() + last
+            while stop - start > TOGETHER:
+                blank = text.rfind(" ", start + TOGETHER // 2, start + TOGETHER)
+                cut = start + TOGETHER if blank < 0 else blank
+                yield from _seen(text, start, cut)
+                start = cut
+            yield from _seen(text, start, stop)
+
+
+def _short(text: str, begin: int, end: int) -> bool:
+    return end - begin <= TOGETHER or len(text[begin:end].strip()) <= TOGETHER
+
+
+def _seen(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the span without the white space around it, where there is something to see in it."""
+    piece = text[begin:end]
+    if visible(piece):
+        start = begin + len(piece) - len(piece.lstrip())
+        yield start, begin + len(piece.rstrip())
 
 
 def read_passages(path: Path, encoding: str | None = None) -> tuple[list[Passage], list[str]]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from filbert.records import Encoding, Features, FloatArray
+from filbert.records import BREAK, Encoding, Features, FloatArray
 from filbert.tasks.question_answering.settings import Settings
 from filbert.tasks.task import Outputs, Windows
 
@@ -59,6 +60,8 @@ def all_candidates(outputs: Outputs, windows: Windows, settings: Settings) -> li
 def candidates(outputs: Sequence[FloatArray], windows: Sequence[Features], settings: Settings) -> Candidates:
     """Return the best spans over all windows of a text; one that stands in two of them has its better score.
 
+    None runs across a BREAK (U+2029), which parts the passages of a search.
+
     >>> source = Encoding(np.array([7, 8]), np.array([[0, 2], [3, 5]]), "my hat")
     >>> window = Features(np.array([2, 5, 3, 7, 8, 3]), np.array([0, 0, 0, 1, 1, 1]), source=source)
     >>> found = candidates([np.array([[1, 1], [9, 9], [9, 9], [2, 0], [0, 3], [9, 9]])], [window], Settings())
@@ -95,8 +98,18 @@ def _best(logits_L2: FloatArray, window: Features, longest: int) -> tuple[FloatA
     width = min(longest, tokens)
     padded = np.concatenate((end_S, np.full(width - 1, -np.inf)))
     scores_SJ = start_S[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
+    if window.source is not None and BREAK in window.source.text:
+        scores_SJ[_crossing(window.source, window.begin, tokens, width)] = -np.inf
     flat = scores_SJ.ravel()
     count = min(BEST, int(np.isfinite(flat).sum()))
     chosen = np.argpartition(-flat, count - 1)[:count] if count < len(flat) else np.arange(len(flat))
     first_K, more_K = np.divmod(chosen, width)
     return flat[chosen], first_K, first_K + more_K
+
+
+def _crossing(source: Encoding, begin: int, tokens: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return which spans of a window, S × J, run across a BREAK."""
+    breaks = [i for i, character in enumerate(source.text) if character == BREAK]
+    part_S = np.searchsorted(breaks, source.offsets[begin : begin + tokens, 0])
+    padded = np.concatenate((part_S, np.full(width - 1, len(breaks) + 1)))
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, width) != part_S[:, None])
