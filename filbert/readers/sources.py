@@ -318,7 +318,7 @@ def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: boo
     above, told = options.skip_lines, options.separator is not None
     start = [line for line in sample_lines(blob, encoding)[above : above + 200] if line.strip()][:50]
     if blob.suffix in (".json", ".jsonl", ".ndjson"):
-        return _said(open_json(blob, encoding, found, above=above), found)
+        return _said(open_json(blob, encoding, found, above=above, labelled=labelled), found)
     if not told and blob.suffix not in (".csv", ".tsv") and _like_json(start):
         return _said([(None, JsonLines(blob, encoding, above=above))], found)
     if like_fasttext(start) and not _as_table(options):

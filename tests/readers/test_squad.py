@@ -158,17 +158,53 @@ def test_without_labels_the_pairs_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "wrong"),
     [
-        ({"question": None}, "has no question"),
-        ({"question": "\ud800?"}, "half a character"),
-        ("x", "has no question"),
+        ({"question": None}, "question — is missing in .* — write"),
+        ({"question": "\ud800?", "answers": []}, "row — .*half a character"),
+        ("x", "question — is missing in 'x'"),
+        ({"question": "Who?", "answer": []}, "answers — are missing among .* — write"),
     ],
 )
 def test_a_bad_question_is_named_and_can_be_set_aside(tmp_path: Path, broken: Any, wrong: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(squad(asked("Who won?", ("Navy", 4)), broken)), "utf-8")
-    with pytest.raises(DataError, match=rf"a\.json\[qas\]:2 row — .*{wrong}"):
+    with pytest.raises(DataError, match=rf"a\.json\[qas\]:2 {wrong}"):
         read(path)
     assert len(read(path, ReadOptions(on_bad_rows="quarantine"))[0]) == 1
+
+
+@pytest.mark.parametrize("layout", ["squad", "list"])
+@pytest.mark.parametrize("broken", [None, 7, "x", {"title": "t"}, {"paragraphs": None}])
+def test_what_holds_no_questions_is_named_and_the_rest_is_read(tmp_path: Path, layout: str, broken: Any) -> None:
+    path = tmp_path / "a.json"
+    first, last = (squad(asked(question, ("Navy", 4)))["data"][0] for question in ("Who won?", "Who lost?"))
+    path.write_text(
+        json.dumps({"data": [first, broken, last]} if layout == "squad" else [first, broken, last]), "utf-8"
+    )
+    where = "article 2" if layout == "squad" else "element 2"
+    with pytest.raises(DataError, match=rf"a\.json\[qas\] {where} — is .*, no object with paragraphs or qas — correct"):
+        read(path)
+    examples = read(path, ReadOptions(on_bad_rows="quarantine"))[0]
+    assert [example.inputs[0] for example in examples] == ["Who won?", "Who lost?"]
+
+
+def test_a_paragraph_that_is_null_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    whole = squad(asked("Who won?", ("Navy", 4)))
+    whole["data"][0]["paragraphs"].append(None)
+    path.write_text(json.dumps(whole), "utf-8")
+    with pytest.raises(DataError, match="article 1, paragraph 2 — is null, no object"):
+        read(path)
+
+
+def test_questions_that_say_nothing_of_answers_have_no_label(tmp_path: Path) -> None:
+    """A wrong key, or a file for testing without its answers, is no file of unanswerable questions."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(squad({"question": "Who won?"}, {"question": "Who lost?"})), "utf-8")
+    with pytest.raises(DataError, match=r"a\.json\[qas\]:1 answers — are missing"):
+        open_source(path)
+    assert len(list(open_source(path, labelled=False).examples())) == 2
+    path.write_text(json.dumps(squad({"question": "Who won?", "is_impossible": True})), "utf-8")
+    assert read(path)[0][0].target == ()
 
 
 def test_no_question_at_all(tmp_path: Path) -> None:

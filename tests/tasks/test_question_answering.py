@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from filbert.tasks.question_answering.fitting import best_threshold
 from filbert.tasks.question_answering.objective import span_loss, span_loss_readable
 from filbert.tasks.question_answering.outputs import AnswerPrediction
 from filbert.tasks.question_answering.settings import Answer, Settings, answers_in, located, target_of
+from filbert.tasks.question_answering.windows import starts
 from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 WORDS = [chr(ord("a") + n) for n in range(26)]
@@ -95,6 +97,16 @@ def test_a_question_longer_than_the_window_is_cut_and_the_text_is_not() -> None:
     assert candidates(as_if_sure(parts, Answer("e", 8)), parts, settings).text(0) == "e"
     (whole,) = windows("who " * 200, "a b c", None, settings, 512)
     assert whole.cut == 200 - 64
+
+
+@pytest.mark.parametrize(
+    ("tokens", "room", "longest", "most"), [(500, 113, 128, 15), (400, 123, 107, 10), (40, 3, 30, 38)]
+)
+def test_long_answers_do_not_let_windows_step_token_by_token(tokens: int, room: int, longest: int, most: int) -> None:
+    begins = list(starts(tokens, room, Settings(longest=longest)))
+    assert len(begins) <= most
+    assert begins[-1] + room >= tokens
+    assert all(b - a <= room for a, b in itertools.pairwise(begins))  # nothing between two windows
 
 
 def test_an_answer_longer_than_any_window_is_no_target() -> None:
@@ -252,10 +264,67 @@ def test_targets_of_python_values() -> None:
     assert target_of({"text": [], "answer_start": []}) == target_of(float("nan")) == target_of("") == ()
     assert answers_in("[3]") == (Answer("[3]"),)
     assert answers_in("{x") == (Answer("{x"),)
-    with pytest.raises(Refusal, match="no number"):
-        target_of({"text": "Navy", "answer_start": "four"})
+    for wrong in ("four", "4.5", "inf", True):
+        with pytest.raises(Refusal, match="no whole number"):
+            target_of({"text": "Navy", "answer_start": wrong})
     with pytest.raises(Refusal, match="no answer"):
         target_of(7)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("Navy", np.int64(4)),
+        ("Navy", 4.0),
+        {"text": "Navy", "answer_start": "4.0"},
+        {"text": "Navy", "answer_start": np.float64(4)},
+        {"text": np.array(["Navy"], dtype=object), "answer_start": np.array([4])},  # pandas of load_dataset("squad")
+        {"text": ["Navy", " "], "answer_start": [4, 0]},
+        np.array([{"text": "Navy", "answer_start": 4}]),
+    ],
+)
+def test_targets_of_numpy_and_pandas(value: object) -> None:
+    assert target_of(value) == (Answer("Navy", 4),)
+
+
+def test_targets_of_arrays_and_gaps() -> None:
+    assert target_of(np.array(["Navy", "the Navy"])) == (Answer("Navy"), Answer("the Navy"))
+    assert target_of({"text": np.array([]), "answer_start": np.array([])}) == target_of(np.array([])) == ()
+    assert target_of({"text": [""], "answer_start": [0]}) == target_of(("", 0)) == ()
+    assert target_of({"text": "Navy", "answer_start": float("nan")}) == (Answer("Navy"),)
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000 + "]" * 100_000, "[" * 5_000 + '"a"' + "]" * 5_000])
+def test_a_cell_nested_too_deeply_is_refused(deep: str) -> None:
+    with pytest.raises(Refusal, match="nested too deeply"):
+        answers_in(deep)
+
+
+@pytest.mark.parametrize(
+    ("answer", "context", "start", "inside"),
+    [
+        ("art", "The party saw art.", 14, 0),
+        ("art", "The party saw Art.", 14, 0),
+        ("art", "The party.", 5, 1),
+        ("5", "15 of 5", 6, 0),
+        ("(a)", "x(a)y", 1, 0),
+        ("Navy", "他在Navy服役", 2, 0),
+        ("海军", "中国海军Navy", 2, 0),
+    ],
+)
+def test_answers_without_a_start_are_whole_words_first(answer: str, context: str, start: int, inside: int) -> None:
+    notes = Counter[str]()
+    assert located(Answer(answer), context, notes).start == start
+    assert sum(count for note, count in notes.items() if "inside of a word" in note) == inside
+    assert located(Answer("art", 5), "The party saw art.", Counter()).start == 5  # as it was said
+
+
+def test_answers_too_long_to_be_given_are_counted() -> None:
+    long = " ".join(["word"] * 200)
+    train = [Example(("q", long), (Answer("word", 0),))] * 300 + [Example(("q", long), (Answer(long, 0),))] * 2
+    lines, _ = task.described({"train": train}, task.settle(train, {}, "a.json"))
+    assert "answers of up to 30 tokens are looked for, 2 are longer" in lines[0]
+    assert "longer" not in task.described({"train": train[:9]}, Settings())[0][0]
 
 
 def test_blanks_and_case_may_differ_and_no_more() -> None:
@@ -295,7 +364,7 @@ def test_answers_of_a_finished_run_come_back_from_its_settings(tmp_path: Path) -
     assert task.reopen(told, {"architectures": ["BertForQuestionAnswering"]}) == Settings(**told["settings"])
     with pytest.raises(ValueError, match="restore the file"):
         task.reopen({"settings": {"stride": "x"}}, {"architectures": ["BertForQuestionAnswering"]})
-    with pytest.raises(ValueError, match="not BertForQuestionAnswering"):
+    with pytest.raises(ValueError, match="not BertForQuestionAnswering — give another model"):
         task.reopen({}, {"architectures": ["BertForTokenClassification"]})
 
 

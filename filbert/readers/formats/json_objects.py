@@ -76,7 +76,7 @@ class Held(Table):
             yield number, row
 
 
-def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 0) -> Tables:
+def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 0, labelled: bool = False) -> Tables:
     """Return the tables of a file of JSON: an array, lines, objects over several lines, or what one object holds."""
     lines = sample_lines(blob, encoding)[above:]
     head = "".join(lines).lstrip("\ufeff \t\r\n")
@@ -87,7 +87,7 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 
     if head.startswith("[") and '"qas"' in head:
         value = _whole(blob, encoding)
         if like_squad(value):
-            return [(None, Squad(blob.name, value))]
+            return [(None, Squad(blob.name, value, labelled=labelled))]
     if head.startswith("[") and (first is None or blob.suffix == ".json"):
         return [(None, JsonArray(blob, encoding))]
     lone = len(filled) == 1 and blob.suffix == ".json"  # longer than what was looked at
@@ -95,7 +95,11 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 
         return [(None, JsonLines(blob, encoding))]
     if isinstance(first, dict) or _alone(head):
         value = _whole(blob, encoding)
-        return _inside(blob, encoding, value, found) if isinstance(value, dict) else [(None, JsonLines(blob, encoding))]
+        return (
+            _inside(blob, encoding, value, found, labelled)
+            if isinstance(value, dict)
+            else [(None, JsonLines(blob, encoding))]
+        )
     return [(None, JsonObjects(blob, encoding))]
 
 
@@ -133,10 +137,10 @@ def _whole(blob: Blob, encoding: Encoding) -> Any:
         raise fatal(blob.name, "file", f"{error or 'is nested too deeply'}", "correct it") from None
 
 
-def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[str]) -> Tables:
+def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[str], labelled: bool) -> Tables:
     """Return the tables inside of one object."""
     if like_squad(value):
-        return [(None, Squad(blob.name, value))]
+        return [(None, Squad(blob.name, value, labelled=labelled))]
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list)}
     if any(key.lower() in SPLITS for key in lists):
         return _splits(blob.name, value, lists, found)

@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filbert.errors import Place, Problem, shown
+from filbert.errors import DataError, Place, Problem, shown
 from filbert.readers.columns import Roles
 from filbert.readers.formats.jsons import as_text, check_surrogates
 from filbert.readers.formats.sniff import ROWS
@@ -24,6 +24,7 @@ from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
 
 COLUMNS = ("id", "question", "context", "answers")
+LISTS = {"data": "article", "paragraphs": "paragraph"}  # what the elements of each list are called
 CONTEXTS, QUESTIONS, IDS = ("context", "context_text"), ("question", "query_text"), ("id", "query_id")
 
 
@@ -34,19 +35,23 @@ class Squad(Table):
     columns = COLUMNS
     roles = Roles((("question",), ("context",)), "answers", how="columns — question, context and answers")
 
-    def __init__(self, name: str, value: Any) -> None:
+    def __init__(self, name: str, value: Any, *, labelled: bool = False) -> None:
         self.name = f"{name}[qas]"
-        self._value = value
+        self._value, self._labelled = value, labelled
         self._current: object = None
         self.sample: list[Row] = []
-        for _, _, row in self._questions():
+        wrong: Problem | None = None
+        for _, found in self._questions():
             if len(self.sample) >= ROWS:
                 break
-            if row is not None:
-                self.sample.append(row)
+            if not isinstance(found, Problem):
+                self.sample.append(found)
+            wrong = wrong or (found if isinstance(found, Problem) else None)
         if not self.sample:
+            if wrong is not None:
+                raise DataError([wrong])
             raise fatal(name, "file", "has the layout of SQuAD, and no question in it", "give another file")
-        contexts = sum(1 for _ in paragraphs(value))
+        contexts = sum(1 for field, _ in paragraphs(value) if not field)
         self.found = [f"format: questions in the layout of SQuAD, on {contexts:,} texts"]
 
     def raw(self) -> str:
@@ -55,34 +60,50 @@ class Squad(Table):
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield a row for each question."""
-        for number, wrong, row in self._questions():
-            try:
-                if row is None:
-                    raise ValueError(wrong)
-                check_surrogates(row)
-            except ValueError as error:
-                ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct it"), self.raw())
-                continue
-            yield number, row
+        for number, found in self._questions():
+            if not isinstance(found, Problem):
+                try:
+                    check_surrogates(found)
+                    yield number, found
+                    continue
+                except ValueError as error:
+                    found = self._problem(number, "row", str(error), "write whole characters")
+            ledger.reject(found, self.raw())
 
-    def _questions(self) -> Iterator[tuple[int, str, Row | None]]:
-        """Yield (number, what is wrong, row)."""
+    def _problem(self, number: int, field: str, wrong: str, todo: str) -> Problem:
+        return Problem(Place(self.name, number), field, wrong, todo)
+
+    def _questions(self) -> Iterator[tuple[int, Row | Problem]]:
+        """Yield the number of each question and its row, or what is wrong with it or with where questions should be."""
         number = 0
-        for paragraph in paragraphs(self._value):
-            context, asked = _first(paragraph, CONTEXTS), paragraph.get("qas")
+        for field, paragraph in paragraphs(self._value):
+            if field:
+                self._current = paragraph
+                what = "no object with paragraphs or qas"
+                yield number, Problem(Place(self.name), field, f"is {_json(paragraph)}, {what}", "correct or remove it")
+                continue
+            context, asked = _first(paragraph, CONTEXTS), paragraph["qas"]
             for each in asked if isinstance(asked, list) else [asked]:
                 number += 1
                 self._current = each
-                told: Mapping[str, Any] = each if isinstance(each, dict) else {}
-                question = _first(told, QUESTIONS)
-                if not isinstance(context, str):
-                    yield number, f"its context is no string: {shown(context)}", None
-                elif not isinstance(question, str):
-                    yield number, f"has no question: {shown(each)}", None
-                else:
-                    answers = [] if told.get("is_impossible") in (True, "true") else told.get("answers")
-                    row = {"id": as_text(_first(told, IDS)), "question": question, "context": context}
-                    yield number, "", {**row, "answers": json.dumps(answers or [], ensure_ascii=False)}
+                yield number, self._question(number, context, each)
+
+    def _question(self, number: int, context: object, each: object) -> Row | Problem:
+        told: Mapping[str, Any] = each if isinstance(each, dict) else {}
+        question = _first(told, QUESTIONS)
+        if not isinstance(context, str):
+            return self._problem(number, "context", f"is {_json(context)}, no text", "write the text as a string")
+        if not isinstance(question, str):
+            return self._problem(number, "question", f"is missing in {shown(each)}", 'write "question": "…"')
+        if self._labelled and not {"answers", "is_impossible"} & set(told):
+            wrong = f"are missing among {shown(list(told))}"
+            return self._problem(number, "answers", wrong, 'write "answers": [{…}], or [] where there is none')
+        answers = [] if told.get("is_impossible") in (True, "true") else told.get("answers")
+        try:
+            cell = json.dumps(answers or [], ensure_ascii=False)
+        except RecursionError:
+            return self._problem(number, "answers", "are nested too deeply", "write a list of objects")
+        return {"id": as_text(_first(told, IDS)), "question": question, "context": context, "answers": cell}
 
 
 def like_squad(value: object) -> bool:
@@ -91,23 +112,37 @@ def like_squad(value: object) -> bool:
     >>> like_squad({"data": [{"paragraphs": [{"context": "…", "qas": []}]}]}), like_squad({"data": [{"text": "a"}]})
     (True, False)
     """
-    return next(paragraphs(value), None) is not None
+    for field, each in paragraphs(value):
+        if not field:
+            return True
+        if not isinstance(each, dict):
+            return False
+    return False
 
 
-def paragraphs(value: object) -> Iterator[Mapping[str, Any]]:
-    """Yield every object with `qas`, however deep it stands under lists, `data` and `paragraphs`."""
+def paragraphs(value: object, where: tuple[str, ...] = (), kind: str = "element") -> Iterator[tuple[str, Any]]:
+    """Yield ("", object) for each with `qas`, however deep under lists, `data`, `paragraphs`; (where, value) of others.
+
+    >>> list(paragraphs({"data": [{"paragraphs": [{"qas": []}, 7]}, {"title": "t"}]}))
+    [('', {'qas': []}), ('article 1, paragraph 2', 7), ('article 2', {'title': 't'})]
+    """
     if isinstance(value, list):
-        for each in value:
-            if not isinstance(each, (dict, list)):
-                return
-            yield from paragraphs(each)
-    elif isinstance(value, dict):
-        if "qas" in value:
-            yield value
-        for key in ("data", "paragraphs"):
-            if isinstance(value.get(key), list):
-                yield from paragraphs(value[key])
+        for number, each in enumerate(value, 1):
+            yield from paragraphs(each, (*where, f"{kind} {number}"), kind)
+        return
+    inner = [key for key in LISTS if isinstance(value.get(key), list)] if isinstance(value, dict) else []
+    if isinstance(value, dict) and "qas" in value:
+        yield "", value
+    elif not inner:
+        yield ", ".join(where) or "file", value
+    for key in inner:
+        yield from paragraphs(value[key], where, LISTS[key])  # type: ignore[index]
 
 
 def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((value[name] for name in names if name in value), None)
+
+
+def _json(value: object) -> str:
+    """Return a value for a message, as JSON spells it."""
+    return "null" if value is None else shown(value)

@@ -15,6 +15,8 @@ from filbert.records import BREAK, Encoding, Features, FloatArray
 from filbert.tasks.question_answering.settings import Settings
 from filbert.tasks.task import Outputs, Windows
 
+Tokens = npt.NDArray[np.int64]
+
 BEST = 20  # candidates of a window and of a text, as in Devlin et al. 2018
 
 
@@ -75,7 +77,7 @@ def candidates(outputs: Sequence[FloatArray], windows: Sequence[Features], setti
         firsts.append(first_K + window.begin)
         lasts.append(last_K + window.begin)
         null = min(null, float(logits_L2[0, 0] + logits_L2[0, 1]))
-    score_K, first_K, last_K = (np.concatenate(parts) for parts in (scores, firsts, lasts))
+    score_K, first_K, last_K = np.concatenate(scores), np.concatenate(firsts), np.concatenate(lasts)
     order_K = np.lexsort((last_K, first_K, -score_K))
     spans: dict[tuple[int, int], float] = {}
     for i in order_K.tolist():
@@ -87,8 +89,8 @@ def candidates(outputs: Sequence[FloatArray], windows: Sequence[Features], setti
     return Candidates(np.array(list(spans.values()), dtype=np.float64), tuple(spans), null, source)
 
 
-def _best(logits_L2: FloatArray, window: Features, longest: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return score, first and last token, counted from the window's first, of its best spans; a few more on a tie."""
+def _best(logits_L2: FloatArray, window: Features, longest: int) -> tuple[FloatArray, Tokens, Tokens]:
+    """Return score, first and last token, counted from the window's first, of its best spans: `BEST`, or all."""
     head = int(window.segments.argmax())
     start_S, end_S = np.asarray(logits_L2[head:-1], dtype=np.float64).T
     tokens = len(start_S)

@@ -12,11 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 from filbert.errors import DataError, Place, Problem, Refusal, shown
 from filbert.records import Example, FloatArray
-from filbert.tasks.question_answering.units import units
+from filbert.tasks.question_answering.units import border, units
 from filbert.tasks.task import Claim, Json, Reading
 
 FEWEST = 4  # questions with an answer, to fit anything
@@ -24,6 +25,7 @@ STRIDE = 128  # Devlin et al. 2018, in the code of the paper
 LONGEST, MOST = 30, 128  # tokens of the longest answer: Devlin's, and the most that is looked for
 PIECES = 1.3  # word pieces a word, on average
 UNKNOWN = -1
+LAYOUT = 'write the answer, or {"text": "…", "answer_start": 0}'
 NAMES = ("answer", "answers", "答案")
 
 
@@ -108,11 +110,15 @@ def answers_in(cell: str) -> tuple[Answer, ...]:
         return (Answer(cell),) if found else ()
     try:
         value = json.loads(found)
+        if value and isinstance(value, list) and all(isinstance(each, (int, float)) for each in value):
+            return (Answer(cell),)  # [3] is a piece of text
+        return target_of(value)
+    except Refusal:
+        raise
     except ValueError:
         return (Answer(cell),)
-    if value and isinstance(value, list) and all(isinstance(each, (int, float)) for each in value):
-        return (Answer(cell),)  # [3] is a piece of text
-    return target_of(value)
+    except RecursionError:
+        raise Refusal(f"is nested too deeply: {shown(cell)}", LAYOUT) from None
 
 
 def target_of(value: Any) -> tuple[Answer, ...]:
@@ -121,6 +127,7 @@ def target_of(value: Any) -> tuple[Answer, ...]:
     >>> target_of(["Navy", {"text": "the Navy", "answer_start": 0}]), target_of(None)
     ((Answer(text='Navy', start=-1), Answer(text='the Navy', start=0)), ())
     """
+    value = _plain(value)
     if value is None or value != value or type(value).__name__ == "NAType":
         return ()
     if isinstance(value, Answer):
@@ -128,28 +135,43 @@ def target_of(value: Any) -> tuple[Answer, ...]:
     if isinstance(value, str):
         return (Answer(value),) if value.strip() else ()
     if isinstance(value, Mapping):
-        texts, starts = value.get("text"), value.get("answer_start")
+        texts, starts = _plain(value.get("text")), _plain(value.get("answer_start"))
         if isinstance(texts, str):
             return (_answer(texts, starts),) if texts.strip() else ()
         if isinstance(texts, (list, tuple)):
             places = starts if isinstance(starts, (list, tuple)) and len(starts) == len(texts) else [None] * len(texts)
-            return tuple(_answer(text, start) for text, start in zip(texts, places, strict=True))
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
-        return (_answer(*value),)
+            found = [_answer(text, start) for text, start in zip(texts, places, strict=True)]
+            return tuple(answer for answer in found if answer.text.strip())
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(_plain(value[1]), Real)
+    ):
+        return (_answer(*value),) if value[0].strip() else ()
     if isinstance(value, (list, tuple)):
         return tuple(answer for each in value for answer in target_of(each))
-    raise Refusal(f"is {shown(value)}, no answer", 'write the answer, or {"text": "…", "answer_start": 0}')
+    raise Refusal(f"is {shown(value)}, no answer", LAYOUT)
+
+
+def _plain(value: Any) -> Any:
+    """Return an array, series or number of numpy or pandas as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _answer(text: object, start: object) -> Answer:
+    start = _plain(start)
     if not isinstance(text, str):
         raise Refusal(f"has an answer that is {shown(text)}, no text", "write the answer as it stands in its text")
-    if start is None or start == "":
+    if start is None or start != start or not str(start).strip():
         return Answer(text)
     try:
-        return Answer(text, int(str(start)))
+        place = float(str(start))  # "4.0" where a column has gaps
+        if place.is_integer():
+            return Answer(text, int(place))
+        raise ValueError
     except ValueError:
-        wrong = f"has an answer_start that is {shown(start)}, no number"
+        wrong = f"has an answer_start that is {shown(start)}, no whole number"
         raise Refusal(wrong, "count characters from 0, or leave it out") from None
 
 
@@ -174,21 +196,25 @@ def all_located(target: Sequence[Answer], context: str, notes: Counter[str]) -> 
 def located(answer: Answer, context: str, notes: Counter[str]) -> Answer:
     """Return an answer with its place in a text: where it was said to be, else the nearest, else the first.
 
-    Blanks at its ends and their number inside may differ, and case where nothing else is found. What had to be
-    searched for is counted; raises Refusal where it does not stand in the text.
+    Blanks at its ends and their number inside may differ, and case where nothing else is found; without a start, whole
+    words are looked for first. What was searched for is counted; raises Refusal where it does not stand in the text.
 
     >>> located(Answer("Paris", 4), "In Paris. Paris!", Counter())
     Answer(text='Paris', start=3)
     """
     if answer.start >= 0 and context.startswith(answer.text, answer.start) and answer.text.strip():
         return _stripped(answer)
-    places = [Answer(match.group(), match.start()) for match in _matches(answer.text, context)]
+    found = [] if answer.start >= 0 else _matches(border(answer.text), context)
+    inside = [] if found else _matches(r"\s+".join(map(re.escape, answer.text.split())), context)
+    places = [Answer(match.group(), match.start()) for match in found or inside]
     if not places:
         wrong = f"the answer {shown(answer.text, 60)} does not stand in its text {shown(context, 60)}"
         raise Refusal(wrong, "write it as the text has it, or leave it empty where there is none")
     if answer.start >= 0:
         notes["answers found near where answer_start says they are"] += 1
         return min(places, key=lambda each: abs(each.start - answer.start))
+    if inside:
+        notes["answers found only inside of a word (give answer_start)"] += 1
     if len(places) > 1:
         notes["answers that stand in their text several times, of which the first is taken (give answer_start)"] += 1
     return places[0]
@@ -199,11 +225,9 @@ def _stripped(answer: Answer) -> Answer:
     return Answer(kept.rstrip(), answer.start + len(answer.text) - len(kept))
 
 
-def _matches(text: str, context: str) -> list[re.Match[str]]:
-    words = [re.escape(word) for word in text.split()]
-    if not words:
+def _matches(pattern: str, context: str) -> list[re.Match[str]]:
+    if not pattern:
         return []
-    pattern = r"\s+".join(words)
     return list(re.finditer(pattern, context)) or list(re.finditer(pattern, context, re.IGNORECASE))
 
 
@@ -221,16 +245,23 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     if len(answers) < FEWEST:
         wrong = f"there are {len(answers)} questions with an answer"
         raise DataError([Problem(Place(name), "answers", wrong, f"give at least {FEWEST}, better thousands")])
-    lengths = sorted(len(units(answer)) for answer in answers)
+    lengths = sorted(map(_pieces, answers))
     most = lengths[min(len(lengths) - 1, int(0.99 * len(lengths)))]
-    return Settings(longest=max(LONGEST, min(MOST, int(PIECES * most))), unanswerable=len(answers) < len(train))
+    return Settings(longest=max(LONGEST, min(MOST, most)), unanswerable=len(answers) < len(train))
+
+
+def _pieces(answer: str) -> int:
+    """Return about how many tokens an answer has: there is no tokenizer yet."""
+    return int(PIECES * len(units(answer)))
 
 
 def reopen(told: Json, config: Json) -> Settings:
     """Return the settings of a saved model; the usual ones of other people's; ValueError for other tasks."""
     architectures = config.get("architectures")
     if not architectures or not any("ForQuestionAnswering" in str(name) for name in architectures):
-        raise ValueError(f"config.json architectures — are {shown(architectures)} — not BertForQuestionAnswering")
+        raise ValueError(
+            f"config.json architectures — are {shown(architectures)}, not BertForQuestionAnswering — give another model"
+        )
     settings = told.get("settings")
     if settings is None:
         return Settings()
@@ -268,7 +299,9 @@ def described(splits: Mapping[str, Sequence[Example]], settings: Settings) -> tu
     train = facts["train"]
     none = f", {train['unanswerable']:,} of them without an answer" if train["unanswerable"] else ""
     line = f"questions: {train['questions']:,} on {train['texts']:,} texts for training{none}"
-    return [f"{line}; answers of up to {settings.longest} tokens are looked for"], {"questions": facts}
+    beyond = sum(_pieces(each.target[0].text) > settings.longest for each in splits["train"] if each.target)
+    longer = f", {beyond:,} are longer by about {PIECES} tokens a word and cannot be given" if beyond else ""
+    return [f"{line}; answers of up to {settings.longest} tokens are looked for{longer}"], {"questions": facts}
 
 
 def balanced(train: Sequence[Example], settings: Settings, how: str) -> tuple[Settings, FloatArray | None]:

@@ -97,7 +97,7 @@ def reopen(told: Json, config: Json) -> Settings:
     """Return the settings of a saved model; ValueError where it is another task's, or other people's."""
     settings = told.get("settings")
     if settings is None:
-        raise ValueError("filbert.json settings — are missing — only models made here summarize")
+        raise ValueError("filbert.json settings — are missing — give a model that `filbert fit` made")
     try:
         found = Settings(**settings)
     except TypeError:
