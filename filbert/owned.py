@@ -19,7 +19,7 @@ from filbert.files import read_json
 MANIFEST = "filbert.json"
 SCRATCH, MARKER = "checkpoints", ".filbert"
 NOTE = "Files of an unfinished run of Filbert. The same command resumes it, and deletes this folder when it is done.\n"
-OUTPUTS = (".rejects.jsonl", ".predictions.csv")  # ends of the names that outputs get where none is given
+OUTPUTS = (".rejects.jsonl", ".summaries.csv", ".predictions.csv")  # ends of the names that outputs get by themselves
 
 Paths = Iterable[str | Path | None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from filbert.cli.console import Screen
 from filbert.cli.options import Device, Json, Model, ScoringPrecision
-from filbert.cli.parts import check_precision, engine_of, refuse_missing
+from filbert.cli.parts import check_precision, engine_of, one_text, refuse_missing
 from filbert.errors import ConfigError, safe
 from filbert.failures import print_json
 
@@ -31,7 +30,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question out of a text or a folder of texts, with file, line, sentence and confidence."""
-    from filbert.inference.search import Index, gives_answers
+    from filbert.inference.search import Index
     from filbert.inference.search import ask as ask_index
 
     check_precision(precision)
@@ -41,12 +40,14 @@ def ask(
         found = ask_index(engine, question, Index(read), passages)
         for line in lines:
             screen.say(line, indent=2)
-        if gives_answers(engine) and "no_answer" not in engine.task.columns(engine.settings):
+        if "no_answer" not in engine.task.columns(engine.settings):
             screen.say("the model saw no question without an answer in training: it always gives one", indent=2)
+        if found.truncated:
+            screen.say(engine.task.TRUNCATED.format(length=engine.max_length), indent=2)
         if found.no_answer:
             screen.show("no answer", style="bold")
             screen.show(f"  confidence {100 * found.confidence:.0f} %")
-        for each in () if found.no_answer else found.answers[:top]:
+        for each in found.answers[:top]:
             screen.show(safe(each.answer), style="bold")
             screen.show(f"  {safe(str(each.place))}  confidence {100 * each.confidence:.0f} %")
             screen.show(f"  {safe(each.sentence)}")
@@ -59,21 +60,21 @@ def ask(
                 "line": each.place.line,
                 "sentence": each.sentence,
             }
-            for each in found.answers[: top if not found.no_answer else 0]
+            for each in found.answers[:top]
         ]
         none = {"no_answer": found.no_answer, "confidence": round(found.confidence, 4)}
-        print_json({"question": question, **none, "answers": answers, "passages": len(read)})
+        about = {"passages": len(read), "truncated": found.truncated}
+        print_json({"question": question, **none, "answers": answers, **about})
 
 
 def _passages(context: str, encoding: str | None) -> tuple[list[Any], list[str]]:
     """Return the passages of a path, of stdin or of the text itself, and what is to be said of them."""
-    from filbert.readers.encodings import decode_text
     from filbert.readers.passages import passages_of, read_passages
 
     if context != "-" and os.path.exists(context):
         return read_passages(Path(context), encoding)
     if context == "-":
-        text, name = decode_text(sys.stdin.buffer.read(), "stdin", encoding), "stdin"
+        text, name = one_text("-", encoding), "stdin"
     else:
         refuse_missing(context)
         text, name = os.fsencode(context).decode("utf-8", "replace"), "text"

@@ -1,4 +1,4 @@
-"""Functions shared by commands: name outputs after a source, keep bad rows, open a model, quote a command line."""
+"""Functions shared by commands: name outputs after a source, keep bad rows, read a text, open a model, quote a line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from filbert.cli.console import cells
 from filbert.config import SCORING
@@ -26,6 +26,7 @@ TABLES = (
 )
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".tar", ".tgz", ".txz")
 SUFFIXES = (*TABLES, *COMPRESSED)
+MOST = 1 << 27  # bytes of one text
 CLASSES = 50  # rows shown of a table of classes
 
 
@@ -67,8 +68,31 @@ def refuse_missing(source: str) -> None:
     suffix = Path(source).suffix.lower() in SUFFIXES
     slashes = ("/" in source or "\\" in source) and not any(c.isspace() or cells(c) > 1 for c in source)
     if suffix or slashes:
-        todo = "check the path; a text that looks like one can be given on stdin: filbert predict MODEL -"
+        todo = "check the path; a text that looks like one can be given on stdin: give - instead"
         raise DataError([Problem(Place(source), "file", "does not exist", todo)])
+
+
+def stdin_bytes() -> BinaryIO:
+    """Return stdin as bytes. Raises DataError where it is closed."""
+    if sys.stdin is None:
+        raise DataError([Problem(Place("stdin"), "file", "is closed", "pipe a text in, or name a file")])
+    return sys.stdin.buffer
+
+
+def one_text(given: str, encoding: str | None) -> str:
+    r"""Return the text of a file or, for "-", of stdin, with \n at the ends of its lines.
+
+    Raises DataError where it is longer than 128 MB or cannot be decoded.
+    """
+    from filbert.readers.blobs import read_fully
+    from filbert.readers.encodings import decode_text
+
+    name = "stdin" if given == "-" else given
+    with nullcontext(stdin_bytes()) if given == "-" else open(given, "rb") as stream:
+        data = read_fully(stream, MOST + 1)
+    if len(data) > MOST:
+        raise DataError([Problem(Place(name), "text", f"is longer than {MOST >> 20} MB", "split it")])
+    return decode_text(data, name, encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_precision(precision: str) -> None:

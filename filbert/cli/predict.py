@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +18,10 @@ from filbert.cli.parts import (
     kept_rejects,
     name_of,
     refuse_missing,
+    stdin_bytes,
     with_trained_columns,
 )
-from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
+from filbert.errors import ConfigError, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
@@ -68,9 +68,8 @@ def predict(
             return
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
-        if source == "-" and sys.stdin is None:
-            todo = "pipe texts in, one a line, or name a file"
-            raise DataError([Problem(Place("stdin"), "file", "is closed", todo)])
+        if source == "-":
+            stdin_bytes()
         target = _target(source, out, as_json=as_json)
         engine_options = {"device": device, "precision": precision, "cascade": not no_cascade}
         facts = _predict_rows(
@@ -97,7 +96,7 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
     if found.bars:
         screen.show(*(f"  {line}" for line in bars(found.bars)))
     if prediction.truncated:
-        screen.say(f"longer than {engine.max_length} tokens: the text was truncated")
+        screen.say(engine.task.TRUNCATED.format(length=engine.max_length))
     if prediction.unreadable:
         screen.say(
             f"warning: the model's vocabulary has no pieces for {prediction.unk_ratio:.0%} of the text: {OUTSIDE}"
@@ -139,7 +138,7 @@ def _predict_rows(
     read = with_trained_columns(read, engine)
     with kept_rejects(rejects, read) as kept:
         if source == "-":
-            examples: Iterator[Example] = stream_examples(sys.stdin.buffer, "stdin", read.encoding)
+            examples: Iterator[Example] = stream_examples(stdin_bytes(), "stdin", read.encoding)
         else:
             opened = open_source(source, read, labelled=False, rejects=kept)
             for line in opened.found:

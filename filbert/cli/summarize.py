@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from filbert.cli.parts import (
     engine_of,
     kept_rejects,
     name_of,
+    one_text,
     with_trained_columns,
 )
 from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
@@ -25,8 +25,6 @@ from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
-
-MOST = 1 << 27  # bytes of one text
 
 
 @reading(labelled=False)
@@ -54,6 +52,7 @@ def summarize(
 ) -> None:
     """Summarize a text, or every row of a table, by choosing sentences."""
     from filbert import tasks
+    from filbert.inference.writers import check_output
 
     check_precision(precision)
     if base is None and source is None:
@@ -62,6 +61,8 @@ def summarize(
         raise ConfigError("a model and --base are given — choose one of them")
     given = model if source is None else source
     asked = {"sentences": sentences, "words": words, "characters": characters, "share": share}
+    if not _is_table(given) and (out is not None or overwrite):
+        raise ConfigError("-o and --overwrite are for a table — the summary of one text is printed: leave them out")
     with Screen(results=not as_json) as screen:
         text = None if _is_table(given) else _text(given, read.encoding)
         if base is None:
@@ -74,9 +75,9 @@ def summarize(
         if text is not None:
             facts = _one(screen, engine, text)
         else:
-            facts = _many(
-                screen, engine, given, out or Path(f"{name_of(given)}.summaries.csv"), read, overwrite=overwrite
-            )
+            out = out or Path(f"{name_of(given)}.summaries.csv")
+            check_output(out, (given,), () if base is not None else (model,), overwrite=overwrite)
+            facts = _many(screen, engine, given, out, read, overwrite=overwrite)
     if as_json:
         print_json(facts)
 
@@ -100,22 +101,11 @@ def _is_table(given: str) -> bool:
 
 def _text(given: str, encoding: str | None) -> str:
     """Return the one text that is given: itself, a file's, or stdin's."""
-    from filbert.readers.blobs import read_fully
-    from filbert.readers.encodings import decode_text
-
     if given != "-" and not os.path.exists(given):
         if Path(given).suffix.lower() in SUFFIXES and not any(map(str.isspace, given)):
             raise DataError([Problem(Place(given), "file", "does not exist", "check the path")])
         return os.fsencode(given).decode("utf-8", "replace")
-    name = "stdin" if given == "-" else given
-    if given == "-":
-        data = read_fully(sys.stdin.buffer, MOST + 1)
-    else:
-        with open(given, "rb") as stream:
-            data = read_fully(stream, MOST + 1)
-    if len(data) > MOST:
-        raise DataError([Problem(Place(name), "text", f"is longer than {MOST >> 20} MB", "split it")])
-    return decode_text(data, name, encoding)
+    return one_text(given, encoding)
 
 
 def _one(screen: Screen, engine: Engine, text: str) -> dict[str, Any]:
@@ -125,7 +115,7 @@ def _one(screen: Screen, engine: Engine, text: str) -> dict[str, Any]:
         raise ConfigError(f"{shown(text)} has nothing to read — give at least one visible character")
     screen.show(safe(engine.task.show(found, engine.settings).answer))
     if found.truncated:
-        screen.say(f"a sentence is longer than {engine.max_length} tokens: its end was not read")
+        screen.say(engine.task.TRUNCATED.format(length=engine.max_length))
     if found.unreadable:
         screen.say(f"warning: the model's vocabulary has no pieces for {found.unk_ratio:.0%} of the text")
     return {
@@ -141,10 +131,8 @@ def _many(
 ) -> dict[str, Any]:
     """Write the rows of a table with their summaries, and return the counts."""
     from filbert.inference.rows import score_to
-    from filbert.inference.writers import check_output
     from filbert.readers.sources import open_source
 
-    check_output(out, (source,), (), overwrite=overwrite)
     with kept_rejects(out.with_name(f"{out.name}.rejects.jsonl"), read) as kept:
         opened = open_source(source, with_trained_columns(read, engine), labelled=False, rejects=kept)
         for line in opened.found:

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from filbert import tasks
 from filbert.errors import ConfigError, shown
-from filbert.estimator.base import TextEstimator, dataset_at, inputs_of, source_of
+from filbert.estimator.base import Inputs, TextEstimator, dataset_at, inputs_of, source_of
 from filbert.finetuning.dataset import dataset_of
 from filbert.inference.engine import Engine
 from filbert.inference.untrained import untrained
@@ -37,7 +37,7 @@ class Summarizer(TextEstimator):
         if y is None:
             data = dataset_at(X, self.seed, task.NAME)
         else:
-            texts, summaries = inputs_of(X), list(y)
+            texts, summaries = _single(X), list(y)
             if len(texts) != len(summaries):
                 raise ConfigError(f"X has {len(texts)} texts, y {len(summaries)} summaries — give one for each text")
             data = dataset_of(texts, summaries, task, seed=self.seed)
@@ -58,7 +58,7 @@ class Summarizer(TextEstimator):
         A length is so many sentences, words or characters at most, or a share of the sentences; without one it is that
         of the training summaries, or three sentences. Raises ConfigError.
         """
-        texts = [text for (text,) in inputs_of(X)]
+        texts = [text for (text,) in _single(X)]
         engine: Engine = self.engine_ if hasattr(self, "engine_") else self._as_it_is(texts)
         usual = engine.settings
         engine.settings = tasks.resized(usual, sentences=sentences, words=words, characters=characters, share=share)
@@ -88,3 +88,10 @@ class Summarizer(TextEstimator):
             given = self.base, tasks.of_summaries(), tasks.untrained
             self._plain, _ = untrained(*given, texts=texts[:200], device=self.device)
         return self._plain
+
+
+def _single(X: Any) -> Inputs:
+    found = inputs_of(X)
+    if found and len(found[0]) != 1:
+        raise ConfigError(f"X holds pairs: {shown(found[0])} — give one text each to summarize")
+    return found

@@ -47,6 +47,8 @@ class Answers:
     no_answer: bool
     confidence: float
     """Of the first answer, or that there is none."""
+    truncated: bool
+    """Whether the end of the question was not read."""
 
 
 def terms(text: str) -> list[str]:
@@ -115,7 +117,7 @@ def ask(engine: Engine, question: str, index: Index, count: int = PASSAGES) -> A
         passage, offset = chosen[number], each.start - starts[number]
         sentence = _sentence(passage.text, offset, offset + len(each.answer))
         answers.append(Answer(each.answer, float(each.confidence), passage.line_of(offset), sentence))
-    return Answers(tuple(answers), bool(found.no_answer), float(found.confidence))
+    return Answers(tuple(answers), bool(found.no_answer), float(found.confidence), bool(found.truncated))
 
 
 def _sentence(text: str, begin: int, end: int) -> str:

@@ -107,6 +107,8 @@ class Task(Protocol):
     """Its class in `transformers`, and the hub's name for what it does."""
     WINDOWS: bool
     """Whether a long text is read whole, in several windows; else it is cut."""
+    TRUNCATED: str
+    """What is said of a text that was not read to its end, with {length} for the tokens of a window."""
     BALANCE: str
     """Why training cannot be balanced between classes, as a sentence; empty where it can."""
     CASCADE: str

@@ -10,6 +10,7 @@ import pytest
 from command import TRAIN, Run, rows_of
 
 from filbert import QuestionAnswerer
+from filbert.cli import parts
 from filbert.errors import ConfigError, DataError
 
 EVIL = finished.EVIL
@@ -58,12 +59,24 @@ def test_ask_a_text_a_file_and_a_folder(run: Run, tmp_path: Path) -> None:
         assert told["no_answer"] == (not told["answers"])
         assert 0 <= told["confidence"] <= 1
         for each in told["answers"]:
-            assert each["answer"] in each["sentence"] or "\n\n" in each["answer"]
+            assert each["answer"] in each["sentence"]
             if context != "The box is in Rome.":
                 lines = Path(each["file"]).read_text("utf-8").splitlines()
                 assert each["answer"].split("\n")[0] in lines[each["line"] - 1]
         assert run("ask", folder, "Where is the box?", "--context", context).code == 0
     assert run("ask", folder, "Where?", "--context", "-", stdin=b"In Rome.").code == 0
+    asked = run("ask", folder, "where " * 70, "--context", "In Rome.")
+    assert "the question is too long: at most its first 64 tokens were read" in asked.err
+    assert "question is too long" in run("predict", folder, "where " * 70, "--pair", "In Rome.").err
+    assert run("ask", folder, "Where?", "--context", "In Rome.", "--json").json["truncated"] is False
+
+
+def test_stdin_that_does_not_end_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = finished.run("question-answering").folder
+    monkeypatch.setattr(parts, "MOST", 4)
+    ran = run("ask", folder, "Where?", "--context", "-", stdin=b"In Rome.")
+    assert (ran.code, ran.out) == (2, "")
+    assert "stdin text — is longer than" in ran.err
 
 
 @pytest.mark.parametrize(

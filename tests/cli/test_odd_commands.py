@@ -168,6 +168,8 @@ def scripts() -> Iterator[tuple[str, int, str]]:
     yield "$F --version >&-", 1, "error: stdout — is closed"
     yield "$F --version <&- >/dev/full", 1, "error: stdout — No space left on device — make room"
     yield "$F predict $M - <&-", 2, "error: stdin file — is closed"
+    yield "$F ask $M Where? --context - <&-", 2, "error: stdin file — is closed"
+    yield "$F summarize $M - <&-", 2, "error: stdin file — is closed"
     yield "$F report nowhere --json 2>&-", 2, ""
     yield "$F report nowhere --json >/dev/full", 2, "error: nowhere/report.json is missing"
     yield "$F report nowhere 2>/dev/full", 2, ""

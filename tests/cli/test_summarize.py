@@ -76,6 +76,22 @@ def test_a_table_gets_a_column(run: Run, model: Path, tmp_path: Path) -> None:
     assert run("summarize", model, "many.jsonl", "-o", "out.csv").code == 2  # nothing is overwritten
 
 
+def test_outputs_spare_the_model_and_are_no_input(run: Run, model: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    rows = [json.dumps({"document": text}) for (text,) in finished.inputs(3, "summarization")]
+    (texts / "train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    log = model / "train.jsonl"
+    before = log.read_bytes()
+    ran = run("summarize", model, "texts", "-o", log, "--overwrite")
+    assert (ran.code, log.read_bytes()) == (2, before)
+    assert "is a file of the model" in ran.err
+    for _ in range(2):
+        ran = run("summarize", model, "texts", "-o", "texts/train.summaries.csv", "--overwrite")
+        assert ran.code == 0, ran.err
+        assert "3 rows read" in ran.out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -86,6 +102,8 @@ def test_a_table_gets_a_column(run: Run, model: Path, tmp_path: Path) -> None:
         (("MODEL", "missing.txt"), "does not exist"),
         (("A b.", "--base", "tiny"), "random weights"),
         (("MODEL", " "), "nothing to read"),
+        (("MODEL", "A b.", "-o", "out.csv"), "the summary of one text is printed"),
+        (("MODEL", "A b.", "--overwrite"), "the summary of one text is printed"),
     ],
 )
 def test_what_makes_no_sense_is_said(run: Run, model: Path, words: tuple[str, ...], said: str) -> None:
@@ -132,6 +150,9 @@ def test_from_python() -> None:
     summaries = [finished.TARGETS["summarization"][n % 4] for n in range(40)]
     model = Summarizer(base="tiny", epochs=1, precision="fp32").fit(texts, summaries)
     assert set(split(model.summarize(texts[0]))) <= set(split(texts[0]))
+    for told in ([("a b", "c d")], [("a b", "c d")] * 2):
+        with pytest.raises(ConfigError, match="X holds pairs"):
+            plain.predict(told)  # type: ignore[arg-type]
     for wrong in ((texts, None), (texts, summaries[:3]), ("one text", summaries)):
         with pytest.raises(ConfigError, match="give "):
             Summarizer(base="tiny").fit(*wrong)

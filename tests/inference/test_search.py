@@ -56,7 +56,7 @@ class Quoting:
         self.read = pairs[0][1]
         others = [SimpleNamespace(answer=o, start=self.read.index(o), confidence=0.1) for o in self.others]
         start = None if self.none else self.read.index(self.word)
-        told = {"answer": self.word, "start": start, "confidence": 0.8, "error": None}
+        told = {"answer": self.word, "start": start, "confidence": 0.8, "error": None, "truncated": False}
         return [SimpleNamespace(**told, no_answer=self.none, alternatives=others)]
 
 

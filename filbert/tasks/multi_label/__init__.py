@@ -51,6 +51,7 @@ NAME = "multi-label"
 TARGET = "labels"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

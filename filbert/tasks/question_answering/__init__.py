@@ -39,7 +39,7 @@ from filbert.tasks.question_answering.settings import settle as settle
 from filbert.tasks.question_answering.settings import strata as strata
 from filbert.tasks.question_answering.settings import target_of as target_of
 from filbert.tasks.question_answering.settings import unknown as unknown
-from filbert.tasks.question_answering.windows import windows
+from filbert.tasks.question_answering.windows import QUESTION, windows
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ NAME = "question-answering"
 TARGET = "answers"
 HUB = ("BertForQuestionAnswering", "question-answering")
 WINDOWS = True
+TRUNCATED = f"the question is too long: at most its first {QUESTION} tokens were read"
 BALANCE = "answers are no classes to balance"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

@@ -48,6 +48,7 @@ NAME = "regression"
 TARGET = "score"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = "numbers have no classes to balance"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 

@@ -48,6 +48,7 @@ NAME = "single-label"
 TARGET = "label"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 CASCADE = ""
 

@@ -52,6 +52,7 @@ NAME = "summarization"
 TARGET = "summary"
 HUB = ("BertModel", "summarization")
 WINDOWS = True
+TRUNCATED = "a sentence is longer than {length} tokens: its end was not read"
 BALANCE = "summaries have no classes to balance"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
