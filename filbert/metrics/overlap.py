@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from filbert.hashing import remembered
 from filbert.metrics.intervals import Score, interval, text_counts, wilson
 from filbert.records import FloatArray
 
@@ -61,19 +62,14 @@ def counted(summary: Sequence[str], reference: str) -> tuple[float, float]:
     (0.8571428571428571, 0.8)
     """
     found = []
-    tokens = [words(sentence) for sentence in summary]
+    tokens, wanted = [words(sentence) for sentence in summary], words(reference)
     for n in (1, 2):
-        ours, theirs = sum((grams(each, n) for each in tokens), Grams()), _reference(reference, n)
+        ours, theirs = sum((grams(each, n) for each in tokens), Grams()), grams(wanted, n)
         found.append(f_measure((ours & theirs).total(), ours.total(), theirs.total()))
     return found[0], found[1]
 
 
-@lru_cache(maxsize=20_000)
-def _reference(text: str, n: int) -> Grams:
-    return grams(words(text), n)
-
-
-@lru_cache(maxsize=20_000)
+@remembered(20_000)
 def rouge(summary: tuple[str, ...], reference: tuple[str, ...]) -> tuple[float, float, float]:
     """Return ROUGE-1, ROUGE-2 and ROUGE-L (F1) of a summary's sentences against a reference's, by `rouge-score`.
 

@@ -94,6 +94,15 @@ def _han(character: str) -> bool:
     return "\u3040" <= character <= "\u9fff" or character >= "\U00020000"  # and kana, whose sentences end alike
 
 
+def unspaced(character: str) -> bool:
+    """Say whether a script without blanks between sentences has this character: Chinese, kana and their marks.
+
+    >>> [unspaced(each) for each in "。它！한😀."]
+    [True, True, True, False, False, False]
+    """
+    return _han(character) or "\u3000" <= character <= "\u303f" or "\uf900" <= character <= "\uffef"
+
+
 def _ends(text: str, begin: int, mark: re.Match[str], cased: bool) -> bool:
     stop, close, end = mark["stop"], mark["close"], mark.end()
     if end == len(text):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from small import tokenizer
 
 from filbert import tasks
@@ -14,9 +18,11 @@ from filbert.errors import ConfigError, DataError, Refusal
 from filbert.finetuning.dataset import dataset_of
 from filbert.finetuning.fit import fit
 from filbert.inference.engine import load
-from filbert.records import Encoding, Example, Features
+from filbert.metrics import overlap
+from filbert.records import Encoding, Example, Features, FloatArray
 from filbert.report.html import tag
 from filbert.tasks import summarization
+from filbert.tasks.summarization import selection
 from filbert.tasks.summarization.length import Settings, length_in_words, resized
 from filbert.tasks.summarization.outputs import decode, joined, row
 from filbert.tasks.summarization.report_page import highlighted
@@ -141,8 +147,12 @@ def test_trigram_blocking_leaves_out_what_was_said() -> None:
         ({"sentences": 2}, (1, 3)),
         ({"sentences": 99}, (0, 1, 2, 3)),
         ({"words": 6}, (0, 1)),  # what does not fit is passed over
-        ({"words": 1}, (1,)),  # one sentence is always given
-        ({"characters": 30}, (0, 1)),
+        ({"words": 4}, (1,)),
+        ({"words": 1}, (2,)),  # one sentence is always given: the shortest, where none fits
+        ({"words": 2}, (2,)),  # the first that fits
+        ({"characters": 13}, (2,)),
+        ({"characters": 28}, (1, 2)),
+        ({"characters": 29}, (0, 1)),  # 14 + 14 and the blank between
         ({"share": 0.5}, (1, 3)),
         ({"share": 0.01}, (1,)),
     ],
@@ -150,6 +160,22 @@ def test_trigram_blocking_leaves_out_what_was_said() -> None:
 def test_length_by_sentences_words_characters_or_share(told: dict[str, float], wanted: tuple[int, ...]) -> None:
     texts = ["One two three.", "Four five six.", "Seven, eight.", "Nine ten eleven twelve thirteen."]
     assert chosen([0.3, 0.9, 0.1, 0.8], texts, resized(Settings(), **told)) == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [*TEXTS.values(), "A. Bb. 它增长了。Cc d. 好。 Ee."])
+def test_so_many_characters_at_most(text: str) -> None:
+    texts = split(text)
+    random = np.random.default_rng(0)
+    for most in range(min(map(len, texts)), len(text) + 2):
+        taken = chosen(random.random(len(texts)), texts, Settings(most, "characters"))
+        assert 0 < len(joined([texts[i] for i in taken])) <= most
+
+
+def test_sentences_are_joined_as_their_script_has_it() -> None:
+    assert joined(["그는 갔다.", "한국어 문장."]) == "그는 갔다. 한국어 문장."
+    assert joined(["Good 😀", "😀 film."]) == "Good 😀 😀 film."
+    assert joined(["好！", "“是。”", "他说（不）", "OK."]) == "好！“是。”他说（不）OK."
+    assert joined(["かな。", "カナ。", "It is."]) == "かな。カナ。It is."
 
 
 @pytest.mark.parametrize("told", [{"words": 0}, {"share": 1.5}, {"share": float("nan")}, {"sentences": -1}])
@@ -178,12 +204,79 @@ def test_the_oracle_is_never_below_the_first_sentences() -> None:
             assert sum(best) >= sum(counted(texts[:count], reference)) - 1e-9 or len(oracle(texts, reference)) > 1
 
 
+class Text(str):
+    """A string of which one can tell whether it is still held."""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        split,
+        lambda text: oracle((text, "It rained."), text),
+        lambda text: overlap.counted([text], text),
+        lambda text: overlap.rouge((text,), (text,)),
+    ],
+)
+def test_no_document_stays_alive(use: Callable[[str], object]) -> None:
+    text = Text("Sales rose of late. He left.")
+    held = weakref.ref(text)
+    assert use(text) == use(Text(text))
+    del text
+    assert held() is None
+
+
 def test_the_oracle_finds_the_sentences_that_a_reference_is_made_of() -> None:
     texts = split("Sales rose 2%. It rained on Friday. Profits fell, he said. We won the cup. The end is near.")
     for wanted in ((0,), (1, 3), (0, 2, 4)):
         assert oracle(texts, "".join(texts[i] for i in reversed(wanted))) == wanted
     assert oracle(texts, "xyz") == ()
     assert oracle(split("它增长了。下雨了。他赢了。"), "赢了增长") == (0, 2)
+
+
+def test_baselines_leave_nothing_out() -> None:
+    texts = ["It was a big win today.", "Again it was a big loss.", "We slept."]
+    assert lead(texts, Settings(2)) == (0, 1)
+    assert textrank(texts, Settings(2)) == (0, 1)
+
+
+def readable_centrality(vectors_SD: FloatArray) -> FloatArray:
+    """PageRank over all cosines, S × S of them."""
+    lengths_S1 = np.linalg.norm(vectors_SD, axis=1, keepdims=True)
+    unit_SD = vectors_SD / np.where(lengths_S1 > 0, lengths_S1, 1)
+    cosines_SS, count = unit_SD @ unit_SD.T, len(vectors_SD)
+    cosines_SS = np.maximum(cosines_SS - cosines_SS[~np.eye(count, dtype=bool)].min(), 0)
+    np.fill_diagonal(cosines_SS, 0)
+    sums_S1 = cosines_SS.sum(axis=1, keepdims=True)
+    moves_SS = np.where(sums_S1 > 1e-9, cosines_SS / np.where(sums_S1 > 1e-9, sums_S1, 1), 1 / count)
+    found_S = np.full(count, 1 / count)
+    for _ in range(100):
+        before_S, found_S = found_S, 0.15 / count + 0.85 * found_S @ moves_SS
+        if np.abs(found_S - before_S).max() < 1e-9:
+            break
+    return np.asarray(found_S)
+
+
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_centrality_is_that_of_all_cosines(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(count)
+    dense_SD = random.normal(size=(count, 5)) + 1
+    counts_SD = np.maximum(random.integers(-4, 3, size=(count, 9)), 0).astype(np.float64)
+    counts_SD[0] = 0  # a sentence without a word
+    for vectors_SD in (dense_SD, counts_SD, np.ones((count, 4))):
+        wanted = readable_centrality(vectors_SD)
+        for block in (1, 4_000_000):
+            monkeypatch.setattr(selection, "BLOCK", block)
+            assert centrality(vectors_SD) == pytest.approx(wanted, abs=1e-9)
+            assert centrality(csr_matrix(vectors_SD)) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_long_document_takes_no_square_of_memory() -> None:
+    texts = [f"w{n % 977} w{n % 101} w{n}" for n in range(6_000)]
+    tracemalloc.start()
+    assert len(textrank(texts, Settings(3))) == 3
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120 << 20  # all cosines are 288 MB
 
 
 def test_what_needs_no_model() -> None:

@@ -23,7 +23,7 @@ from filbert.tasks.summarization.selection import (
     reference_sentences,
     textrank,
 )
-from filbert.tasks.summarization.sentences import split, texts_of
+from filbert.tasks.summarization.sentences import blank, split, texts_of
 from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
 from filbert.text.sentences import spans
 
@@ -70,11 +70,8 @@ def joined(sentences: Sequence[str]) -> str:
     >>> joined(["It rose.", "It fell."]), joined(["它增长了。", "下降了。"])
     ('It rose. It fell.', '它增长了。下降了。')
     """
-    made = ""
-    for sentence in sentences:
-        close = made[-1:] > "\u2fff" or sentence[:1] > "\u2fff"
-        made += sentence if close or not made else f" {sentence}"
-    return made
+    pairs = zip(["", *sentences], sentences, strict=False)
+    return "".join(" " * blank(before, sentence) + sentence for before, sentence in pairs)
 
 
 def empty(error: str) -> Prediction:
@@ -127,9 +124,8 @@ def best(examples: Sequence[Example]) -> list[Prediction]:
 def figures(examples: Sequence[Example], predictions: Sequence[Prediction]) -> FloatArray:
     """Return ROUGE-1, ROUGE-2 and ROUGE-L of each text, N × 3."""
     rows = [
-        overlap.rouge(found.sentences, reference_sentences(example.target))
+        overlap.rouge(_sure(found).sentences, reference_sentences(example.target))
         for example, found in zip(examples, predictions, strict=True)
-        if isinstance(found, SummaryPrediction)
     ]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(overlap.FIGURES))
 
@@ -154,7 +150,7 @@ def _sure(prediction: Prediction) -> SummaryPrediction:
     return prediction
 
 
-def _questions(outputs: Outputs, windows: Windows) -> tuple[FloatArray, FloatArray]:
+def _logits_and_truth(outputs: Outputs, windows: Windows) -> tuple[FloatArray, FloatArray]:
     """Return logits_M and whether a person took the sentence, of all texts."""
     logits_M = np.concatenate([_logits(each) for each in outputs])
     true_M = np.concatenate([window.target for each in windows for window in each])
@@ -165,7 +161,7 @@ def validate(
     outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
 ) -> tuple[Goal, dict[str, float]]:
     """Return (-loss,) to maximise, as Liu 2019 chose, and figures for the log: ROUGE without stems."""
-    logits_M, true_M = _questions(outputs, windows)
+    logits_M, true_M = _logits_and_truth(outputs, windows)
     loss = float(np.mean(np.logaddexp(0, logits_M) - true_M * logits_M))
     found = decode(outputs, settings, windows)
     rouges = [
@@ -177,7 +173,7 @@ def validate(
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
     """Fit one temperature, to be folded into the last layer, so that a sentence's probability holds."""
-    logits_M, true_M = _questions(outputs, windows)
+    logits_M, true_M = _logits_and_truth(outputs, windows)
     temperature = label_sets.fit_sigmoid_temperature(logits_M[:, None], true_M[:, None])
     asked_M = true_M.astype(np.int32)
     before_M2, after_M2 = (_both(label_sets.sigmoid(each)) for each in (logits_M, logits_M / temperature))

@@ -5,55 +5,67 @@ Shapes: S sentences of a document.
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from filbert.hashing import remembered
 from filbert.metrics.overlap import Grams, f_measure, grams, words
 from filbert.records import FloatArray
 from filbert.tasks.summarization.length import Settings
-from filbert.tasks.summarization.sentences import split
+from filbert.tasks.summarization.sentences import blank, split
 
 DAMPING = 0.85  # of PageRank (Brin & Page 1998)
 ROUNDS, CLOSE = 100, 1e-9  # of its power iteration
+BLOCK = 4_000_000  # cosines held at once
 
 
 def chosen(scores_S: npt.ArrayLike, texts: Sequence[str], settings: Settings) -> tuple[int, ...]:
     """Return the sentences of a summary, in the document's order: the best ones, as long as the settings say.
 
     With trigram blocking (Paulus et al. 2018) a sentence that shares three words in a row with a better one is left
-    out. One sentence is always given.
+    out. What does not fit is passed over; where nothing fits, the shortest sentence is given.
 
     >>> chosen([0.9, 0.8, 0.1], ["It is a big win.", "That is a big win.", "Fin."], Settings(2))
     (0, 2)
     """
     limit = settings.length * len(texts) if settings.unit == "share" else settings.length
     limit = max(1, round(limit)) if settings.unit in ("sentences", "share") else limit
+    order = np.argsort(-np.asarray(scores_S, dtype=np.float64), kind="stable").tolist()
     taken: list[int] = []
-    used, seen = 0.0, set[tuple[str, ...]]()
-    for i in np.argsort(-np.asarray(scores_S, dtype=np.float64), kind="stable").tolist():
-        size = _size(texts[i], settings.unit)
+    used, seen = 0, set[tuple[str, ...]]()
+    for i in order:
         if used >= limit:
             break
-        if taken and used + size > limit:
+        size = _size(texts, taken, i, settings.unit)
+        if used + size > limit:
             continue
         if settings.blocking:
             three = set(grams(words(texts[i]), 3))
             if seen & three:
                 continue
             seen |= three
-        taken.append(i)
+        insort(taken, i)
         used += size
-    return tuple(sorted(taken))
+    return tuple(taken or sorted(order, key=lambda i: _size(texts, (), i, settings.unit))[:1])
 
 
-def _size(text: str, unit: str) -> int:
-    return {"words": lambda: len(words(text)), "characters": lambda: len(text)}.get(unit, lambda: 1)()
+def _size(texts: Sequence[str], taken: Sequence[int], i: int, unit: str) -> int:
+    """Return by how much a sentence makes a summary of those taken longer: by the blanks around it, too."""
+    if unit == "words":
+        return len(words(texts[i]))
+    if unit != "characters":
+        return 1
+    at = bisect(taken, i)
+    before, after = (texts[taken[at - 1]] if at else ""), (texts[taken[at]] if at < len(taken) else "")
+    return len(texts[i]) + blank(before, texts[i]) + blank(texts[i], after) - blank(before, after)
 
 
-@lru_cache(maxsize=50_000)
+@remembered(50_000)
 def oracle(texts: tuple[str, ...], reference: str) -> tuple[int, ...]:
     """Return the sentences that together are most like a reference: the best first, then what makes it better still.
 
@@ -96,8 +108,8 @@ def _gain(more: dict[tuple[str, ...], int], have: Grams, wanted: Grams) -> int:
 
 
 def lead(texts: Sequence[str], settings: Settings) -> tuple[int, ...]:
-    """Return the first sentences, as many as a summary has: hard to beat in the news."""
-    return chosen(-np.arange(len(texts)), texts, settings)
+    """Return the first sentences, as many as a summary has, none left out: hard to beat in the news."""
+    return chosen(-np.arange(len(texts)), texts, replace(settings, blocking=False))
 
 
 def textrank(texts: Sequence[str], settings: Settings) -> tuple[int, ...]:
@@ -106,45 +118,69 @@ def textrank(texts: Sequence[str], settings: Settings) -> tuple[int, ...]:
     The cosine is LexRank's (Erkan & Radev 2004). The package that is usual for it has had no release for years, and
     these are ten lines.
     """
-    return chosen(centrality(_tfidf(texts)), texts, settings)
+    return chosen(centrality(_tfidf(texts)), texts, replace(settings, blocking=False))
 
 
-def _tfidf(texts: Sequence[str]) -> FloatArray:
-    """Return a row for each sentence: words weighted by how few sentences of the document have them."""
+def _tfidf(texts: Sequence[str]) -> Any:
+    """Return a sparse row for each sentence: words weighted by how few sentences of the document have them."""
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # scikit-learn's own
+
     counts = [grams(words(text), 1) for text in texts]
     number = {gram: i for i, gram in enumerate(sorted(set().union(*counts)))}
-    rows_SW = np.zeros((len(texts), max(1, len(number))))
-    for row_W, found in zip(rows_SW, counts, strict=True):
-        for gram, count in found.items():
-            row_W[number[gram]] = count
-    having_W = (rows_SW > 0).sum(axis=0)
-    return np.asarray(rows_SW * np.log(1 + len(texts) / np.maximum(having_W, 1)))
+    columns = np.array([number[gram] for found in counts for gram in found], dtype=np.int64)
+    values = np.array([count for found in counts for count in found.values()], dtype=np.float64)
+    values *= np.log(1 + len(texts) / np.bincount(columns, minlength=1)[columns])
+    ends = np.cumsum([0, *map(len, counts)])
+    return csr_matrix((values, columns, ends), shape=(len(texts), max(1, len(number))))
 
 
-def centrality(vectors_SD: FloatArray) -> FloatArray:
+def centrality(vectors_SD: Any) -> FloatArray:
     """Return how central each sentence is, 0 to 1 in sum: PageRank over the cosines of their vectors.
 
-    The least cosine of the document counts as 0: those of a BERT are all large.
+    The least cosine of the document counts as 0: those of a BERT are all large. The vectors are an array or a sparse
+    matrix; no S × S matrix is held, as a document may have a hundred thousand sentences.
 
     >>> int(centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax())
     1
     """
-    lengths_S1 = np.linalg.norm(vectors_SD, axis=1, keepdims=True)
-    unit_SD = vectors_SD / np.where(lengths_S1 > 0, lengths_S1, 1)
-    cosines_SS = unit_SD @ unit_SD.T
-    count = len(cosines_SS)
-    if count > 1:
-        others_SS = cosines_SS[~np.eye(count, dtype=bool)]
-        cosines_SS = np.maximum(cosines_SS - others_SS.min(), 0)
-    np.fill_diagonal(cosines_SS, 0)
-    sums_S1 = cosines_SS.sum(axis=1, keepdims=True)
-    moves_SS = np.where(sums_S1 > 1e-12, cosines_SS / np.where(sums_S1 > 1e-12, sums_S1, 1), 1 / count)
+    from scipy import sparse
+
+    count = vectors_SD.shape[0]
+    if count < 2:
+        return np.ones(count)
+    sparse_one = sparse.issparse(vectors_SD)
+    squares_SD = vectors_SD.multiply(vectors_SD) if sparse_one else np.square(vectors_SD)
+    lengths_S = np.sqrt(np.asarray(squares_SD.sum(axis=1)).reshape(-1))
+    unit_SD = sparse.diags(1 / np.where(lengths_S > 0, lengths_S, 1)) @ vectors_SD
+    least = _least_cosine(unit_SD)
+    own_S = (lengths_S > 0) - least  # of a sentence with itself, which is not counted
+
+    def times(x_S: FloatArray) -> FloatArray:
+        return np.asarray(unit_SD @ (unit_SD.T @ x_S) - least * x_S.sum() - own_S * x_S)
+
+    sums_S = times(np.ones(count))
+    linked_S = sums_S > 1e-12 * count
+    shares_S = np.where(linked_S, 1 / np.where(linked_S, sums_S, 1), 0)
     found_S = np.full(count, 1 / count)
     for _ in range(ROUNDS):
-        before_S, found_S = found_S, (1 - DAMPING) / count + DAMPING * found_S @ moves_SS
+        moved_S = times(found_S * shares_S) + found_S[~linked_S].sum() / count
+        before_S, found_S = found_S, (1 - DAMPING) / count + DAMPING * moved_S
         if np.abs(found_S - before_S).max() < CLOSE:
             break
-    return found_S
+    return np.asarray(np.round(found_S, 12))  # equal sentences stay equal, whatever order they are summed in
+
+
+def _least_cosine(unit_SD: Any) -> float:
+    """Return the least product of two different rows, some rows at a time."""
+    count, least = unit_SD.shape[0], np.inf
+    rows = max(1, BLOCK // count)
+    for begin in range(0, count, rows):
+        part_RS = unit_SD[begin : begin + rows] @ unit_SD.T
+        part_RS = part_RS if isinstance(part_RS, np.ndarray) else part_RS.toarray()
+        at_R = np.arange(len(part_RS))
+        part_RS[at_R, begin + at_R] = np.inf
+        least = min(least, float(part_RS.min()))
+    return least
 
 
 def reference_sentences(summary: str) -> tuple[str, ...]:

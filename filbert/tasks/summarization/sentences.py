@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -35,7 +34,6 @@ class Sentence:
         return self.last - self.first
 
 
-@lru_cache(maxsize=20_000)
 def split(text: str) -> tuple[str, ...]:
     """Return the sentences of a text.
 
@@ -43,6 +41,15 @@ def split(text: str) -> tuple[str, ...]:
     ('She left.', 'He stayed.')
     """
     return tuple(cuts.split(text))
+
+
+def blank(before: str, after: str) -> bool:
+    """Say whether a blank stands between two sentences of a summary: not beside Chinese, and not at its ends.
+
+    >>> blank("It rose.", "It fell."), blank("它增长了。", "下降了。"), blank("", "It fell.")
+    (True, False, False)
+    """
+    return bool(before and after) and not (cuts.unspaced(before[-1]) or cuts.unspaced(after[0]))
 
 
 def sentences_of(encoding: Encoding) -> list[Sentence]:
