@@ -5,11 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from filbert.errors import Place
 from filbert.inference.search import GAP, Index, ask, terms
 from filbert.readers.passages import Passage, passages_of
+from filbert.tasks import question_answering
+from filbert.tasks.question_answering.outputs import AnswerPrediction
+from filbert.tasks.question_answering.settings import Settings
+from filbert.text.tokenizer import SPECIALS, Tokenizer
 
 ENGLISH = ["We store cookies for a year.", "Write to our office in Rome.", "Children may not sign up."]
 CHINESE = ["本公司在北京市设有办公室。", "我们保存您的数据一年。", "儿童不得注册。"]
@@ -70,6 +75,26 @@ def test_answers_come_with_file_line_and_sentence() -> None:
         ("Rome", "1.txt:6", "Write to our office in Rome."),
     ]
     assert engine.read.count(GAP) >= 3
+
+
+@pytest.mark.parametrize("length", [11, 14, 64])
+def test_no_answer_runs_from_one_passage_into_the_next(length: int) -> None:
+    """The head scores "b c d" highest: first and last stand in different passages; else "c d", then "b"."""
+    tokenizer, settings = Tokenizer.from_vocab([*SPECIALS, *"abcdefg?"]), Settings(stride=2, longest=4)
+    sure = {"b": (9, 1), "d": (0, 9), "c": (2, 0)}
+
+    def answers(context: str) -> list[str]:
+        texts = tokenizer.encode(["? ?", context], offsets=True)
+        parts = question_answering.features(texts, None, tokenizer, settings, length)
+        rows = [np.array([sure.get(tokenizer.token(token), (0, 0)) for token in part.ids.tolist()]) for part in parts]
+        (found,) = question_answering.decode([rows], settings, [parts])
+        assert isinstance(found, AnswerPrediction)
+        return [found.answer, *(each.answer for each in found.alternatives)]
+
+    told = answers(GAP.join(["a b", "c d e", "f g"]))
+    assert told[:2] == ["c d", "b"]
+    assert all(each in "a b|c d e|f g" for each in told)
+    assert answers("a b\n\nc d e\n\nf g")[0] == "b\n\nc d"  # paragraphs of one text are no passages
 
 
 def test_only_the_nearest_are_read() -> None:

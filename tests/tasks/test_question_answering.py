@@ -16,7 +16,6 @@ from transformers import AutoModelForQuestionAnswering
 
 from filbert.errors import DataError, Refusal
 from filbert.inference.engine import load
-from filbert.inference.search import GAP
 from filbert.metrics.spans import measured
 from filbert.records import Example, Features, FloatArray
 from filbert.tasks import question_answering as task
@@ -46,26 +45,6 @@ def as_if_sure(parts: Sequence[Features], answer: Answer) -> list[FloatArray]:
         logits_L2[part.target, (0, 1)] = 9
         rows.append(logits_L2)
     return rows
-
-
-@pytest.mark.parametrize("length", [11, 14, 64])
-def test_no_answer_runs_from_one_passage_of_a_search_into_the_next(length: int) -> None:
-    """The head scores "b c d" highest: first and last stand in different passages."""
-    settings = Settings(stride=2, longest=4)
-    parts = windows("who?", GAP.join(["a b", "c d e", "f g"]), None, settings, length)
-    rows = [np.zeros((len(part), 2)) for part in parts]
-    for logits_L2, part in zip(rows, parts, strict=True):
-        for place, token in enumerate(part.ids.tolist()):
-            word = TOKENIZER.token(token) if place > int(part.segments.argmax()) - 1 else ""
-            logits_L2[place] = {"b": (9, 1), "d": (0, 9), "c": (2, 0)}.get(word, (0, 0))
-    (found,) = task.decode([rows], settings, [parts])
-    assert isinstance(found, AnswerPrediction)
-    told = [found.answer, *(each.answer for each in found.alternatives)]
-    assert told[:2] == ["c d", "b"]
-    assert all(each in "a b|c d e|f g" for each in told)
-    answer = Answer("b\n\nc", 2)  # a paragraph of one text is no passage of a search
-    plain = windows("who?", "a b\n\nc d e", answer, settings, 64)
-    assert candidates(as_if_sure(plain, answer), plain, settings).text(0) == "b\n\nc"
 
 
 @pytest.mark.parametrize("length", [10, 11, 14, 20, 64])

@@ -143,7 +143,7 @@ def centrality(vectors_SD: Any) -> FloatArray:
     >>> int(centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax())
     1
     """
-    from scipy import sparse
+    from scipy import sparse  # type: ignore[import-untyped]  # scikit-learn's own
 
     count = vectors_SD.shape[0]
     if count < 2:
