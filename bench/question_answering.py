@@ -105,7 +105,7 @@ def scored(answers: list[str], test: Path) -> Row | None:
 
     rows = questions_of(test)
     right = [[answer.text for answer in row["answers"]] for row in rows]
-    return figures(score_spans(answers, right, [is_chinese(row["question"]) for row in rows]))
+    return figures(score_spans(answers, right, [is_chinese(row["question"], row["context"]) for row in rows]))
 
 
 def accuracy(results: Path, seeds: int, limit: int | None) -> None:

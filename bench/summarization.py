@@ -30,7 +30,8 @@ from filbert.finetuning.dataset import settled
 from filbert.finetuning.fit import fit
 from filbert.inference.engine import Engine, load
 from filbert.inference.untrained import untrained
-from filbert.metrics.overlap import FIGURES, means, paired_difference_of_means
+from filbert.metrics.intervals import paired_difference_of_means
+from filbert.metrics.overlap import FIGURES, means
 from filbert.model.packing import pack
 from filbert.progress import Silent
 from filbert.readers.options import ReadOptions

@@ -89,6 +89,30 @@ def interval(value: float, drawn_R: FloatArray, certain: tuple[float, float] | N
     return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
 
 
+def resampled_means(values: FloatArray, *, resamples: int = 1000, seed: int = 0) -> FloatArray:
+    """Return the mean over texts of values_N or values_NM in each resample, R or RM.
+
+    >>> resampled_means(np.ones((5, 2)), resamples=3).shape
+    (3, 2)
+    """
+    blocks = text_counts(len(values), resamples, np.random.default_rng(seed))
+    return np.concatenate([counts_RN @ values / len(values) for counts_RN in blocks])
+
+
+def paired_difference_of_means(first_N: FloatArray, second_N: FloatArray, *, resamples: int = 1000) -> Score:
+    """Return the mean of numbers between 0 and 1 minus that of others on the same texts, with its 95 % interval.
+
+    Where all differences are equal, what was never seen may still be there, in as many texts as Wilson allows for.
+
+    >>> paired_difference_of_means(np.array([1.0, 0.5]), np.array([0.5, 0.0]))["value"]
+    0.5
+    """
+    apart_N = np.asarray(first_N, dtype=np.float64) - np.asarray(second_N, dtype=np.float64)
+    unseen, value = wilson(0, len(apart_N))[1], float(apart_N.mean())
+    certain = max(-1.0, value - unseen), min(1.0, value + unseen)
+    return interval(value, resampled_means(apart_N, resamples=resamples), certain)
+
+
 def grouped_mean(values_N: npt.ArrayLike, groups_N: npt.ArrayLike, *, resamples: int = 1000) -> Score:
     """Return the mean of values and its 95 % interval when whole groups (texts) are drawn anew.
 

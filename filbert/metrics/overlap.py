@@ -15,10 +15,8 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-import numpy as np
-
 from filbert.hashing import remembered
-from filbert.metrics.intervals import Score, interval, text_counts, wilson
+from filbert.metrics.intervals import Score, interval, resampled_means, wilson
 from filbert.records import FloatArray
 
 FIGURES = ("rouge1", "rouge2", "rougeL")
@@ -105,28 +103,15 @@ def _stem(word: str) -> str:
 def means(figures_NF: FloatArray, *, resamples: int = 1000) -> Score:
     """Return the mean of each figure over texts, with its 95 % interval.
 
+    >>> import numpy as np
     >>> means(np.array([[0.2, 0.1, 0.2]] * 4))["rouge1"]["value"]
     0.2
     """
     n = len(figures_NF)
     values_F = figures_NF.mean(axis=0)
-    blocks = text_counts(n, resamples, np.random.default_rng(0))
-    drawn_RF = np.concatenate([counts_RN @ figures_NF / n for counts_RN in blocks])
+    drawn_RF = resampled_means(figures_NF, resamples=resamples)
     unseen = wilson(0, n)[1]
     found: Score = {}
     for name, value, drawn_R in zip(FIGURES, values_F.tolist(), drawn_RF.T, strict=True):
         found[name] = interval(value, drawn_R, (max(0.0, value - unseen), min(1.0, value + unseen)))
     return found
-
-
-def paired_difference_of_means(first_N: FloatArray, second_N: FloatArray, *, resamples: int = 1000) -> Score:
-    """Return the mean of a figure minus that of another model on the same texts, with its 95 % interval.
-
-    >>> paired_difference_of_means(np.array([0.5, 0.25]), np.array([0.25, 0.0]))["value"]
-    0.25
-    """
-    apart_N, n = first_N - second_N, len(first_N)
-    blocks = text_counts(n, resamples, np.random.default_rng(0))
-    drawn_R = np.concatenate([counts_RN @ apart_N / n for counts_RN in blocks])
-    unseen, value = wilson(0, n)[1], float(apart_N.mean())
-    return interval(value, drawn_R, (max(-1.0, value - unseen), min(1.0, value + unseen)))

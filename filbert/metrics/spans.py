@@ -13,29 +13,39 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from filbert.errors import ConfigError
-from filbert.metrics.intervals import Score, interval, text_counts, wilson
+from filbert.metrics.intervals import Score, interval, resampled_means, wilson
 from filbert.records import FloatArray
 
-RESAMPLES = 1000
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
+CHINESE = 0.25  # the share of Chinese characters among the letters from which on CMRC's rules hold
 HAN = re.compile("[\u4e00-\u9fa5]")
-CMRC_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》…·、「」（）－～『』")  # those of CMRC's own script
-PIECE = re.compile(r"\w+|[^\w\s]")
+RUN = re.compile("[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+")
+CMRC_MARKS = frozenset(
+    "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
+)  # those of CMRC's own script, whose "……" is no single character
 
 
-def is_chinese(question: str) -> bool:
-    """Tell whether a question is measured by CMRC's rules.
+def is_chinese(*texts: str) -> bool:
+    """Tell whether a question, with its text, is measured by CMRC's rules: by the share of Chinese characters.
 
-    >>> is_chinese("谁写了《边城》？"), is_chinese("Who wrote it?")
+    >>> is_chinese("谁写了《边城》？"), is_chinese("Who wrote 边城?", "Shen Congwen did.")
     (True, False)
     """
-    return HAN.search(question) is not None
+    counted = [_letters(text) for text in texts]
+    return sum(han for han, _ in counted) > CHINESE * sum(letters for _, letters in counted)
+
+
+@lru_cache(maxsize=20_000)
+def _letters(text: str) -> tuple[int, int]:
+    """Return how many Chinese characters and how many letters, those among them, a text has."""
+    return len(HAN.findall(text)), sum(map(str.isalpha, text))
 
 
 def words(answer: str) -> list[str]:
@@ -50,19 +60,25 @@ def words(answer: str) -> list[str]:
 def characters(answer: str) -> list[str]:
     """Return the Chinese characters, and the words of other scripts, of an answer that count.
 
+    Punctuation is skipped and ends no word; words are cut as `nltk.word_tokenize` cuts those of one sentence.
+
     >>> characters("光荣和ω-force。")
-    ['光', '荣', '和', 'ω', 'force']
+    ['光', '荣', '和', 'ωforce']
     """
     found: list[str] = []
-    run = ""
-    for mark in answer.lower().strip() + " ":
-        if HAN.match(mark) or mark in CMRC_MARKS or mark.isspace():
-            found += PIECE.findall(run)
-            run = ""
-            found += [mark] if HAN.match(mark) else []
-        else:
-            run += mark
+    for part in RUN.findall("".join(c for c in answer.lower().strip() if c not in CMRC_MARKS)):
+        found += [part] if HAN.match(part) else _tokens(part)
     return found
+
+
+@lru_cache(maxsize=20_000)
+def _tokens(run: str) -> list[str]:
+    run = run.strip()
+    if not run or run.isdecimal():
+        return [run] if run else []
+    from nltk.tokenize import NLTKWordTokenizer  # rouge-score's own; loads in seconds
+
+    return list(NLTKWordTokenizer().tokenize(run))
 
 
 def exact(found: str, right: str, *, chinese: bool) -> float:
@@ -111,10 +127,13 @@ def longest_run(one: Sequence[str], two: Sequence[str]) -> int:
 def best_of(measure: Callable[..., float], found: str, right: Sequence[str], *, chinese: bool) -> float:
     """Return how good an answer is beside the right one that it is nearest to; without right ones it should be empty.
 
+    English right ones of which nothing counts, as "the" and "%", are left out, as SQuAD's script does.
+
     >>> best_of(overlap, "Navy", ["the fleet", "a navy"], chinese=False), best_of(exact, "", [], chinese=False)
     (1.0, 1.0)
     """
-    return max(measure(found, each, chinese=chinese) for each in right or ("",))
+    kept = right if chinese else [each for each in right if words(each)]
+    return max(measure(found, each, chinese=chinese) for each in kept or ("",))
 
 
 def measured(
@@ -147,7 +166,7 @@ def score_spans(found: Sequence[str], right: Sequence[Sequence[str]], chinese: S
     return scores
 
 
-def mean(values_N: npt.ArrayLike, *, seed: int = 0) -> Score:
+def mean(values_N: npt.ArrayLike) -> Score:
     """Return the mean of numbers between 0 and 1 with its 95 % interval, bootstrapped over questions.
 
     >>> found = mean([1.0, 0.0, 1.0, 0.0])
@@ -159,20 +178,4 @@ def mean(values_N: npt.ArrayLike, *, seed: int = 0) -> Score:
         return {"value": None, "low": None, "high": None}
     value = float(each_N.mean())
     certain = wilson(round(value * len(each_N)), len(each_N))
-    return interval(value, _means(each_N, seed), certain)
-
-
-def paired_difference_of_means(first_N: FloatArray, second_N: FloatArray, *, seed: int = 0) -> Score:
-    """Return the mean of the first numbers minus that of the second with its 95 % interval, on the same questions.
-
-    >>> paired_difference_of_means(np.array([1.0, 0.5]), np.array([0.5, 0.0]))["value"]
-    0.5
-    """
-    apart_N = np.asarray(first_N, dtype=np.float64) - np.asarray(second_N, dtype=np.float64)
-    return interval(float(apart_N.mean()), _means(apart_N, seed))
-
-
-def _means(each_N: FloatArray, seed: int) -> FloatArray:
-    rng = np.random.default_rng(seed)
-    drawn = [counts_RN @ each_N for counts_RN in text_counts(len(each_N), RESAMPLES, rng)]
-    return np.asarray(np.concatenate(drawn) / len(each_N), dtype=np.float64)
+    return interval(value, resampled_means(each_N), certain)

@@ -7,6 +7,8 @@ from typing import Literal
 
 LAYER = ("qkv", "out", "attention_norm", "up", "down", "norm")  # the parts of a Transformer layer
 
+PLACES = 512  # positions of marks; later marks of a text have the last position
+
 
 @dataclass(frozen=True)
 class Head:

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Dropout, Encoder, Layer, Linear, initialise, sinusoids
-from filbert.model.head import Head
-
-PLACES = 512  # positions of marks; later marks of a text have the last position
+from filbert.model.head import PLACES, Head
 
 
 class Network(nn.Module):
@@ -57,7 +55,9 @@ class Network(nn.Module):
             rows_D = self.encoder(*given, spans, first_only=self.head.rows == "first").float()
         if self.head.pooled:
             rows_D = torch.tanh(self.pooler(rows_D))
-        return self.last(self.dropout(rows_D)) if self.head.last else rows_D
+        if self.head.rows != "tokens":  # there BERT has none before its last layer, and so has transformers
+            rows_D = self.dropout(rows_D)
+        return self.last(rows_D) if self.head.last else rows_D
 
     def _marked(self, given: tuple[Tensor, Tensor, Tensor], spans: Spans) -> Tensor:
         """Return rows_MD of the marks, of which the first of each text is its [CLS], after the head's own layers.

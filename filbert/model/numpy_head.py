@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from filbert.config import EncoderConfig
-from filbert.model.head import Head
+from filbert.model.head import PLACES, Head
 from filbert.records import FloatArray, PackedBatch
 
 Array = npt.NDArray[np.float32]
-PLACES = 512  # positions of marks, as in network.py
 
 
 class NumpyHead:

@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import binomtest
 
 from filbert.errors import ConfigError
-from filbert.metrics.intervals import grouped_mean, interval, paired_difference, text_counts, wilson, wilson_rates
+from filbert.metrics.intervals import (
+    grouped_mean,
+    interval,
+    paired_difference,
+    paired_difference_of_means,
+    text_counts,
+    wilson,
+    wilson_rates,
+)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 5), (5, 5), (3, 10), (470, 500)])
@@ -65,3 +73,15 @@ def test_paired_difference_agrees_with_mcnemar(wins: int, losses: int, clear: bo
 def test_pairs_of_different_length_are_named() -> None:
     with pytest.raises(ConfigError, match="give three lists of one length"):
         paired_difference([1, 0], [1, 0], [1])
+
+
+def test_a_difference_of_means_is_of_the_same_texts_and_never_certain() -> None:
+    one = np.array([1.0, 0.5, 1.0, 0.0] * 25)
+    noise = np.random.default_rng(0).normal(size=100) / 100
+    better = paired_difference_of_means(one, one - 0.2 + noise)  # apart they vary by 0.4
+    assert 0.19 < better["low"] < better["value"] < better["high"] < 0.21
+    equal = paired_difference_of_means(one, one)
+    assert equal["value"] == 0
+    assert -0.05 < equal["low"] < 0 < equal["high"] < 0.05
+    alone = paired_difference_of_means(one[:1], one[:1])
+    assert (alone["low"], alone["high"]) == pytest.approx((-wilson(0, 1)[1], wilson(0, 1)[1]))

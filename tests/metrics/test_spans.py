@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from nltk.tokenize import NLTKWordTokenizer
 
 from filbert.errors import ConfigError
-from filbert.metrics.spans import best_of, exact, measured, overlap, paired_difference_of_means, score_spans
+from filbert.metrics.spans import CMRC_MARKS, best_of, characters, exact, is_chinese, measured, overlap, score_spans
 
 ENGLISH = [  # found, right, EM, F1 as SQuAD's evaluate-v2.0.py gives them
     ("The Eiffel Tower.", "eiffel tower", 1, 1),
@@ -29,7 +29,46 @@ CHINESE = [  # … and CMRC's cmrc2018_evaluate.py
     ("信玄武田", "武田信玄", 0, 0.5),  # the longest run both share, not the bag
     ("2005年", "2005 年", 0, 1),
     ("，。", "武田", 0, 0),
+    ("约3.5米", "3.5", 0, 0.5),  # a number is one word
+    ("1,000人", "1,000", 0, 2 / 3),
+    ("U.S.A", "u.s.a", 1, 1),
+    ("武田…", "武田", 0, 0.8),  # the script's mark is "……", which no single character is
 ]
+
+
+def segmented(answer: str) -> list[str]:
+    """Return the segments as CMRC's script makes them, character by character, its punctuation left out."""
+    found, run = [], ""
+    for mark in answer.lower().strip():
+        if mark in CMRC_MARKS:
+            continue
+        if "\u4e00" <= mark <= "\u9fa5":
+            found += [*NLTKWordTokenizer().tokenize(run), mark]
+            run = ""
+        else:
+            run += mark
+    return found + NLTKWordTokenizer().tokenize(run)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["光荣和ω-force。", "约3.5%的人 (1,000)", " U.S.A.：don't 说'是' ", "2005 年", "a 武 b-c 3田 12", "…", "，", ""],
+)
+def test_chinese_answers_are_cut_as_cmrcs_script_does(answer: str) -> None:
+    assert characters(answer) == segmented(answer)
+
+
+def test_names_in_the_other_script_do_not_change_whose_rules_hold() -> None:
+    assert not is_chinese("What does 北京 mean?", "It is the name of a city.")
+    assert not is_chinese("What does 北京大学 mean?")
+    assert is_chinese("Harry Potter的作者是谁？", "《Harry Potter》的作者是英国作家罗琳，第一本于1997年出版。")
+    assert not is_chinese("", "3 + 4")
+
+
+def test_right_answers_of_which_nothing_counts_are_left_out() -> None:
+    assert best_of(exact, "", ["the", "cat"], chinese=False) == 0
+    assert best_of(exact, "", ["the", "%"], chinese=False) == 1
+    assert best_of(overlap, "cat", ["%", "cat"], chinese=False) == 1
 
 
 @pytest.mark.parametrize(("found", "right", "em", "f1"), ENGLISH)
@@ -61,13 +100,6 @@ def test_an_interval_holds_the_value_and_n_of_n_right_is_no_certainty() -> None:
     found = score_spans(["a b"] * 20, [["a b"]] * 20, [False] * 20)["f1"]
     assert found["value"] == found["high"] == 1
     assert found["low"] < 0.9
-
-
-def test_differences_are_of_the_same_questions() -> None:
-    one = np.array([1.0, 0.5, 1.0, 0.0] * 25)
-    assert paired_difference_of_means(one, one)["value"] == 0
-    better = paired_difference_of_means(one, one - 0.2)
-    assert 0.19 < better["low"] <= better["value"] <= better["high"] < 0.21
 
 
 def test_lists_of_two_lengths_are_refused() -> None:

@@ -15,7 +15,9 @@ from filbert.errors import ConfigError
 from filbert.folder.layout import from_hugging_face, shapes
 from filbert.model.attention import Chosen, Spans
 from filbert.model.encoder import Dropout, Encoder, Linear, add_norm, initialise, linear_gelu, sinusoids
+from filbert.model.head import Head
 from filbert.model.native_training import can_activate, can_add_norm, can_attend, can_drop
+from filbert.model.network import Network
 from filbert.model.packing import pack
 from filbert.model.run import tensors_of
 
@@ -204,6 +206,17 @@ def test_dropout_does_nothing_in_evaluation():
     assert Dropout(0.5).eval()(x) is x
     assert torch.equal(Dropout(0.5).eval()(x, residual), x + residual)
     assert Dropout(0.0).train()(x) is x
+
+
+@pytest.mark.parametrize(("rows", "drops"), [("first", True), ("mean", True), ("tokens", False)])
+def test_a_head_on_tokens_has_no_dropout_of_its_own(rows, drops):
+    """As `qa_outputs` in Devlin's code and in transformers."""
+    network = Network(encoder(dropout=0.5), Head(2, rows, pooled=False))
+    ids_T = torch.tensor([2, 5, 3])
+    given = ids_T, torch.arange(3), torch.zeros_like(ids_T), Spans([0, 3])
+    quiet = network.eval()(*given)
+    network.dropout.train()
+    assert torch.equal(network(*given), quiet) != drops
 
 
 @pytest.mark.parametrize("with_residual", [False, True])

@@ -13,6 +13,7 @@ import numpy as np
 
 from filbert.errors import Refusal, shown
 from filbert.metrics import spans
+from filbert.metrics.intervals import paired_difference_of_means
 from filbert.records import Example, FloatArray, Prediction
 from filbert.tasks.labels import MISTAKES
 from filbert.tasks.question_answering.candidates import Candidates, all_candidates
@@ -92,8 +93,8 @@ def right(examples: Sequence[Example]) -> list[list[str]]:
 
 
 def chinese(examples: Sequence[Example]) -> list[bool]:
-    """Return by whose rules each question is measured: CMRC's where it is Chinese, else SQuAD's."""
-    return [spans.is_chinese(example.inputs[0]) for example in examples]
+    """Return by whose rules each question is measured: CMRC's where it and its text are Chinese, else SQuAD's."""
+    return [spans.is_chinese(*example.inputs) for example in examples]
 
 
 def measured(examples: Sequence[Example], answers: Sequence[str]) -> tuple[FloatArray, FloatArray]:
@@ -111,7 +112,7 @@ def compare(
 ) -> Json:
     """Return the difference in F1."""
     one_N, two_N = (measured(examples, texts(found))[1] for found in (ours, theirs))
-    return spans.paired_difference_of_means(one_N, two_N)
+    return paired_difference_of_means(one_N, two_N)
 
 
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from filbert.metrics import calibration, label_sets, overlap
+from filbert.metrics.intervals import paired_difference_of_means
 from filbert.records import Example, Features, FloatArray, Prediction
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.summarization.length import Settings
@@ -223,7 +224,7 @@ def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:
     """Return the difference in ROUGE-1."""
-    return overlap.paired_difference_of_means(figures(examples, ours)[:, 0], figures(examples, theirs)[:, 0])
+    return paired_difference_of_means(figures(examples, ours)[:, 0], figures(examples, theirs)[:, 0])
 
 
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
