@@ -13,12 +13,12 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from filbert.errors import ConfigError
+from filbert.hashing import remembered
 from filbert.metrics.intervals import Score, interval, resampled_means, wilson
 from filbert.records import FloatArray
 
@@ -42,7 +42,7 @@ def is_chinese(*texts: str) -> bool:
     return sum(han for han, _ in counted) > CHINESE * sum(letters for _, letters in counted)
 
 
-@lru_cache(maxsize=20_000)
+@remembered(20_000)
 def _letters(text: str) -> tuple[int, int]:
     """Return how many Chinese characters and how many letters, those among them, a text has."""
     return len(HAN.findall(text)), sum(map(str.isalpha, text))
@@ -71,7 +71,7 @@ def characters(answer: str) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=20_000)
+@remembered(20_000)
 def _tokens(run: str) -> list[str]:
     run = run.strip()
     if not run or run.isdecimal():
