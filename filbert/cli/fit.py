@@ -39,7 +39,7 @@ def fit(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="single-label, multi-label (several labels per text) or regression (a number) [found]."),
+        typer.Option(help="single-label, multi-label, regression, question-answering or summarization [found]."),
     ] = None,
     balance: Annotated[
         str | None,
@@ -194,7 +194,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     pairs = report["data"].get("inputs") == 2
     rows = [
         ("report", str(folder / "report.html")),
-        ("one pair", f'filbert predict {model} "a new text" --pair "its second text"')
+        (kind.next_step[0], f"filbert {kind.next_step[1].format(model=model)}")
+        if kind.next_step
+        else ("one pair", f'filbert predict {model} "a new text" --pair "its second text"')
         if pairs
         else ("one text", f'filbert predict {model} "a new text"'),
         ("a file", f"filbert predict {model} new.csv"),

@@ -68,7 +68,10 @@ def summarize(
         if base is None:
             engine = engine_of(Path(model), device, precision)
             if engine.task is not tasks.of_summaries():
-                raise ConfigError(f"{model} — is a model for {engine.task.NAME} — ask it with `filbert predict`")
+                raise ConfigError(
+                    f"{model} — is a model for {engine.task.NAME}, and makes no summaries — give one fitted on "
+                    "summaries, or --base minilm"
+                )
         else:
             engine = _untrained(screen, base, text, device)
         engine.settings = tasks.resized(engine.settings, **asked)  # type: ignore[arg-type]

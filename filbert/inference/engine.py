@@ -98,7 +98,9 @@ class Engine:
         for each in inputs:
             if len(each) not in (1, 2) or (wanted is not None and len(each) != wanted):
                 takes = {1: "one text", 2: "a pair of texts", None: "a text, or a pair of texts"}[wanted]
-                raise ConfigError(f"the model takes {takes}, but got {len(each)}: {shown(each)} — give {takes} each")
+                more = ", the second with --pair" if wanted == 2 else ""
+                given = ", ".join(shown(text, 40) for text in each)
+                raise ConfigError(f"the model takes {takes}, but got {len(each)}: {given} — give {takes} each{more}")
 
     def answer(self, encodings: Sequence[Sequence[Encoding]], done: Done = lambda texts: None) -> list[Prediction]:
         """Return the predictions of examples given as word pieces."""

@@ -105,7 +105,10 @@ def gives_answers(engine: Engine) -> bool:
 def ask(engine: Engine, question: str, index: Index, count: int = PASSAGES) -> Answers:
     """Return what the passages answer to a question. Raises ConfigError where the model gives no such answers."""
     if not gives_answers(engine):
-        raise ConfigError(f"the model is for {engine.task.NAME}, and gives no answers out of texts — fit one on SQuAD")
+        raise ConfigError(
+            f"the model is for {engine.task.NAME}, and gives no answers out of texts — give one "
+            "fitted on questions, contexts and answers"
+        )
     chosen = index.best(question, count)
     starts = list(accumulate((len(passage.text) + len(GAP) for passage in chosen), initial=0))
     found: Any = engine.predict([(question, GAP.join(passage.text for passage in chosen))])[0]

@@ -33,3 +33,5 @@ class Kind:
     """Return the model card in Markdown."""
     metrics: Sequence[Metric] = ()
     """The metrics of the summary; model and baseline are compared by the first."""
+    next_step: tuple[str, str] | None = None
+    """What to try after a fit, and its command after `filbert`, with {model} in it; None: predict a text, or a pair."""

@@ -118,4 +118,5 @@ SECTIONS: tuple[Section, ...] = (
     ("questions", "Questions and texts", _questions),
     *(section for section in run_sections([("f1", "F1"), ("em", "exact match")]) if section[0] != "calibration"),
 )
-KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)
+NEXT = ("one question", 'ask {model} "a question" --context FILE_OR_FOLDER')
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, NEXT)

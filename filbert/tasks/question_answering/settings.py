@@ -42,6 +42,11 @@ class Answer:
         return self.start + len(self.text)
 
 
+QUESTIONS = frozenset({"question", "questions", "query", "问题", "问"})
+CONTEXTS = frozenset({"context", "contexts", "上下文", "原文", "文章", "正文", "背景"})
+YES_OR_NO = frozenset({"yes", "no", "true", "false", "1", "0", "maybe", "是", "否", "对", "错"})
+
+
 @dataclass(frozen=True)
 class Settings:
     """How texts are cut into windows, and which of their spans may be an answer.
@@ -60,12 +65,15 @@ class Settings:
 
 
 def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
-    """Claim a column of answers beside two texts; by its name, unless it holds few different ones, as yes and no.
+    """Claim a column of answers beside a question and its context, by their names; or beside two texts of other names,
+    unless it holds few different ones. Yes and no are labels.
 
     >>> claim(["Navy", "in 1921", "Paris"], ("question", "context", "answer")).sure
     True
     >>> claim(["yes", "no"] * 20, ("question", "passage", "answer")) is None, claim(["Navy", "Paris"], ("a", "b"))
     (True, None)
+    >>> claim(["Oslo", "Rome"] * 30, ("question", "context", "answer")).sure
+    True
     """
     seen = [cell for cell in cells if cell.strip()]
     if len(names) != 3 or names[-1].strip().casefold() not in NAMES or not seen:
@@ -73,6 +81,10 @@ def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
     if any('"answer_start"' in cell or cell.lstrip("[ ").startswith('{"text"') for cell in seen):
         return Claim(True, "answers in the layout of SQuAD")
     different = len(set(seen))
+    if {cell.strip().casefold() for cell in seen} <= YES_OR_NO:
+        return None
+    if names[0].strip().casefold() in QUESTIONS and names[1].strip().casefold() in CONTEXTS:
+        return Claim(True, "columns named question, context and answer")
     return Claim(True, f"{different:,} different answers") if 2 * different > len(seen) or different > 20 else None
 
 

@@ -109,4 +109,4 @@ SECTIONS: tuple[Section, ...] = (
     ("places", "Where the summaries stand in their texts", _places),
     *run_sections([("rouge1", "ROUGE-1 without stems"), ("rouge2", "ROUGE-2 without stems")]),
 )
-KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS)
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, ("one text", "summarize {model} article.txt"))
