@@ -125,7 +125,7 @@ def test_M36_googles_weights_with_a_flipped_bit(googles):
 
 def test_googles_vocabulary_of_unknown_casing_asks(googles):
     specials = (googles / "vocab.txt").read_text().splitlines()[:5]
-    (googles / "vocab.txt").write_text("\n".join([*specials, *"好坏电影这部很看不"]) + "\n", encoding="utf-8")
+    (googles / "vocab.txt").write_text("\n".join([*specials, *"好坏电影这部很看不的"]) + "\n", encoding="utf-8")
     with pytest.raises(ModelError, match=r"write .*do_lower_case.* into tokenizer_config"):
         load_base(googles)
     (googles / "tokenizer_config.json").write_text('{"do_lower_case": true}')

@@ -250,13 +250,13 @@ def test_M36_long_hostile_pickles_are_refused_in_two_seconds(tmp_path: Path) -> 
         b"\x8e" + b"\xff" * 7 + b"\x7f.",
     ):
         path = zipped_pickle(tmp_path / "m.bin", code)
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(ModelError):
             read_torch_bin(path)
         path.write_bytes(code)
         with pytest.raises(ModelError):
             read_torch_bin(path)
-        assert time.perf_counter() - start < 4  # two readings
+        assert time.process_time() - start < 4  # two readings
 
 
 # ---- damage ----

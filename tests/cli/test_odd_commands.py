@@ -176,7 +176,7 @@ def scripts() -> Iterator[tuple[str, int, str]]:
     yield "$F report $'bad\\377'", 1, "is no valid UTF-8 — rename the file"
 
 
-@pytest.mark.parametrize(("script", "code", "said"), list(scripts()), ids=range(7))
+@pytest.mark.parametrize(("script", "code", "said"), list(scripts()))
 def test_closed_and_full_streams(model: Path, script: str, code: int, said: str) -> None:
     ran = shell(model, script)
     assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), ran

@@ -79,6 +79,7 @@ folder =""",
 )
 
 
+@pytest.mark.slow
 def test_T23_a_process_that_dies_ends_the_run_and_the_run_goes_on_later(whole, tmp_path):
     script = tmp_path / "two.py"
     corpus(tmp_path)

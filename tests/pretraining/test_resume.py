@@ -101,7 +101,7 @@ run(folder, folder / "wiki.txt", CONFIG.with_options(optimizer=sys.argv[2]), wat
 """
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_T15_killed_and_resumed_is_the_whole_run(tmp_path, optimizer):
     config = CONFIG.with_options(optimizer=optimizer)
     for name in ("whole", "killed"):

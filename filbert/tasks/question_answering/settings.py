@@ -270,7 +270,7 @@ def _pieces(answer: str) -> int:
 def reopen(told: Json, config: Json) -> Settings:
     """Return the settings of a saved model; the usual ones of other people's; ValueError for other tasks."""
     architectures = config.get("architectures")
-    if not architectures or not any("ForQuestionAnswering" in str(name) for name in architectures):
+    if not isinstance(architectures, list) or not any("ForQuestionAnswering" in str(name) for name in architectures):
         raise ValueError(
             f"config.json architectures — are {shown(architectures)}, not BertForQuestionAnswering — give another model"
         )
