@@ -143,6 +143,7 @@ run(out, base=sys.argv[2], adapt=True, watch=Killed())
 """
 
 
+@pytest.mark.slow
 def test_T15_killed_after_the_linear_probe_and_resumed_is_the_whole_run(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "FEWEST", 40)
     whole = run(tmp_path / "whole", base=str(finished), adapt=True)

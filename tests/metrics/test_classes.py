@@ -49,6 +49,7 @@ def test_values_equal_scikit_learn(classes: int) -> None:
     assert [each["support"] for each in found["per_class"]] == list(support)
 
 
+@pytest.mark.slow
 def test_counting_cells_equals_resampling_texts() -> None:
     """The fast path draws confusion counts; its readable twin draws texts."""
     true_N, chances_NC = simulated(200, 3, strength=1.0)
