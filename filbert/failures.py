@@ -27,7 +27,7 @@ from filbert.errors import DataError, FilbertError, Stopped, TrainingError, out_
 from filbert.version import __version__
 
 READER_GONE = 128 + 13  # as a shell says of a process that SIGPIPE ended
-TODO = {
+ADVICE = {
     errno.ENOSPC: "make room on the disk, then repeat the command",
     errno.EDQUOT: "make room in your quota, then repeat the command",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write somewhere else",
@@ -158,7 +158,7 @@ def _of_system(error: OSError) -> str:
         return text if " — " in text else f"{text} — check the place and the room on it, then repeat the command"
     where = error.filename
     named = "a file" if where is None else os.fsdecode(where) if isinstance(where, (str, bytes)) else str(where)
-    todo = TODO.get(error.errno, "check the place, then repeat the command")
+    todo = ADVICE.get(error.errno, "check the place, then repeat the command")
     return f"{named} — {error.strerror} — {todo}"
 
 

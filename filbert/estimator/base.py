@@ -23,7 +23,7 @@ Inputs = list[tuple[str, ...]]
 
 
 class TextEstimator(BaseEstimator):  # type: ignore[misc]
-    """What both estimators have: the parameters of a fit, and the way to it."""
+    """What all estimators share: the parameters of a fit, and the fit itself."""
 
     def __init__(
         self,

@@ -30,8 +30,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     TrainConfig for the training ones); None takes the default. `out` is the run folder to write (model, report, log);
     without it the run lives in a temporary folder as long as the estimator does. `compare=True` fits the linear
     baseline beside the model, as the command does. `adapt=True` lets the base read the training texts first.
-    `cascade=0.5` puts a linear model in front that may cost half a point of accuracy. Either reads the files of
-    `unlabelled`, too. `balance` is for uneven classes.
+    `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a cost of at most half a point of
+    accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes.
 
     >>> model = TextClassifier(base="minilm", epochs=2, seed=1)         # doctest: +SKIP
     >>> model.fit(["a joy", "a bore"] * 20, ["pos", "neg"] * 20)        # doctest: +SKIP

@@ -41,7 +41,7 @@ from filbert.readers.shapes import (
     values,
 )
 
-TODO = "say which with --text NAME --label NAME"
+ADVICE = "say which with --text NAME --label NAME"
 NAMED = 10  # columns listed in a line
 
 
@@ -306,7 +306,7 @@ def _unclear(what: str, columns: Sequence[str], rows: Rows, file: str, *, labell
         f"{column} (e.g. {shown(rows[0].get(column, ''), 30)})" if rows else column for column in columns
     )
     wrong = f"cannot tell which column is the {what} among {len(columns)}: {listed}"
-    todo = f"{TODO} (two texts: --text-pair NAME too)" if labelled else "say which with --text NAME"
+    todo = f"{ADVICE} (two texts: --text-pair NAME too)" if labelled else "say which with --text NAME"
     if labelled and len(columns) == 1:
         todo = (
             "say how fields are separated with --delimiter comma, tab, semicolon, pipe or space (label first); texts "

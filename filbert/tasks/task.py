@@ -112,7 +112,7 @@ class Task(Protocol):
     BALANCE: str
     """Why training cannot be balanced between classes, as a sentence; empty where it can."""
     CASCADE: str
-    """Why a linear model cannot answer in front of BERT, as a sentence; empty where it can."""
+    """Why there is no cascade with a linear model, as a sentence; empty where it can."""
 
     # -- from a file to settings --------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from filbert.records import JsonCell
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
 HELD_EACH, HELD_MOST, HELD_TIMES = 64, 256 << 20, 32  # bytes for each value; at most, and times the file's size
 LISTED = 8  # keys named in a message
-TODO = 'save it as JSON lines: one {"text": "…", "label": "…"} a line'
+ADVICE = 'save it as JSON lines: one {"text": "…", "label": "…"} a line'
 
 Tables = list[tuple[str | None, Table]]
 
@@ -125,10 +125,10 @@ def _alone(head: str) -> bool:
 
 
 def _whole(blob: Blob, encoding: Encoding) -> Any:
-    data = read_whole(blob, WHOLE, TODO)
+    data = read_whole(blob, WHOLE, ADVICE)
     held = HELD_EACH * sum(data.count(mark) for mark in b",[{")  # a list, an object or a string for each of them
     if held > HELD_MOST + HELD_TIMES * blob.stored:
-        raise fatal(blob.name, "file", f"is a JSON object that takes some {held >> 20:,} MB in memory", TODO)
+        raise fatal(blob.name, "file", f"is a JSON object that takes some {held >> 20:,} MB in memory", ADVICE)
     try:
         return DECODER.decode(decode_text(data, blob.name, encoding.codec))
     except json.JSONDecodeError as error:
@@ -221,4 +221,4 @@ def _none_of_these(name: str, value: Mapping[str, Any]) -> DataError:
     )
     more = f" and {len(value) - LISTED} more" if len(value) > LISTED else ""
     wrong = f"is one JSON object in which no rows can be told: {listed or 'it is empty'}{more}"
-    return fatal(name, "file", wrong, TODO)
+    return fatal(name, "file", wrong, ADVICE)

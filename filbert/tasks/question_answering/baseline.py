@@ -45,7 +45,7 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
         split: [guessed(example.inputs[0], example.inputs[-1], idf, rare, usual) for example in examples]
         for split, examples in asked.items()
     }
-    return Baseline(NAME, time.perf_counter() - began, found)
+    return Baseline(NAME, time.perf_counter() - began, found, linear=False)
 
 
 def guessed(question: str, context: str, idf: Mapping[str, float], rare: float, usual: int) -> AnswerPrediction:

@@ -19,7 +19,7 @@ FEWEST = 4  # texts, to fit anything
 PLAIN_NAMES = {"summary", "summaries", "highlights", "tldr", "摘要", "总结", "概要"}
 OTHER_NAMES = {"title", "headline", "abstract", "标题", "题目"}  # of a text beside it: its summary, if one wants
 LONG = 15  # characters of a summary on average, at least
-TODO = "give the summary of each text"
+ADVICE = "give the summary of each text"
 
 
 def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
@@ -58,7 +58,7 @@ def target_of(value: Any) -> str:
     'Sales rose.'
     """
     if not isinstance(value, str):
-        raise Refusal(f"is {shown(value)}, no text", TODO)
+        raise Refusal(f"is {shown(value)}, no text", ADVICE)
     if not visible(value):
         raise Refusal("is empty or cannot be seen", "fill it in, or drop the row")
     return value
