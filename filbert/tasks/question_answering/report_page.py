@@ -83,15 +83,19 @@ def _confidence(report: Report, log: Log) -> Html | None:
     found = report.get("calibration") or {}
     if "confidence_after" not in found:
         return None
-    said = [calibration_line({"temperature": found["temperature"]})]
+    said = []
+    if found["temperature"] == 1.0:
+        said.append("The validation questions are too few to calibrate on: confidences only rank the answers.")
+    else:
+        said.append(calibration_line({"temperature": found["temperature"]}))
     said.append(
         f"On {found['questions']:,} validation questions {100 * found['exact']:.1f} % of the answers match exactly; "
-        f"the mean confidence is {100 * found['confidence_after']:.1f} %, and would be "
-        f"{100 * found['confidence_before']:.1f} % without it."
+        f"the mean confidence is {100 * found['confidence_after']:.1f} %, before calibration "
+        f"{100 * found['confidence_before']:.1f} %."
     )
     if report.get("unanswerable"):
         said.append(
-            f"“No answer” is said where [CLS] scores higher than the best span by more than {found['threshold']:.2f}: "
+            f"“No answer” is given where it scores more than the best span by over {found['threshold']:.2f}: "
             "that gives the best F1 on the validation questions."
         )
     return tag("p", " ".join(said))
