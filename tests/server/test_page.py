@@ -133,13 +133,27 @@ def test_a_table_comes_back(opened: Open, tmp_path: Path) -> None:
     assert "broken.csv:2" in page.inner_text("#file-wrong")
 
 
-def test_a_dropped_table_is_labelled(opened: Open) -> None:
+DROP = """() => {
+  const data = new DataTransfer();
+  data.items.add(new File(["text\\ngood film\\n"], "dropped.csv"));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["models-known", "models-not-known-yet"])
+def test_a_dropped_table_is_labelled(opened: Open, early: bool) -> None:
     page = opened()
-    page.evaluate("""() => {
-      const data = new DataTransfer();
-      data.items.add(new File(["text\\ngood film\\n"], "dropped.csv"));
-      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
-    }""")
+    if early:
+        held = list[Any]()
+        page.route("**/info", lambda route: held.append(route))
+        with page.expect_request("**/info"):
+            page.reload()
+        page.evaluate(DROP)
+        assert page.locator("#working").is_hidden()
+        held[0].continue_()
+    else:
+        page.wait_for_selector("#text-0")
+        page.evaluate(DROP)
     page.wait_for_selector("#link:visible")
     assert page.get_attribute("#tab-file", "aria-selected") == "true"
     assert "dropped.predictions.csv" in page.inner_text("#told")
