@@ -156,8 +156,8 @@ def few(parts: Parts, limit: int) -> Parts:
 
 
 def files_of(name: str, limit: int | None = None) -> Path:
-    """Write the parts of a set where they are not there yet → their folder; `limit` texts of each, where asked."""
-    folder = WORK / (name if limit is None else f"{name}-quick")
+    """Write the parts of a set where they are not there yet → their folder; at most `limit` texts of each, if given."""
+    folder = WORK / (name if limit is None else f"{name}-{limit}")
     if (folder / "counts.json").is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ them. Filbert is called as a person calls it, `filbert fit …`, and its figures
 at another one by `--learning-rate`. Rows are appended to bench/results/shapes.jsonl as fits end; one that is there is
 not made again, so a run that was killed loses the fit it was at.
 
-    python bench/shapes.py [SET…] [--who filbert|transformers|both] [--seeds 3] [--limit-minutes 45] [--quick]
+    python bench/shapes.py [SET…] [--who filbert|transformers|both] [--seeds 3] [--texts N] [--limit-minutes 45] [--quick]
 
-A fit that takes longer than the limit is left out; of one of transformers the row says its tokens/s instead.
+`--texts 2000` samples so many texts of each part, always the same ones, for a machine on which a whole set takes hours;
+its rows stand apart in the table. A fit that takes longer than the limit is left out; of one of transformers the row says its tokens/s instead.
 """
 
 from __future__ import annotations
@@ -38,7 +39,17 @@ SIDES = ("filbert", "transformers")
 TARGETS = {"single-label": "label", "multi-label": "labels", "regression": "score"}
 QUICK = 200  # texts of each part
 GRACE = 10  # minutes for what stands around training, whose time alone the rival's limit is for
-SAME = ("set", "who", "base", "seed", "epochs", "balance", "learning_rate", "max_length")  # makes two rows the same one
+SAME = (
+    "set",
+    "texts",
+    "who",
+    "base",
+    "seed",
+    "epochs",
+    "balance",
+    "learning_rate",
+    "max_length",
+)  # makes two rows the same one
 RESAMPLES = 1000
 Floats = npt.NDArray[np.float64]
 
@@ -135,11 +146,12 @@ def base_of(name: str) -> Path:
     return link
 
 
-def key_of(name: str, who: str, seed: int, rate: float, epochs: float) -> Row:
-    """Say what a row is of."""
+def key_of(name: str, texts: int | None, who: str, seed: int, rate: float, epochs: float) -> Row:
+    """Say what a row is of; `texts` None for the whole set."""
     shape = SETS[name]
     return {
         "set": name,
+        "texts": texts,
         "who": who,
         "base": shape.base,
         "seed": seed,
@@ -218,10 +230,11 @@ def made(results: Path, key: Row, minutes: float | None) -> Row | None:
 def measure(name: str, who: str, seed: int, args: argparse.Namespace) -> None:
     """Make one row, unless it is there."""
     shape, results = SETS[name], WORK / "quick.jsonl" if args.quick else RESULTS
-    key = key_of(name, who, seed, args.learning_rate, 1 if args.quick else shape.epochs)
+    texts = QUICK if args.quick else args.texts
+    key = key_of(name, texts, who, seed, args.learning_rate, 1 if args.quick else shape.epochs)
     row = made(results, key, args.limit_minutes)
     if row is None:
-        folder = files_of(name, QUICK if args.quick else None)
+        folder = files_of(name, texts)
         at = f"-{args.learning_rate:g}" if who == "transformers" else ""
         out = WORK / "runs" / f"{folder.name}-{who}{at}-seed{seed}"
         began = time.perf_counter()
@@ -251,6 +264,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join([*SETS, *AS_THEY_ARE])}; all by default")
     parser.add_argument("--who", choices=(*SIDES, "both"), default="both")
     parser.add_argument("--seeds", type=int, default=3, help="at most; 20newsgroups is fitted by one [3]")
+    parser.add_argument("--texts", type=int, metavar="N", help="sample so many texts of each part [all]")
     parser.add_argument("--learning-rate", type=float, default=RECIPE_RATE, help="of transformers [2e-5, its README's]")
     parser.add_argument("--limit-minutes", type=float, help="for a fit")
     parser.add_argument(

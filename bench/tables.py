@@ -94,7 +94,10 @@ def shapes() -> list[str]:
         ),
     ]
     for name in dict.fromkeys([*(name for name in SETS if any(row["set"] == name for row in rows)), *AS_THEY_ARE]):
-        lines += shape_of(name, [row for row in rows if row["set"] == name]) if name in SETS else as_it_is(name)
+        found = [row for row in rows if row["set"] == name]
+        for texts in sorted({row.get("texts") for row in found}, key=lambda n: -(n or 10**9)):
+            lines += shape_of(name, [row for row in found if row.get("texts") == texts])
+        lines += as_it_is(name) if name in AS_THEY_ARE else []
     return [*lines, ""]
 
 
@@ -108,6 +111,7 @@ def shape_of(name: str, rows: Sequence[dict[str, Any]]) -> list[str]:
     other = [row for row in theirs if row["learning_rate"] == max(higher)] if higher else []
     linear = [row["baseline"] for row in ours if row.get("baseline")][-1:]
     counts = f"{last['counts']['train']:,} / {last['counts']['test']:,}"
+    counts += " sampled" if last.get("texts") else ""
     return [
         f"| {name}: {shape.kind} | {counts} | {shape.base} | {shape.epochs:g} | {FIGURES[figure]} "
         f"| {side(ours, figure, best=True)} | {percent(linear[0][figure]) if linear else ''} "
