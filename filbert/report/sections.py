@@ -84,8 +84,8 @@ def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html
     """Return a builder of the learning curves; `measured` are (key, name) of one or two validation metrics."""
 
     def build(report: Report, log: Log) -> Html | None:
-        best = (report.get("training") or {}).get("best_step")
-        dashed = ("mark", f"best, step {best:,}" if best else "")
+        best, by = _best(report)
+        dashed = ("mark", f"best{by}, step {best:,}" if best else "")
         losses, checks = series(log, "loss"), validations(log)
         loss, rate = series(checks, "loss"), series(log, "learning_rate")
         kinds = ("model", "second")
@@ -109,6 +109,13 @@ def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html
         )
 
     return build
+
+
+def _best(report: Report) -> tuple[int, str]:
+    """Return the best step, 0 where there is none, and by which validation figure it was chosen."""
+    training = report.get("training") or {}
+    by = training.get("best_by")
+    return training.get("best_step") or 0, f" by {by}" if by else ""
 
 
 def panels(note: str, *charts: tuple[str, Html | None, Html | str | None]) -> Html | None:
@@ -202,6 +209,7 @@ def model_and_training(report: Report, log: Log) -> Html | None:
     training, model, base = (report.get(key) or {} for key in ("training", "model", "baseline"))
     if not training and not model:
         return None
+    best, by = _best(report)
     time = training.get("seconds")
     facts = [
         ("base model", None if model.get("random_start") else model.get("base")),
@@ -220,7 +228,7 @@ def model_and_training(report: Report, log: Log) -> Html | None:
         ("tokens of the base's training", training.get("tokens_before") or None),
         ("steps", training.get("steps")),
         ("epochs", training.get("epochs")),
-        ("best step", training.get("best_step")),
+        ("best step", f"{best:,}{by}" if best else None),
         ("stopped", training.get("stopped")),
         ("balance of classes", _balance(training.get("balance"))),
         ("precision", training.get("precision")),

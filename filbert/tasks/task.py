@@ -179,7 +179,10 @@ class Task(Protocol):
     def validate(
         self, outputs: Outputs, examples: Sequence[Example], settings: Any, windows: Windows = ()
     ) -> tuple[Goal, dict[str, float]]:
-        """Return what validation maximises, compared entry by entry, and figures for the log; quick, no intervals."""
+        """Return what validation maximises, compared entry by entry, and figures for the log; quick, no intervals.
+
+        The first figure is what is maximised first, or its negative, so that people see what a step was chosen by.
+        """
 
     def calibrate(
         self, outputs: Outputs, examples: Sequence[Example], settings: Any, windows: Windows = ()

@@ -54,7 +54,10 @@ class Job(Protocol):
         """Return by how many units each loss has to be divided for its mean: texts, or masked tokens."""
 
     def validate(self) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Return a score to maximise (compared entry by entry) and the figures for the training log."""
+        """Return a score to maximise (compared entry by entry) and the figures for the training log.
+
+        The first figure is the first entry of the score, or its negative.
+        """
 
 
 @dataclass
@@ -80,6 +83,11 @@ class Trained:
         """Real tokens trained on per second, validation included in the time."""
         return self.tokens / max(self.seconds, 1e-9)
 
+    @property
+    def best_by(self) -> str:
+        """The figure that the best step was chosen by, in words."""
+        return next(iter(self.best_figures), "score").replace("_", " ")
+
     def facts(self) -> dict[str, Any]:
         """Return what report.json says of the run."""
         return {
@@ -89,5 +97,6 @@ class Trained:
             "tokens": self.tokens,
             "tokens_per_second": round(self.tokens_per_second, 1),
             "best_step": self.best_step,
+            "best_by": self.best_by,
             "stopped": self.stopped,
         }

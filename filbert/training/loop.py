@@ -141,7 +141,7 @@ class Loop:
         if self.result.steps >= self.steps:
             return True
         if self.result.stale >= self.config.patience:
-            self.result.stopped = f"early: no better validation {self.result.stale} times"
+            self.result.stopped = f"early: no better validation {self.result.best_by} {self.result.stale} times in a row"
             return True
         if self._progress() >= 1:
             self.result.stopped = f"at the deadline of {self.config.minutes:g} minutes"
@@ -225,15 +225,17 @@ class Loop:
             score, figures = self.job.validate()
         log({"step": self.result.steps, "epoch": round(self.result.epochs, 4), "validation": figures})
         shown = " · ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}")
-        if score > self.result.best_score or not self.result.best_score:
+        better = score > self.result.best_score or not self.result.best_score
+        if better:
             self.result.best_score, self.result.best_step, self.result.stale = score, self.result.steps, 0
             self.result.best_figures = dict(figures)
-            if self.group.is_main:
-                write_tensors(self._best, self.masters.weights)
-                checkpoints.delete_unused_best(self.folder, self._best)
         else:
             self.result.stale += 1
+        best = f" — best {self.result.best_by} so far" if better else ""
+        self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}{best}")
+        if better and self.group.is_main:
+            write_tensors(self._best, self.masters.weights)
+            checkpoints.delete_unused_best(self.folder, self._best)
 
     @property
     def _best(self) -> Path:

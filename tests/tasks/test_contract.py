@@ -87,6 +87,15 @@ def test_a_model_that_gives_nan_is_said_so(name: str) -> None:
 
 
 @each_task
+def test_the_first_figure_is_what_the_best_step_is_chosen_by(name: str) -> None:
+    task, found = tasks.TASKS[name], data(name)
+    run_, model = prepare(found, find_base("tiny"), TrainConfig(seed=0), "cpu", Silent())
+    job = TaskJob(task, found.settings, model, (found.splits.validation, run_.features["validation"]), "cpu")
+    score, figures = job.validate()
+    assert next(iter(figures.values())) in (score[0], -score[0])
+
+
+@each_task
 def test_balancing_moves_the_loss_or_is_refused(name: str) -> None:
     task = tasks.TASKS[name]
     if task.BALANCE:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from filbert.errors import TrainingError
 from filbert.model.packing import shuffled
+from filbert.progress import Silent
 from filbert.training.loop import Loop
 from filbert.training.optimizer import schedule
 from filbert.training.plan import Plan
@@ -174,7 +175,7 @@ def scripted(scores: list[float]) -> Job:
     def validate():
         job.seen.append({name: p.detach().clone() for name, p in job.model.named_parameters()})
         score = scores[len(job.seen) - 1]
-        return (score,), {"score": score}
+        return (score,), {"macro_f1": score}
 
     job.validate = validate
     return job
@@ -182,11 +183,15 @@ def scripted(scores: list[float]) -> Job:
 
 def test_stops_early_and_brings_back_the_best(tmp_path):
     job = scripted([0.5, 0.7, 0.6, 0.7, 0.65, 0.9])
-    run = loop(tmp_path, job, CONFIG.with_options(epochs=6, patience=3))
+    told: list[str] = []
+    watch = Silent()
+    watch.say = told.append  # type: ignore[method-assign]
+    run = loop(tmp_path, job, CONFIG.with_options(epochs=6, patience=3), watch=watch)
     result = run.run()
     assert len(job.seen) == 5
     assert (result.best_step, result.best_score, result.steps) == (12, (0.7,), 30)
-    assert result.stopped.startswith("early")
+    assert result.stopped == "early: no better validation macro f1 3 times in a row"
+    assert [" — best macro f1 so far" in line for line in told if "validation" in line] == [1, 1, 0, 0, 0]
     assert same_weights(dict(job.model.named_parameters()), job.seen[1])
 
 

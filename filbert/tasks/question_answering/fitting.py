@@ -27,7 +27,7 @@ def validate(
     em_N, f1_N = _with_threshold(
         found, examples, replace(settings, threshold=best_threshold(found, examples, settings))
     )
-    return (float(f1_N.mean()), -loss), {"em": float(em_N.mean()), "f1": float(f1_N.mean()), "loss": loss}
+    return (float(f1_N.mean()), -loss), {"f1": float(f1_N.mean()), "em": float(em_N.mean()), "loss": loss}
 
 
 def _loss(outputs: Outputs, windows: Windows) -> float:

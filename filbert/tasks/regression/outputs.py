@@ -70,7 +70,7 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
 def validate(
     outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
 ) -> tuple[Goal, dict[str, float]]:
-    """Return (-squared error,) to maximise, and figures for the log, errors in the unit of the file."""
+    """Return (-loss,) to maximise, the squared error of the scaled numbers, and figures for the log."""
     from scipy.stats import spearmanr  # type: ignore[import-untyped]  # scikit-learn's own
 
     found_N = only_window(outputs)[:, 0]
@@ -80,7 +80,7 @@ def validate(
     pearson = spearman = 0.0
     if found_N.std() > 0 and scaled_N.std() > 0:
         pearson, spearman = float(np.corrcoef(found_N, scaled_N)[0, 1]), float(spearmanr(found_N, scaled_N)[0])
-    return (-loss,), {"pearson": pearson, "spearman": spearman, "mae": mae, "loss": loss}
+    return (-loss,), {"loss": loss, "pearson": pearson, "spearman": spearman, "mae": mae}
 
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:

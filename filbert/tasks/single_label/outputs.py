@@ -68,7 +68,7 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
 def validate(
     outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()
 ) -> tuple[Goal, dict[str, float]]:
-    """Return what is to be maximised, and accuracy, macro-F1 and loss for the log.
+    """Return what is to be maximised, and figures for the log, first what that is.
 
     (macro-F1, -loss); where a class is so rare here that one text of it moves macro-F1, the cross-entropy comes first,
     as the mean over the classes: a rare class counts as much as any.
@@ -80,14 +80,14 @@ def validate(
     macro_f1 = float(f1_score(true_N, predicted_N, average="macro", zero_division=0))
     loss = float(log_loss(true_N, found_NC, labels=range(found_NC.shape[1])))
     accuracy = float((predicted_N == true_N).mean())
-    figures = {"accuracy": accuracy, "macro_f1": macro_f1, "loss": loss}
+    figures = {"macro_f1": macro_f1, "accuracy": accuracy, "loss": loss}
     count_C = np.bincount(true_N)
     count_C = count_C[count_C > 0]
     if count_C.min() >= FEW or count_C.min() * UNEVEN > count_C.max():
         return (macro_f1, -loss), figures
     lost_N = -np.log(np.clip(found_NC[np.arange(len(true_N)), true_N], 1e-12, None))
     balanced = float(np.mean([lost_N[true_N == c].mean() for c in np.unique(true_N)]))
-    return (-balanced, macro_f1), {**figures, "balanced_loss": balanced}
+    return (-balanced, macro_f1), {"balanced_loss": balanced, **figures}
 
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:

@@ -169,7 +169,7 @@ def validate(
         overlap.counted(_sure(each).sentences, example.target) for each, example in zip(found, examples, strict=True)
     ]
     one, two = np.mean(rouges, axis=0).tolist()
-    return (-loss,), {"rouge1": one, "rouge2": two, "loss": loss}
+    return (-loss,), {"loss": loss, "rouge1": one, "rouge2": two}
 
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
