@@ -141,7 +141,9 @@ class Loop:
         if self.result.steps >= self.steps:
             return True
         if self.result.stale >= self.config.patience:
-            self.result.stopped = f"early: no better validation {self.result.best_by} {self.result.stale} times in a row"
+            self.result.stopped = (
+                f"early: no better validation {self.result.best_by} {self.result.stale} times in a row"
+            )
             return True
         if self._progress() >= 1:
             self.result.stopped = f"at the deadline of {self.config.minutes:g} minutes"
