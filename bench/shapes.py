@@ -7,7 +7,8 @@ them. Filbert is called as a person calls it, `filbert fit …`, and its figures
 at another one by `--learning-rate`. Rows are appended to bench/results/shapes.jsonl as fits end; one that is there is
 not made again, so a run that was killed loses the fit it was at.
 
-    python bench/shapes.py [SET…] [--who filbert|transformers|both] [--seeds 3] [--texts N] [--limit-minutes M] [--quick]
+    python bench/shapes.py [SET…] [--who filbert|transformers|both] [--seeds 3] [--texts N] [--limit-minutes M]
+        [--quick]
 
 `--texts 2000` samples so many texts of each part, always the same ones, for a machine on which a whole set takes hours;
 its rows stand apart in the table. A fit that takes longer than the limit is left out; of one of transformers the row
