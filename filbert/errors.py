@@ -126,6 +126,15 @@ def shown(value: object, width: int = 80) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun, or with a phrase: `many` is the plural where it is not `one` and an s.
+
+    >>> counted(1, "text"), counted(1_200, "bad row"), counted(1, "class is", "classes are")
+    ('1 text', '1,200 bad rows', '1 class is')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def safe(text: str) -> str:
     r"""Return text with control, bidirectional and other invisible characters spelled out; line breaks stay.
 

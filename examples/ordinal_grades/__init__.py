@@ -16,6 +16,7 @@ from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
+from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
 from ordinal_grades.outputs import baseline as baseline
 from ordinal_grades.outputs import calibrate as calibrate
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "ordinal"
+EXAMPLE = "text"
 TARGET = "grade"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from filbert.errors import safe
+from filbert.errors import counted, safe
 from filbert.failures import say
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def bars(probabilities: Mapping[str, float]) -> list[str]:
     lines = table(rows, right=[1])
     if len(ranked) > TOP:
         rest = sum(p for _, p in ranked[TOP:])
-        lines.append(f"… and {len(ranked) - TOP:,} more classes, together {100 * rest:.1f} %")
+        lines.append(f"… and {counted(len(ranked) - TOP, 'more class', 'more classes')}, together {100 * rest:.1f} %")
     return lines
 
 

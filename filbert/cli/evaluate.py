@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,13 @@ import typer
 from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
-from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.errors import ConfigError, DataError, Place, Problem, counted, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
+    from filbert.readers.sources import Source
     from filbert.records import Example
 
 WIDEST = 24  # terminal cells of a label in the table of classes
@@ -46,8 +48,6 @@ def evaluate(
     with Screen(results=not as_json) as screen:
         engine = engine_of(model, device, precision, cascade=not no_cascade)
         examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
-        if unknown := engine.task.unknown(examples, engine.settings):
-            raise DataError(unknown)
         measured = _measure(screen, engine, examples)
         _show_scores(screen, engine, measured, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **measured}
@@ -65,27 +65,63 @@ def _targets(
     """Return the examples of the split asked for, else of test, else all; the split's name; and counts of rows."""
     from filbert.readers.sources import open_source
 
-    with kept_rejects(Path(f"{name_of(path)}.rejects.jsonl"), read) as rejects:
-        source = open_source(path, read, rejects=rejects)
+    rejects = Path(f"{name_of(path)}.rejects.jsonl")
+    source = open_source(path, read, rejects=rejects)
+    for line in source.found:
+        screen.say(line, indent=2)
+    _check_texts(engine, source)
+    choice = ", ".join(source.splits)
+    if split is None:
+        split = "test" if "test" in source.splits else source.splits[0]
+        if split != "test" and len(source.splits) > 1:
+            raise ConfigError(f"{path} has the splits {choice} — choose one with --split")
+    with kept_rejects(rejects, read), _for_its_task(engine, source):
         reading = engine.task.read(source.sample_targets(), read.merge_labels)
-        for line in (*source.found, reading.how):
-            screen.say(line, indent=2)
-        choice = ", ".join(source.splits)
-        if split is None:
-            split = "test" if "test" in source.splits else source.splits[0]
-            if split != "test" and len(source.splits) > 1:
-                raise ConfigError(f"{path} has the splits {choice} — choose one with --split")
+        screen.say(reading.how, indent=2)
         examples = list(source.examples(split, parse=reading.parse, locate=reading.locate))
         for line in reading.notes():
             screen.say(line, indent=0 if line.startswith("warning:") else 2)
+        if unknown := engine.task.unknown(examples, engine.settings):
+            raise DataError(unknown)
     counts = source.counts
     if counts["quarantined"]:
-        screen.say(f"warning: {counts['quarantined']:,} bad rows were left out and kept in {rejects}")
+        screen.say(f"warning: {counted(counts['quarantined'], 'bad row')} left out, kept in {rejects}")
     if not examples:
         raise DataError(
             [Problem(Place(path), "split", f"there are no texts in {shown(split)}", f"choose one of {choice}")]
         )
     return examples, split, counts
+
+
+def _check_texts(engine: Engine, source: Source) -> None:
+    """Raise ConfigError where the rows have one text and the model reads two, or the other way round."""
+    names, wanted = source.input_names, engine.texts
+    if wanted is None or len(names) == wanted:
+        return
+    reads = {1: "one text", 2: "two texts"}
+    cure = "name the second with --text-pair" if wanted == 2 else "give a file with one text a row"
+    raise ConfigError(
+        f"{source.path} — its rows have {reads[len(names)]} ({', '.join(map(shown, names))}), the model, for "
+        f"{engine.task.NAME}, reads {reads[wanted]} — {cure}, or another model"
+    )
+
+
+@contextmanager
+def _for_its_task(engine: Engine, source: Source) -> Iterator[None]:
+    """Where the targets cannot be read, say so if that is because they are another task's."""
+    from filbert import tasks
+
+    try:
+        yield
+    except DataError as error:
+        names = (*source.input_names, *source.target_names)
+        found = tasks.better(engine.task, source.sample_targets(), names)
+        if found is None:
+            raise
+        name, why = found
+        wrong = f"is for {name} ({why}), and the model for {engine.task.NAME}"
+        cure = f"give another column with --label, or a model fitted with --task {name}"
+        raise DataError([Problem(Place(str(source.path)), ",".join(names[-1:]), wrong, cure)]) from error
 
 
 def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[str, Any]:
@@ -100,10 +136,11 @@ def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[st
 def _show_scores(screen: Screen, engine: Engine, measured: Mapping[str, Any], split: str) -> None:
     """Print the overall scores and, where there are labels, one line for each."""
     from filbert.report.summary import summary_rows
-    from filbert.report.words import value_of, with_interval
+    from filbert.report.words import example_of, value_of, with_interval
 
-    rows = summary_rows({"scores": {"test": measured}}, engine.task.page().metrics)
-    rows[0] = (f"{split}{',' * (split != 'all')} {measured['n']:,} texts", "")
+    named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
+    rows = summary_rows(named, engine.task.page().metrics)
+    rows[0] = (f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}", "")
     screen.show("", *table(rows))
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:
@@ -115,4 +152,4 @@ def _show_scores(screen: Screen, engine: Engine, measured: Mapping[str, Any], sp
         lines.append((name, f"{each['support']:,}", precision, recall, with_interval(each["f1"], True)))
     screen.show("", *table(lines, right=(1, 2, 3)))
     if len(found) > CLASSES:
-        screen.show(f"… and {len(found) - CLASSES:,} more labels: see --json")
+        screen.show(f"… and {counted(len(found) - CLASSES, 'more label')}: see --json")

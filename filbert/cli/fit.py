@@ -160,10 +160,11 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
     from filbert.report.summary import summary_lines
     from filbert.report.words import (
-        CHOSEN_ON,
         advice,
         cascade_line,
+        chosen_on,
         difference_of,
+        example_of,
         main_split,
         never_answered,
         repeated_line,
@@ -187,9 +188,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
             screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
-    screen.show("", truncation_line(split, report["truncation"][split]), prose=True)
+    screen.show("", truncation_line(split, report["truncation"][split], example_of(report)), prose=True)
     if split == "validation":
-        screen.show(f"No test texts were given. {CHOSEN_ON}", prose=True)
+        screen.show(f"There is no test split. {chosen_on(report)}", prose=True)
     model = shell_quoted([str(folder)])
     pairs = report["data"].get("inputs") == 2
     rows = [

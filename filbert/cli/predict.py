@@ -21,7 +21,7 @@ from filbert.cli.parts import (
     stdin_bytes,
     with_trained_columns,
 )
-from filbert.errors import ConfigError, safe, shown
+from filbert.errors import ConfigError, counted, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
@@ -154,7 +154,7 @@ def _predict_rows(
         tally = score_to(engine, examples, columns, target, bom=bom, overwrite=overwrite, done=done)
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
-    _show_tally(screen, tally, target, quarantined, kept)
+    _show_tally(screen, tally, target, quarantined, kept, engine.task.EXAMPLE)
     return {
         "out": None if target is None else str(target),
         "read": tally.read + quarantined,
@@ -179,20 +179,20 @@ def _begins_with_bom(source: str) -> bool:
         return file.read(4).startswith(tuple(mark for mark, _ in BOMS))
 
 
-def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path) -> None:
+def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, each: str) -> None:
     write: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
     by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
-    speed = f"{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} texts/s"
-    write(f"{tally.read + quarantined:,} rows read = {tally.scored:,} scored{errors}{bad} · {speed}")
-    counted = tally.answers.most_common(CLASSES)
+    speed = f"{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
+    write(f"{counted(tally.read + quarantined, 'row')} read = {tally.scored:,} scored{errors}{bad} · {speed}")
+    common = tally.answers.most_common(CLASSES)
     for line in table(
-        [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in counted] or [("",)], right=(1, 2)
+        [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in common] or [("",)], right=(1, 2)
     ):
         write(f"  {line}")
     if tally.unreadable:
-        much = f"much of {tally.unreadable:,} of the {tally.scored:,} texts"
+        much = f"much of {tally.unreadable:,} of {counted(tally.scored, each)}"
         screen.say(f"warning: the model's vocabulary has no pieces for {much}: {OUTSIDE}")
     if tally.left_out:
         named = ", ".join(shown(key, 30) for key in sorted(tally.left_out)[:8])

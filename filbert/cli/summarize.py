@@ -19,7 +19,7 @@ from filbert.cli.parts import (
     one_text,
     with_trained_columns,
 )
-from filbert.errors import ConfigError, DataError, Place, Problem, safe, shown
+from filbert.errors import ConfigError, DataError, Place, Problem, counted, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
@@ -145,7 +145,8 @@ def _many(
     screen.clear()
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     screen.show(
-        f"{tally.read:,} rows read = {tally.scored:,} summarized{errors} · {tally.texts_per_second:,.1f} texts/s",
+        f"{counted(tally.read, 'row')} read = {tally.scored:,} summarized{errors} · "
+        f"{tally.texts_per_second:,.1f} texts/s",
         f"summaries  {out}",
     )
     return {

@@ -20,7 +20,7 @@ from filbert.config import EncoderConfig, PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.shards import Shards, write_shards
 from filbert.corpus.word_vectors import word_vectors
-from filbert.errors import ConfigError, ModelError
+from filbert.errors import ConfigError, ModelError, counted
 from filbert.files import files_sha256, read_sealed, sha256, write_sealed, write_tensors
 from filbert.progress import Watcher
 from filbert.readers.documents import UNWANTED, Corpus
@@ -154,8 +154,8 @@ def shards_of(
         )
         facts = shards.facts
         watch.say(
-            f"{corpus.name}: {facts['documents']:,} documents, {facts['sentences']:,} sentences, "
-            f"{facts['tokens']:,} tokens; {facts['duplicates']:,} duplicates left out"
+            f"{corpus.name}: {counted(facts['documents'], 'document')}, {counted(facts['sentences'], 'sentence')}, "
+            f"{facts['tokens']:,} tokens; {counted(facts['duplicates'], 'duplicate')} left out"
         )
         if left_out := corpus.notes[UNWANTED]:
             watch.say(f"{corpus.name}: {left_out:,} {UNWANTED}: the model will be tested on them")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from filbert.errors import DataError, Place, Problem
+from filbert.errors import DataError, Place, Problem, counted
 from filbert.records import Example
 from filbert.text.same import same_key
 
@@ -59,10 +59,11 @@ def make_splits(
     validation: Sequence[Example] | None = None,
     test: Sequence[Example] | None = None,
     name: str = "memory",
+    each: str = "text",
 ) -> Splits:
     """Divide examples in memory: validation and test as given, else a stratified tenth for validation.
 
-    Examples of one `whole` stay on one side where that can be, as identical texts do.
+    Examples of one `whole` stay on one side where that can be, as identical texts do. `each` is what one is called.
     Raises DataError where no text can be kept for validation.
 
     >>> texts = [Example((f"text {n}",), "ab"[n % 2]) for n in range(40)]
@@ -84,8 +85,8 @@ def make_splits(
         if not apart:
             both = ["warning: rows on the same text stand in train and validation: its texts are too few to keep apart"]
     how = f" (made from train, seed {seed})" if made else ""
-    found = [f"texts: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
-    lines, repeated = _duplicates(examples, held if not made else [], tested)
+    found = [f"{each}s: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
+    lines, repeated = _duplicates(examples, held if not made else [], tested, each)
     return Splits(train, held, tested, found + both + lines, fingerprint(train, held, tested), repeated)
 
 
@@ -153,37 +154,32 @@ def _take(
 
 
 def _duplicates(
-    train: Sequence[Example], held: Sequence[Example], tested: Sequence[Example]
+    train: Sequence[Example], held: Sequence[Example], tested: Sequence[Example], each: str
 ) -> tuple[list[str], dict[str, list[int]]]:
     """Return a line for each kind of repeated text that was met, and which texts of the given parts stand in train."""
     exact, seen = {example.inputs for example in train}, dict[bytes, set[str]]()
+
+    def those(count: int, verb: str) -> str:
+        return counted(count, f"{each} {verb}s", f"{each}s {verb}")
+
     for example in train:
         seen.setdefault(same_key(example.inputs), set()).add(str(example.target))
     lines, repeated = [], dict[str, list[int]]()
     if len(train) > len(exact):
-        lines.append(f"warning: {counted(len(train) - len(exact), 'of train repeat')} another one word for word")
+        lines.append(f"warning: {those(len(train) - len(exact), 'of train repeat')} another one word for word")
     if len(exact) > len(seen):
-        lines.append(f"warning: {counted(len(exact) - len(seen), 'of train repeat')} another one {BUT_FOR}")
+        lines.append(f"warning: {those(len(exact) - len(seen), 'of train repeat')} another one {BUT_FOR}")
     contradictory = sum(len(targets) > 1 for targets in seen.values())
     if contradictory:
-        lines.append(f"warning: {counted(contradictory, 'of train stand')} there with different targets")
+        lines.append(f"warning: {those(contradictory, 'of train stand')} there with different targets")
     for name, part in (("validation", held), ("test", tested)):
         repeated[name] = [at for at, example in enumerate(part) if same_key(example.inputs) in seen]
         overlap = sum(example.inputs in exact for example in part)
         if overlap:
-            lines.append(f"warning: {counted(overlap, f'of {name} stand')} in train too")
+            lines.append(f"warning: {those(overlap, f'of {name} stand')} in train too")
         if alike := len(repeated[name]) - overlap:
-            lines.append(f"warning: {counted(alike, f'of {name} stand')} in train {BUT_FOR}")
+            lines.append(f"warning: {those(alike, f'of {name} stand')} in train {BUT_FOR}")
     return lines, {name: found for name, found in repeated.items() if found}
-
-
-def counted(texts: int, verb: str) -> str:
-    """Return a number of texts and what they do in words.
-
-    >>> counted(1, "stand"), counted(1200, "stand")
-    ('1 text stands', '1,200 texts stand')
-    """
-    return f"{texts:,} text {verb}s" if texts == 1 else f"{texts:,} texts {verb}"
 
 
 def fingerprint(*parts: Sequence[Example]) -> str:

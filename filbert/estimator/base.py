@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from filbert.config import TrainConfig
-from filbert.errors import ConfigError, DataError, Place, Problem, shown
+from filbert.errors import ConfigError, DataError, Place, Problem, counted, shown
 from filbert.finetuning.dataset import Dataset, read_dataset
 from filbert.finetuning.fit import Fitted, fit
 from filbert.inference.engine import Engine, load
@@ -113,7 +113,9 @@ def source_of(X: Any, y: Any) -> tuple[str, str]:
 def check_lengths(inputs: Inputs, values: Sequence[Any]) -> None:
     """Raise ConfigError unless there is a target for each text."""
     if len(values) != len(inputs):
-        raise ConfigError(f"X has {len(inputs)} texts, y has {len(values)} targets — give one for each text")
+        raise ConfigError(
+            f"X has {counted(len(inputs), 'text')}, y has {counted(len(values), 'target')} — give one for each text"
+        )
 
 
 def missing(value: Any) -> bool:

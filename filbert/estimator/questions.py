@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from filbert import tasks
-from filbert.errors import ConfigError, shown
+from filbert.errors import ConfigError, counted, shown
 from filbert.estimator.base import TextEstimator, dataset_at, inputs_of, source_of
 from filbert.finetuning.dataset import dataset_of
 from filbert.inference.search import Answers, Index
@@ -45,8 +45,9 @@ class QuestionAnswerer(TextEstimator):
                 raise ConfigError(f"the questions are one string {shown(str(X))} — give a list of them")
             questions, contexts, answers = list(X), list(contexts), list(answers)
             if not len(questions) == len(contexts) == len(answers):
-                found = f"{len(questions)} questions, {len(contexts)} contexts, {len(answers)} answers"
-                raise ConfigError(f"there are {found} — give one of each for every question")
+                given = zip((questions, contexts, answers), ("question", "context", "answer"), strict=True)
+                found = ", ".join(counted(len(each), name) for each, name in given)
+                raise ConfigError(f"got {found} — give one of each for every question")
             pairs = inputs_of(list(zip(questions, contexts, strict=True)))
             data = dataset_of(pairs, answers, task, seed=self.seed)
         self._fit(data, *source_of(X, answers))

@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import Self
 
 from filbert import tasks
-from filbert.errors import ConfigError, shown
+from filbert.errors import ConfigError, counted, shown
 from filbert.estimator.base import Inputs, TextEstimator, dataset_at, inputs_of, source_of
 from filbert.finetuning.dataset import dataset_of
 from filbert.inference.engine import Engine
@@ -39,7 +39,8 @@ class Summarizer(TextEstimator):
         else:
             texts, summaries = _single(X), list(y)
             if len(texts) != len(summaries):
-                raise ConfigError(f"X has {len(texts)} texts, y {len(summaries)} summaries — give one for each text")
+                wanted = counted(len(summaries), "summary", "summaries")
+                raise ConfigError(f"X has {counted(len(texts), 'text')}, y {wanted} — give one for each text")
             data = dataset_of(texts, summaries, task, seed=self.seed)
         self._fit(data, *source_of(X, y))
         return self

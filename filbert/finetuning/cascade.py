@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from filbert.config import check_points
-from filbert.errors import ConfigError, DataError
+from filbert.errors import ConfigError, DataError, counted
 from filbert.finetuning.prepare import Run
 from filbert.folder.save import add_cascade
 from filbert.inference.engine import Engine, load
@@ -117,7 +117,7 @@ def texts_of(sources: Sequence[str | Path], leave_out: Sequence[str], watch: Wat
             break
         texts.append(text)
     if left_out:
-        watch.say(f"{left_out:,} texts without a label stand in validation or test, too: left out")
+        watch.say(f"{counted(left_out, 'text')} without a label left out: in validation or test, too")
     return texts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from filbert import tasks
 from filbert.data.splits import Splits, make_splits
-from filbert.errors import DataError, Place, Problem, Refusal
+from filbert.errors import DataError, Place, Problem, Refusal, counted
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.options import ReadOptions
 from filbert.readers.sources import Source, open_source
@@ -83,7 +83,7 @@ def read_dataset(
     found += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
     found += reading.notes()
     if ledger.quarantined:
-        found.append(f"warning: {ledger.quarantined:,} bad rows were left out and kept in {ledger.rejects}")
+        found.append(f"warning: {counted(ledger.quarantined, 'bad row')} left out, kept in {ledger.rejects}")
     made = settled(chosen, train, parts["validation"], parts["test"], seed=seed, name=str(path))
     return replace(made, found=found + made.found, columns=columns_of(source), quarantined=ledger.quarantined)
 
@@ -154,7 +154,9 @@ def settled(
     if strange:
         raise DataError(strange)
     whole = _last_text if task.WINDOWS else None  # a long text, asked several times, stays on one side
-    splits = make_splits(train, task.strata, seed, whole=whole, validation=validation, test=test, name=name)
+    splits = make_splits(
+        train, task.strata, seed, whole=whole, validation=validation, test=test, name=name, each=task.EXAMPLE
+    )
     lines, facts = task.described(splits.parts, settings)
     warnings = [line for line in (*splits.found, *lines) if line.startswith("warning:")]
     plain = [line for line in (*splits.found, *lines) if not line.startswith("warning:")]

@@ -230,7 +230,7 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
         found["without_repeated"] = fresh
     if not compare:
         return found
-    watch.say("fitting the baseline on the same texts")
+    watch.say(f"fitting the baseline on the same {task.EXAMPLE}s")
     linear = task.baseline(parts["train"], {split: parts[split] for split in known}, settings)
     if linear is not None:
         found["baseline"] = {
@@ -290,7 +290,10 @@ def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, comman
         "model": _model_facts(run, result),
         "training": _training_facts(run, result, config=config, command=command),
         "truncation": {split: cuts(windows) for split, windows in run.features.items()},
-        "lengths": length_profile(run.lengths, result.plan.max_length),
+        "lengths": {
+            **length_profile(run.lengths, result.plan.max_length),
+            "of": "window" if run.data.task.WINDOWS else None,
+        },
         "versions": versions(),
     }
 
@@ -302,6 +305,7 @@ def _data_facts(data: Dataset, source: str) -> Json:
         "counts": {split: len(examples) for split, examples in data.splits.parts.items()},
         "quarantined": data.quarantined,
         "inputs": len(data.splits.train[0].inputs),
+        "example": data.task.EXAMPLE,
         **data.facts,
         "fingerprint": data.splits.fingerprint,
     }

@@ -12,12 +12,14 @@ from torch import Tensor
 from filbert.bases.find import Base
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
+from filbert.errors import counted
 from filbert.finetuning.dataset import Dataset
 from filbert.model.encoder import Encoder
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
 from filbert.tasks.framing import special_tokens
+from filbert.tasks.task import Task
 from filbert.text.tokenizer import Tokenizer, encoded
 from filbert.text.vocab import learn
 from filbert.training.optimizer import default_learning_rate
@@ -82,6 +84,10 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
         split: _encode(tokenizer, examples, split, data.task.WINDOWS, watch)
         for split, examples in data.splits.parts.items()
     }
+    settings, lines = data.task.settle_pieces(data.splits.train, encodings["train"], data.settings)
+    data = replace(data, settings=settings)
+    for line in lines:
+        watch.say(line)
     identity = {
         "data": data.splits.fingerprint,
         "task": data.task.NAME,
@@ -151,14 +157,12 @@ def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:
     }
 
 
-def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher, *, windows: bool = False) -> None:
+def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher, task: Task) -> None:
     """Say how many training texts are cut, and how much of them."""
-    if found["cut_texts"] and windows:
-        what = f"{found['cut_texts']:,} of {found['texts']:,} training texts have a part too long for a window"
-        watch.say(f"warning: {what}: its end is left out, {found['cut_tokens']:,} tokens")
+    what = f"{found['cut_texts']:,} of {counted(found['texts'], f'training {task.EXAMPLE}')}"
+    if found["cut_texts"] and task.WINDOWS:
+        left_out = f"the end of what is too long for a window is left out, {counted(found['cut_tokens'], 'token')}"
+        watch.say(f"warning: of {what} {left_out}")
     elif found["cut_texts"]:
         share = found["cut_tokens"] / (found["tokens"] + found["cut_tokens"])
-        watch.say(
-            f"{found['cut_texts']:,} of {found['texts']:,} training texts are longer than {longest} tokens: "
-            f"their head and tail are kept, {share:.1%} of all tokens are left out"
-        )
+        watch.say(f"longer than {longest} tokens: {what}; head and tail are kept, {share:.1%} of all tokens left out")

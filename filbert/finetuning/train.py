@@ -153,7 +153,7 @@ def _train(
     if used.max_length != config.max_length:
         run.cut(used.max_length)
         job = _job(run, model)
-    warn_cut(cuts(run.features["train"]), used.max_length, watch, windows=task.WINDOWS)
+    warn_cut(cuts(run.features["train"]), used.max_length, watch, task)
     texts = feed(used.early_length)
     loop = Loop(
         job,

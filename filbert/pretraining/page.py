@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.charts import curves, interval_bar, smooth
 from filbert.report.html import Html, plain, table, tag
 from filbert.report.page import Log, Report, Section, header
@@ -190,7 +191,7 @@ def measured_on(report: Report) -> str:
     pairs, texts = (
         (scores.get(key) or {}).get(n) for key, n in (("nsp_accuracy", "n"), ("pseudo_perplexity", "texts"))
     )
-    more = [f"NSP on {pairs:,} pairs"] if pairs else []
+    more = [f"NSP on {counted(pairs, 'pair')}"] if pairs else []
     more += [f"pseudo-perplexity on {texts:,} short text{'s' * (texts > 1)}"] if texts else []
     return "; ".join([first, *more]) + "."
 

@@ -23,7 +23,7 @@ from filbert.config import PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.prepare import TOKENIZER, Start, corpus_folder, initial_vectors, shards_of, tokenizer_of
 from filbert.corpus.shards import open_shards
-from filbert.errors import ConfigError, ModelError
+from filbert.errors import ConfigError, ModelError, counted
 from filbert.files import read_json, read_sealed, write_json, write_sealed
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.model.device import best_device
@@ -166,7 +166,8 @@ def _check(
     if not corpora:
         raise ConfigError("no corpus was given — name at least one file, folder or archive of texts")
     if len(weights) != len(corpora):
-        raise ConfigError(f"{len(weights)} weights for {len(corpora)} corpora — give one weight for each")
+        given = f"{counted(len(weights), 'weight')} for {counted(len(corpora), 'corpus', 'corpora')}"
+        raise ConfigError(f"{given} — give one weight for each")
     for weight in weights:
         if not 0 < weight < 1000:
             raise ConfigError(f"a weight is {weight} — give a number above 0: how often an epoch reads the corpus")

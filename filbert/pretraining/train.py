@@ -18,7 +18,7 @@ from filbert.bases.find import find_base
 from filbert.config import EncoderConfig, PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.prepare import Start
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, counted
 from filbert.model.encoder import Dropout, Encoder
 from filbert.owned import SCRATCH
 from filbert.pretraining.folder import HEADS, load_pretrained
@@ -168,7 +168,7 @@ def prepare(tokenizer: Tokenizer, pool: Pool, vectors_VD: Tensor | None, setting
         todo = "give at least two: a blank line, or a file of its own, ends a document"
         raise ConfigError(f"the corpora hold one document, and one is held out to evaluate on — {todo}")
     if feed.pool.repeated:
-        watch.say(f"{feed.pool.repeated:,} documents are in an earlier corpus, too: they are read once")
+        watch.say(f"{counted(feed.pool.repeated, 'document')} read once: in an earlier corpus, too")
     return Run(model, tokenizer, feed, settings, config, new_heads, watch)
 
 

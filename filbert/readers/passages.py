@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filbert.errors import Place
+from filbert.errors import Place, counted
 from filbert.readers.blobs import Blob, file_blob, read_whole
 from filbert.readers.encodings import decode_text
 from filbert.readers.folders import folder_tree
@@ -126,9 +126,9 @@ def read_passages(path: Path, encoding: str | None = None) -> tuple[list[Passage
     if not passages:
         raise fatal(str(path), "file", "holds no text that can be seen", "give a text file, or a folder of them")
     read = len(names) - left_out
-    lines = [f"{read:,} {'file' if read == 1 else 'files'} read, {len(passages):,} passages"]
+    lines = [f"{counted(read, 'file')} read, {counted(len(passages), 'passage')}"]
     if left_out:
-        lines.append(f"not read, as they are no plain text: {left_out:,} files")
+        lines.append(f"not read, as they are no plain text: {counted(left_out, 'file')}")
     return passages, lines
 
 

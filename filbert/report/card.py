@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
+from filbert.errors import counted
 from filbert.report.html import plain
 from filbert.report.page import Report
 from filbert.report.words import duration
@@ -70,7 +71,7 @@ def how_made(report: Report) -> str:
         lines = ["```sh", code(training["command"]), "```", ""]
     seed = training.get("seed", (training.get("config") or {}).get("seed"))
     facts = [f"seed {seed}"] if seed is not None else []
-    facts += [f"{training['steps']:,} steps"] if training.get("steps") else []
+    facts += [counted(training["steps"], "step")] if training.get("steps") else []
     facts += [duration(training["seconds"])] if training.get("seconds") is not None else []
     facts += [f"on {escaped(training['device'])}"] if training.get("device") else []
     facts += [f"{escaped(name)} {escaped(version)}" for name, version in versions.items()]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.html import Html, tag
 
 WIDTH, HEIGHT, WIDE = 460, 200, 720
@@ -71,8 +72,8 @@ def curves(lines: Sequence[tuple[str, Sequence[Point]]], label: str, *, mark: fl
     return _svg(WIDTH, HEIGHT, label, elements)
 
 
-def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, label: str) -> Html:
-    """Draw a histogram of lengths in tokens; bars beyond `max_length` are truncated texts."""
+def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, label: str, each: str = "text") -> Html:
+    """Draw a histogram of lengths in tokens; bars beyond `max_length` are truncated."""
     slot = (WIDE - LEFT - RIGHT) / len(counts)
     ticks_y = ticks(0, max(max(counts), 1))
     y_scale = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
@@ -82,7 +83,7 @@ def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, la
         x = LEFT + i * slot
         y = y_scale(count)
         kind = "cut" if edges[i] >= max_length else "model"
-        box = tag("title", f"{edges[i] + 1:,}–{edges[i + 1]:,} tokens: {count:,} texts")
+        box = tag("title", f"{edges[i] + 1:,}–{counted(edges[i + 1], 'token')}: {counted(count, each)}")
         elements.append(
             tag(
                 "rect",
@@ -104,15 +105,15 @@ def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, la
     return _svg(WIDE, HEIGHT, label, elements)
 
 
-def histogram(edges: Sequence[float], counts: Sequence[int], label: str) -> Html:
-    """Draw a histogram: the number of texts with a value between one edge and the next."""
+def histogram(edges: Sequence[float], counts: Sequence[int], label: str, each: str = "text") -> Html:
+    """Draw a histogram: the number of texts, or whatever `each` is, with a value between one edge and the next."""
     slot = (WIDE - LEFT - RIGHT) / len(counts)
     ticks_y = ticks(0, max(max(counts), 1))
     y_scale = Scale(0, ticks_y[-1], HEIGHT - BOTTOM, TOP)
     elements = _rules(y_scale, ticks_y, WIDE)
     for i, count in enumerate(counts):
         y, x = y_scale(count), LEFT + i * slot
-        box = tag("title", f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {count:,} texts")
+        box = tag("title", f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {counted(count, each)}")
         size = {"x": f"{x + 1:.1f}", "width": f"{slot - 2:.1f}", "height": round(y_scale(0) - y, 1)}
         elements.append(tag("rect", box, y=y, class_="model", **size))
     x_scale = Scale(edges[0], edges[-1], LEFT, WIDE - RIGHT)
@@ -129,7 +130,9 @@ def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
     every = max(1, -(-len(bins) // 15))
     for i, each in enumerate(bins):
         x, y = LEFT + i * slot, y_scale(each["accuracy"])
-        words = f"confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}, {each['count']:,} texts"
+        words = (
+            f"confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}, {counted(each['count'], 'text')}"
+        )
         box = tag("title", words)
         wide = {"x": f"{x + slot * 0.15:.1f}", "width": f"{slot * 0.7:.1f}"}
         elements.append(tag("rect", box, y=y, height=round(y_scale(0) - y, 1), class_="model", **wide))

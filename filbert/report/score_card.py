@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.card import code, escaped, front_matter, how_made, table
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.words import (
-    CHOSEN_ON,
     against_baseline,
     calibration_line,
     cascade_line,
+    chosen_on,
+    example_of,
     main_split,
     truncation_line,
     with_interval,
@@ -91,7 +93,8 @@ def _what(report: Report, parts: CardParts) -> str:
     lines = [f"{parts.what}{start}, made with Filbert."]
     scores = report["scores"][split]
     if scores.get(main.key):
-        lines.append(f"On {scores['n']:,} {split} texts: {main.name} {with_interval(scores[main.key], main.percent)}.")
+        on = counted(scores["n"], f"{split} {example_of(report)}")
+        lines.append(f"On {on}: {main.name} {with_interval(scores[main.key], main.percent)}.")
     sentence = against_baseline(report, split, main)
     if sentence:
         lines.append(f"That is {escaped(sentence)}.")
@@ -108,13 +111,13 @@ def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     for metric in metrics:
         if any(metric.key in each for _, each in columns):
             rows.append((metric.name, *(with_interval(each.get(metric.key), metric.percent) for _, each in columns)))
-    rows.append(("texts", *(f"{each['n']:,}" for _, each in columns)))
-    notes = ["In brackets: 95 % intervals over texts."]
+    rows.append((f"{example_of(report)}s", *(f"{each['n']:,}" for _, each in columns)))
+    notes = [f"In brackets: 95 % intervals over {example_of(report)}s."]
     if report["scores"].get("validation"):
-        notes.append(CHOSEN_ON)
+        notes.append(chosen_on(report))
     baseline_name = (report.get("baseline") or {}).get("name")
     if baseline_name:
-        notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same texts.")
+        notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same {example_of(report)}s.")
     lines = ["## Scores", "", *table(rows, range(1, len(rows[0]))), "", " ".join(notes)]
     return "\n".join([*lines, "", "Details and mistakes: `report.html` in this folder."])
 
@@ -123,7 +126,7 @@ def _data(report: Report) -> str:
     data = report.get("data") or {}
     lines = [f"- Source: {escaped(data['source'])}"] if data.get("source") else []
     counts = [f"{number:,} {escaped(split)}" for split, number in (data.get("counts") or {}).items() if number]
-    lines += [f"- Texts: {', '.join(counts)}"] if counts else []
+    lines += [f"- {example_of(report).capitalize()}s: {', '.join(counts)}"] if counts else []
     lines += [f"- Quarantined rows: {data['quarantined']:,}"] if data.get("quarantined") else []
     lines += [f"- Warning: {escaped(warning)}" for warning in data.get("warnings") or []]
     lines += [f"- Fingerprint: `{code(data['fingerprint'])}`"] if data.get("fingerprint") else []
@@ -134,7 +137,9 @@ def _reading(report: Report, whole: str) -> str:
     """Return the sections on truncation, calibration and the cascade."""
     longest = (report.get("model") or {}).get("max_length")
     cut = [
-        f"- {truncation_line(escaped(split), each)}" for split, each in (report.get("truncation") or {}).items() if each
+        f"- {truncation_line(escaped(split), each, example_of(report))}"
+        for split, each in (report.get("truncation") or {}).items()
+        if each
     ]
     parts = []
     if whole:
@@ -147,7 +152,7 @@ def _reading(report: Report, whole: str) -> str:
         else:
             sentence += ": Filbert keeps their head and tail, a transformers tokenizer only the head."
         parts += ["\n".join(["## Long texts", "", sentence, *([""] if cut else []), *cut])]
-    if sentence := calibration_line(report.get("calibration") or {}):
+    if sentence := calibration_line(report.get("calibration") or {}, example_of(report)):
         parts.append(f"## Calibration\n\n{sentence}")
     if report.get("cascade") and report["cascade"]["share"]:
         sentence = f"{cascade_line(report['cascade'])} `transformers` and `--no-cascade` use BERT alone."
@@ -195,8 +200,8 @@ def _use(report: Report, name: str, parts: CardParts) -> str:
 def _limits(report: Report, limits: Sequence[str]) -> str:
     split = main_split(report)
     lines = [
-        f"- The scores hold for texts like the {split} texts. Other sources, years, dialects or languages need a new "
-        "measurement before the model decides anything about people.",
+        f"- The scores hold for texts like those of the {split} split. Other sources, years, dialects or "
+        "languages need a new measurement before the model decides anything about people.",
         *(f"- {each}" for each in limits),
         "- It reproduces its training data, with their mistakes and prejudices.",
     ]

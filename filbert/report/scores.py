@@ -9,14 +9,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.charts import interval_bar, whiskers
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report, header
 from filbert.report.words import (
-    CHOSEN_ON,
     against_baseline,
+    chosen_on,
     difference_of,
+    example_of,
     interval_of,
     main_split,
     points,
@@ -49,12 +51,12 @@ def scored_heading(kicker: str, report: Report, first: str) -> Html:
     True
     """
     split, model, data = main_split(report), report.get("model") or {}, report.get("data") or {}
-    texts = "pairs of texts" if data.get("inputs") == 2 else "texts"
+    each = example_of(report)
     trained = (data.get("counts") or {}).get("train")
     parts = [first]
     parts += [f"fine-tuned from {model['base']}"] if model.get("base") else []
-    parts += [f"trained on {trained:,} {texts}"] if trained else []
-    parts.append(f"measured on {report['scores'][split]['n']:,} {split} texts")
+    parts += [f"trained on {counted(trained, each)}"] if trained else []
+    parts.append(f"measured on {counted(report['scores'][split]['n'], f'{split} {each}')}")
     return header(kicker, report, parts)
 
 
@@ -76,9 +78,10 @@ def summary_section(
             sentence = against_baseline(report, split, metrics[0])
             banner = tag("p", sentence[0].upper() + sentence[1:], class_=f"verdict {verdict(difference).split()[0]}")
             cards.append(_difference_card(difference, metrics[0]))
-        notes = [f"All figures are for the {split} split, with 95 % intervals over its {score['n']:,} texts."]
+        over = counted(score["n"], example_of(report))
+        notes = [f"All figures are for the {split} split, with 95 % intervals over its {over}."]
         if split == "validation":
-            notes.append(f"There is no test split. {CHOSEN_ON}")
+            notes.append(f"There is no test split. {chosen_on(report)}")
         if repeated := repeated_line(report, split, metrics[0]):
             notes.append(f"{repeated}.")
         everything = _all_scores(report, [*metrics, *more], plain)
@@ -127,7 +130,7 @@ def _difference_card(difference: Mapping[str, Any], metric: Metric) -> Html:
     if "first_only" in difference:
         paired = tag(
             "p",
-            f"Right where the baseline is wrong on {difference['first_only']:,} texts, "
+            f"Right where the baseline is wrong on {counted(difference['first_only'], 'text')}, "
             f"wrong where it is right on {difference['second_only']:,}.",
             class_="beside",
         )
@@ -162,7 +165,7 @@ def _all_scores(report: Report, metrics: Sequence[Metric], plain: Sequence[tuple
         rows.append(tag("tr", tag("th", words, scope="row"), cells))
     head = tag("tr", tag("td"), [tag("th", name, scope="col") for name, _ in columns])
     name = (report.get("baseline") or {}).get("name")
-    caption = f"All scores. The baseline is {name}, on the same texts." if name else "All scores."
+    caption = f"All scores. The baseline is {name}, on the same {example_of(report)}s." if name else "All scores."
     return table(caption, head, rows)
 
 

@@ -10,17 +10,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
-from filbert.report.words import calibration_line, cascade_line, duration, points, share_of, truncation_line
+from filbert.report.words import calibration_line, cascade_line, duration, example_of, points, share_of, truncation_line
 
 
 def _calibration(report: Report, log: Log) -> Html | None:
     found = report.get("calibration")
     if not found:
         return None
-    sentence = calibration_line(found)
+    sentence = calibration_line(found, example_of(report))
     picture = None
     if found.get("bins"):
         label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
@@ -35,7 +36,7 @@ def _cascade(report: Report, log: Log) -> Html | None:
         return None
     curve = found["curve"]
     lost, bound = ([(100 * each["share"], 100 * each[key]) for each in curve] for key in ("lost", "bound"))
-    texts = f"{found['texts']:,} validation texts"
+    texts = counted(found["texts"], "validation text")
     label = f"Points of accuracy lost by the share of texts that the linear model answers, on {texts}"
     legend = legend_of(("model", "lost"), ("second", "at most, with 95 % confidence"), ("mark", "chosen"))
     picture = curves([("model", lost), ("second", bound)], label, mark=100 * found["share"] or None)
@@ -71,12 +72,13 @@ def _lengths(report: Report, log: Log) -> Html | None:
     if found and found.get("counts"):
         edges, counts, longest = found["edges"], found["counts"], found["max_length"]
         beyond = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= longest)
-        label = f"{sum(counts):,} texts by length in tokens; {beyond:,} are longer than {longest:,}"
-        legend = legend_of(("model", f"up to {longest:,} tokens"), ("cut", f"truncated, {beyond:,} texts"))
+        each = found.get("of") or example_of(report)
+        label = f"{counted(sum(counts), each)} by length in tokens, {beyond:,} of them longer than {longest:,}"
+        legend = legend_of(("model", f"up to {longest:,} tokens"), ("cut", f"truncated, {counted(beyond, each)}"))
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
         caption = label + ("; the last bar holds all longer texts." if uneven else ".")
-        picture = _figure(length_bars(edges, counts, longest, label), legend if beyond else None, caption)
-    lines = [tag("li", truncation_line(split, each)) for split, each in cut.items() if each]
+        picture = _figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
+    lines = [tag("li", truncation_line(split, each, example_of(report))) for split, each in cut.items() if each]
     return tag("div", picture, tag("ul", lines) if lines else None)
 
 
@@ -167,7 +169,7 @@ def _data(report: Report, log: Log) -> Html | None:
     counts = data.get("counts") or {}
     facts = [
         ("source", data.get("source")),
-        *((f"{split} texts", number) for split, number in counts.items()),
+        *((f"{split} {example_of(report)}s", number) for split, number in counts.items()),
         ("quarantined rows", data.get("quarantined")),
         ("fingerprint", data.get("fingerprint")),
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.kind import Metric
-from filbert.report.words import against_baseline, main_split, with_interval
+from filbert.report.words import against_baseline, example_of, main_split, with_interval
 
 
 def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
@@ -19,7 +20,7 @@ def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[t
     split = main_split(report)
     model = report["scores"][split]
     beside = (report.get("baseline") or {}).get(split)
-    rows = [(f"{split}, {model['n']:,} texts", "model", *(["baseline"] if beside else []))]
+    rows = [(f"{split}, {counted(model['n'], example_of(report))}", "model", *(["baseline"] if beside else []))]
     for metric in metrics:
         if metric.key in model:
             cells = (with_interval(each.get(metric.key), metric.percent) for each in (model, beside) if each)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from filbert.errors import shown
+from filbert.errors import counted, shown
 from filbert.report.kind import Metric
 
 PRETRAINING_METRICS = (
@@ -24,7 +24,6 @@ EXPLAINED = {
     "pseudo_perplexity": "Perplexity with one token masked at a time, in short texts. "
     "Comparable only between models with the same vocabulary.",
 }
-CHOSEN_ON = "The best step was chosen on the validation texts, so scores on them are slightly optimistic."
 
 
 def main_split(report: Mapping[str, Any]) -> str:
@@ -34,6 +33,27 @@ def main_split(report: Mapping[str, Any]) -> str:
     'validation'
     """
     return "test" if report["scores"].get("test") else "validation"
+
+
+def example_of(report: Mapping[str, Any]) -> str:
+    """Return what one example of a run is called.
+
+    >>> example_of({"data": {"inputs": 2}}), example_of({"data": {"inputs": 2, "example": "question"}})
+    ('pair', 'question')
+    """
+    data = report.get("data") or {}
+    name = data.get("example") or "text"
+    return "pair" if name == "text" and data.get("inputs") == 2 else str(name)
+
+
+def chosen_on(report: Mapping[str, Any]) -> str:
+    """Return the sentence on scores of the validation split.
+
+    >>> chosen_on({})
+    'The best step was chosen on the validation texts, so scores on them are slightly optimistic.'
+    """
+    each = example_of(report)
+    return f"The best step was chosen on the validation {each}s, so scores on them are slightly optimistic."
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
@@ -68,7 +88,7 @@ def advice(difference: Mapping[str, Any], texts: int, *, linear: bool = True) ->
     )
 
 
-def calibration_line(found: Mapping[str, Any]) -> str:
+def calibration_line(found: Mapping[str, Any], each: str = "text") -> str:
     """Return a sentence on the temperature and the calibration error; an empty string where there is none.
 
     >>> calibration_line({"temperature": 1.0, "ece_before": 0.5, "ece_after": 0.5})[:50]
@@ -80,8 +100,8 @@ def calibration_line(found: Mapping[str, Any]) -> str:
     if temperature is None:
         return ""
     if temperature == 1.0:
-        return "The validation texts are too few to calibrate on: probabilities only rank the classes."
-    sentence = f"A temperature of {temperature:.3f}, fitted on the validation texts, is part of the last layer."
+        return f"The validation {each}s are too few to calibrate on: probabilities only rank the answers."
+    sentence = f"A temperature of {temperature:.3f}, fitted on the validation {each}s, is part of the last layer."
     if before is None or after is None:
         return sentence
     error = f"{100 * after:.1f} points on average, {100 * before:.1f} without it"
@@ -237,19 +257,19 @@ def share_of(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if part / whole >= 0.0005 else "< 0.1 %"
 
 
-def truncation_line(split: str, found: Mapping[str, Any]) -> str:
-    """Return a sentence on how many texts and tokens of a split were truncated; `tokens` are those that were kept.
+def truncation_line(split: str, found: Mapping[str, Any], each: str = "text") -> str:
+    """Return a sentence on how many examples and tokens of a split were truncated; `tokens` are those that were kept.
 
     >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 60, "cut_tokens": 20})
     'test: 1 of 8 texts truncated (12.5 %), 20 of 80 tokens left out (25.0 %)'
     """
     if not found["cut_texts"]:
-        return f"{split}: none of {found['texts']:,} texts truncated"
+        return f"{split}: none of {counted(found['texts'], each)} truncated"
     whole = found["tokens"] + found["cut_tokens"]
-    texts, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], whole)
+    share, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], whole)
     return (
-        f"{split}: {found['cut_texts']:,} of {found['texts']:,} texts truncated ({texts}), "
-        f"{found['cut_tokens']:,} of {whole:,} tokens left out ({tokens})"
+        f"{split}: {found['cut_texts']:,} of {counted(found['texts'], each)} truncated ({share}), "
+        f"{found['cut_tokens']:,} of {counted(whole, 'token')} left out ({tokens})"
     )
 
 
@@ -264,10 +284,9 @@ def repeated_line(report: Mapping[str, Any], split: str, metric: Metric) -> str:
     if not fresh or metric.key not in fresh:
         return ""
     all_texts = report["scores"][split]["n"]
-    told = with_interval(fresh[metric.key], metric.percent)
+    told, each = with_interval(fresh[metric.key], metric.percent), f"{split} {example_of(report)}s"
     return (
-        f"Without the {all_texts - fresh['n']:,} of {all_texts:,} {split} texts that stand in train, too: "
-        f"{metric.name} {told}"
+        f"Without the {all_texts - fresh['n']:,} of {all_texts:,} {each} that stand in train, too: {metric.name} {told}"
     )
 
 
@@ -279,7 +298,7 @@ def never_answered(report: Mapping[str, Any], split: str) -> str:
     "warning: the model never answers 'rare' (3 texts)"
     """
     missed = [
-        f"{shown(each['label'], 30)} ({each['support']:,} texts)"
+        f"{shown(each['label'], 30)} ({counted(each['support'], 'text')})"
         for each in report["scores"][split].get("per_class") or ()
         if each["support"] and not _value(each["recall"]) and not _value(each["precision"])
     ]
@@ -303,22 +322,22 @@ confidence this costs at most 0.41 points of accuracy (1,000 validation texts).'
     """
     if not found["share"]:
         return (
-            f"No cascade: {found['texts']:,} validation texts cannot show that a linear model costs at most "
+            f"No cascade: {counted(found['texts'], 'validation text')} cannot show that a linear model costs at most "
             f"{found['points']:g} points; {100 * found['least']:.2f} points are the least they could show. Give more "
             "with --validation, or allow more."
         )
     more = found.get("pseudo_labelled")
-    trained = f", trained also on BERT's predictions for {more:,} unlabelled texts," if more else ""
+    trained = f", trained also on BERT's predictions for {counted(more, 'unlabelled text')}," if more else ""
     sentence = (
         f"Cascade: a linear model{trained} answers the {100 * found['share']:.0f} % of texts it is sure of, BERT the "
         f"others: {found['speedup']:.1f} × as fast. With 95 % confidence this {_cost(found['bound'])} points of "
-        f"accuracy ({found['texts']:,} validation texts)."
+        f"accuracy ({counted(found['texts'], 'validation text')})."
     )
     test = found.get("test")
     if test:
         sentence += (
-            f" On the {test['n']:,} test texts it answered {100 * test['share']:.0f} %, and accuracy changed by "
-            f"{points(-test['lost']['value'])} points ({points(-test['lost']['high'])} to "
+            f" On {counted(test['n'], 'test text')} it answered {100 * test['share']:.0f} %, and accuracy changed "
+            f"by {points(-test['lost']['value'])} points ({points(-test['lost']['high'])} to "
             f"{points(-test['lost']['low'])})."
         )
     return sentence

@@ -54,6 +54,18 @@ def found(
     return chosen, chosen.read(cells, merges or {})
 
 
+def better(task: Task, cells: Sequence[str], names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the name of a task that these targets are surely for, and why, where this one does not claim them.
+
+    >>> better(TASKS["single-label"], ["a|b", "b", "a"], ["text", "labels"])[0]
+    'multi-label'
+    """
+    if (mine := task.claim(cells, names)) is not None and mine.sure:
+        return None
+    claims = {name: each.claim(cells, names) for name, each in TASKS.items()}
+    return next(((name, claim.why) for name, claim in claims.items() if claim is not None and claim.sure), None)
+
+
 def of_values(values: Sequence[Any], *, numbers: bool = False) -> Task:
     """Return the task of Python values, as an estimator gets them: lists or sets of labels, labels, or numbers.
 

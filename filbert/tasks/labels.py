@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
+from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, counted, shown
 from filbert.records import Example
 from filbert.text.visible import visible
 
@@ -203,7 +203,7 @@ known are 'neg', 'pos'
     choice = ", ".join(shown(label, 30) for label in known[:20]) + " …" * (len(known) > 20)
     todo = f"correct it, merge it with --merge-labels, or train with it; known are {choice}"
     return [
-        Problem(place, "label", f"the model has no label {shown(label)} ({counts[label]:,} texts)", todo)
+        Problem(place, "label", f"the model has no label {shown(label)} ({counted(counts[label], 'text')})", todo)
         for label, place in first.items()
     ]
 

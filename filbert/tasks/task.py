@@ -96,11 +96,20 @@ class Shown:
     bars: Mapping[str, float] = field(default_factory=dict)
 
 
+def settle_pieces(
+    train: Sequence[Example], encodings: Sequence[Sequence[Encoding]], settings: Any
+) -> tuple[Any, list[str]]:
+    """Return the settings as they are: the verb of a task to which word pieces tell nothing new."""
+    return settings, []
+
+
 class Task(Protocol):
     """The names of a task's package; the constants are module constants, the verbs functions."""
 
     NAME: str
     """As in filbert.json, report.json and `--task`: "single-label"."""
+    EXAMPLE: str
+    """What one example is called in counts: "text", "question"; where it is a text, two of them are a pair."""
     TARGET: str
     """What the target is called in messages and in the columns of a result: "label"."""
     HUB: tuple[str, str]
@@ -133,6 +142,11 @@ class Task(Protocol):
 
     def settle(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Any:
         """Return the settings for these texts. Raises DataError where nothing can be learned from them."""
+
+    def settle_pieces(
+        self, train: Sequence[Example], encodings: Sequence[Sequence[Encoding]], settings: Any
+    ) -> tuple[Any, list[str]]:
+        """Return the settings completed by what word pieces alone tell, and lines on it for people."""
 
     def reopen(self, info: Json, config: Json) -> Any:
         """Return the settings of a saved model: of filbert.json, or for other people's of config.json; ValueError."""

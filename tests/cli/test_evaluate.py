@@ -46,3 +46,19 @@ def test_evaluate_chooses_the_test_split(run: Run, model: Path, tmp_path: Path) 
     ran = run("evaluate", model, "set")
     assert ran.code == 2
     assert "--split" in ran.err
+
+
+def test_targets_of_another_task_are_said_so(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "numbers.csv").write_text("text,score\n" + "".join(f"text {n},{n}.25\n" for n in range(30)))
+    ran = run("evaluate", model, "numbers.csv")
+    assert ran.code == 2
+    assert ran.err.count("error:") == 1
+    assert "numbers.csv score — is for regression (30 different numbers, most of them fractions), and the" in ran.err
+
+
+def test_two_texts_where_the_model_reads_one_are_refused(run: Run, model: Path, tmp_path: Path) -> None:
+    qas = [{"question": "Who won?", "answers": [{"text": "Navy", "answer_start": 4}]}]
+    (tmp_path / "asked.json").write_text(json.dumps({"data": [{"context": "The Navy won.", "qas": qas}]}))
+    ran = run("evaluate", model, "asked.json")
+    assert ran.code == 2
+    assert "its rows have two texts ('question', 'context'), the model, for single-label, reads one text" in ran.err

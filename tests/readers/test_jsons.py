@@ -87,7 +87,7 @@ def test_json_object_of_splits(tmp_path):
     path = write(tmp_path, "a.json", json.dumps({"oos_train": [["z", "oos"]], "val": both[:1], "train": both}))
     source = open_source(path)
     assert [len(list(source.examples(split))) for split in ("train", "validation", "test")] == [4, 1, 0]
-    assert "not used: 'oos_train' (1 rows)" in source.found
+    assert "not used: 'oos_train' (1 row)" in source.found
 
 
 LABELS = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}, {"text": "c", "label": "x"}]

@@ -203,7 +203,7 @@ def test_titles_above_a_header_are_left_out(tmp_path, title):
 def test_a_title_above_rows_without_a_header_is_asked_about(tmp_path):
     rows = "".join(f"this is the text of row {n},the other text of row {n},{n % 2},{n % 3}\n" for n in range(8))
     path = write(tmp_path, "a.csv", "Export of May,,,\n" + rows)
-    with pytest.raises(DataError, match="if the first 1 lines are no rows, add --skip-lines 1"):
+    with pytest.raises(DataError, match="where 1 line at the top should be no row, add --skip-lines 1"):
         open_source(path)
 
 

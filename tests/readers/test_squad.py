@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from filbert import tasks
 from filbert.errors import DataError
 from filbert.finetuning.dataset import read_dataset, reading_of
+from filbert.inference.writers import open_writer
 from filbert.readers.options import ReadOptions
 from filbert.readers.sources import open_source
 from filbert.records import Example
+from filbert.tasks.question_answering.settings import Answer
 
 TEXT = "The Navy won in 1921. The Army lost in 1921."
 
@@ -205,6 +208,30 @@ def test_questions_that_say_nothing_of_answers_have_no_label(tmp_path: Path) -> 
     assert len(list(open_source(path, labelled=False).examples())) == 2
     path.write_text(json.dumps(squad({"question": "Who won?", "is_impossible": True})), "utf-8")
     assert read(path)[0][0].target == ()
+
+
+def test_numbers_are_written_as_they_stood(tmp_path: Path) -> None:
+    """A start of 8 is no "8", in JSON lines nor in a CSV; an answer that is a number is read as text."""
+    qas = [
+        asked("1 place", ("17", 8)),
+        {"id": 17, "question": "2 How much?", "answers": [{"text": 17, "answer_start": 8}]},
+        {"id": 18, "question": "3 How much?", "answers": [17]},
+        {"id": 19, "question": "4 How much?", "answers": "17"},
+    ]
+    path = tmp_path / "numbers.json"
+    path.write_text(json.dumps(squad(*qas, context="It cost 17 in 2001.")), "utf-8")
+    source = open_source(path, labelled=False)
+    rows = [example.columns for example in source.examples()]
+    for name in ("out.jsonl", "out.csv"):
+        with open_writer(tmp_path / name, source.columns) as write:
+            for row in rows:
+                write(dict(row))
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [(line["id"], line["answers"]) for line in lines] == [(each["id"], each["answers"]) for each in qas]
+    assert '""answer_start"": 8}' in (tmp_path / "out.csv").read_text("utf-8")
+    reading = tasks.named("question-answering").read([], {})
+    labelled = open_source(path).examples(parse=reading.parse, locate=reading.locate)
+    assert [example.target[0] for example in labelled] == [Answer("17", 8)] * 4
 
 
 def test_no_question_at_all(tmp_path: Path) -> None:

@@ -54,3 +54,10 @@ def test_every_task_has_figures_and_the_first_is_compared(name: str) -> None:
     lines = summary_lines(report, metrics)
     assert len(lines) == 2 + len(metrics)
     assert lines[-1].startswith(f"better than the linear baseline: {metrics[0].name} +")
+
+
+def test_a_report_says_what_was_counted() -> None:
+    scores = {"scores": {"test": {"n": 1}}}
+    assert summary_rows({**scores, "data": {"inputs": 2, "example": "question"}}, [])[0][0] == "test, 1 question"
+    assert summary_rows({**scores, "data": {"inputs": 2, "example": "text"}}, [])[0][0] == "test, 1 pair"
+    assert summary_rows(scores, [])[0][0] == "test, 1 text"

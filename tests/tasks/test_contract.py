@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,6 +196,16 @@ def test_the_page_and_the_card_are_inert(name: str) -> None:
     assert "script" not in [tag for tag, _ in Page(page).elements]
     card = (folder / "README.md").read_text("utf-8")
     assert "<script" not in "".join(card.split("```")[::2])  # in a block of code it is text
+
+
+def test_questions_are_called_questions() -> None:
+    folder = run("question-answering").folder
+    page, card = ((folder / name).read_text("utf-8") for name in ("report.html", "README.md"))
+    assert re.search(r"trained on [0-9]+ questions · measured on [0-9]+ validation questions", page)
+    assert re.search(r"[0-9]+ windows by length in tokens", page)
+    for said in (page, card):
+        assert not re.search("pairs of texts|(train|validation|test) texts|same texts", said)
+    assert "validation: none of 8 questions truncated" in card
 
 
 @each_task

@@ -120,7 +120,7 @@ def test_D11_every_unknown_label_is_named_once_with_its_count():
     found = counted_unknown(seen, ["neg", "pos"])
     assert [(str(each.place), each.wrong) for each in found] == [
         ("t.csv:2", "the model has no label 'x' (2 texts)"),
-        ("t.csv:4", "the model has no label 'y' (1 texts)"),
+        ("t.csv:4", "the model has no label 'y' (1 text)"),
     ]
     assert counted_unknown([(Place("t.csv"), "pos")], ["neg", "pos"]) == []
     [many] = counted_unknown([(Place("t.csv"), "x")], [f"label {n}" for n in range(50)])

@@ -238,25 +238,31 @@ def test_the_loss_and_its_readable_twin_agree() -> None:
 
 
 def test_answers_too_long_to_be_given_are_counted() -> None:
-    long = " ".join(["word"] * 200)
-    train = [Example(("q", long), (Answer("word", 0),))] * 300 + [Example(("q", long), (Answer(long, 0),))] * 2
-    lines, _ = task.described({"train": train}, task.settle(train, {}, "a.json"))
-    assert "answers of up to 30 tokens are looked for, 2 are longer" in lines[0]
-    assert "longer" not in task.described({"train": train[:9]}, Settings())[0][0]
+    long = " ".join(["a"] * 200)
+    train = [Example(("q", long), (Answer("a", 0),))] * 300 + [Example(("q", long), (Answer(long, 0),))] * 2
+    encodings = [TOKENIZER.encode(list(train[0].inputs), offsets=True)] * len(train)
+    lines = task.settle_pieces(train, encodings, Settings())[1]
+    assert lines == [
+        "answers of up to 30 tokens are looked for; of 302 training answers 2 are longer and cannot be given"
+    ]
+    assert "longer" not in task.settle_pieces(train[:9], encodings[:9], Settings())[1][0]
 
 
 def test_too_few_answers_are_refused() -> None:
-    with pytest.raises(DataError, match="3 questions with an answer"):
+    with pytest.raises(DataError, match="has 3 questions with an answer"):
         task.settle([Example(("q", "a"), (Answer("a", 0),))] * 3 + [Example(("q", "a"), ())], {}, "a.json")
 
 
 def test_the_longest_answer_is_read_off_the_training_texts() -> None:
     def settled(length: int) -> int:
-        text = " ".join(["word"] * length)
-        longest: int = task.settle([Example(("q", text), (Answer(text, 0),))] * 4, {}, "a.json").longest
-        return longest
+        text = " ".join(["abb"] * length)  # three pieces a word
+        train = [Example(("q", text), (Answer(text, 0),))] * 4
+        encodings = [TOKENIZER.encode(list(each.inputs), offsets=True) for each in train]
+        found, lines = task.settle_pieces(train, encodings, task.settle(train, {}, "a.json"))
+        assert ("4 are longer" in lines[0]) == (length > 100)
+        return int(found.longest)
 
-    assert (settled(3), settled(50), settled(5000)) == (30, 65, 128)
+    assert (settled(3), settled(20), settled(5000)) == (30, 60, 128)
 
 
 def test_the_baseline_answers_beside_the_words_of_the_question() -> None:

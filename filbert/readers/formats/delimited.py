@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, TypedDict
 
-from filbert.errors import Place, Problem, shown
+from filbert.errors import Place, Problem, counted, shown
 from filbert.readers.ledger import Ledger
 from filbert.readers.lines import LIMIT, BadLine
 
@@ -161,7 +161,9 @@ class Records:
             raise _Broken("merges")
         if len(fields) != width:
             many = "more" if len(fields) > width else "fewer"
-            wrong = f"has {len(fields)} fields, {many} than the {width} columns: {shown(self.raw())}"
+            wrong = (
+                f"has {counted(len(fields), 'field')}, {many} than the {counted(width, 'column')}: {shown(self.raw())}"
+            )
             self._problem(line, "row", wrong, _quote_hint(len(fields) > width, self._shape), self.raw())
             return False
         if len(held) > MANY_LINES:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, shown
+from filbert.errors import DataError, Place, Problem, counted, shown
 from filbert.readers.blobs import Blob, read_whole
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import Encoding, decode_text
@@ -163,7 +163,7 @@ def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[s
 
 def _held(name: str, what: str, values: list[Any], found: list[str]) -> Tables:
     table = Held(name, values)
-    found.append(f"format: {what}, {len(values):,} rows")
+    found.append(f"format: {what}, {counted(len(values), 'row')}")
     return [(None, table)]
 
 
@@ -172,7 +172,7 @@ def _splits(name: str, value: Mapping[str, Any], lists: Mapping[str, list[Any]],
     found.append("format: a JSON object of splits")
     for key in value:
         if key not in named:
-            size = f"{len(lists[key]):,} rows" if key in lists else "not a list"
+            size = counted(len(lists[key]), "row") if key in lists else "not a list"
             found.append(f"not used: {shown(key)} ({size})")
     return [(split, Held(f"{name}[{key}]", lists[key])) for key, split in named.items()]
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filbert.errors import DataError, shown
+from filbert.errors import DataError, counted, shown
 from filbert.readers.blobs import Blob, guarded
 from filbert.readers.columns import Roles
 from filbert.readers.formats.tables import Row, Table
@@ -54,7 +54,7 @@ class Parquet(Table):
             self.sample = self._rows(first) if first is not None else []
         if not rows:
             raise fatal(self.name, "file", "has no rows", "give a file with texts")
-        self.found = [f"format: Parquet, {rows:,} rows, {len(self.columns)} columns"]
+        self.found = [f"format: Parquet, {counted(rows, 'row')}, {counted(len(self.columns), 'column')}"]
         if self._names:
             self.found.append(f"label names: from the file's metadata ({', '.join(self._names)})")
 

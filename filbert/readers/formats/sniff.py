@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from filbert.errors import shown
+from filbert.errors import counted, shown
 from filbert.readers.blobs import Blob
 from filbert.readers.encodings import BLOCK, Encoding
 from filbert.readers.formats.delimited import Shape, dialect, records
@@ -82,7 +82,7 @@ def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
     header = has_header(parse(lines[title:], shape)[: ROWS + 1], options)
     hint = ""
     if title and not header:
-        hint = f"; if the first {title} lines are no rows, add --skip-lines {title}"
+        hint = f"; where {counted(title, 'line')} at the top should be no row, add --skip-lines {title}"
         title = 0
     rows = parse(lines[title:], shape)[: ROWS + 1]
     if header and len(rows) == 1:
@@ -97,7 +97,7 @@ def look(blob: Blob, encoding: Encoding, options: ReadOptions) -> Look:
 def _above(lines: Sequence[str], options: ReadOptions, name: str) -> int:
     """Return how many lines are not to be read, as the options say."""
     if options.skip_lines >= len(lines):
-        wrong = f"has {len(lines):,} lines in its first megabyte, and {options.skip_lines:,} are to be skipped"
+        wrong = f"has {counted(len(lines), 'line')} in its first megabyte, and {options.skip_lines:,} are to be skipped"
         raise fatal(name, "file", wrong, "give a smaller --skip-lines")
     return options.skip_lines
 

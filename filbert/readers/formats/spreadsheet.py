@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from filbert.errors import Place, Problem, shown
+from filbert.errors import Place, Problem, counted, shown
 from filbert.readers.blobs import Blob
 from filbert.readers.columns import Roles
 from filbert.readers.formats.header import TITLES, has_header
@@ -121,10 +121,10 @@ class Spreadsheet(Table):
         header = "no header (the first row is data; if not, add --header)"
         header = header if region.header is None else f"header in row {region.header + 1}"
         sheet = f", sheet {shown(self.sheet_name)}" if len(book.names) > 1 else ""
-        self.found = [f"format: {book.kind} spreadsheet{sheet}, {header}, {len(self.columns)} columns"]
+        self.found = [f"format: {book.kind} spreadsheet{sheet}, {header}, {counted(len(self.columns), 'column')}"]
         if region.titles:
             listed = ", ".join(shown(title, 40) for title in region.titles)
-            self.found.append(f"not used: {len(region.titles)} lines above the header ({listed})")
+            self.found.append(f"not used: {counted(len(region.titles), 'line')} above the header ({listed})")
 
     def raw(self) -> str:
         """Return the current row as JSON."""
@@ -179,7 +179,7 @@ def _choose(book: Workbook, options: ReadOptions, labelled: bool) -> tuple[str, 
         what = "two columns" if labelled else "a column of texts"
         raise fatal(book.name, "sheet", f"no sheet has {what} with a row below the header", "fill one in")
     listed = "; ".join(
-        f"{name} ({', '.join(shown(column, 30) for column in region.columns[:8])}, {sheet.height:,} rows)"
+        f"{name} ({', '.join(shown(column, 30) for column in region.columns[:8])}, {counted(sheet.height, 'row')})"
         if sheet.height
         else f"{name} ({', '.join(shown(column, 30) for column in region.columns[:8])})"
         for name, sheet, region in opened

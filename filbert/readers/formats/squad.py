@@ -16,12 +16,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, shown
+from filbert.errors import DataError, Place, Problem, counted, shown
 from filbert.readers.columns import Roles
-from filbert.readers.formats.jsons import as_text, check_surrogates
+from filbert.readers.formats.jsons import as_json, as_text, check_surrogates
 from filbert.readers.formats.sniff import ROWS
 from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
+from filbert.records import JsonCell
 
 COLUMNS = ("id", "question", "context", "answers")
 LISTS = {"data": "article", "paragraphs": "paragraph"}  # what the elements of each list are called
@@ -52,11 +53,11 @@ class Squad(Table):
                 raise DataError([wrong])
             raise fatal(name, "file", "has the layout of SQuAD, and no question in it", "give another file")
         contexts = sum(1 for field, _ in paragraphs(value) if not field)
-        self.found = [f"format: questions in the layout of SQuAD, on {contexts:,} texts"]
+        self.found = [f"format: questions in the layout of SQuAD, on {counted(contexts, 'text')}"]
 
     def raw(self) -> str:
         """Return the current question as JSON, without its context."""
-        return json.dumps(self._current, ensure_ascii=False)
+        return as_json(self._current)
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:
         """Yield a row for each question."""
@@ -100,8 +101,8 @@ class Squad(Table):
             return self._problem(number, "answers", wrong, 'write "answers": [{…}], or [] where there is none')
         answers = [] if told.get("is_impossible") in (True, "true") else told.get("answers")
         try:
-            cell = json.dumps(answers or [], ensure_ascii=False)
-        except RecursionError:
+            cell = _cell(answers or [])
+        except (ValueError, RecursionError):
             return self._problem(number, "answers", "are nested too deeply", "write a list of objects")
         return {"id": as_text(_first(told, IDS)), "question": question, "context": context, "answers": cell}
 
@@ -137,6 +138,14 @@ def paragraphs(value: object, where: tuple[str, ...] = (), kind: str = "element"
         yield ", ".join(where) or "file", value
     for key in inner:
         yield from paragraphs(value[key], where, LISTS[key])  # type: ignore[index]
+
+
+def _cell(answers: object) -> str:
+    """Return answers as a cell; a list of bare numbers is read as one of texts, and written as it stood."""
+    told = as_text(answers)
+    if isinstance(answers, list) and any(isinstance(each, JsonCell) for each in answers):
+        return JsonCell(json.dumps(answers, ensure_ascii=False), told)
+    return told
 
 
 def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> Any:

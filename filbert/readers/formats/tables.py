@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from filbert.errors import Place, Problem, shown
+from filbert.errors import Place, Problem, counted, shown
 from filbert.readers.blobs import Blob
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import Encoding
@@ -57,7 +57,7 @@ class Delimited(Table):
         header = "header" if seen.header else "no header (the first row is data; if not, add --header)"
         plain = "" if seen.quotes or seen.delimiter != "\t" else ', " is a plain character'
         above = f", {seen.above} line{'s' * (seen.above > 1)} above not read" if seen.above else ""
-        self.found = [f"format: {word}-separated{plain}, {header}, {len(self.columns)} columns{above}"]
+        self.found = [f"format: {word}-separated{plain}, {header}, {counted(len(self.columns), 'column')}{above}"]
         self._records: Records | None = None
 
     def raw(self) -> str:

@@ -42,12 +42,14 @@ from filbert.tasks.multi_label.settings import settle as settle
 from filbert.tasks.multi_label.settings import strata as strata
 from filbert.tasks.multi_label.settings import target_of as target_of
 from filbert.tasks.multi_label.settings import unknown as unknown
+from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "multi-label"
+EXAMPLE = "text"
 TARGET = "labels"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from filbert.errors import counted
 from filbert.report.card import code
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
@@ -31,9 +32,10 @@ def card(report: Report, log: Log) -> str:
     '# tags'
     """
     thresholds = [round(each, 4) for each in report.get("thresholds") or [0.5] * len(report["labels"])]
+    labels = counted(len(report["labels"]), "label")
     parts = CardParts(
         pipeline="text-classification",
-        what=f"A BERT text classifier with {len(report['labels']):,} labels, of which a text has none, one or several",
+        what=f"A BERT text classifier with {labels}, of which a text has none, one or several",
         labels=labels_line("Labels", report["labels"]),
         metrics=(*METRICS, *MORE),
         code=(

@@ -8,6 +8,7 @@ computed here.
 
 from __future__ import annotations
 
+from filbert.errors import counted
 from filbert.report.html import Html
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
@@ -29,10 +30,10 @@ def missing(report: Report) -> str:
 def heading(report: Report) -> Html:
     """Return the top of the page.
 
-    >>> "1 labels, none or several a text" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    >>> "1 label, none or several a text" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
     True
     """
-    first = f"{len(report['labels']):,} labels, none or several a text"
+    first = f"{counted(len(report['labels']), 'label')}, none or several a text"
     return scored_heading("multi-label classification", report, first)
 
 

@@ -40,12 +40,14 @@ from filbert.tasks.question_answering.settings import strata as strata
 from filbert.tasks.question_answering.settings import target_of as target_of
 from filbert.tasks.question_answering.settings import unknown as unknown
 from filbert.tasks.question_answering.windows import QUESTION, windows
+from filbert.tasks.question_answering.windows import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "question-answering"
+EXAMPLE = "question"
 TARGET = "answers"
 HUB = ("BertForQuestionAnswering", "question-answering")
 WINDOWS = True

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
@@ -87,10 +88,10 @@ def _confidence(report: Report, log: Log) -> Html | None:
     if found["temperature"] == 1.0:
         said.append("The validation questions are too few to calibrate on: confidences only rank the answers.")
     else:
-        said.append(calibration_line({"temperature": found["temperature"]}))
+        said.append(calibration_line({"temperature": found["temperature"]}, "question"))
     said.append(
-        f"On {found['questions']:,} validation questions {100 * found['exact']:.1f} % of the answers match exactly; "
-        f"the mean confidence is {100 * found['confidence_after']:.1f} %, before calibration "
+        f"On {counted(found['questions'], 'validation question')} {100 * found['exact']:.1f} % of the answers match "
+        f"exactly; the mean confidence is {100 * found['confidence_after']:.1f} %, before calibration "
         f"{100 * found['confidence_before']:.1f} %."
     )
     if report.get("unanswerable"):

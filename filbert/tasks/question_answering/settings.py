@@ -15,15 +15,14 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, Place, Problem, Refusal, counted, shown
 from filbert.records import Example, FloatArray
-from filbert.tasks.question_answering.units import border, units
+from filbert.tasks.question_answering.units import border
 from filbert.tasks.task import Claim, Json, Reading
 
 FEWEST = 4  # questions with an answer, to fit anything
 STRIDE = 128  # Devlin et al. 2018, in the code of the paper
 LONGEST, MOST = 30, 128  # tokens of the longest answer: Devlin's, and the most that is looked for
-PIECES = 1.3  # word pieces a word, on average
 UNKNOWN = -1
 LAYOUT = 'write the answer, or {"text": "…", "answer_start": 0}'
 NAMES = ("answer", "answers", "答案")
@@ -111,6 +110,10 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
     return Reading(parse, "task: an answer out of a text for each question", said, locate)
 
 
+class _Number(str):
+    """A number of JSON as it stood: as an answer it is text."""
+
+
 def answers_in(cell: str) -> tuple[Answer, ...]:
     """Return the answers of a cell, without their places where it has none; raises Refusal.
 
@@ -121,8 +124,8 @@ def answers_in(cell: str) -> tuple[Answer, ...]:
     if found[:1] not in ("[", "{"):
         return (Answer(cell),) if found else ()
     try:
-        value = json.loads(found)
-        if value and isinstance(value, list) and all(isinstance(each, (int, float)) for each in value):
+        value = json.loads(found, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+        if value and isinstance(value, list) and all(isinstance(each, (bool, _Number)) for each in value):
             return (Answer(cell),)  # [3] is a piece of text
         return target_of(value)
     except Refusal:
@@ -249,22 +252,15 @@ def strata(examples: Sequence[Example]) -> list[bool]:
 
 
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
-    """Return the longest answer to look for, and whether there are questions without one.
+    """Return whether there are questions without an answer; how long answers are is told by word pieces (windows.py).
 
     Raises DataError where fewer than four questions have an answer.
     """
-    answers = [example.target[0].text for example in train if example.target]
-    if len(answers) < FEWEST:
-        wrong = f"there are {len(answers)} questions with an answer"
+    answers = sum(bool(example.target) for example in train)
+    if answers < FEWEST:
+        wrong = f"has {counted(answers, 'question')} with an answer"
         raise DataError([Problem(Place(name), "answers", wrong, f"give at least {FEWEST}, better thousands")])
-    lengths = sorted(map(_pieces, answers))
-    most = lengths[min(len(lengths) - 1, int(0.99 * len(lengths)))]
-    return Settings(longest=max(LONGEST, min(MOST, most)), unanswerable=len(answers) < len(train))
-
-
-def _pieces(answer: str) -> int:
-    """Return about how many tokens an answer has: there is no tokenizer yet."""
-    return int(PIECES * len(units(answer)))
+    return Settings(unanswerable=answers < len(train))
 
 
 def reopen(told: Json, config: Json) -> Settings:
@@ -310,10 +306,8 @@ def described(splits: Mapping[str, Sequence[Example]], settings: Settings) -> tu
     }
     train = facts["train"]
     none = f", {train['unanswerable']:,} of them without an answer" if train["unanswerable"] else ""
-    line = f"questions: {train['questions']:,} on {train['texts']:,} texts for training{none}"
-    beyond = sum(_pieces(each.target[0].text) > settings.longest for each in splits["train"] if each.target)
-    longer = f", {beyond:,} are longer by about {PIECES} tokens a word and cannot be given" if beyond else ""
-    return [f"{line}; answers of up to {settings.longest} tokens are looked for{longer}"], {"questions": facts}
+    line = f"questions: {train['questions']:,} on {counted(train['texts'], 'text')} for training{none}"
+    return [line], {"questions": facts}
 
 
 def balanced(train: Sequence[Example], settings: Settings, how: str) -> tuple[Settings, FloatArray | None]:

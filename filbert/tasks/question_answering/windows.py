@@ -12,11 +12,13 @@ one token after the last one where answers are as long as a window (500 tokens i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from filbert.records import Encoding, Features, IntArray
-from filbert.tasks.question_answering.settings import Answer, Settings
+from filbert.errors import counted
+from filbert.records import Encoding, Example, Features, IntArray
+from filbert.tasks.question_answering.settings import LONGEST, MOST, Answer, Settings
 from filbert.text.tokenizer import Tokenizer
 
 QUESTION = 64  # tokens of the longest question (Devlin et al. 2018); its end is cut, never the text
@@ -73,6 +75,24 @@ def token_span(context: Encoding, answer: Answer) -> tuple[int, int]:
     begins, ends = context.offsets[:, 0], context.offsets[:, 1]
     touched = np.flatnonzero((ends > answer.start) & (begins < answer.end) & (ends > begins))
     return (int(touched[0]), int(touched[-1])) if len(touched) else (-1, -1)
+
+
+def settle_pieces(
+    train: Sequence[Example], encodings: Sequence[Sequence[Encoding]], settings: Settings
+) -> tuple[Settings, list[str]]:
+    """Return the settings with the longest answer to look for, so that 99 of 100 training answers can be given."""
+    lengths = []
+    for example, each in zip(train, encodings, strict=True):
+        if example.target:
+            first, last = token_span(each[-1], example.target[0])
+            lengths.append(last + 1 - first)
+    lengths.sort()
+    longest = max(LONGEST, min(MOST, lengths[min(len(lengths) - 1, int(0.99 * len(lengths)))]))
+    beyond = sum(length > longest for length in lengths)
+    longer = (
+        f"; of {counted(len(lengths), 'training answer')} {beyond:,} are longer and cannot be given" if beyond else ""
+    )
+    return replace(settings, longest=longest), [f"answers of up to {longest} tokens are looked for{longer}"]
 
 
 def _inside(place: tuple[int, int], begin: int, tokens: int, head: int) -> IntArray:

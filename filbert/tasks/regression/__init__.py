@@ -39,12 +39,14 @@ from filbert.tasks.regression.settings import settle as settle
 from filbert.tasks.regression.settings import strata as strata
 from filbert.tasks.regression.settings import target_of as target_of
 from filbert.tasks.regression.settings import unknown as unknown
+from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "regression"
+EXAMPLE = "text"
 TARGET = "score"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False

@@ -8,6 +8,7 @@ computed here.
 
 from __future__ import annotations
 
+from filbert.errors import counted
 from filbert.report.charts import histogram
 from filbert.report.html import Html, tag
 from filbert.report.kind import Kind
@@ -45,7 +46,7 @@ def _numbers(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     edges, counts = found["edges"], found["counts"]["train"]
-    label = f"{sum(counts):,} training texts by their number, from {edges[0]:g} to {edges[-1]:g}"
+    label = f"{counted(sum(counts), 'training text')} by their number, from {edges[0]:g} to {edges[-1]:g}"
     chart = tag("div", histogram(edges, counts, label), class_="chart")
     return tag("figure", chart, tag("figcaption", f"{label}."))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, Place, Problem, Refusal, counted, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.labels import refuse_other_heads
 from filbert.tasks.task import Claim, Json, Reading
@@ -127,7 +127,7 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
     """Return mean and spread; DataError where there are fewer than four texts, or all have one number."""
     numbers_N = np.array([example.target for example in train], dtype=np.float64)
     if len(numbers_N) < FEWEST:
-        wrong = f"there are {len(numbers_N)} texts with a number"
+        wrong = f"there are {counted(len(numbers_N), 'text')} with a number"
         raise DataError([Problem(Place(name), "score", wrong, f"give at least {FEWEST}, better hundreds")])
     spread = float(numbers_N.std())
     if spread == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filbert.errors import counted
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, labels_line, scored_card
@@ -22,7 +23,7 @@ def card(report: Report, log: Log) -> str:
     """
     parts = CardParts(
         pipeline="text-classification",
-        what=f"A BERT text classifier with {len(report['labels']):,} classes",
+        what=f"A BERT text classifier with {counted(len(report['labels']), 'class', 'classes')}",
         labels=labels_line("Classes", report["labels"]),
         metrics=(*METRICS, *MORE),
         code=(

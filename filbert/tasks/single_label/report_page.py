@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from filbert.errors import counted
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
@@ -38,10 +39,10 @@ def missing(report: Report) -> str:
 def heading(report: Report) -> Html:
     """Return the top of the page.
 
-    >>> "1 classes" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
+    >>> "1 class" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
     True
     """
-    return scored_heading("text classification", report, f"{len(report['labels']):,} classes")
+    return scored_heading("text classification", report, counted(len(report["labels"]), "class", "classes"))
 
 
 def _confusion(report: Report, log: Log) -> Html | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from filbert.errors import DataError, Problem, Refusal, shown
+from filbert.errors import DataError, Problem, Refusal, counted, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.label_lists import look_at_lists
 from filbert.tasks.labels import (
@@ -72,7 +72,7 @@ def _only(cell: str) -> str:
     if not isinstance(items, list):
         return cell
     if len(items) != 1:
-        raise Refusal(f"holds {len(items)} labels: {shown(cell)}", "keep one, or use --task multi-label")
+        raise Refusal(f"holds {counted(len(items), 'label')}: {shown(cell)}", "keep one, or use --task multi-label")
     return str(items[0])
 
 
@@ -142,7 +142,7 @@ def described(splits: Mapping[str, Sequence[Example]], settings: Settings) -> tu
     train = Counter(facts["label_counts"]["train"])
     (most, largest), (least, smallest) = train.most_common()[0], train.most_common()[-1]
     if largest >= UNEVEN * smallest:
-        uneven = f"{shown(most, 30)} has {largest:,} training texts, {shown(least, 30)} {smallest:,}"
+        uneven = f"{shown(most, 30)} has {counted(largest, 'training text')}, {shown(least, 30)} {smallest:,}"
         lines.append(f"the classes are uneven: {uneven}; --balance auto tries whether weighing them helps")
     return lines, facts
 

@@ -43,12 +43,14 @@ from filbert.tasks.summarization.settings import settle as settle
 from filbert.tasks.summarization.settings import strata as strata
 from filbert.tasks.summarization.settings import target_of as target_of
 from filbert.tasks.summarization.settings import unknown as unknown
+from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "summarization"
+EXAMPLE = "text"
 TARGET = "summary"
 HUB = ("BertModel", "summarization")
 WINDOWS = True

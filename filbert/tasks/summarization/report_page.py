@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.errors import counted
 from filbert.report.charts import histogram
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
@@ -93,8 +94,10 @@ def _places(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     counts = found["places"]
-    label = f"{sum(counts):,} sentences of the training summaries by where in their text they stand, in percent"
-    chart = tag("div", histogram([10 * i for i in range(11)], counts, label), class_="chart")
+    label = (
+        f"{counted(sum(counts), 'sentence')} of the training summaries by where in their text they stand, in percent"
+    )
+    chart = tag("div", histogram([10 * i for i in range(11)], counts, label, "sentence"), class_="chart")
     of, taken, text, summary = found["medians"]
     said = (
         f"A text has {of:g} sentences and {text:,.0f} characters (medians), its summary {taken:g} and {summary:,.0f}."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from filbert.errors import DataError, Place, Problem, Refusal, shown
+from filbert.errors import DataError, Place, Problem, Refusal, counted, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.summarization.length import UNITS, Settings, length_in_words
 from filbert.tasks.summarization.selection import oracle
@@ -80,7 +80,7 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
         wrong = f"has {len(pair.inputs)} texts where one is summarized"
         raise DataError([Problem(pair.place, "text", wrong, "leave out --text-pair")])
     if len(train) < FEWEST:
-        wrong = f"there are {len(train)} texts with a summary"
+        wrong = f"there are {counted(len(train), 'text')} with a summary"
         raise DataError([Problem(Place(name), "summary", wrong, f"give at least {FEWEST}, better hundreds")])
     counts = [(len(texts), len(oracle(texts, each.target))) for each in train if (texts := split(each.text))]
     known_N2 = np.array([(of, kept) for of, kept in counts if kept], dtype=np.float64)
