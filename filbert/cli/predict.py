@@ -154,7 +154,7 @@ def _predict_rows(
         tally = score_to(engine, examples, columns, target, bom=bom, overwrite=overwrite, done=done)
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
-    _show_tally(screen, tally, target, quarantined, kept, engine.task.EXAMPLE)
+    _show_tally(screen, tally, target, quarantined, kept, each=engine.task.EXAMPLE)
     return {
         "out": None if target is None else str(target),
         "read": tally.read + quarantined,
@@ -179,7 +179,7 @@ def _begins_with_bom(source: str) -> bool:
         return file.read(4).startswith(tuple(mark for mark, _ in BOMS))
 
 
-def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, each: str) -> None:
+def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, *, each: str) -> None:
     write: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
