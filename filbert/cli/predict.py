@@ -179,7 +179,9 @@ def _begins_with_bom(source: str) -> bool:
         return file.read(4).startswith(tuple(mark for mark, _ in BOMS))
 
 
-def _show_tally(screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, *, each: str) -> None:
+def _show_tally(
+    screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, *, each: str
+) -> None:
     write: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
