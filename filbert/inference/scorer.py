@@ -1,4 +1,4 @@
-"""Score packed texts: in C++ on a CPU that supports it, else in torch, imported only then.
+"""Score texts: in C++ on a CPU that supports it, else in onnxruntime or in torch, imported only then.
 
 Shapes: N texts, T tokens in the batch, O outputs of the head.
 """
@@ -12,6 +12,7 @@ import numpy as np
 
 from filbert.errors import ConfigError
 from filbert.inference.model import Model
+from filbert.inference.onnx_scorer import OnnxScorer, installed
 from filbert.model.device import working_dtype
 from filbert.model.native_encoder import NativeEncoder, unsupported
 from filbert.model.numpy_head import NumpyHead
@@ -26,7 +27,7 @@ Rows = FloatArray | list[FloatArray]  # N × O, or L × O per text, for its toke
 
 
 class Scorer(Protocol):
-    """Encoder and head, in C++ or torch."""
+    """Encoder and head, in C++, onnxruntime or torch."""
 
     def outputs(self, features: Sequence[Features], done: Done = ...) -> Rows:
         """Return the head's outputs for each text; `done` is called with the number of texts scored."""
@@ -35,12 +36,18 @@ class Scorer(Protocol):
 def scorer_of(model: Model, device: str, precision: str) -> Scorer:
     """Return a scorer for a device and a precision.
 
-    Raises ConfigError where int8 is asked for and the machine cannot do it.
+    Raises ConfigError where the machine cannot do it, or lacks what it takes.
     """
     if precision == "int8" and device != "cpu":
         raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
     if precision == "int8" or (device == "cpu" and unsupported(model.config) is None):
         return NativeScorer(model, "bf16" if precision == "auto" else precision)
+    if not installed("torch"):
+        if device != "cpu" or precision == "bf16":
+            raise ConfigError(f"{precision} on {device} needs torch, which is not installed — use --precision fp32")
+        if not installed("onnxruntime"):
+            raise ConfigError("scoring on this processor needs onnxruntime — pip install onnxruntime")
+        return OnnxScorer(model)
     from filbert.folder.torch_parts import network_of  # imports torch: 1.5 s
 
     return TorchScorer(network_of(model.config, model.weights, model.head, model.arrays), device, precision)

@@ -7,28 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import classifier, marked, needs_native, rows, save, spread, tokenizer
+from models import as_model
+from small import classifier, marked, needs_native, rows, save, spread
 
 from filbert.errors import ConfigError
 from filbert.inference import scorer as scorer_module
-from filbert.inference.model import Model, open_model
+from filbert.inference.model import open_model
 from filbert.inference.scorer import NativeScorer, TorchScorer, scorer_of
 from filbert.model.head import Head
 from filbert.model.network import Network
 from filbert.model.run import outputs
-from filbert.tasks import single_label
-from filbert.tasks.single_label.settings import Settings
 
 TEXTS, MARKED = rows([*range(2, 60)]), marked([*range(2, 60)])
-
-
-def as_model(network: Network) -> Model:
-    """A network as if it had been opened from a folder."""
-    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    weights = {name.removeprefix("encoder."): x for name, x in state.items() if name.startswith("encoder.")}
-    arrays = {name: x for name, x in state.items() if not name.startswith("encoder.")}
-    settings, shape = Settings(("a", "b")), network.encoder.config
-    return Model(single_label, settings, shape, weights, network.head, arrays, tokenizer(), 64, {})
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""Score texts in onnxruntime, in fp32: where the processor lacks the C++ part's instructions, and without torch.
+
+The graph is that of model/onnx_graph.py, built in memory from the model's weights; no file is written. Texts of one
+length are scored together, so nothing is padded.
+
+Shapes: N texts, B texts of one length, L tokens of each, M marks of the text with most, O outputs of the head.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.model.native_encoder import processors
+from filbert.model.onnx_graph import IDS, MASK, NUMBERS, OUTPUT, ROWS, SEGMENTS, BertGraph, bert_graph
+from filbert.records import Features, FloatArray
+
+if TYPE_CHECKING:
+    from filbert.inference.model import Model
+
+TOKENS = 2048  # of a batch, at most, except for a single longer text: attention holds L × L numbers of every head
+
+Feed = dict[str, npt.NDArray[np.int64]]
+
+
+@cache
+def installed(package: str) -> bool:
+    """Return whether a package is installed, without importing it.
+
+    >>> installed("numpy")
+    True
+    """
+    return importlib.util.find_spec(package) is not None
+
+
+class OnnxScorer:
+    """Encoder and head in onnxruntime, on a CPU; within 1e-5 of torch. Calls may come from several threads.
+
+    >>> OnnxScorer(open_model("runs/reviews")).outputs(features).shape  # doctest: +SKIP
+    (2, 3)
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._head = model.head
+        self._session = session_of(bert_graph(model.config, model.weights, model.head, model.arrays))
+
+    def outputs(
+        self, features: Sequence[Features], done: Callable[[int], None] = lambda texts: None
+    ) -> FloatArray | list[FloatArray]:
+        """Return the head's outputs for each text; `done` is called with the number of texts scored."""
+        found: list[FloatArray] = [np.empty(0)] * len(features)
+        ready = 0
+        for chosen in by_length([len(each) for each in features]):
+            given = [features[i] for i in chosen]
+            (outputs,) = self._session.run([OUTPUT], feed_of(given))
+            for i, row, each in zip(chosen, outputs, given, strict=True):
+                found[i] = np.asarray(row if each.marks is None else row[: len(each.marks)], dtype=np.float64)
+            ready += len(chosen)
+            done(ready)
+        return np.array(found).reshape(len(found), self._head.outputs) if self._head.one_row else found
+
+
+def session_of(graph: BertGraph) -> Any:
+    """Return an onnxruntime session of a graph whose weights stay where they are."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = processors()
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # shapes change from batch to batch
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as OMP_WAIT_POLICY=PASSIVE
+    weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.weights().items()}
+    options.add_external_initializers([*weights], [*weights.values()])
+    file = b"".join(graph.file(apart=True))
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of texts of one length, shortest first, at most 2,048 tokens at a time or one longer text.
+
+    >>> [*by_length([3, 2, 3])]
+    [[1], [0, 2]]
+    """
+    by_size: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        by_size.setdefault(length, []).append(i)
+    for length in sorted(by_size):
+        places, count = by_size[length], max(1, TOKENS // max(1, length))
+        yield from (places[begin : begin + count] for begin in range(0, len(places), count))
+
+
+def feed_of(features: Sequence[Features]) -> Feed:
+    """Return the inputs of the graph for texts, padded to the longest of them.
+
+    >>> feed_of([Features(np.array([2, 3]), np.array([0, 0]))])["attention_mask"].tolist()
+    [[1, 1]]
+    """
+    shape = len(features), max(map(len, features))
+    feed: Feed = {name: np.zeros(shape, np.int64) for name in (IDS, MASK, SEGMENTS)}
+    for b, each in enumerate(features):
+        rows = b, slice(len(each))
+        feed[IDS][rows], feed[MASK][rows], feed[SEGMENTS][rows] = each.ids, 1, each.segments
+    counts = [0 if each.marks is None else len(each.marks) for each in features]
+    if max(counts):
+        marks = len(counts), max(counts)
+        feed |= {ROWS: np.full(marks, -1, np.int64), NUMBERS: np.zeros(marks, np.int64)}
+        for b, (each, count) in enumerate(zip(features, counts, strict=True)):
+            feed[ROWS][b, :count] = () if each.marks is None else each.marks
+            feed[NUMBERS][b, :count] = each.marked + np.arange(count)
+    return feed

@@ -1,0 +1,194 @@
+"""BERT with a head as an ONNX graph, of the same weights as Network (network.py); a test compares them.
+
+    input_ids, attention_mask, token_type_ids  (B × L; with marks also mark_rows, mark_places: B × M)  →  logits
+
+The inputs are named as in `transformers`, and texts are padded as there; a scorer that gives texts of one length pads
+nothing. `first` and `mean` give logits_BO, `tokens` logits_BLO, `marks` logits_BMO.
+
+Shapes: B texts, L tokens of the longest, M marks of the text with most, D hidden width, H heads of width E, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filbert.config import EncoderConfig
+from filbert.model.head import PLACES, Head
+from filbert.model.numpy_head import sinusoids
+from filbert.model.onnx_file import Axis, Buffer, Graph
+
+IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
+ROWS, NUMBERS = "mark_rows", "mark_places"  # of each mark: its row in the window, or -1; its number in the text
+OUTPUT = "logits"
+FAR = -1e9  # added to the scores of padding: e^FAR is 0
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class BertGraph:
+    """The graph of a model, and its inputs and output with their shapes.
+
+    >>> graph = bert_graph(model.config, model.weights, model.head, model.arrays)  # doctest: +SKIP
+    >>> graph.outputs  # doctest: +SKIP
+    {'logits': ('batch', 2)}
+    """
+
+    inputs: dict[str, Sequence[Axis]]
+    outputs: dict[str, Sequence[Axis]]
+    graph: Graph = field(default_factory=Graph)
+
+    def file(self, *, apart: bool = False) -> list[Buffer]:
+        """Return the model's file in pieces; `apart`: without the values of its weights."""
+        weights = self.weights() if apart else {}
+        return self.graph.model(self.inputs, self.outputs, apart=[*weights])
+
+    def weights(self) -> dict[str, Array]:
+        """Return the weights of the graph: all constants but the small ones."""
+        return {name: array for name, array in self.graph.constants.items() if array.size >= 64}
+
+
+def bert_graph(
+    config: EncoderConfig, weights: Mapping[str, Array], head: Head, arrays: Mapping[str, Array]
+) -> BertGraph:
+    """Return the graph of an encoder's weights and a head's, both under our names."""
+    texts: Sequence[Axis] = ("batch", "length")
+    inputs = {IDS: texts, MASK: texts, SEGMENTS: texts}
+    if head.rows == "marks":
+        inputs |= {ROWS: ("batch", "marks"), NUMBERS: ("batch", "marks")}
+    rows: Sequence[Axis] = {"tokens": ("length",), "marks": ("marks",)}.get(head.rows, ())
+    made = BertGraph(inputs, {OUTPUT: ("batch", *rows, head.outputs)})
+    _Builder(made.graph, config, {**weights, **arrays}).build(head)
+    return made
+
+
+class _Builder:
+    """Adds the parts of a model to a graph, one after the other."""
+
+    def __init__(self, graph: Graph, config: EncoderConfig, weights: Mapping[str, Array]) -> None:
+        self.graph, self.config, self.weights = graph, config, weights
+
+    def build(self, head: Head) -> None:
+        """Add the model."""
+        hidden_BLD, unseen_B11L = self._embedded(), self._unseen(self._as_float(MASK))
+        rows = self._rows(head)
+        for i in range(self.config.layers):
+            last = i == self.config.layers - 1
+            hidden_BLD = self._layer(f"layers.{i}", hidden_BLD, unseen_B11L, rows if last else None)
+        if head.rows == "mean":
+            hidden_BLD = self._mean(hidden_BLD)
+        if head.layers:
+            hidden_BLD = self._between(head, hidden_BLD)
+        if head.rows == "first":
+            hidden_BLD = self.graph.add("Squeeze", hidden_BLD, self._whole([1]))
+        if head.pooled:
+            hidden_BLD = self.graph.add("Tanh", self._linear("pooler", hidden_BLD))
+        if head.last:
+            hidden_BLD = self._linear("last", hidden_BLD)
+        self.graph.add("Identity", hidden_BLD, name=OUTPUT)
+
+    def _embedded(self) -> str:
+        """Return hidden_BLD before the first layer: the sum of three embeddings."""
+        add = self.graph.add
+        token = add("Gather", self._weight("embeddings.token.weight"), IDS)
+        segment = add("Gather", self._weight("embeddings.segment.weight"), SEGMENTS)
+        length = add("Slice", add("Shape", IDS), self._whole([1]), self._whole([2]))
+        position = add("Slice", self._weight("embeddings.position.weight"), self._whole([0]), length, self._whole([0]))
+        return self._norm("embeddings.norm", add("Add", add("Add", token, segment), position))
+
+    def _rows(self, head: Head) -> str | None:
+        """Return the rows that the last layer is computed for, B × 1 or B × M; None for all."""
+        if head.rows == "first":
+            return "first"
+        return self.graph.add("Max", ROWS, self._whole(0)) if head.rows == "marks" else None
+
+    def _layer(self, name: str, hidden_BLD: str, unseen_B11L: str, rows: str | None = None) -> str:
+        """Return hidden_BLD after a Transformer layer; with `rows` these alone."""
+        add, width = self.graph.add, self.config.hidden
+        if rows is None:
+            chosen = hidden_BLD
+            q, k, v = self.graph.split("Split", self._linear(f"{name}.qkv", hidden_BLD), count=3, axis=-1)
+        else:
+            chosen = self._chosen(hidden_BLD, rows)
+            q = self._linear(f"{name}.qkv", chosen, slice(0, width))
+            k, v = (self._linear(f"{name}.qkv", hidden_BLD, slice(i * width, (i + 1) * width)) for i in (1, 2))
+        context = self._attended(q, k, v, unseen_B11L)
+        middle = self._norm(f"{name}.attention_norm", add("Add", self._linear(f"{name}.out", context), chosen))
+        inner = self._gelu(self._linear(f"{name}.up", middle))
+        return self._norm(f"{name}.norm", add("Add", self._linear(f"{name}.down", inner), middle))
+
+    def _chosen(self, hidden_BLD: str, rows: str) -> str:
+        """Return the first row of each text, or the rows of its marks."""
+        if rows == "first":
+            return self.graph.add("Slice", hidden_BLD, self._whole([0]), self._whole([1]), self._whole([1]))
+        each = self.graph.add("Unsqueeze", rows, self._whole([2]))
+        return self.graph.add("GatherND", hidden_BLD, each, batch_dims=1)
+
+    def _attended(self, q: str, k: str, v: str, unseen_B11L: str) -> str:
+        """Return softmax(QKᵀ/√E)V of each head, side by side again."""
+        add, heads = self.graph.add, self.config.heads
+        apart = self._whole([0, 0, heads, self.config.hidden // heads])
+        q = add("Mul", q, self.graph.constant(np.float32((self.config.hidden // heads) ** -0.5)))
+        q, k, v = (
+            add("Transpose", add("Reshape", x, apart), perm=order)
+            for x, order in ((q, (0, 2, 1, 3)), (k, (0, 2, 3, 1)), (v, (0, 2, 1, 3)))
+        )
+        weights = add("Softmax", add("Add", add("MatMul", q, k), unseen_B11L), axis=-1)
+        context = add("Transpose", add("MatMul", weights, v), perm=(0, 2, 1, 3))
+        return add("Reshape", context, self._whole([0, 0, self.config.hidden]))
+
+    def _mean(self, hidden_BLD: str) -> str:
+        """Return the mean of each text's tokens, B × D."""
+        add, mask = self.graph.add, self._as_float(MASK)
+        seen = add("Mul", hidden_BLD, add("Unsqueeze", mask, self._whole([2])))
+        sums = add("ReduceSum", seen, self._whole([1]), keepdims=0)
+        return add("Div", sums, add("ReduceSum", mask, self._whole([1]), keepdims=1))
+
+    def _between(self, head: Head, marked_BMD: str) -> str:
+        """Return the marks after the head's own layers, in which those of a window see each other."""
+        add = self.graph.add
+        table = self.graph.constant(sinusoids(np.arange(PLACES, dtype=np.int32), self.config.hidden), "places")
+        places = add("Gather", table, add("Min", NUMBERS, self._whole(PLACES - 1)))
+        marked_BMD = add("Add", marked_BMD, places)
+        there = add("Cast", add("GreaterOrEqual", ROWS, self._whole(0)), to=1)
+        for i in range(head.layers):
+            marked_BMD = self._layer(f"between.{i}", marked_BMD, self._unseen(there))
+        return marked_BMD
+
+    def _unseen(self, seen_BL: str) -> str:
+        """Return what is added to the scores, B × 1 × 1 × L: 0 where a token is seen, else FAR."""
+        add, one = self.graph.add, self.graph.constant(np.float32(1))
+        far = add("Mul", add("Sub", one, seen_BL), self.graph.constant(np.float32(FAR)))
+        return add("Unsqueeze", far, self._whole([1, 2]))
+
+    def _as_float(self, given: str) -> str:
+        return self.graph.add("Cast", given, to=1)
+
+    def _linear(self, name: str, x: str, part: slice = slice(None)) -> str:
+        """Return x Wᵀ + b; `part`: of some of the outputs."""
+        suffix = "" if part == slice(None) else f".{part.start}"
+        weight_KN = np.ascontiguousarray(self.weights[f"{name}.weight"][part].T)
+        product = self.graph.add("MatMul", x, self.graph.constant(weight_KN, f"{name}.weight{suffix}"))
+        bias = self.graph.constant(self.weights[f"{name}.bias"][part], f"{name}.bias{suffix}")
+        return self.graph.add("Add", product, bias)
+
+    def _norm(self, name: str, x: str) -> str:
+        scale, bias = (self._weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+        return self.graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=float(self.config.norm_eps))
+
+    def _gelu(self, x: str) -> str:
+        """Return x · (1 + erf(x / √2)) / 2, written as the runtimes know it."""
+        add, constant = self.graph.add, self.graph.constant
+        erf = add("Erf", add("Div", x, constant(np.float32(2**0.5))))
+        return add("Mul", add("Mul", x, add("Add", erf, constant(np.float32(1)))), constant(np.float32(0.5)))
+
+    def _weight(self, name: str) -> str:
+        return self.graph.constant(np.ascontiguousarray(self.weights[name]), name)
+
+    def _whole(self, values: Sequence[int] | int) -> str:
+        return self.graph.constant(np.array(values, dtype=np.int64))
