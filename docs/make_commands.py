@@ -112,6 +112,9 @@ With `--base` nothing is trained: the sentences are taken that are most like the
     "evaluate": """\
 Every metric has a 95 % interval. Labels that the model does not have are listed before anything is scored.
 """,
+    "explain": """\
+How it is computed, and how to read it: [explain.md](explain.md).
+""",
     "report": """\
 The report and the model card, of a fine-tuned or a pre-trained model, are made from `report.json`, `filbert.json` and
 `train.jsonl` only; nothing is scored.

@@ -26,6 +26,7 @@ from ordinal_grades.outputs import decode as decode
 from ordinal_grades.outputs import empty as empty
 from ordinal_grades.outputs import hub as hub
 from ordinal_grades.outputs import mistakes as mistakes
+from ordinal_grades.outputs import quantities as quantities
 from ordinal_grades.outputs import row as row
 from ordinal_grades.outputs import score as score
 from ordinal_grades.outputs import show as show

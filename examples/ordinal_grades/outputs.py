@@ -13,11 +13,11 @@ import numpy as np
 from filbert.metrics import numbers
 from filbert.metrics.intervals import interval, text_counts, wilson
 from filbert.metrics.label_sets import fit_sigmoid_temperature, sigmoid
-from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.records import Example, Features, FloatArray, IntArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from ordinal_grades.settings import Settings
 
 DIGITS = 6
@@ -170,3 +170,9 @@ def show(prediction: Prediction, settings: Settings) -> Shown:
 def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return the grade."""
     return (_grade(prediction),)
+
+
+def quantities(outputs: Sequence[FloatArray], settings: Settings, windows: Sequence[Features]) -> list[Quantity]:
+    """Return the mean logit of the questions, which rises with the grade."""
+    count = len(settings.labels) - 1
+    return [Quantity("grade", "the mean logit of the questions whether the grade is above", np.full(count, 1 / count))]

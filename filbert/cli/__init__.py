@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, evaluate, fit, predict, pretrain, pretrained, report, serve, summarize
+from filbert.cli import ask, evaluate, explain, fit, predict, pretrain, pretrained, report, serve, summarize
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "fit": fit.fit,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
+    "explain": explain.explain,
     "report": report.report,
     "serve": serve.serve,
     "ask": ask.ask,

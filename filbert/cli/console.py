@@ -167,6 +167,18 @@ class Screen:
                 self._stdout.print(Text(safe(line), style), soft_wrap=not prose)
         sys.stdout.flush()
 
+    def coloured(self, parts: Sequence[tuple[str, str]]) -> None:
+        """Print a text of several parts, each in a style of its own, on a terminal; elsewhere nothing."""
+        if self._stdout is None:
+            return
+        from rich.text import Text
+
+        self.clear()
+        line = Text()
+        for text, style in parts:
+            line.append(safe(text), style)
+        self._stdout.print(line)
+
     def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
         """Show `done` of `total` (0: unknown) until another stage begins, or `clear`."""
         if stage != self._stage:

@@ -17,6 +17,7 @@ from filbert.errors import ConfigError, DataError, Place, Problem, counted, show
 from filbert.finetuning.dataset import Dataset, read_dataset
 from filbert.finetuning.fit import Fitted, fit
 from filbert.inference.engine import Engine, load
+from filbert.inference.explain import Explanation
 from filbert.records import Prediction
 
 Inputs = list[tuple[str, ...]]
@@ -90,6 +91,14 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         """Answer every text, also one without a visible character: scikit-learn wants a row for each."""
         check_is_fitted(self)
         return self.engine_.answer(self.engine_.encode(inputs_of(X)))
+
+    def explain(self, text: str | Sequence[str], **options: Any) -> Explanation:
+        """Return why a text, or a pair, gets its answer; options as those of `Engine.explain`.
+
+        >>> model.explain("Not a dull minute.").top(3)  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        return self.engine_.explain(text, **options)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from filbert.records import Encoding, Example, Features, IntArray, Prediction
 from filbert.tasks.task import Outputs
 from filbert.text.tokenizer import encoded, grouped
 from filbert.text.visible import visible
+
+if TYPE_CHECKING:
+    from filbert.inference.explain import Explanation
 
 CHUNK = 512  # texts tokenised and sorted together; the order of the output is kept
 CHARACTERS = 4_000_000  # of these texts, at most, except for a single longer one
@@ -43,7 +46,7 @@ class Engine:
     """
 
     def __init__(self, model: Model, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
-        self.task, self.settings = model.task, model.settings
+        self.task, self.settings, self.folder = model.task, model.settings, model.folder
         self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
@@ -150,6 +153,38 @@ class Engine:
         if not finite(found):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return found
+
+    def explain(
+        self,
+        texts: str | Sequence[str],
+        *,
+        output: str | None = None,
+        by: Literal["gradients", "occlusion"] = "gradients",
+    ) -> Explanation:
+        """Return why a text, or a pair of texts, gets its answer: how much each word did, and where attention goes.
+
+        `output` names what to explain, a label for instance; None: the answer. `by` integrated gradients, or occlusion.
+        Raises ConfigError.
+
+        >>> load("runs/reviews").explain("Not bad at all.").top(1)[0].text  # doctest: +SKIP
+        'Not'
+        """
+        from filbert.inference.explain import explain
+
+        given = (texts,) if isinstance(texts, str) else tuple(texts)
+        (prediction,) = self.predict([given])
+        if prediction.error is not None:
+            raise ConfigError(f"{shown(given[0])} has no visible character — give at least one in each text")
+        return explain(self._reopened(), given, prediction, device=self.device, output=output, by=by)
+
+    def _reopened(self) -> Model:
+        """Open the folder once more, as an engine keeps its weights in the form in which it scores."""
+        if self.folder is None:
+            raise ConfigError("a base that was not trained has no answer of its own to explain — fit a model first")
+        model = open_model(self.folder)
+        if model.info.get("files") != self.info.get("files"):
+            raise ModelError(f"{self.folder} — holds another model than the one that was opened — open it again")
+        return replace(model, max_length=self.max_length)
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Score any number of examples in bounded memory, in order."""

@@ -30,6 +30,8 @@ class Model:
     max_length: int
     info: dict[str, Any]  # filbert.json, or {} where the folder has none
     cascade: Cascade | None = None
+    folder: Path | None = None
+    """Where it was opened; None for one made in memory."""
 
 
 def open_model(folder: str | Path) -> Model:
@@ -62,4 +64,5 @@ def open_model(folder: str | Path) -> Model:
         parts.max_length,
         parts.info,
         parts.cascade,
+        Path(folder),
     )

@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from filbert.errors import Problem
 from filbert.model.head import Head
 from filbert.records import Encoding, Example, Features, FloatArray, PackedBatch, Prediction
@@ -101,6 +103,23 @@ def settle_pieces(
 ) -> tuple[Any, list[str]]:
     """Return the settings as they are: the verb of a task to which word pieces tell nothing new."""
     return settings, []
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that an explanation is of: what the head gave for one window, times `factors`, summed."""
+
+    name: str
+    """As a person asks for it: a label, "answer", "sentence 2"."""
+    meaning: str
+    """What the number is, as a noun phrase: "the logit of 'good'"."""
+    factors: FloatArray
+    """Of the shape of the window's outputs."""
+    window: int = 0
+
+    def of(self, outputs: FloatArray) -> float:
+        """Return the number for the outputs of the window."""
+        return float((np.asarray(outputs, dtype=np.float64) * self.factors).sum())
 
 
 class Task(Protocol):
@@ -241,6 +260,12 @@ class Task(Protocol):
 
     def tally(self, prediction: Prediction) -> Sequence[str]:
         """Return what to count over many predictions: the label, the labels; nothing for a number."""
+
+    def quantities(self, outputs: Sequence[FloatArray], settings: Any, windows: Sequence[Features]) -> list[Quantity]:
+        """Return what can be explained of the answer to one text, the answer itself first; `outputs[w]` of window w.
+
+        An empty list where no sum of outputs decides.
+        """
 
     def page(self) -> Kind:
         """Return how a run is reported."""

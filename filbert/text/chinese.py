@@ -16,7 +16,7 @@ from functools import cache
 from filbert.errors import ConfigError
 
 # the characters that BERT's tokenizer makes tokens of their own
-_HAN = re.compile(
+HAN_RUN = re.compile(
     "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]+"
 )
 
@@ -31,7 +31,7 @@ def word_starts(text: str) -> set[int]:
     """
     cut = _jieba_cut()
     found: set[int] = set()
-    for run in _HAN.finditer(text):
+    for run in HAN_RUN.finditer(text):
         at = run.start()
         for word in cut(run.group()):
             found.add(at)

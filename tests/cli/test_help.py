@@ -27,7 +27,7 @@ def test_version_and_usage(run: Run) -> None:
 
 def test_help_lists_the_commands_in_their_order(run: Run) -> None:
     listed = re.findall(r"^  (\w+)  +[A-Z]", run("--help").out.split("Commands:")[1], re.MULTILINE)
-    assert listed[:4] == ["fit", "predict", "evaluate", "report"]
+    assert listed[:4] == ["fit", "predict", "evaluate", "explain"]
     assert listed == list(COMMANDS)
 
 

@@ -25,6 +25,7 @@ from filbert.tasks.multi_label.outputs import empty as empty
 from filbert.tasks.multi_label.outputs import flags
 from filbert.tasks.multi_label.outputs import hub as hub
 from filbert.tasks.multi_label.outputs import mistakes as mistakes
+from filbert.tasks.multi_label.outputs import quantities as quantities
 from filbert.tasks.multi_label.outputs import row as row
 from filbert.tasks.multi_label.outputs import score as score
 from filbert.tasks.multi_label.outputs import show as show

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from filbert.errors import shown
 from filbert.metrics import calibration, label_sets
-from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.records import Example, Features, FloatArray, IntArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.multi_label.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 HALF = 0.5
@@ -237,3 +238,17 @@ def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return the labels, or that there is none."""
     assert isinstance(prediction, LabelsPrediction)
     return prediction.labels or ("(no label)",)
+
+
+def quantities(outputs: Sequence[FloatArray], settings: Settings, windows: Sequence[Features]) -> list[Quantity]:
+    """Return the logit of each label, the most probable one first.
+
+    >>> [each.name for each in quantities([np.array([-1.0, 2.0])], Settings(("late", "odd")), ())]
+    ['odd', 'late']
+    """
+    logits_L = outputs[0].reshape(-1)
+    one_LL = np.eye(len(logits_L))
+    return [
+        Quantity(settings.labels[i], f"the logit of {shown(settings.labels[i], 40)}", one_LL[i])
+        for i in np.argsort(-logits_L, kind="stable").tolist()
+    ]

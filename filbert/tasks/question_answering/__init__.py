@@ -14,6 +14,7 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.question_answering.baseline import baseline as baseline
+from filbert.tasks.question_answering.explained import quantities as quantities
 from filbert.tasks.question_answering.fitting import calibrate as calibrate
 from filbert.tasks.question_answering.fitting import sureness as sureness
 from filbert.tasks.question_answering.fitting import validate as validate

@@ -22,6 +22,7 @@ from filbert.tasks.regression.outputs import decode as decode
 from filbert.tasks.regression.outputs import empty as empty
 from filbert.tasks.regression.outputs import hub as hub
 from filbert.tasks.regression.outputs import mistakes as mistakes
+from filbert.tasks.regression.outputs import quantities as quantities
 from filbert.tasks.regression.outputs import row as row
 from filbert.tasks.regression.outputs import score as score
 from filbert.tasks.regression.outputs import show as show

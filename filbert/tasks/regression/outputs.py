@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filbert.metrics import numbers
-from filbert.records import Example, FloatArray, Prediction
+from filbert.records import Example, Features, FloatArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.regression.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 DIGITS = 6  # significant ones of a number given
 
@@ -165,3 +165,8 @@ def show(prediction: Prediction, settings: Settings) -> Shown:
 def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return nothing: numbers are not counted."""
     return ()
+
+
+def quantities(outputs: Sequence[FloatArray], settings: Settings, windows: Sequence[Features]) -> list[Quantity]:
+    """Return the number itself, in the unit of the training file."""
+    return [Quantity("score", "the number itself", np.ones(1))]

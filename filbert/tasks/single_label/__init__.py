@@ -22,6 +22,7 @@ from filbert.tasks.single_label.outputs import decode as decode
 from filbert.tasks.single_label.outputs import empty as empty
 from filbert.tasks.single_label.outputs import hub as hub
 from filbert.tasks.single_label.outputs import mistakes as mistakes
+from filbert.tasks.single_label.outputs import quantities as quantities
 from filbert.tasks.single_label.outputs import row as row
 from filbert.tasks.single_label.outputs import score as score
 from filbert.tasks.single_label.outputs import show as show

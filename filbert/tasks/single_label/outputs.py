@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filbert.errors import shown
 from filbert.metrics import calibration, classes, intervals
-from filbert.records import Example, FloatArray, IntArray, Prediction
+from filbert.records import Example, Features, FloatArray, IntArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.single_label.settings import UNEVEN, Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 FEW = 10  # validation texts of a class: of fewer, one moves macro-F1 by several points
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
@@ -187,3 +188,27 @@ def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return the label."""
     assert isinstance(prediction, LabelPrediction)
     return (str(prediction.label),)
+
+
+def quantities(outputs: Sequence[FloatArray], settings: Settings, windows: Sequence[Features]) -> list[Quantity]:
+    """Return of each label by how much its logit is above that of the most probable other one, best label first.
+
+    Of two labels this is the log-odds.
+
+    >>> found = quantities([np.array([-1.0, 2.0])], Settings(("bad", "good")), ())
+    >>> found[0].name, found[0].of(np.array([-1.0, 2.0]))
+    ('good', 3.0)
+    """
+    logits_C = outputs[0].reshape(-1)
+    order = np.argsort(-logits_C, kind="stable").tolist()
+    found = []
+    for best in order:
+        other = next((c for c in order if c != best), None)
+        factors_C = np.zeros(len(logits_C))
+        factors_C[best] = 1.0
+        meaning = f"the logit of {shown(settings.labels[best], 40)}"
+        if other is not None:
+            factors_C[other] = -1.0
+            meaning += f" less that of {shown(settings.labels[other], 40)}"
+        found.append(Quantity(settings.labels[best], meaning, factors_C))
+    return found

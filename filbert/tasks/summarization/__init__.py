@@ -25,6 +25,7 @@ from filbert.tasks.summarization.outputs import decode as decode
 from filbert.tasks.summarization.outputs import empty as empty
 from filbert.tasks.summarization.outputs import hub as hub
 from filbert.tasks.summarization.outputs import mistakes as mistakes
+from filbert.tasks.summarization.outputs import quantities as quantities
 from filbert.tasks.summarization.outputs import row as row
 from filbert.tasks.summarization.outputs import score as score
 from filbert.tasks.summarization.outputs import show as show

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filbert.errors import shown
 from filbert.metrics import calibration, label_sets, overlap
 from filbert.metrics.intervals import paired_difference_of_means
 from filbert.records import Example, Features, FloatArray, Prediction
@@ -25,7 +26,7 @@ from filbert.tasks.summarization.selection import (
     textrank,
 )
 from filbert.tasks.summarization.sentences import blank, split, texts_of
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from filbert.text.sentences import spans
 
 DIGITS = 4
@@ -281,3 +282,25 @@ def show(prediction: Prediction, settings: Settings) -> Shown:
 def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return nothing: summaries are not counted."""
     return ()
+
+
+def quantities(outputs: Sequence[FloatArray], settings: Settings, windows: Sequence[Features]) -> list[Quantity]:
+    """Return the logit of each sentence, those of the summary first; nothing without training.
+
+    Centrality is a property of all sentences together, so no sum of outputs decides there.
+    """
+    if settings.vectors:
+        return []
+    (prediction,) = decode([outputs], settings, [windows])
+    assert isinstance(prediction, SummaryPrediction)
+    found = []
+    for w, part in enumerate(outputs):
+        for row in range(len(part)):
+            number = windows[w].marked + row
+            factors_M1 = np.zeros((len(part), 1))
+            factors_M1[row] = 1.0
+            begin, end = prediction.places[number]
+            meaning = f"the logit that sentence {number + 1}, {shown(prediction.text[begin:end], 60)}, is taken"
+            found.append(Quantity(f"sentence {number + 1}", meaning, factors_M1, w))
+    taken = {f"sentence {number + 1}": -prediction.scores[number] for number in prediction.chosen}
+    return sorted(found, key=lambda each: taken.get(each.name, 1.0))
