@@ -23,6 +23,7 @@ from ordinal_grades.outputs import calibrate as calibrate
 from ordinal_grades.outputs import columns as columns
 from ordinal_grades.outputs import compare as compare
 from ordinal_grades.outputs import decode as decode
+from ordinal_grades.outputs import doubts as doubts
 from ordinal_grades.outputs import empty as empty
 from ordinal_grades.outputs import hub as hub
 from ordinal_grades.outputs import mistakes as mistakes
@@ -36,6 +37,7 @@ from ordinal_grades.outputs import validate as validate
 from ordinal_grades.settings import Settings
 from ordinal_grades.settings import balanced as balanced
 from ordinal_grades.settings import claim as claim
+from ordinal_grades.settings import classes as classes
 from ordinal_grades.settings import described as described
 from ordinal_grades.settings import read as read
 from ordinal_grades.settings import reopen as reopen

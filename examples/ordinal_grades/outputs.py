@@ -17,7 +17,7 @@ from filbert.records import Example, Features, FloatArray, IntArray, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from ordinal_grades.settings import Settings
 
 DIGITS = 6
@@ -139,6 +139,17 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
 def _grade(prediction: Prediction) -> str:
     assert isinstance(prediction, GradePrediction)
     return str(prediction.grade)
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return of each grade how probable it is by the questions around it."""
+    found = []
+    for example, prediction in zip(examples, predictions, strict=True):
+        assert isinstance(prediction, GradePrediction)
+        at, bounds = settings.labels.index(example.target), (1.0, *prediction.above, 0.0)
+        quality = max(0.0, bounds[at] - bounds[at + 1])
+        found.append(Doubt(quality, example.target, _grade(prediction), prediction.confidence))
+    return found
 
 
 def columns(settings: Settings) -> dict[str, str]:

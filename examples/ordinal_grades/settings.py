@@ -52,6 +52,11 @@ def strata(examples: Sequence[Example]) -> list[str]:
     return [example.target for example in examples]
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return the grade of each text."""
+    return [(example.target,) for example in examples]
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return the grades of the training texts; DataError for fewer than two, or one that a single text has."""
     counts = Counter(example.target for example in train)

@@ -19,11 +19,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, evaluate, explain, fit, predict, pretrain, pretrained, report, serve, summarize
+from filbert.cli import ask, doctor, evaluate, explain, fit, predict, pretrain, pretrained, report, serve, summarize
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
+    "doctor": doctor.doctor,
     "fit": fit.fit,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, reading
+from filbert.cli.options import Device, Json, Overwrite, Precision, expanded, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.failures import print_json
@@ -19,6 +19,44 @@ if TYPE_CHECKING:
     from filbert.report.kind import Kind
 
 
+def train_options(
+    *,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="For uneven classes: none, weights, sampling, or auto (all three; the best stays) [none]."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Epochs over the texts [by their number: 8 to 1].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, initialisation, order, dropout [0].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated [512].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
+    layer_decay: Annotated[
+        float | None, typer.Option(help="Factor on the rate from a layer to the one below [1].")
+    ] = None,
+    precision: Precision = "auto",
+) -> TrainConfig:
+    """Return the TrainConfig of these command line options; ConfigError where one is wrong.
+
+    >>> train_options(epochs=2.0, balance="weights").epochs
+    2.0
+    """
+    return TrainConfig().with_options(
+        minutes=minutes,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        max_length=max_length,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        layer_decay=layer_decay,
+        balance=balance,
+        precision=precision,
+    )
+
+
+@expanded("config", train_options)
 @reading()
 def fit(
     path: Annotated[str, typer.Argument(help="File, folder, archive or hub data set of labelled texts.")],
@@ -41,24 +79,16 @@ def fit(
         str | None,
         typer.Option(help="single-label, multi-label, regression, question-answering or summarization [found]."),
     ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(help="For uneven classes: none, weights, sampling, or auto (all three; the best stays) [none]."),
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Epochs over the texts [by their number: 8 to 1].")] = None,
+    config: TrainConfig,
     read: ReadOptions,
     validation: Annotated[str | None, typer.Option(help="Texts to choose the best step by [a tenth].")] = None,
     test: Annotated[str | None, typer.Option(help="Texts to measure the finished model on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of split, initialisation, order, dropout [0].")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated [512].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
-    layer_decay: Annotated[
-        float | None, typer.Option(help="Factor on the rate from a layer to the one below [1].")
+    group: Annotated[
+        str | None, typer.Option(help="Column whose values stay on one side of a split: contract, patient, author.")
     ] = None,
-    precision: Precision = "auto",
+    corrections: Annotated[
+        str | None, typer.Option(help="suspects.csv of an earlier --folds, with corrected targets filled in.")
+    ] = None,
     device: Device = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
@@ -66,18 +96,6 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled texts, or on texts with numbers, measure it, and write model and report to a folder."""
-    config = TrainConfig().with_options(
-        minutes=minutes,
-        epochs=epochs,
-        seed=seed,
-        batch_size=batch_size,
-        max_length=max_length,
-        learning_rate=learning_rate,
-        optimizer=optimizer,
-        layer_decay=layer_decay,
-        balance=balance,
-        precision=precision,
-    )
     with Screen(results=not as_json) as screen:
         folder, report, kind = _fit(
             screen,
@@ -85,7 +103,8 @@ def fit(
             out,
             read,
             config,
-            parts=(validation, test, task),
+            parts={"validation": validation, "test": test, "corrections": corrections},
+            how={"task": task, "group": group},
             base=base,
             device=device,
             overwrite=overwrite,
@@ -107,7 +126,8 @@ def _fit(
     read: ReadOptions,
     config: TrainConfig,
     *,
-    parts: tuple[str | None, str | None, str | None],
+    parts: Mapping[str, str | None],
+    how: Mapping[str, str | None],
     device: str | None,
     **options: Any,
 ) -> tuple[Path, dict[str, Any], Kind]:
@@ -122,15 +142,14 @@ def _fit(
     best_device(device)
     name = name_of(path)
     out = out or default_folder(name)
-    validation, test, task = parts
-    inputs = (path, validation, test, options["base"], *options["unlabelled"])
+    inputs = (path, *parts.values(), options["base"], *options["unlabelled"])
     refuse_taken(out, overwrite=options["overwrite"], inputs=inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
     place = out if out.name else out.resolve()  # the folder one is in
     rejects = place.parent / f"{place.name}.rejects.jsonl"
     refuse_input(rejects, options["unlabelled"])
     with kept_rejects(rejects, read):
-        data = read_dataset(path, read, task=task, validation=validation, test=test, seed=config.seed, rejects=rejects)
+        data = read_dataset(path, read, seed=config.seed, rejects=rejects, **parts, **how)
     for line in data.found:
         screen.say(line, indent=0 if line.startswith("warning:") else 2)
     try:

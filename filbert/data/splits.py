@@ -2,7 +2,7 @@
 
 Texts that a model reads alike (text/same.py) stay on one side, so that validation never scores a text that was trained
 on. The division depends on the texts, their order and the seed only. What is kept in proportion, the strata, is handed
-in: a label, the rarest of several, a range of numbers. Duplicates and overlaps are counted here.
+in: a label, the rarest of several, a range of numbers. Duplicates and overlaps are duplicates.py's.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from filbert.errors import DataError, Place, Problem, counted
+from filbert.data.duplicates import Repeats, repeats
+from filbert.data.groups import Key, group_key, linked, same_text
+from filbert.errors import DataError, Place, Problem, counted, shown
 from filbert.records import Example
-from filbert.text.same import same_key
 
 SHARE, MOST = 0.1, 1_000  # of the training texts that become validation
 RARE, RARE_TEXTS = 5, 5  # so many times smaller than the largest stratum, one gets so many validation texts
@@ -55,7 +56,8 @@ def make_splits(
     strata_of: Strata,
     seed: int = 0,
     *,
-    whole: Callable[[Example], Hashable] | None = None,
+    whole: Key | None = None,
+    group: str | None = None,
     validation: Sequence[Example] | None = None,
     test: Sequence[Example] | None = None,
     name: str = "memory",
@@ -63,8 +65,8 @@ def make_splits(
 ) -> Splits:
     """Divide examples in memory: validation and test as given, else a stratified tenth for validation.
 
-    Examples of one `whole` stay on one side where that can be, as identical texts do. `each` is what one is called.
-    Raises DataError where no text can be kept for validation.
+    Examples of one `whole` stay on one side where that can be, as identical texts do; those with one value in the
+    column `group` always. `each` is what one is called. Raises DataError where no text can be kept for validation.
 
     >>> texts = [Example((f"text {n}",), "ab"[n % 2]) for n in range(40)]
     >>> splits = make_splits(texts, lambda examples: [each.target for each in examples], seed=1)
@@ -75,28 +77,35 @@ def make_splits(
     both, made = list[str](), not held
     if made:
         strata, every = strata_of(train), train
-        train, held = _divide(every, strata, seed, whole) if whole else ([], [])
+        kept = [same_text, *([whole] if whole else []), *([group_key(group)] if group else [])]
+        train, held = _divide(every, strata, seed, linked(every, kept)) if kept[1:] else ([], [])
         apart = bool(held) or whole is None
+        if not held and group:
+            wrong = f"has no texts that can be kept for validation with column {shown(group)} on one side"
+            todo = "choose a column with more values, or give a validation file"
+            raise DataError([Problem(Place(name), "--group", wrong, todo)])
         if not held:
-            train, held = _divide(every, strata, seed, lambda example: same_key(example.inputs))
+            train, held = _divide(every, strata, seed, [same_text(example) for example in every])
         if not held:
             wrong = "has no text that can be kept for validation: all are one text repeated, or one for each class"
             raise DataError([Problem(Place(name), "text", wrong, "give more texts, or a validation file")])
         if not apart:
             both = ["warning: rows on the same text stand in train and validation: its texts are too few to keep apart"]
-    how = f" (made from train, seed {seed})" if made else ""
+    apart_by = f", {shown(group, 30)} on one side" if group else ""
+    how = f" (made from train, seed {seed}{apart_by})" if made else ""
     found = [f"{each}s: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
-    lines, repeated = _duplicates(examples, held if not made else [], tested, each)
-    return Splits(train, held, tested, found + both + lines, fingerprint(train, held, tested), repeated)
+    met = repeats(examples, {"validation": held if not made else [], "test": tested})
+    repeated = {name: [at for at, _, _ in shared] for name, shared in met.shared.items()}
+    return Splits(train, held, tested, found + both + _repeated(met, each), fingerprint(train, held, tested), repeated)
 
 
 def _divide(
-    examples: list[Example], strata: Sequence[Hashable], seed: int, key_of: Callable[[Example], Hashable]
+    examples: list[Example], strata: Sequence[Hashable], seed: int, keys: Sequence[Hashable]
 ) -> tuple[list[Example], list[Example]]:
-    """Take a stratified part by groups of texts that are read alike, each group whole; train keeps every stratum."""
+    """Take a stratified part by groups of texts with one key, each group whole; train keeps every stratum."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
-    for at, example in enumerate(examples):
-        groups[key_of(example)].append(at)
+    for at, key in enumerate(keys):
+        groups[key].append(at)
     by_stratum: dict[Hashable, list[list[int]]] = defaultdict(list)
     for members in groups.values():
         by_stratum[strata[members[0]]].append(members)
@@ -153,33 +162,25 @@ def _take(
             taken += len(members)
 
 
-def _duplicates(
-    train: Sequence[Example], held: Sequence[Example], tested: Sequence[Example], each: str
-) -> tuple[list[str], dict[str, list[int]]]:
-    """Return a line for each kind of repeated text that was met, and which texts of the given parts stand in train."""
-    exact, seen = {example.inputs for example in train}, dict[bytes, set[str]]()
+def _repeated(found: Repeats, each: str) -> list[str]:
+    """Return a line for each kind of repeated text that was met."""
 
     def those(count: int, verb: str) -> str:
         return counted(count, f"{each} {verb}s", f"{each}s {verb}")
 
-    for example in train:
-        seen.setdefault(same_key(example.inputs), set()).add(str(example.target))
-    lines, repeated = [], dict[str, list[int]]()
-    if len(train) > len(exact):
-        lines.append(f"warning: {those(len(train) - len(exact), 'of train repeat')} another one word for word")
-    if len(exact) > len(seen):
-        lines.append(f"warning: {those(len(exact) - len(seen), 'of train repeat')} another one {BUT_FOR}")
-    contradictory = sum(len(targets) > 1 for targets in seen.values())
-    if contradictory:
-        lines.append(f"warning: {those(contradictory, 'of train stand')} there with different targets")
-    for name, part in (("validation", held), ("test", tested)):
-        repeated[name] = [at for at, example in enumerate(part) if same_key(example.inputs) in seen]
-        overlap = sum(example.inputs in exact for example in part)
+    lines = []
+    for copies, how in ((found.word_for_word, "word for word"), (found.alike, BUT_FOR)):
+        if copies:
+            lines.append(f"warning: {those(len(copies), 'of train repeat')} another one {how}")
+    if found.contradictory:
+        lines.append(f"warning: {those(len(found.contradictory), 'of train stand')} there with different targets")
+    for name, shared in found.shared.items():
+        overlap = sum(exact for _, _, exact in shared)
         if overlap:
             lines.append(f"warning: {those(overlap, f'of {name} stand')} in train too")
-        if alike := len(repeated[name]) - overlap:
+        if alike := len(shared) - overlap:
             lines.append(f"warning: {those(alike, f'of {name} stand')} in train {BUT_FOR}")
-    return lines, {name: found for name, found in repeated.items() if found}
+    return lines
 
 
 def fingerprint(*parts: Sequence[Example]) -> str:

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from filbert import tasks
+from filbert.data.doctor import quick
+from filbert.data.findings import WARNING
+from filbert.data.groups import check_group
+from filbert.data.shortcuts import unused_columns
 from filbert.data.splits import Splits, make_splits
 from filbert.errors import DataError, Place, Problem, Refusal, counted
+from filbert.finetuning.corrections import corrected
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.options import ReadOptions
 from filbert.readers.sources import Source, open_source
@@ -48,11 +53,14 @@ def read_dataset(
     test: str | Path | None = None,
     seed: int = 0,
     rejects: Path | None = None,
+    group: str | None = None,
+    corrections: str | Path | None = None,
 ) -> Dataset:
     """Read everything there is to train on, checked and divided; the task is found from the targets, or given.
 
-    Raises DataError for bad rows (unless quarantined), for targets that could be of two tasks, and where nothing can be
-    learned from the texts; ConfigError for an unknown task.
+    Rows with one value in the column `group` stay on one side of a split. `corrections` is a file of suspects with
+    corrected targets. Raises DataError for bad rows (unless quarantined), for targets that could be of two tasks, and
+    where nothing can be learned from the texts; ConfigError for an unknown task.
 
     >>> read_dataset("reviews.csv").settings.labels  # doctest: +SKIP
     ('neg', 'pos')
@@ -60,32 +68,69 @@ def read_dataset(
     options = options or ReadOptions()
     inputs = (path, validation, test)
     ledger = Ledger(quarantine=options.on_bad_rows == "quarantine", rejects=rejects, inputs=inputs)
+    read = read_parts(path, options, ledger, task=task, held_out={"validation": validation, "test": test})
+    ledger.finish()
+    if corrections is not None:
+        read = replace(read, parts=corrected(read.parts, corrections, read.reading))
+    train = read.train
+    if not train:
+        rest = ", ".join(f"{count:,} {what}" for what, count in sorted(ledger.notes.items()))
+        wrong = "has no labelled texts to train on" + (f" ({rest})" if rest else "")
+        raise fatal(str(path), "split", wrong, "name the training part train, or give another file")
+    found = [*read.found, "rows: " + ", ".join(f"{count:,} {name}" for name, count in ledger.counts().items())]
+    found += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
+    found += read.reading.notes()
+    if ledger.quarantined:
+        found.append(f"warning: {counted(ledger.quarantined, 'bad row')} left out, kept in {ledger.rejects}")
+    held = read.parts["validation"], read.parts["test"]
+    made = settled(read.task, train, *held, seed=seed, name=str(path), group=group, columns=read.columns)
+    return replace(made, found=found + made.found, columns=read.columns, quarantined=ledger.quarantined)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What stands in the files: the task of their targets, and the examples of each part, in order."""
+
+    task: Task
+    reading: Reading
+    parts: Mapping[str, list[Example]]
+    """`train`, `validation`, `test`, and `all` where the source does not say."""
+    found: list[str]
+    columns: Mapping[str, Sequence[Sequence[str]]]
+
+    @property
+    def train(self) -> list[Example]:
+        """What is for training, or for dividing."""
+        return [*self.parts["train"], *self.parts["all"]]
+
+
+def read_parts(
+    path: str | Path,
+    options: ReadOptions,
+    ledger: Ledger,
+    *,
+    task: str | None = None,
+    held_out: Mapping[str, str | Path | None],
+) -> Read:
+    """Read a source, and those of parts that are given apart; bad rows are in `ledger`, which the caller finishes.
+
+    >>> read_parts("reviews.csv", ReadOptions(), Ledger(), held_out={}).task.NAME  # doctest: +SKIP
+    'single-label'
+    """
     source = open_source(path, options)
     chosen, reading = reading_of(source, options, task)
     found = [*source.found, reading.how]
-    parts: dict[str, list[Example]] = defaultdict(list)
+    parts: dict[str, list[Example]] = defaultdict(list, {name: [] for name in ("train", "validation", "test", "all")})
     for split, example in source.tagged(ledger, parse=reading.parse, locate=reading.locate):
         parts[split].append(example)
-    for given, name in ((validation, "validation"), (test, "test")):
+    for name, given in held_out.items():
         if given is not None:
             sheet = options.sheet if Path(given).suffix.lower() == Path(path).suffix.lower() else None
             more = open_source(given, replace(options, columns=columns_of(source), sheet=sheet))
             found += [f"{name} — {line}" for line in more.found]
             rows = more.tagged(ledger, parse=reading.parse, locate=reading.locate)
             parts[name] = [example for _, example in rows]
-    ledger.finish()
-    train = parts["train"] + parts["all"]
-    if not train:
-        rest = ", ".join(f"{count:,} {what}" for what, count in sorted(ledger.notes.items()))
-        wrong = "has no labelled texts to train on" + (f" ({rest})" if rest else "")
-        raise fatal(str(path), "split", wrong, "name the training part train, or give another file")
-    found.append("rows: " + ", ".join(f"{count:,} {name}" for name, count in ledger.counts().items()))
-    found += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
-    found += reading.notes()
-    if ledger.quarantined:
-        found.append(f"warning: {counted(ledger.quarantined, 'bad row')} left out, kept in {ledger.rejects}")
-    made = settled(chosen, train, parts["validation"], parts["test"], seed=seed, name=str(path))
-    return replace(made, found=found + made.found, columns=columns_of(source), quarantined=ledger.quarantined)
+    return Read(chosen, reading, parts, found, columns_of(source))
 
 
 def reading_of(source: Source, options: ReadOptions, task: str | None) -> tuple[Task, Reading]:
@@ -147,17 +192,37 @@ def settled(
     *,
     seed: int,
     name: str,
+    group: str | None = None,
+    columns: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> Dataset:
     """Settle the task on these texts and divide them. Raises DataError where held-out targets are unknown to it."""
+    if group is not None:
+        check_group(group, train, name)
     settings = task.settle(train, {"validation": validation, "test": test}, name)
     strange = task.unknown([*validation, *test], settings)
     if strange:
         raise DataError(strange)
     whole = _last_text if task.WINDOWS else None  # a long text, asked several times, stays on one side
     splits = make_splits(
-        train, task.strata, seed, whole=whole, validation=validation, test=test, name=name, each=task.EXAMPLE
+        train,
+        task.strata,
+        seed,
+        whole=whole,
+        group=group,
+        validation=validation,
+        test=test,
+        name=name,
+        each=task.EXAMPLE,
     )
     lines, facts = task.described(splits.parts, settings)
-    warnings = [line for line in (*splits.found, *lines) if line.startswith("warning:")]
-    plain = [line for line in (*splits.found, *lines) if not line.startswith("warning:")]
+    given = {"train": train, "validation": validation, "test": test}
+    seen = quick(
+        {part: texts for part, texts in given.items() if texts},
+        task.classes(train),
+        unused_columns(train, columns or {}),
+        group,
+    )
+    said = [*splits.found, *lines, *(f"warning: {found.sentence}" for found in seen if found.level == WARNING)]
+    warnings = [line for line in said if line.startswith("warning:")]
+    plain = [line for line in said if not line.startswith("warning:")]
     return Dataset(task, settings, splits, [*plain, *warnings], facts)

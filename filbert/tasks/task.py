@@ -91,6 +91,20 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """How far the target given to a text is from what a model says that never saw the text."""
+
+    quality: float
+    """0 (surely wrong) to 1: the lowest are looked at first."""
+    given: str
+    """The target, as a cell of a file has it."""
+    suggested: str
+    """What the model says instead; the same where it agrees."""
+    probability: float | None
+    """Of what is suggested, where there is one."""
+
+
+@dataclass(frozen=True)
 class Shown:
     """A prediction for a terminal: the answer, and a bar for each of these shares of 1."""
 
@@ -158,6 +172,12 @@ class Task(Protocol):
 
     def strata(self, examples: Sequence[Example]) -> Sequence[Hashable]:
         """Return of each text what a split keeps in proportion."""
+
+    def classes(self, examples: Sequence[Example]) -> Sequence[tuple[str, ...]]:
+        """Return the classes of each text, in words: its labels; of a number the lower or the upper half; or none.
+
+        They are what a shortcut could give away, and what is counted by class.
+        """
 
     def settle(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Any:
         """Return the settings for these texts. Raises DataError where nothing can be learned from them."""
@@ -237,6 +257,12 @@ class Task(Protocol):
 
     def mistakes(self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any) -> list[Json]:
         """Return the worst answers, worst first, as the report stores them."""
+
+    def doubts(self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any) -> list[Doubt]:
+        """Return for each text how doubtful its target is, by the prediction of a model that never saw it.
+
+        Nothing at all where a target is not right or wrong, as a summary.
+        """
 
     # -- for people and programs --------------------------------------------------------------------------------------
 

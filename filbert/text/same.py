@@ -23,12 +23,20 @@ def same_key(inputs: Sequence[str]) -> bytes:
     >>> same_key(["Good\u00a0 room\r\n"]) == same_key(["good room"]), same_key(["now here"]) == same_key(["nowhere"])
     (True, False)
     """
-    cleaned = (" ".join(_CLEAN.normalize_str(_scalar(text)).split()) for text in inputs)
     digest = hashlib.blake2b(digest_size=16)
-    for text in cleaned:
-        data = text.encode()
+    for text in inputs:
+        data = cleaned(text).encode()
         digest.update(b"%d:" % len(data) + data)
     return digest.digest()
+
+
+def cleaned(text: str) -> str:
+    r"""Return what a model reads of a text, with one blank between words; each Chinese character is a word.
+
+    >>> cleaned("Très bon\u00a0!"), cleaned("很好")
+    ('tres bon !', '很 好')
+    """
+    return " ".join(_CLEAN.normalize_str(_scalar(text)).split())
 
 
 def _scalar(text: str) -> str:

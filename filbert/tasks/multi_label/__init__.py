@@ -21,6 +21,7 @@ from filbert.tasks.multi_label.outputs import calibrate as calibrate
 from filbert.tasks.multi_label.outputs import columns as columns
 from filbert.tasks.multi_label.outputs import compare as compare
 from filbert.tasks.multi_label.outputs import decode as decode
+from filbert.tasks.multi_label.outputs import doubts as doubts
 from filbert.tasks.multi_label.outputs import empty as empty
 from filbert.tasks.multi_label.outputs import flags
 from filbert.tasks.multi_label.outputs import hub as hub
@@ -35,6 +36,7 @@ from filbert.tasks.multi_label.outputs import validate as validate
 from filbert.tasks.multi_label.settings import Settings
 from filbert.tasks.multi_label.settings import balanced as balanced
 from filbert.tasks.multi_label.settings import claim as claim
+from filbert.tasks.multi_label.settings import classes as classes
 from filbert.tasks.multi_label.settings import described as described
 from filbert.tasks.multi_label.settings import read as read
 from filbert.tasks.multi_label.settings import reopen as reopen

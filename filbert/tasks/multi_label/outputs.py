@@ -18,7 +18,7 @@ from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.multi_label.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 HALF = 0.5
@@ -187,6 +187,22 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
             "probability": float(found_NL[i, int(sure_NL[i].argmax())]),
         }
         for i in worst
+    ]
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return of each text how probable its most doubtful label is, there or missing, beside the labels predicted."""
+    true_NL, given_NL, found_NL = true(examples, settings), given(predictions, settings), probabilities(predictions)
+    held_NL = np.where(true_NL, found_NL, 1 - found_NL)
+    names = np.array(settings.labels, dtype=object)
+    return [
+        Doubt(
+            float(held_NL[i].min()),
+            joined_labels(names[true_NL[i]].tolist()) or "[]",
+            joined_labels(names[given_NL[i]].tolist()) or "[]",
+            float(1 - held_NL[i].min()),
+        )
+        for i in range(len(examples))
     ]
 
 

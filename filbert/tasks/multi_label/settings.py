@@ -94,6 +94,11 @@ def strata(examples: Sequence[Example]) -> list[str]:
     return [min(example.target, key=lambda label: (counts[label], label), default="") for example in examples]
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return the labels of each text."""
+    return [tuple(example.target) for example in examples]
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return the labels of the training texts; DataError where there are none, or one has a single text."""
     counts = Counter(label for example in train for label in example.target)

@@ -22,6 +22,7 @@ from filbert.tasks.question_answering.outputs import asked as asked
 from filbert.tasks.question_answering.outputs import columns as columns
 from filbert.tasks.question_answering.outputs import compare as compare
 from filbert.tasks.question_answering.outputs import decode as decode
+from filbert.tasks.question_answering.outputs import doubts as doubts
 from filbert.tasks.question_answering.outputs import empty as empty
 from filbert.tasks.question_answering.outputs import hub as hub
 from filbert.tasks.question_answering.outputs import mistakes as mistakes
@@ -32,6 +33,7 @@ from filbert.tasks.question_answering.outputs import tally as tally
 from filbert.tasks.question_answering.settings import Settings
 from filbert.tasks.question_answering.settings import balanced as balanced
 from filbert.tasks.question_answering.settings import claim as claim
+from filbert.tasks.question_answering.settings import classes as classes
 from filbert.tasks.question_answering.settings import described as described
 from filbert.tasks.question_answering.settings import read as read
 from filbert.tasks.question_answering.settings import reopen as reopen

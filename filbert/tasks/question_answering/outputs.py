@@ -18,13 +18,15 @@ from filbert.records import Example, FloatArray, Prediction
 from filbert.tasks.labels import MISTAKES
 from filbert.tasks.question_answering.candidates import Candidates, all_candidates
 from filbert.tasks.question_answering.settings import Settings
-from filbert.tasks.task import Json, Outputs, Shown, Windows
+from filbert.tasks.task import Doubt, Json, Outputs, Shown, Windows
 
 OTHERS = 4  # alternatives given
 DIGITS = 4  # of a probability
 AROUND = 300  # characters of a text shown on each side of an answer in a report
 RIGHT_ONES = 6  # answers that a report shows beside the mistakes
 NO_ANSWER = "no answer"
+EMPTY = "[]"  # the cell of a question without an answer
+DOUBTFUL = 0.5  # F1 below which another answer is suggested
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,20 @@ def _told(example: Example, prediction: Prediction, f1: float) -> Json:
         "f1": f1,
         "place": str(example.place),
     }
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return of each question how sure another answer is than the right one, which it shares few words with."""
+    f1_N = measured(examples, texts(predictions))[1]
+    return [
+        Doubt(
+            1 - (found.confidence or 0.0) * (1 - float(f1_N[i])),
+            told := next(iter(answers), EMPTY),
+            (given or EMPTY) if f1_N[i] < DOUBTFUL else told,
+            found.confidence,
+        )
+        for i, (found, given, answers) in enumerate(zip(predictions, texts(predictions), right(examples), strict=True))
+    ]
 
 
 def columns(settings: Settings) -> dict[str, str]:

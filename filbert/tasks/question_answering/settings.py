@@ -251,6 +251,11 @@ def strata(examples: Sequence[Example]) -> list[bool]:
     return [bool(example.target) for example in examples]
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return of each question whether it has an answer."""
+    return [("an answer" if example.target else "no answer",) for example in examples]
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return whether there are questions without an answer; how long answers are is told by word pieces (windows.py).
 

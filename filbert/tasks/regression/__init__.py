@@ -19,6 +19,7 @@ from filbert.tasks.regression.outputs import calibrate as calibrate
 from filbert.tasks.regression.outputs import columns as columns
 from filbert.tasks.regression.outputs import compare as compare
 from filbert.tasks.regression.outputs import decode as decode
+from filbert.tasks.regression.outputs import doubts as doubts
 from filbert.tasks.regression.outputs import empty as empty
 from filbert.tasks.regression.outputs import hub as hub
 from filbert.tasks.regression.outputs import mistakes as mistakes
@@ -32,6 +33,7 @@ from filbert.tasks.regression.outputs import validate as validate
 from filbert.tasks.regression.settings import Settings
 from filbert.tasks.regression.settings import balanced as balanced
 from filbert.tasks.regression.settings import claim as claim
+from filbert.tasks.regression.settings import classes as classes
 from filbert.tasks.regression.settings import described as described
 from filbert.tasks.regression.settings import read as read
 from filbert.tasks.regression.settings import reopen as reopen

@@ -8,6 +8,7 @@ Shapes: N texts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,9 +20,10 @@ from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.regression.settings import Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 DIGITS = 6  # significant ones of a number given
+RARE = 0.05  # an error that one in twenty is as large as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,21 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
     return [
         {**passage(examples[i]), "score": float(true_N[i]), "predicted": float(found_N[i]), "off": float(off_N[i])}
         for i in worst
+    ]
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return of each text how rarely a number is so far off, as if errors were normal, with their median as the scale.
+
+    What is further off than nineteen in twenty is doubtful; otherwise the number is suggested as it is.
+    """
+    true_N, found_N = true(examples), values(predictions)
+    off_N = np.abs(true_N - found_N)
+    scale = max(1.4826 * float(np.median(off_N)), 1e-12)  # a standard deviation, whatever a few wrong numbers do
+    rare_N = [math.erfc(off / scale / math.sqrt(2)) for off in off_N.tolist()]
+    return [
+        Doubt(rare, f"{true:g}", f"{found if rare < RARE else true:.{DIGITS}g}", None)
+        for rare, true, found in zip(rare_N, true_N.tolist(), found_N.tolist(), strict=True)
     ]
 
 

@@ -123,6 +123,12 @@ def strata(examples: Sequence[Example]) -> list[int]:
     return [int(part) for part in np.searchsorted(edges, numbers_N, side="right")]
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return for each text whether its number is in the lower or the upper half."""
+    middle = float(np.median([example.target for example in examples])) if examples else 0.0
+    return [(f"above {middle:g}" if example.target > middle else f"up to {middle:g}",) for example in examples]
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return mean and spread; DataError where there are fewer than four texts, or all have one number."""
     numbers_N = np.array([example.target for example in train], dtype=np.float64)

@@ -19,6 +19,7 @@ from filbert.tasks.single_label.outputs import calibrate as calibrate
 from filbert.tasks.single_label.outputs import columns as columns
 from filbert.tasks.single_label.outputs import compare as compare
 from filbert.tasks.single_label.outputs import decode as decode
+from filbert.tasks.single_label.outputs import doubts as doubts
 from filbert.tasks.single_label.outputs import empty as empty
 from filbert.tasks.single_label.outputs import hub as hub
 from filbert.tasks.single_label.outputs import mistakes as mistakes
@@ -32,6 +33,7 @@ from filbert.tasks.single_label.outputs import validate as validate
 from filbert.tasks.single_label.settings import Settings
 from filbert.tasks.single_label.settings import balanced as balanced
 from filbert.tasks.single_label.settings import claim as claim
+from filbert.tasks.single_label.settings import classes as classes
 from filbert.tasks.single_label.settings import described as described
 from filbert.tasks.single_label.settings import read as read
 from filbert.tasks.single_label.settings import reopen as reopen

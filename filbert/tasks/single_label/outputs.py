@@ -17,7 +17,7 @@ from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.single_label.settings import UNEVEN, Settings
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 FEW = 10  # validation texts of a class: of fewer, one moves macro-F1 by several points
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
@@ -151,6 +151,25 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
             "probability": float(chances_NC[i, predicted_N[i]]),
         }
         for i in worst_first.tolist()
+    ]
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return the normalized margin of each label (Northcutt et al. 2021): how far it is ahead of the best other one.
+
+    >>> two = Settings(("bad", "good"))
+    >>> doubts([Example(("fine",), "good")], labelled(np.array([[0.9, 0.1]]), two), two)[0].suggested
+    'bad'
+    """
+    truth_N, chances_NC = true(examples, settings), probabilities(predictions)
+    rows_N = np.arange(len(truth_N))
+    others_NC = chances_NC.copy()
+    others_NC[rows_N, truth_N] = -1
+    quality_N = (chances_NC[rows_N, truth_N] - others_NC.max(axis=1) + 1) / 2
+    best_N = chances_NC.argmax(axis=1)
+    return [
+        Doubt(float(quality_N[i]), settings.labels[truth_N[i]], settings.labels[best], float(chances_NC[i, best]))
+        for i, best in enumerate(best_N.tolist())
     ]
 
 

@@ -90,6 +90,11 @@ def strata(examples: Sequence[Example]) -> list[str]:
     return [str(example.target) for example in examples]
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return the label of each text."""
+    return [(str(example.target),) for example in examples]
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return the labels of the training texts.
 

@@ -22,6 +22,7 @@ from filbert.tasks.summarization.outputs import calibrate as calibrate
 from filbert.tasks.summarization.outputs import columns as columns
 from filbert.tasks.summarization.outputs import compare as compare
 from filbert.tasks.summarization.outputs import decode as decode
+from filbert.tasks.summarization.outputs import doubts as doubts
 from filbert.tasks.summarization.outputs import empty as empty
 from filbert.tasks.summarization.outputs import hub as hub
 from filbert.tasks.summarization.outputs import mistakes as mistakes
@@ -36,6 +37,7 @@ from filbert.tasks.summarization.selection import oracle
 from filbert.tasks.summarization.sentences import alone, texts_of, windows_of
 from filbert.tasks.summarization.settings import balanced as balanced
 from filbert.tasks.summarization.settings import claim as claim
+from filbert.tasks.summarization.settings import classes as classes
 from filbert.tasks.summarization.settings import described as described
 from filbert.tasks.summarization.settings import read as read
 from filbert.tasks.summarization.settings import reopen as reopen

@@ -26,7 +26,7 @@ from filbert.tasks.summarization.selection import (
     textrank,
 )
 from filbert.tasks.summarization.sentences import blank, split, texts_of
-from filbert.tasks.task import Baseline, Calibrated, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
+from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from filbert.text.sentences import spans
 
 DIGITS = 4
@@ -244,6 +244,11 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
         }
         for i in worst
     ]
+
+
+def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Doubt]:
+    """Return nothing: a summary is better or worse, not right or wrong."""
+    return []
 
 
 def columns(settings: Settings) -> dict[str, str]:

@@ -69,6 +69,11 @@ def strata(examples: Sequence[Example]) -> list[int]:
     return [0] * len(examples)
 
 
+def classes(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return no class for any text."""
+    return [()] * len(examples)
+
+
 def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], name: str) -> Settings:
     """Return how long a summary is: as those of the training texts, in sentences, or as a share where that is steadier.
 
