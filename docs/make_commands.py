@@ -49,6 +49,18 @@ stdout is UTF-8, whatever the locale; `PYTHONIOENCODING` chooses another encodin
 stops the command.
 """
 NOTES = {
+    "doctor": """\
+Reads what `fit` reads, with the same options, and trains nothing. Each finding has a level (`refused`: `fit` stops
+there; `warning`: scores or the model suffer; `note`), a count, the lines, and what mends it. What is looked for, and
+when it is said: [doctor.md](doctor.md). The fast half also runs in every `fit`.
+
+`--fix -o CLEANED` writes a copy in the format of its suffix: without bad rows, without repeated texts, without those
+that contradict each other (unless most of a text's rows agree) or that stand in validation or test, too, and with
+variants of a label in their usual spelling. The file itself is never changed.
+
+With `--group COLUMN` rows with one value in it, those of one contract, patient or author, are looked for on both sides
+of a split; `fit --group COLUMN` keeps them on one side.
+""",
     "fit": """\
 The path may be CSV, TSV, JSON lines, JSON, Parquet, a spreadsheet or fastText, plain or compressed; a folder of these
 named train, dev and test, of texts in a folder per class, or of texts and their summaries in two folders (`News/…`,

@@ -24,12 +24,12 @@ from filbert.failures import guarded, told
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
-    "doctor": doctor.doctor,
     "fit": fit.fit,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "explain": explain.explain,
     "report": report.report,
+    "doctor": doctor.doctor,
     "serve": serve.serve,
     "ask": ask.ask,
     "summarize": summarize.summarize,

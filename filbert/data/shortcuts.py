@@ -61,7 +61,7 @@ def shortcuts(examples: Sequence[Example], classes: Classes, unused: Sequence[st
     >>> texts = [Example(("good " * (3 + 60 * (n % 2)),)) for n in range(200)]
     >>> found = shortcuts(texts, [("short", "long")[n % 2 : n % 2 + 1] for n in range(200)], [])
     >>> found[0].said
-    "texts of over 3 words are 100.0 % 'long' (100 of 100), all texts 50.0 %"
+    "texts of under 63 words are 100.0 % 'short' (100 of 100), all texts 50.0 %"
     """
     step = max(1, len(examples) // SAMPLED)
     kept = Labelled(examples[::step], classes[::step])

@@ -178,8 +178,9 @@ def _pieces(
         watch.progress("reading texts", begin, len(rows))
         for example in rows[begin : begin + 1_000]:
             encodings = tokenizer.encode(list(example.inputs))
-            tokens.append(sum(len(each.ids) for each in encodings) + special_tokens(len(encodings)))
-            unknown.append(sum(int((each.ids == tokenizer.unk).sum()) for each in encodings) / max(1, tokens[-1]))
+            pieces = sum(len(each.ids) for each in encodings)
+            tokens.append(pieces + special_tokens(len(encodings)))
+            unknown.append(sum(int((each.ids == tokenizer.unk).sum()) for each in encodings) / max(1, pieces))
     longest = min(max_length, read_config(chosen.folder).max_positions)
     return chosen.name, *_of_pieces(rows, np.array(tokens), np.array(unknown), longest, whole=read.task.WINDOWS)
 
@@ -194,11 +195,11 @@ def _of_pieces(
     if len(beyond):
         said = f"the base has no word pieces for much of {len(beyond):,} of {len(rows):,} texts: {average} are [UNK]"
         cure = "choose a --base that knows their language or signs"
-        findings.append(Finding("unknown", said, len(beyond), places([rows[i] for i in beyond]), cure))
+        findings.append(Finding("unknown", said, len(beyond), places([rows[i] for i in beyond.tolist()]), cure))
     elif (unknown_N > 0).any():
         some = np.flatnonzero(unknown_N > 0)
         said = f"{counted(len(some), 'hold', 'holds')} signs that the base has no word pieces for: {average} are [UNK]"
-        findings.append(Finding("unknown", said, len(some), places([rows[i] for i in some]), "", NOTE))
+        findings.append(Finding("unknown", said, len(some), places([rows[i] for i in some.tolist()]), "", NOTE))
     cut = np.flatnonzero(tokens_N > longest)
     if len(cut):
         lost = 100 * float((tokens_N[cut] - longest).sum() / tokens_N.sum())
@@ -208,7 +209,7 @@ def _of_pieces(
             said, cure = f"{said} at once", "nothing is lost: they are read whole, in windows"
         else:
             cure = f"{lost:.1f} % of all tokens are left out, from the middle: shorten them, or divide them"
-        findings.append(Finding("length", said, len(cut), places([rows[i] for i in order]), cure, NOTE))
+        findings.append(Finding("length", said, len(cut), places([rows[i] for i in order.tolist()]), cure, NOTE))
     half, most = (int(each) for each in np.quantile(tokens_N, (0.5, 0.95)))
     lengths = {"median": half, "most": most, "longest": int(tokens_N.max()), "cut": len(cut), "texts": len(rows)}
     return findings, lengths

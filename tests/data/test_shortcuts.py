@@ -56,8 +56,8 @@ def test_a_length_that_says_the_class(chinese, unit):
     longer = [Example((row.text + (" " * (not chinese)).join([""] + ["好"] * 45),), "b") for row in rows[1::2]]
     findings = found([*rows[::2], *longer], ())
     assert {finding.check for finding in findings} <= {"length", "word"}
-    (over,) = [finding for finding in findings if f"{unit} are 98." in finding.said and "over" in finding.said]
-    assert "% 'b'" in over.said
+    (over,) = [finding for finding in findings if f"{unit} are 100.0 % 'b'" in finding.said]
+    assert over.said.startswith("texts of over 40")
     assert over.places
 
 
