@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from filbert.data.duplicates import MOST, Repeats, near_duplicates
-from filbert.data.findings import HELD, NOTE, Finding, counted, places
+from filbert.data.findings import HELD, NOTE, Finding, places
 from filbert.data.groups import likely_groups, on_both_sides
 from filbert.data.shortcuts import SAMPLED, shortcuts
-from filbert.errors import shown
+from filbert.errors import counted, shown
 from filbert.records import Example
 from filbert.text.languages import language_of
 
@@ -47,8 +47,7 @@ def _small(train: Sequence[Example], classes: Sequence[Sequence[str]]) -> list[F
     if not few or len(train) < FEW * len(counts) / 2:  # of a handful of texts every class is small
         return []
     listed = ", ".join(f"{shown(name, 40)} ({many:,})" for many, name in few[:NAMED]) + ", …" * (len(few) > NAMED)
-    verb = "class has" if len(few) == 1 else "classes have"
-    said = f"{len(few):,} {verb} fewer than {FEW} training texts: {listed}"
+    said = f"{counted(len(few), 'class has', 'classes have')} fewer than {FEW} training texts: {listed}"
     known = {name for _, name in few}
     of_them = [example for example, names in zip(train, classes, strict=True) if known & set(names)]
     cure = 'add texts of them, --balance auto, or merge them: --merge-labels "RARE=OTHER"'
@@ -71,7 +70,7 @@ def _groups(parts: Parts, unused: Sequence[str], group: str | None) -> list[Find
             findings.append(Finding("groups", said, values, (), cure, NOTE))
         for part, shared in on_both_sides(parts, column).items():
             values = len({value for _, value in shared})
-            have = counted(len(shared), f"of {part} have", f"of {part} has")
+            have = counted(len(shared), f"text of {part} has", f"texts of {part} have")
             said = f"{have} a {name} that stands in train, too ({values:,} values)"
             where = places([parts[part][at] for at, _ in shared])
             cure = f"scores on them are too good: fit --group {column} on one file divides by {name}"
@@ -102,12 +101,12 @@ def repeated(parts: Parts, met: Repeats) -> list[Finding]:
     alike = "but for case, accents, blanks or characters that show nothing"
     for copies, how in ((met.word_for_word, "word for word"), (met.alike, alike)):
         if copies:
-            said = f"{counted(len(copies), 'of train repeat')} another one {how}"
+            said = f"{counted(len(copies), 'text of train repeats', 'texts of train repeat')} another one {how}"
             where = [f"{train[copy].place} = {train[first].place}" for copy, first in copies[:HELD]]
             findings.append(Finding("duplicates", said, len(copies), where, f"{FIX} keeps the first of each"))
     if met.contradictory:
         groups = len(met.contradictory)
-        said = f"{counted(groups, 'of train stand')} there with different targets"
+        said = f"{counted(groups, 'text of train stands', 'texts of train stand')} there with different targets"
         where = [_contradiction([train[at] for at in group]) for group in met.contradictory[:HELD]]
         cure = f"correct them; {FIX} keeps the target that most of them have, and none where there is no such"
         findings.append(Finding("contradictions", said, groups, where, cure))
@@ -115,7 +114,8 @@ def repeated(parts: Parts, met: Repeats) -> list[Finding]:
         exact = [parts[name][at].inputs for at, _, word_for_word in shared if word_for_word]
         different = f" ({len(set(exact)):,} different ones)" * (len(set(exact)) < len(exact))
         beside = f", {len(exact):,} of them word for word{different}"
-        said = f"{counted(len(shared), f'of {name} stand')} in train, too{beside}"
+        stand = counted(len(shared), f"text of {name} stands", f"texts of {name} stand")
+        said = f"{stand} in train, too{beside}"
         where = [f"{parts[name][at].place} = {train[first].place}" for at, first, _ in shared[:HELD]]
         cure = f"fit gives its scores without them, too; {FIX} leaves them out of train"
         findings.append(Finding("overlap", said, len(shared), where, cure))
@@ -143,11 +143,11 @@ def nearly_repeated(parts: Parts, told: Callable[[int, int], None]) -> list[Find
         ]
         sample = f" (of every {step}th text of train)" if step > 1 else ""
         if across:
-            of = "held out "
-            said = f"{counted(len(chosen), f'{of}are', f'{of}is')} nearly the same as one of another part{sample}"
+            are = counted(len(chosen), "text held out is", "texts held out are")
+            said = f"{are} nearly the same as one of another part{sample}"
             cure = "scores on them are too good: look at some, and take them out on one side"
         else:
-            said = f"{counted(len(chosen), 'are', 'is')} nearly the same as another one of its part{sample}"
+            said = f"{counted(len(chosen), 'text is', 'texts are')} nearly the same as another one of its part{sample}"
             cure = "look at some: templates and copies count more than once"
         findings.append(Finding("near duplicates", said, len(chosen), where, cure))
     return findings

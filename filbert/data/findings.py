@@ -58,12 +58,3 @@ def places(examples: Sequence[Example]) -> list[str]:
     ['memory']
     """
     return [str(example.place) for example in examples[:HELD]]
-
-
-def counted(texts: int, verb: str, of_one: str = "") -> str:
-    """Return a number of texts and what they do in words; `of_one` is an odd verb in the singular.
-
-    >>> counted(1, "stand"), counted(1200, "stand"), counted(1, "are", "is")
-    ('1 text stands', '1,200 texts stand', '1 text is')
-    """
-    return f"{texts:,} text {of_one or verb + 's'}" if texts == 1 else f"{texts:,} texts {verb}"

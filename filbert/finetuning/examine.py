@@ -17,11 +17,11 @@ import numpy as np
 from filbert.bases.find import find_base
 from filbert.data.doctor import FIX, nearly_repeated, quick, repeated
 from filbert.data.duplicates import Repeats, repeats
-from filbert.data.findings import NOTE, REFUSED, WARNING, Finding, counted, places
+from filbert.data.findings import NOTE, REFUSED, WARNING, Finding, places
 from filbert.data.groups import check_group
 from filbert.data.shortcuts import unused_columns
 from filbert.data.splits import make_splits
-from filbert.errors import DataError, ModelError, Problem, shown
+from filbert.errors import DataError, ModelError, Problem, counted, shown
 from filbert.finetuning.dataset import Read, read_parts
 from filbert.folder.layout import read_config
 from filbert.progress import Watcher
@@ -104,10 +104,13 @@ def _bad_rows(ledger: Ledger) -> list[Finding]:
         kinds.setdefault((problem.field, problem.wrong), []).append(problem)
     findings = []
     for (field, wrong), problems in kinds.items():
-        rows = "1 row" if len(problems) == 1 else f"{len(problems):,} rows"
         cure = f"{problems[0].todo}; {FIX} or --on-bad-rows quarantine leaves them out"
         where = [str(problem.place) for problem in problems]
-        findings.append(Finding("bad rows", f"{rows}: {field} {wrong}", len(problems), where, cure, REFUSED))
+        findings.append(
+            Finding(
+                "bad rows", f"{counted(len(problems), 'row')}: {field} {wrong}", len(problems), where, cure, REFUSED
+            )
+        )
     return findings
 
 
@@ -198,13 +201,14 @@ def _of_pieces(
         findings.append(Finding("unknown", said, len(beyond), places([rows[i] for i in beyond.tolist()]), cure))
     elif (unknown_N > 0).any():
         some = np.flatnonzero(unknown_N > 0)
-        said = f"{counted(len(some), 'hold', 'holds')} signs that the base has no word pieces for: {average} are [UNK]"
+        hold = counted(len(some), "text holds", "texts hold")
+        said = f"{hold} signs that the base has no word pieces for: {average} are [UNK]"
         findings.append(Finding("unknown", said, len(some), places([rows[i] for i in some.tolist()]), "", NOTE))
     cut = np.flatnonzero(tokens_N > longest)
     if len(cut):
         lost = 100 * float((tokens_N[cut] - longest).sum() / tokens_N.sum())
         order = cut[np.argsort(-tokens_N[cut], kind="stable")]
-        said = f"{counted(len(cut), 'are', 'is')} longer than the {longest:,} tokens that this base reads"
+        said = f"{counted(len(cut), 'text is', 'texts are')} longer than the {longest:,} tokens that this base reads"
         if whole:
             said, cure = f"{said} at once", "nothing is lost: they are read whole, in windows"
         else:
