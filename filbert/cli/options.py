@@ -102,7 +102,7 @@ def _once(option: str, given: Sequence[str] | None, todo: str) -> str | None:
     return given[0] if given else None
 
 
-def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
+def reading(*, labelled: bool = True, pairs: bool = True) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the options of `read_options` in place of its parameter `read`.
 
     >>> @reading(labelled=False)
@@ -114,7 +114,8 @@ def reading(*, labelled: bool = True) -> Callable[[Command], Command]:
     >>> count("texts.csv", delimiter="comma")
     ,
     """
-    return expanded("read", read_options, without=() if labelled else LABELLED)
+    without = (*(() if labelled else LABELLED), *(() if pairs else ("text_pair",)))
+    return expanded("read", read_options, without=without)
 
 
 def expanded(name: str, maker: Callable[..., Any], *, without: Sequence[str] = ()) -> Callable[[Command], Command]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filbert.inference.engine import Engine
 
 
-@reading(labelled=False)
+@reading(labelled=False, pairs=False)
 def summarize(
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="Run folder of `filbert fit`; none with --base.")],
     source: Annotated[

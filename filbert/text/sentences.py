@@ -19,6 +19,7 @@ _MARK = re.compile(
     re.VERBOSE,
 )
 _NEXT = re.compile(r"""\s*(?P<open>["'“‘«「『（《【(\[]*)(?P<word>[A-Za-z]+|\d+|.|$)""", re.DOTALL)
+_STOPPED = re.compile(r"""[.!?:;…。！？：；｡．](?:["'”’»」』）》】〉)\]}]|\[\d{1,3}\])*$""")
 _HARD = re.compile("[。！？；｡]")
 _ACRONYM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S, a.m; not Ph
 _ROMAN = re.compile("[IVXLC]{2,}|[VX]")  # "I" alone is more often a person
@@ -92,6 +93,15 @@ def _keep(text: str, begin: int, end: int, found: list[tuple[int, int]]) -> None
 
 def _han(character: str) -> bool:
     return "\u3040" <= character <= "\u9fff" or character >= "\U00020000"  # and kana, whose sentences end alike
+
+
+def stopped(sentence: str) -> bool:
+    """Tell whether a sentence ends with a mark, or with quotes and brackets after one.
+
+    >>> [stopped(each) for each in ("It rose.", "“它增长了。”", "It rose [3]", "Rates rise")]
+    [True, True, False, False]
+    """
+    return _STOPPED.search(sentence) is not None
 
 
 def unspaced(character: str) -> bool:

@@ -24,7 +24,7 @@ from filbert.report.html import tag
 from filbert.tasks import summarization
 from filbert.tasks.summarization import selection
 from filbert.tasks.summarization.length import Settings, length_in_words, resized
-from filbert.tasks.summarization.outputs import decode, joined, row
+from filbert.tasks.summarization.outputs import decode, joined, of_sentences, row
 from filbert.tasks.summarization.report_page import highlighted
 from filbert.tasks.summarization.selection import centrality, chosen, lead, oracle, textrank
 from filbert.tasks.summarization.sentences import grouped, sentences_of, split, windows_of
@@ -171,10 +171,30 @@ def test_so_many_characters_at_most(text: str) -> None:
         assert 0 < len(joined([texts[i] for i in taken])) <= most
 
 
+def test_a_headline_keeps_a_line_of_its_own() -> None:
+    """Nothing is added to the text, and yet "Rates rise again The bank said" is not read as one sentence."""
+    for text in (
+        "Rates rise again\n\nThe bank said more. It did.",
+        "央行加息\n央行周一宣布。",
+        "Rates rise (again)\nThey did.",
+    ):
+        sentences = split(text)
+        assert joined(sentences[:2]) == "\n".join(sentences[:2])
+    assert joined(["“It rose.”", "It fell [3]."]) == "“It rose.” It fell [3]."
+
+
+def test_what_is_as_good_as_can_be_is_no_worst_summary() -> None:
+    examples = [Example((f"Sales rose {n}. It rained in {n}. Nobody came.",), f"Sales rose {n}.") for n in range(3)]
+    right, wrong = ([of_sentences(each.text, [i]) for each in examples] for i in (0, 1))
+    assert tasks.named("summarization").mistakes(examples, right, Settings()) == []
+    told = tasks.named("summarization").mistakes(examples, [right[0], wrong[1], right[2]], Settings())
+    assert [each["text"] for each in told] == [examples[1].text]
+
+
 def test_sentences_are_joined_as_their_script_has_it() -> None:
     assert joined(["그는 갔다.", "한국어 문장."]) == "그는 갔다. 한국어 문장."
-    assert joined(["Good 😀", "😀 film."]) == "Good 😀 😀 film."
-    assert joined(["好！", "“是。”", "他说（不）", "OK."]) == "好！“是。”他说（不）OK."
+    assert joined(["Good 😀", "😀 film."]) == "Good 😀\n😀 film."
+    assert joined(["好！", "“是。”", "他说（不）", "OK."]) == "好！“是。”他说（不）\nOK."
     assert joined(["かな。", "カナ。", "It is."]) == "かな。カナ。It is."
 
 
@@ -372,6 +392,6 @@ def test_it_learns_which_sentences_are_taken(tmp_path: Path) -> None:
     assert engine.predict([new * 40])[0].chosen  # several windows
     page = (done.folder / "report.html").read_text("utf-8")
     assert "linear" not in page
-    for said in ("Worst summaries", "oracle", "TextRank", "<mark>"):
+    for said in ("oracle", "TextRank"):
         assert said in page
     assert "filbert summarize" in (done.folder / "README.md").read_text("utf-8")

@@ -25,7 +25,7 @@ from filbert.tasks.summarization.selection import (
     reference_sentences,
     textrank,
 )
-from filbert.tasks.summarization.sentences import blank, split, texts_of
+from filbert.tasks.summarization.sentences import gap, split, texts_of
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from filbert.text.sentences import spans
 
@@ -62,18 +62,18 @@ class SummaryPrediction(Prediction):
 
     @property
     def summary(self) -> str:
-        """The summary, a blank between its sentences where they are written with one."""
+        """The summary as one text."""
         return joined(self.sentences)
 
 
 def joined(sentences: Sequence[str]) -> str:
-    """Return sentences as one text; between Chinese ones there is no blank.
+    """Return sentences as one text; between Chinese ones there is no blank, after a headline a line break.
 
     >>> joined(["It rose.", "It fell."]), joined(["它增长了。", "下降了。"])
     ('It rose. It fell.', '它增长了。下降了。')
     """
     pairs = zip(["", *sentences], sentences, strict=False)
-    return "".join(" " * blank(before, sentence) + sentence for before, sentence in pairs)
+    return "".join(gap(before, sentence) + sentence for before, sentence in pairs)
 
 
 def empty(error: str) -> Prediction:
@@ -231,7 +231,7 @@ def compare(
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the texts whose summary is furthest below what their own sentences allow."""
     ours, most = figures(examples, predictions)[:, 0], figures(examples, best(examples))[:, 0]
-    worst = np.argsort(ours - most, kind="stable")[:MISTAKES].tolist()
+    worst = [i for i in np.argsort(ours - most, kind="stable").tolist() if ours[i] < most[i]][:MISTAKES]
     return [
         {
             **passage(examples[i]),

@@ -75,18 +75,19 @@ def _worst(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     rows = [_case(each) for each in found]
-    names = ("text, chosen sentences marked", "reference", "sentences most like it", "ROUGE-1", "oracle", "place")
-    head = tag("tr", [tag("th", name, scope="col", class_="text") for name in names])
+    names = ("text, chosen sentences marked", "reference, and the sentences most like it", "ROUGE-1", "oracle", "place")
+    kinds = ("text", "text", None, None, "text")
+    head = tag("tr", [tag("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds, strict=True)])
     return table("Furthest below what their own sentences allow, worst first.", head, rows, tall=True, kind="mistakes")
 
 
 def _case(each: Mapping[str, Any]) -> Html:
     parts = highlighted(each["text"], each["places"], each["chosen"])
     text = tag("td", tag("div", tag("bdi", parts)), class_="passage")
-    reference = tag("td", tag("div", tag("bdi", each["summary"])), class_="passage")
-    wanted = tag("td", [tag("div", tag("bdi", sentence)) for sentence in each["wanted"]], class_="passage")
+    wanted = tag("ul", [tag("li", tag("bdi", sentence)) for sentence in each["wanted"]])
+    reference = tag("td", tag("div", tag("bdi", each["summary"])), wanted, class_="passage")
     figures = [tag("td", f"{100 * each[key]:.1f}") for key in ("rouge1", "oracle")]
-    return tag("tr", text, reference, wanted, figures, tag("td", each.get("place") or "", class_="text place"))
+    return tag("tr", text, reference, figures, tag("td", each.get("place") or "", class_="text place"))
 
 
 def _places(report: Report, log: Log) -> Html | None:

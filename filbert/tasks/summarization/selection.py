@@ -17,7 +17,7 @@ from filbert.hashing import remembered
 from filbert.metrics.overlap import Grams, f_measure, grams, words
 from filbert.records import FloatArray
 from filbert.tasks.summarization.length import Settings
-from filbert.tasks.summarization.sentences import blank, split
+from filbert.tasks.summarization.sentences import gap, split
 
 DAMPING = 0.85  # of PageRank (Brin & Page 1998)
 ROUNDS, CLOSE = 100, 1e-9  # of its power iteration
@@ -55,14 +55,14 @@ def chosen(scores_S: npt.ArrayLike, texts: Sequence[str], settings: Settings) ->
 
 
 def _size(texts: Sequence[str], taken: Sequence[int], i: int, unit: str) -> int:
-    """Return by how much a sentence makes a summary of those taken longer: by the blanks around it, too."""
+    """Return by how much a sentence makes a summary of those taken longer: by the gaps around it, too."""
     if unit == "words":
         return len(words(texts[i]))
     if unit != "characters":
         return 1
     at = bisect(taken, i)
     before, after = (texts[taken[at - 1]] if at else ""), (texts[taken[at]] if at < len(taken) else "")
-    return len(texts[i]) + blank(before, texts[i]) + blank(texts[i], after) - blank(before, after)
+    return len(texts[i]) + len(gap(before, texts[i])) + len(gap(texts[i], after)) - len(gap(before, after))
 
 
 @remembered(50_000)

@@ -43,13 +43,18 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(cuts.split(text))
 
 
-def blank(before: str, after: str) -> bool:
-    """Say whether a blank stands between two sentences of a summary: not beside Chinese, and not at its ends.
+def gap(before: str, after: str) -> str:
+    r"""Return what stands between two sentences of a summary: a line break after one without a stop, as headlines are;
+    else a blank, but none beside Chinese, and nothing at the summary's ends.
 
-    >>> blank("It rose.", "It fell."), blank("它增长了。", "下降了。"), blank("", "It fell.")
-    (True, False, False)
+    >>> gap("It rose.", "It fell."), gap("它增长了。", "下降了。"), gap("Rates rise", "It fell."), gap("", "It fell.")
+    (' ', '', '\n', '')
     """
-    return bool(before and after) and not (cuts.unspaced(before[-1]) or cuts.unspaced(after[0]))
+    if not (before and after):
+        return ""
+    if not cuts.stopped(before):
+        return "\n"
+    return "" if cuts.unspaced(before[-1]) or cuts.unspaced(after[0]) else " "
 
 
 def sentences_of(encoding: Encoding) -> list[Sentence]:
