@@ -95,6 +95,8 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
     screen.show(safe(found.answer), style="bold")
     if found.bars:
         screen.show(*(f"  {line}" for line in bars(found.bars)))
+    if rule := engine.task.rule(engine.settings)[0]:
+        screen.say(rule)
     if prediction.truncated:
         screen.say(engine.task.TRUNCATED.format(length=engine.max_length))
     if prediction.unreadable:
@@ -155,6 +157,9 @@ def _predict_rows(
     screen.clear()
     quarantined = 0 if source == "-" else opened.counts["quarantined"]
     _show_tally(screen, tally, target, quarantined, kept, each=engine.task.EXAMPLE)
+    rule, rule_facts = engine.task.rule(engine.settings)
+    if rule:
+        screen.say(rule)
     return {
         "out": None if target is None else str(target),
         "read": tally.read + quarantined,
@@ -165,6 +170,7 @@ def _predict_rows(
         "unreadable": tally.unreadable,
         "by_linear": tally.by_linear,
         "answers": dict(tally.answers.most_common()),
+        **rule_facts,
         "seconds": round(tally.seconds, 3),
     }
 

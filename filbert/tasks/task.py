@@ -119,6 +119,11 @@ def settle_pieces(
     return settings, []
 
 
+def rule(settings: Any) -> tuple[str, Json]:
+    """Return nothing: the verb of a task whose answers are plain from their probabilities."""
+    return "", {}
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number that an explanation is of: what the head gave for one window, times `factors`, summed."""
@@ -283,6 +288,12 @@ class Task(Protocol):
 
     def show(self, prediction: Prediction, settings: Any) -> Shown:
         """Return a prediction for a terminal."""
+
+    def rule(self, settings: Any) -> tuple[str, Json]:
+        """Return by what an answer is chosen beside its probability, as thresholds: a line for people, and as JSON.
+
+        Nothing where there is nothing to say.
+        """
 
     def tally(self, prediction: Prediction) -> Sequence[str]:
         """Return what to count over many predictions: the label, the labels; nothing for a number."""

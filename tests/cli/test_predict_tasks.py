@@ -11,7 +11,7 @@ import pytest
 from command import TRAIN, Run, rows_of
 from python_calamine import CalamineWorkbook
 
-from filbert import load, tasks
+from filbert import Engine, load, tasks
 
 each_task = pytest.mark.parametrize("name", list(tasks.TASKS))
 each_of_one_text = pytest.mark.parametrize("name", [name for name in tasks.TASKS if name not in finished.ASKED])
@@ -43,6 +43,27 @@ def test_one_text_is_answered_by_the_cells_of_a_row(run: Run, tmp_path: Path, na
     assert run("predict", folder, text, "--json").json == row
     shown = run("predict", folder, text)
     assert (shown.code, bool(shown.out.strip())) == (0, True)
+
+
+def test_thresholds_are_said_once(run: Run, tmp_path: Path) -> None:
+    """Of labels that are given from a tuned probability on, and of "no answer"."""
+    (tmp_path / "new.csv").write_text("text\ngood text 1\nbad text 2\n")
+    folder = finished.run("multi-label").folder
+    engine = load(folder, device="cpu")
+    ran = run("predict", folder, "new.csv")
+    assert ran.err.count("given from these probabilities on:") == 1
+    assert all(f"'{label}' {number:.3f}" in ran.err for label, number in _thresholds(engine).items())
+    assert run("predict", folder, "new.csv", "--overwrite", "--json").json["thresholds"] == _thresholds(engine)
+    assert "given from these probabilities on: " in run("predict", folder, "good text 1").err
+    asked = finished.run("question-answering").folder
+    (tmp_path / "asked.csv").write_text("question,context\nis it fine?,It is fine.\n")
+    told = run("predict", asked, "asked.csv", "--json").json
+    assert told["no_answer_threshold"] == load(asked, device="cpu").settings.threshold
+    assert "given from" not in run("predict", finished.run("regression").folder, "good text 1").err
+
+
+def _thresholds(engine: Engine) -> dict[str, float]:
+    return dict(zip(engine.settings.labels, engine.settings.thresholds, strict=True))
 
 
 @each_of_pairs

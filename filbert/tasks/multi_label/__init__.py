@@ -28,6 +28,7 @@ from filbert.tasks.multi_label.outputs import hub as hub
 from filbert.tasks.multi_label.outputs import mistakes as mistakes
 from filbert.tasks.multi_label.outputs import quantities as quantities
 from filbert.tasks.multi_label.outputs import row as row
+from filbert.tasks.multi_label.outputs import rule as rule
 from filbert.tasks.multi_label.outputs import score as score
 from filbert.tasks.multi_label.outputs import show as show
 from filbert.tasks.multi_label.outputs import sureness as sureness

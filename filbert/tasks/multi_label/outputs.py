@@ -22,6 +22,7 @@ from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Ou
 
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 HALF = 0.5
+TOLD = 20  # labels whose thresholds are said
 
 Flags = npt.NDArray[np.bool_]
 
@@ -248,6 +249,18 @@ def show(prediction: Prediction, settings: Settings) -> Shown:
     assert isinstance(prediction, LabelsPrediction)
     answer = ", ".join(prediction.labels or ()) or "(no label)"
     return Shown(answer, dict(zip(settings.labels, prediction.probabilities, strict=True)))
+
+
+def rule(settings: Settings) -> tuple[str, Json]:
+    """Return from which probability on each label is given.
+
+    >>> rule(Settings(("bug", "urgent"), (0.25, 0.625)))[0]
+    "given from these probabilities on: 'bug' 0.250, 'urgent' 0.625"
+    """
+    known = dict(zip(settings.labels, thresholds(settings).tolist(), strict=True))
+    told = ", ".join(f"{shown(label, 30)} {known[label]:.3f}" for label in settings.labels[:TOLD])
+    more = f" … and {len(known) - TOLD:,} more: see --json" if len(known) > TOLD else ""
+    return f"given from these probabilities on: {told}{more}", {"thresholds": known}
 
 
 def tally(prediction: Prediction) -> tuple[str, ...]:

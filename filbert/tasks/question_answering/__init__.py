@@ -27,6 +27,7 @@ from filbert.tasks.question_answering.outputs import empty as empty
 from filbert.tasks.question_answering.outputs import hub as hub
 from filbert.tasks.question_answering.outputs import mistakes as mistakes
 from filbert.tasks.question_answering.outputs import row as row
+from filbert.tasks.question_answering.outputs import rule as rule
 from filbert.tasks.question_answering.outputs import score as score
 from filbert.tasks.question_answering.outputs import show as show
 from filbert.tasks.question_answering.outputs import tally as tally

@@ -224,6 +224,18 @@ def show(prediction: Prediction, settings: Settings) -> Shown:
     return Shown(answer, bars)
 
 
+def rule(settings: Settings) -> tuple[str, Json]:
+    """Return from which lead on "no answer" is given; nothing where it never is.
+
+    >>> rule(Settings(unanswerable=True, threshold=1.5))[0]
+    '"no answer" is given where it scores higher than the best answer by more than 1.50'
+    """
+    if not settings.unanswerable:
+        return "", {}
+    line = f'"{NO_ANSWER}" is given where it scores higher than the best answer by more than {settings.threshold:.2f}'
+    return line, {"no_answer_threshold": settings.threshold}
+
+
 def tally(prediction: Prediction) -> tuple[str, ...]:
     """Return whether there is an answer."""
     assert isinstance(prediction, AnswerPrediction)
