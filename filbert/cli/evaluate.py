@@ -19,7 +19,7 @@ from filbert.readers.options import ReadOptions
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
     from filbert.readers.sources import Source
-    from filbert.records import Example
+    from filbert.records import Example, Prediction
 
 WIDEST = 24  # terminal cells of a label in the table of classes
 
@@ -48,9 +48,11 @@ def evaluate(
     with Screen(results=not as_json) as screen:
         engine = engine_of(model, device, precision, cascade=not no_cascade)
         examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
-        measured = _measure(screen, engine, examples)
-        _show_scores(screen, engine, measured, split)
-    facts = {"model": str(model), "source": path, "split": split, **counts, **measured}
+        predictions = _answers(screen, engine, examples)
+        measured = engine.task.score(examples, predictions, engine.settings)
+        met, fresh = _without_seen(screen, engine, model, examples, predictions)
+        _show_scores(screen, engine, measured, fresh, split)
+    facts = {"model": str(model), "source": path, "split": split, **counts, **met, **measured, "unseen": fresh}
     if out is not None:
         check_output(out, (path,), (model,), overwrite=overwrite, formats=())  # it may have come in the meantime
         write_json(out, facts)
@@ -124,23 +126,51 @@ def _for_its_task(engine: Engine, source: Source) -> Iterator[None]:
         raise DataError([Problem(Place(str(source.path)), ",".join(names[-1:]), wrong, cure)]) from error
 
 
-def _measure(screen: Screen, engine: Engine, examples: list[Example]) -> dict[str, Any]:
+def _answers(screen: Screen, engine: Engine, examples: list[Example]) -> list[Prediction]:
     def done(texts: int) -> None:
         screen.progress("scoring", texts, len(examples))
 
     predictions = engine.answer(engine.encode([example.inputs for example in examples]), done)
     screen.clear()
-    return engine.task.score(examples, predictions, engine.settings)
+    return predictions
 
 
-def _show_scores(screen: Screen, engine: Engine, measured: Mapping[str, Any], split: str) -> None:
-    """Print the overall scores and, where there are labels, one line for each."""
+def _without_seen(
+    screen: Screen, engine: Engine, model: Path, examples: list[Example], predictions: list[Prediction]
+) -> tuple[dict[str, int], dict[str, Any] | None]:
+    """Say which texts the model has seen → their counts, and the scores of the others where there are both."""
+    from filbert.folder.seen import which_seen
+
+    met = which_seen(model, engine.info, examples)
+    counts = {f"seen_in_{name}": len(places) for name, places in met.items()}
+    if not any(counts.values()):
+        return counts, None
+    of = counted(len(examples), engine.task.EXAMPLE)
+    screen.say(
+        f"warning: of {of} the model was trained on {len(met['train']):,} and chosen by {len(met['validation']):,}: "
+        "their scores say little about new ones"
+    )
+    rest = sorted({*range(len(examples))} - {*(at for places in met.values() for at in places)})
+    if not rest:
+        return counts, None
+    return counts, engine.task.score([examples[i] for i in rest], [predictions[i] for i in rest], engine.settings)
+
+
+def _show_scores(
+    screen: Screen, engine: Engine, measured: Mapping[str, Any], fresh: Mapping[str, Any] | None, split: str
+) -> None:
+    """Print the overall scores, beside them those of new texts, and, where there are labels, one line for each."""
     from filbert.report.summary import summary_rows
     from filbert.report.words import example_of, value_of, with_interval
 
     named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
-    rows = summary_rows(named, engine.task.page().metrics)
-    rows[0] = (f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}", "")
+    rows = summary_rows({**named, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)
+    beside = [f"the {fresh['n']:,} it has not seen"] if fresh else []
+    rows[0] = (
+        f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}",
+        "all" if fresh else "",
+        *beside,
+    )
     screen.show("", *table(rows))
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:

@@ -141,7 +141,11 @@ def _fit(
 
     best_device(device)
     name = name_of(path)
-    out = out or default_folder(name)
+    if out is None:
+        out = default_folder(name, overwrite=options["overwrite"])
+        if out.name != name:
+            taken = f"{out.with_name(name)} holds a finished model"
+            screen.say(f"{taken}, so this one goes to {out}: --overwrite replaces it")
     inputs = (path, *parts.values(), options["base"], *options["unlabelled"])
     refuse_taken(out, overwrite=options["overwrite"], inputs=inputs)
     out.parent.mkdir(parents=True, exist_ok=True)

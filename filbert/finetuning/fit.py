@@ -30,6 +30,7 @@ from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
 from filbert.finetuning.train import Result, train
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
+from filbert.folder.seen import save_seen
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
 from filbert.inference.stored import stored
@@ -116,6 +117,7 @@ def fit(
         calibrated = _calibrate(result)
         run.data = replace(run.data, settings=calibrated.settings)
         _save(run, result, out, name)
+        save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
         watch.say(f"model saved in {out}")
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)

@@ -113,10 +113,13 @@ def locked(out: Path) -> Iterator[None]:
             owner.unlink(missing_ok=True)
 
 
-def default_folder(name: str) -> Path:
-    """Return `runs/NAME`, or `runs/NAME-2`, … where that holds a finished model and no run to resume."""
+def default_folder(name: str, *, overwrite: bool = False) -> Path:
+    """Return `runs/NAME`, or `runs/NAME-2`, … where that holds a finished model and no run to resume.
+
+    With `overwrite` it is `runs/NAME` in any case.
+    """
     folder, n = Path("runs") / name, 1
-    while finished(folder) and not _resumable(folder):
+    while not overwrite and finished(folder) and not _resumable(folder):
         n += 1
         folder = Path("runs") / f"{name}-{n}"
     return folder

@@ -62,3 +62,20 @@ def test_two_texts_where_the_model_reads_one_are_refused(run: Run, model: Path, 
     ran = run("evaluate", model, "asked.json")
     assert ran.code == 2
     assert "its rows have two texts ('question', 'context'), the model, for single-label, reads one text" in ran.err
+
+
+def test_texts_that_were_trained_on_are_counted_and_left_out_beside(run: Run, model: Path, tmp_path: Path) -> None:
+    train = (model.parent / "reviews.csv").read_text("utf-8").splitlines()
+    new = [f"A new one {n} {word},{label}" for n, (word, label) in enumerate([("good", "pos"), ("bad", "neg")] * 3)]
+    (tmp_path / "both.csv").write_text("\n".join([*train, *new]), "utf-8")
+    ran = run("evaluate", model, "both.csv")
+    told = run("evaluate", model, "both.csv", "--json").json
+    seen = told["seen_in_train"], told["seen_in_validation"]
+    assert sum(seen) == len(train) - 1
+    assert told["unseen"]["n"] == 6 == told["n"] - sum(seen)
+    assert f"of {told['n']} texts the model was trained on {seen[0]} and chosen by {seen[1]}: their scores" in ran.err
+    assert re.search(r"all {2,}the 6 it has not seen\naccuracy +[\d.]+ % \([\d.–]+\) +[\d.]+ %", ran.out)
+    (tmp_path / "train.csv").write_text("\n".join(train), "utf-8")
+    assert run("evaluate", model, "train.csv", "--json").json["unseen"] is None
+    (tmp_path / "new.csv").write_text("\n".join([train[0], *new]), "utf-8")
+    assert "warning: of " not in run("evaluate", model, "new.csv").err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,14 @@ def test_fit_prints_scores_beside_the_baseline_and_what_comes_next(run: Run, tmp
     assert (tmp_path / "runs/reviews/report.html").is_file()
     command = json.loads((tmp_path / "runs/reviews/report.json").read_text())["training"]["command"]
     assert command.startswith("filbert ")
+
+
+def test_a_second_run_says_at_once_that_it_goes_elsewhere(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("text,label\na,pos\nb,pos\n")  # one class: refused, after the folder is said
+    shutil.copytree(model, tmp_path / "runs" / "reviews")
+    said = run("fit", "reviews.csv").err.splitlines()
+    assert said[1].startswith("runs/reviews holds a finished model, so this one goes to runs/reviews-2: --overwrite")
+    assert "reviews-2" not in run("fit", "reviews.csv", "--overwrite").err
 
 
 def test_fit_json_is_one_object(run: Run, tmp_path: Path) -> None:

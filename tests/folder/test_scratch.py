@@ -165,6 +165,7 @@ def test_default_folder_goes_around_finished_models(tmp_path, monkeypatch):
     assert default_folder("films") == films
     write(films, filbertjson=MANIFEST)
     assert default_folder("films") == Path("runs/films-2")
+    assert default_folder("films", overwrite=True) == films
     claim(films, overwrite=True)
     assert default_folder("films") == Path("runs/films-2")
     write(films, checkpoints_stepjson="{}")
