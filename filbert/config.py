@@ -36,6 +36,17 @@ def check_points(points: float) -> None:
         )
 
 
+def check_rate(rate: float | None, reason: str = "") -> None:
+    """Raise a ConfigError for a share of wrong answers that cannot be allowed; `reason`: why the task has none.
+
+    >>> check_rate(0.02)
+    """
+    if rate is not None and reason:
+        raise ConfigError(f"--abstain — {reason} — leave it out")
+    if rate is not None and not 0 <= rate < 1:
+        raise ConfigError(f"--abstain {rate:g} — is no share of wrong answers — give 2% or 0.02 for two in a hundred")
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
     """The shape of a BERT encoder (Devlin et al. 2018).

@@ -123,6 +123,8 @@ class Prediction:
     """Share of its tokens that the vocabulary has no piece for: at 1 nothing of the text was read."""
     by_linear: bool = False
     """Whether the linear model of a cascade answered."""
+    abstained: bool = False
+    """Whether the confidence is below what the model needs to answer: its answer is then not given."""
     error: str | None = None
     """Why a row could not be scored ("empty_text"); then there is no answer."""
 

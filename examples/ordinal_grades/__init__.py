@@ -26,6 +26,7 @@ from ordinal_grades.outputs import compare as compare
 from ordinal_grades.outputs import decode as decode
 from ordinal_grades.outputs import doubts as doubts
 from ordinal_grades.outputs import empty as empty
+from ordinal_grades.outputs import errors as errors
 from ordinal_grades.outputs import hub as hub
 from ordinal_grades.outputs import mistakes as mistakes
 from ordinal_grades.outputs import quantities as quantities
@@ -57,6 +58,7 @@ TARGET = "grade"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
+ABSTAIN = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

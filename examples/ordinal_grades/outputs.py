@@ -129,6 +129,13 @@ def compare(
     return numbers.paired_difference_of_errors(true(examples, settings), levels(ours), levels(theirs))
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return 1 for each wrong grade."""
+    return "wrong", (given(predictions, settings) != true(examples, settings)).astype(np.float64)
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the texts whose grade is furthest off."""
     off_N = np.abs(given(predictions, settings) - true(examples, settings))

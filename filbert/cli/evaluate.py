@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, fitted, table
-from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
+from filbert.cli.options import (
+    Abstain,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    ScoringPrecision,
+    WithoutCascade,
+    rate_of,
+    reading,
+)
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
 from filbert.errors import ConfigError, DataError, Place, Problem, counted, shown
 from filbert.failures import print_json
@@ -34,6 +44,7 @@ def evaluate(
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
+    abstain: Abstain = None,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -46,10 +57,13 @@ def evaluate(
     if out is not None:
         check_output(out, (path,), (model,), overwrite=overwrite, formats=())
     with Screen(results=not as_json) as screen:
-        engine = engine_of(model, device, precision, cascade=not no_cascade)
+        engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
         examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
         predictions = _answers(screen, engine, examples)
-        measured = engine.task.score(examples, predictions, engine.settings)
+        measured = {
+            **engine.task.score(examples, predictions, engine.settings),
+            **_withheld(engine, examples, predictions),
+        }
         met, fresh = _without_seen(screen, engine, model, examples, predictions)
         _show_scores(screen, engine, measured, fresh, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **met, **measured, "unseen": fresh}
@@ -135,6 +149,17 @@ def _answers(screen: Screen, engine: Engine, examples: list[Example]) -> list[Pr
     return predictions
 
 
+def _withheld(engine: Engine, examples: list[Example], predictions: list[Prediction]) -> dict[str, Any]:
+    """Return how many texts a model that abstains answers, and how many of these answers are wrong."""
+    if not engine.least_confidence:
+        return {}
+    from filbert.metrics.selective import measured
+
+    wrong_N = engine.task.errors(examples, predictions, engine.settings)[1]
+    found = measured([prediction.abstained for prediction in predictions], wrong_N)
+    return {"abstention": {"threshold": engine.least_confidence, **found}}
+
+
 def _without_seen(
     screen: Screen, engine: Engine, model: Path, examples: list[Example], predictions: list[Prediction]
 ) -> tuple[dict[str, int], dict[str, Any] | None]:
@@ -160,6 +185,7 @@ def _show_scores(
     screen: Screen, engine: Engine, measured: Mapping[str, Any], fresh: Mapping[str, Any] | None, split: str
 ) -> None:
     """Print the overall scores, beside them those of new texts, and, where there are labels, one line for each."""
+    from filbert.report.selective import measured_line
     from filbert.report.summary import summary_rows
     from filbert.report.words import example_of, value_of, with_interval
 
@@ -172,6 +198,8 @@ def _show_scores(
         *beside,
     )
     screen.show("", *table(rows))
+    if "abstention" in measured:
+        screen.show("", f"{measured_line(split, measured['abstention'])} The scores are of all texts.", prose=True)
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:
         return

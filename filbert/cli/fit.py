@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, expanded, reading
+from filbert.cli.options import Device, Json, Overwrite, Precision, expanded, rate_of, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.failures import print_json
@@ -56,8 +56,24 @@ def train_options(
     )
 
 
+def measured_options(
+    *,
+    abstain: Annotated[
+        str | None,
+        typer.Option("--abstain", help="Leave unsure texts unanswered, so that at most so many answers are wrong: 2%."),
+    ] = None,
+) -> dict[str, Any]:
+    """Return what is measured and learned once the model is trained.
+
+    >>> measured_options(abstain="2%")
+    {'abstain': 0.02}
+    """
+    return {"abstain": rate_of(abstain)}
+
+
 @expanded("config", train_options)
 @reading()
+@expanded("measured", measured_options)
 def fit(
     path: Annotated[str, typer.Argument(help="File, folder, archive or hub data set of labelled texts.")],
     *,
@@ -90,6 +106,7 @@ def fit(
         str | None, typer.Option(help="suspects.csv of an earlier --folds, with corrected targets filled in.")
     ] = None,
     device: Device = None,
+    measured: dict[str, Any],
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
@@ -113,6 +130,7 @@ def fit(
             adapt=adapt,
             unlabelled=unlabelled or (),
             cascade=cascade,
+            **measured,
         )
         _show_fitted(screen, folder, report, kind)
     if as_json:
@@ -181,6 +199,7 @@ def _fit(
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
+    from filbert.report.selective import abstention_line
     from filbert.report.summary import summary_lines
     from filbert.report.words import (
         advice,
@@ -211,6 +230,8 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
             screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
+    if line := abstention_line(report.get("abstention") or {}):
+        screen.show("", line, prose=True)
     screen.show("", truncation_line(split, report["truncation"][split], example_of(report)), prose=True)
     if split == "validation":
         screen.show(f"There is no test split. {chosen_on(report)}", prose=True)
@@ -250,6 +271,7 @@ def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str,
         "difference": difference_of(report, split),
         "truncation": report["truncation"][split],
         "cascade": report.get("cascade"),
+        "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
         "seconds": report["training"]["seconds"],
         "stopped": report["training"]["stopped"],
     }

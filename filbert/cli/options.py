@@ -29,6 +29,14 @@ Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
 
+Abstain = Annotated[
+    str | None,
+    typer.Option(
+        "--abstain",
+        help="Wrong answers that are allowed, 2% for instance: unsure texts get none; 0: all do [as fitted].",
+    ),
+]
+
 Command = Callable[..., None]
 LABELLED = ("label", "merge_labels", "split_column")  # options for labelled texts only
 
@@ -145,6 +153,26 @@ def expanded(name: str, maker: Callable[..., Any], *, without: Sequence[str] = (
 def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function; cached, as it takes 0.3 ms."""
     return inspect.signature(maker, eval_str=True).parameters
+
+
+def rate_of(given: str | None) -> float | None:
+    """Return the share of wrong answers that --abstain allows; None where it is not given. Raises ConfigError.
+
+    >>> rate_of("2%"), rate_of("0.02"), rate_of("0"), rate_of(None)
+    (0.02, 0.02, 0.0, None)
+    """
+    if given is None:
+        return None
+    text = given.strip().removesuffix("%").removesuffix("％").strip()
+    try:
+        rate = float(text) / (1 if text == given.strip() else 100)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate < 1:
+        raise ConfigError(
+            f"--abstain {shown(given)} — is no share of wrong answers — give 2% or 0.02 for two in a hundred"
+        )
+    return rate
 
 
 def parse_merges(given: Iterable[str]) -> dict[str, str]:

@@ -104,7 +104,9 @@ def check_precision(precision: str) -> None:
         raise ConfigError(f"precision is {shown(precision)} — choose one of {', '.join(SCORING)}")
 
 
-def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool = True) -> Engine:
+def engine_of(
+    model: Path, device: str | None, precision: str, *, cascade: bool = True, abstain: float | None = None
+) -> Engine:
     """Open a model folder for prediction; ModelError where it is not one.
 
     >>> engine_of(Path("runs/reviews"), None, "fp32").task.NAME  # doctest: +SKIP
@@ -112,7 +114,7 @@ def engine_of(model: Path, device: str | None, precision: str, *, cascade: bool 
     """
     from filbert.inference.engine import load
 
-    return load(model, device=device, precision=precision, cascade=cascade)
+    return load(model, device=device, precision=precision, cascade=cascade, abstain=abstain)
 
 
 def with_trained_columns(read: ReadOptions, engine: Engine) -> ReadOptions:

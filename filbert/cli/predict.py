@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, bars, fitted, table
-from filbert.cli.options import Device, Json, Model, Overwrite, ScoringPrecision, WithoutCascade, reading
+from filbert.cli.options import (
+    Abstain,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    ScoringPrecision,
+    WithoutCascade,
+    rate_of,
+    reading,
+)
 from filbert.cli.parts import (
     CLASSES,
     check_precision,
@@ -51,6 +61,7 @@ def predict(
     read: ReadOptions,
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
+    abstain: Abstain = None,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -63,7 +74,7 @@ def predict(
         if pair is not None or (source != "-" and not os.path.exists(source)):
             if pair is None:
                 refuse_missing(source)
-            engine = engine_of(model, device, precision, cascade=not no_cascade)
+            engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
             _predict_text(screen, engine, (source,) if pair is None else (source, pair), as_json=as_json)
             return
         if as_json and out == "-":
@@ -71,7 +82,8 @@ def predict(
         if source == "-":
             stdin_bytes()
         target = _target(source, out, as_json=as_json)
-        engine_options = {"device": device, "precision": precision, "cascade": not no_cascade}
+        engine_options: dict[str, Any] = {"device": device, "precision": precision, "cascade": not no_cascade}
+        engine_options["abstain"] = rate_of(abstain)
         facts = _predict_rows(
             screen, model, source, target, read, engine_options=engine_options, overwrite=overwrite, bom=bom
         )
@@ -92,7 +104,11 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction)})
         return
     found = engine.task.show(prediction, engine.settings)
-    screen.show(safe(found.answer), style="bold")
+    if prediction.abstained:
+        least = f"confidence {prediction.confidence or 0.0:.3f} is below {engine.least_confidence:.3f}"
+        screen.show(f"no answer: {least}; --abstain 0 gives one", style="bold")
+    else:
+        screen.show(safe(found.answer), style="bold")
     if found.bars:
         screen.show(*(f"  {line}" for line in bars(found.bars)))
     if rule := engine.task.rule(engine.settings)[0]:
@@ -169,6 +185,7 @@ def _predict_rows(
         "truncated": tally.truncated,
         "unreadable": tally.unreadable,
         "by_linear": tally.by_linear,
+        "abstained": tally.abstained,
         "answers": dict(tally.answers.most_common()),
         **rule_facts,
         "seconds": round(tally.seconds, 3),
@@ -191,8 +208,9 @@ def _show_tally(
     write: Callable[..., None] = screen.show if target is not None else screen.say
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
+    abstained = f"{tally.abstained:,} left unanswered · " if tally.abstained else ""
     by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
-    speed = f"{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
+    speed = f"{abstained}{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
     write(f"{counted(tally.read + quarantined, 'row')} read = {tally.scored:,} scored{errors}{bad} · {speed}")
     common = tally.answers.most_common(CLASSES)
     for line in table(

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from filbert.bases.find import find_base
-from filbert.config import TrainConfig, check_points
+from filbert.config import TrainConfig, check_points, check_rate
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
+from filbert.finetuning.abstention import learn_abstention
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
 from filbert.finetuning.dataset import Dataset
@@ -72,6 +73,7 @@ def fit(
     adapt: bool = False,
     unlabelled: Sequence[str | Path] = (),
     cascade: float | None = None,
+    abstain: float | None = None,
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
@@ -81,12 +83,14 @@ def fit(
     `adapt` the base first reads the training texts as masked language modelling (Sun et al. 2019). With `cascade` a
     linear model answers the texts it is sure of in BERT's place, at the cost of so many points of accuracy at most.
     `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
-    answers to them. Texts of the validation and test splits are left out of them. Raises DataError, ConfigError,
+    answers to them. With `abstain`, a share of wrong answers that is allowed, the model leaves texts unanswered that it
+    is unsure of. Texts of the validation and test splits are left out of them. Raises DataError, ConfigError,
     ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
     _check(data, cascade, unlabelled, config, adapt=adapt)
+    check_rate(abstain, data.task.ABSTAIN)
     refuse_taken(out, overwrite=overwrite, inputs=(source, base, *unlabelled))
     with locked(out):
         claim(out, overwrite=overwrite)
@@ -98,16 +102,8 @@ def fit(
             warn_unreadable(Tokenizer.from_folder(chosen.folder), splits.train, watch)
         adaptation = None
         if adapt:
-            chosen, adaptation = adapted(
-                chosen,
-                splits,
-                unlabelled,
-                out / SCRATCH,
-                classes_N=_classes(data),
-                config=config,
-                device=device,
-                watch=watch,
-            )
+            given: Json = {"classes_N": _classes(data), "config": config, "device": device, "watch": watch}
+            chosen, adaptation = adapted(chosen, splits, unlabelled, out / SCRATCH, **given)
             if config.minutes is not None:
                 config = replace(config, minutes=config.minutes * (1 - ADAPT_SHARE))
         run, model = prepare(data, chosen, config, device, watch)
@@ -133,6 +129,7 @@ def fit(
         _measure_int8(out, run, known)
         if cascade is not None:
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
+        report["abstention"] = learn_abstention(out, run, known, abstain, cascade=cascade is not None)
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
         delete_scratch(out)

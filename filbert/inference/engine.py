@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from filbert.errors import ConfigError, ModelError, shown
 from filbert.inference import int8_fallback
+from filbert.inference.abstention import threshold_of
 from filbert.inference.model import Model, open_model
 from filbert.inference.scorer import Scorer, scorer_of
 from filbert.model.device import best_device
@@ -45,11 +46,20 @@ class Engine:
     'positive'
     """
 
-    def __init__(self, model: Model, *, device: str = "cpu", precision: str = "fp32", cascade: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+        cascade: bool = True,
+        abstain: float | None = None,
+    ) -> None:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
         self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
+        self.least_confidence = threshold_of(model.info, abstain)  # of an answer; below it the model abstains
         self.device = device
         self.tokenizer = model.tokenizer
         self._scorer: Scorer = scorer_of(model, device, precision)
@@ -114,7 +124,9 @@ class Engine:
         for prediction, pieces, parts, linear in zip(found, encodings, windows, by_linear_N.tolist(), strict=True):
             unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
             cut = not linear and any(part.cut for part in parts)  # the linear model does not truncate
-            results.append(replace(prediction, truncated=cut, unk_ratio=unknown, by_linear=linear))
+            sure = prediction.confidence
+            unsure = self.least_confidence > 0 and (sure is None or sure < self.least_confidence)
+            results.append(replace(prediction, truncated=cut, unk_ratio=unknown, by_linear=linear, abstained=unsure))
         return results
 
     def _cascade_outputs(
@@ -211,12 +223,21 @@ def finite(outputs: Outputs) -> bool:
     return all(np.isfinite(part).all() for part in parts)
 
 
-def load(path: str | Path, *, device: str | None = None, precision: str = "fp32", cascade: bool = True) -> Engine:
+def load(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    precision: str = "fp32",
+    cascade: bool = True,
+    abstain: float | None = None,
+) -> Engine:
     """Open a run folder, or any BERT classifier of a task known here, for scoring.
 
     `precision` "fp32" agrees with `transformers` to 1e-5; "bf16" is faster and within 0.02; "int8", on a CPU with
     AVX-512 VNNI and bf16, is the fastest and within 0.05; texts that it is unsure of are scored again in bf16.
-    `cascade=False` ignores the linear model of a cascade. Raises ModelError, or ConfigError where the machine lacks the
-    precision.
+    `cascade=False` ignores the linear model of a cascade. `abstain` is the share of wrong answers that is allowed, 0.02
+    for instance: less sure texts get no answer; 0: every text gets one; None: as the model was fitted. Raises
+    ModelError, or ConfigError where the machine lacks the precision or the validation texts do not show the share.
     """
-    return Engine(open_model(path), device=best_device(device), precision=precision, cascade=cascade)
+    where = best_device(device)
+    return Engine(open_model(path), device=where, precision=precision, cascade=cascade, abstain=abstain)

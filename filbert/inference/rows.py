@@ -33,6 +33,8 @@ class Tally:
     """Scored, though the vocabulary has no pieces for much of the text."""
     by_linear: int = 0
     """Scored by the linear model of a cascade."""
+    abstained: int = 0
+    """Scored, but not answered, as the model is not sure enough."""
     answers: Counter[str] = field(default_factory=Counter)
     """How often each label was predicted; empty for regression."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -55,6 +57,7 @@ class Tally:
         self.truncated += prediction.truncated
         self.unreadable += prediction.unreadable
         self.by_linear += prediction.by_linear
+        self.abstained += prediction.abstained
         self.answers.update(answers)
 
 
@@ -74,10 +77,24 @@ def result_names(columns: Sequence[str], results: Iterable[str]) -> dict[str, st
     return names
 
 
+def result_types(engine: Engine) -> dict[str, str]:
+    """Return the task's result columns and their types, and `abstained` where the model may do so."""
+    may = {"abstained": "bool"} if engine.least_confidence else {}
+    return {**engine.task.columns(engine.settings), **may}
+
+
 def cells(engine: Engine, prediction: Prediction) -> Row:
-    """Return all result cells of a prediction: the task's, then those of every task (`LAST`)."""
+    """Return all result cells of a prediction: the task's, then those of every task (`LAST`).
+
+    Where the model abstains the cells of the answer are empty; its numbers stay.
+    """
+    row, kinds = engine.task.row(prediction, engine.settings), engine.task.columns(engine.settings)
+    if prediction.abstained:
+        row = {name: cell if kinds[name] == "float" else None for name, cell in row.items()}
+    may = {"abstained": prediction.abstained} if engine.least_confidence else {}
     return {
-        **engine.task.row(prediction, engine.settings),
+        **row,
+        **may,
         "truncated": prediction.truncated,
         "unk_ratio": round(prediction.unk_ratio, 3),
         "error": prediction.error,
@@ -103,13 +120,14 @@ def score_to(
     Counter({'pos': 61, 'neg': 39})
     """
     tally, began = Tally(), time.monotonic()
-    types = {**engine.task.columns(engine.settings), **LAST}
+    types = {**result_types(engine), **LAST}
     names = result_names(columns, types)
     named = {names[key]: kind for key, kind in types.items()}
     lines = out is not None and out.suffix.lower() == ".jsonl"
     with open_writer(out, [*columns, *named], named, bom=bom, overwrite=overwrite) as write:
         for example, prediction in engine.stream(examples):
-            answers = () if prediction.error is not None else engine.task.tally(prediction)
+            no_answer = prediction.abstained or prediction.error is not None
+            answers = () if no_answer else engine.task.tally(prediction)
             tally.count(prediction, answers)
             row: Row = {column: example.columns.get(column, "") for column in columns}
             if lines:  # each has its own keys, in its own order

@@ -14,6 +14,7 @@ from filbert.errors import counted
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
+from filbert.report.selective import selective_section
 from filbert.report.words import calibration_line, cascade_line, duration, example_of, points, share_of, truncation_line
 
 
@@ -309,10 +310,11 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
     """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
 
     >>> [key for key, _, _ in run_sections([("accuracy", "accuracy")])][:3]
-    ['calibration', 'cascade', 'lengths']
+    ['calibration', 'abstention', 'cascade']
     """
     return (
         ("calibration", "Calibration", _calibration),
+        ("abstention", "Errors by share answered", selective_section),
         ("cascade", "Cascade", _cascade),
         ("lengths", "Text lengths", _lengths),
         ("curves", "Learning curves", _curves(measured)),

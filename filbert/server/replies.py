@@ -26,7 +26,10 @@ def predict_reply(found: Sequence[Scored], asking: Asking) -> Any:
     """Return what text-embeddings-inference would: an answer, or a list of them."""
     if asking.details:
         each = [
-            {**{"answer": a.shown, "bars": a.bars}, **{"row": a.row, "truncated": a.truncated}}
+            {
+                **{"answer": a.shown, "bars": a.bars, "row": a.row, "truncated": a.truncated},
+                **({"abstained": a.abstained} if "abstained" in a.row else {}),
+            }
             for a in (one.answer for one in found)
         ]
     else:
@@ -63,7 +66,7 @@ def _applied(scores: list[Any], function: str | None) -> list[Any]:
     >>> _applied([{"label": "a", "score": 0.0}], "sigmoid")
     [{'label': 'a', 'score': 0.5}]
     """
-    if function in (None, "none"):
+    if function in (None, "none") or not scores:
         return scores
     values = [each["score"] for each in scores]
     if function == "sigmoid":
@@ -88,5 +91,9 @@ def reply_headers(found: Sequence[Scored], asking: Asking, began: float, read: f
         "x-model-version": last.version,
         "server-timing": ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in stages.items()),
     }
-    counts = {"x-truncated": sum(each.answer.truncated for each in found), "x-capped": asking.capped}
+    counts = {
+        "x-truncated": sum(each.answer.truncated for each in found),
+        "x-abstained": sum(each.answer.abstained for each in found),
+        "x-capped": asking.capped,
+    }
     return headers | {name: str(count) for name, count in counts.items() if count}

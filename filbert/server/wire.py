@@ -18,6 +18,8 @@ class Setup(msgspec.Struct):
     device: str | None = None
     precision: str = "fp32"
     cascade: bool = True
+    abstain: float | None = None
+    """Share of wrong answers that is allowed; None: as each model was fitted."""
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -71,6 +73,8 @@ class Answer(msgspec.Struct, array_like=True):
     shown: str = ""
     bars: dict[str, float] = {}
     truncated: bool = False
+    abstained: bool = False
+    """Whether the answer is withheld, as the model is not sure enough."""
 
 
 class Batch(msgspec.Struct):

@@ -21,7 +21,7 @@ import numpy as np
 from filbert.errors import FilbertError, ModelError
 from filbert.files import sha256
 from filbert.inference.engine import Engine, load
-from filbert.inference.rows import cells
+from filbert.inference.rows import cells, result_types
 from filbert.inference.stored import replay
 from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, guessed, packed, read_message
 
@@ -57,7 +57,7 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
     """Open a model and make sure that it answers its stored texts as it did when it was saved; ModelError."""
     folder = Path(setup.model)
     before = version_of(folder)
-    engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade)
+    engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade, abstain=setup.abstain)
     if version_of(folder) != before:
         raise ModelError(f"{folder} — changed while it was opened — try again when it is complete")
     replay(engine, setup.precision)
@@ -71,7 +71,7 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
         whole=engine.task.WINDOWS,
         max_length=engine.max_length,
         columns={role: list(names) for role, names in columns.items()},
-        types=engine.task.columns(engine.settings),
+        types=result_types(engine),
         saved=engine.task.saved(engine.settings),
         fixed=fixed,
         per_token=per_token,
@@ -135,17 +135,28 @@ def scored(engine: Engine, items: Sequence[Item]) -> Answers:
             answers.append(Answer(error=f"{wrong} — shorten it, or send truncate: true", refused=True))
             continue
         outputs = _outputs(engine, item) if item.raw else None
-        shown = engine.task.show(prediction, engine.settings)
+        shown, hub = (
+            engine.task.show(prediction, engine.settings),
+            engine.task.hub(prediction, engine.settings, outputs),
+        )
         answers.append(
             Answer(
-                hub=engine.task.hub(prediction, engine.settings, outputs),
+                hub=_withheld(hub) if prediction.abstained else hub,
                 row=cells(engine, prediction),
-                shown=shown.answer,
+                shown="" if prediction.abstained else shown.answer,
                 bars=dict(shown.bars),
                 truncated=prediction.truncated,
+                abstained=prediction.abstained,
             )
         )
     return Answers(answers, tokenised - began, time.perf_counter() - tokenised)
+
+
+def _withheld(hub: Any) -> Any:
+    """Return an answer in the hub's shape that says nothing: no label, or empty texts."""
+    if isinstance(hub, list):
+        return [[]]
+    return {name: "" if isinstance(value, str) else value for name, value in hub.items()}
 
 
 def _outputs(engine: Engine, item: Item) -> Any:

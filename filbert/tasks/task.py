@@ -160,6 +160,8 @@ class Task(Protocol):
     """Why training cannot be balanced between classes, as a sentence; empty where it can."""
     CASCADE: str
     """Why there is no cascade with a linear model, as a sentence; empty where it can."""
+    ABSTAIN: str
+    """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
 
     # -- from a file to settings --------------------------------------------------------------------------------------
 
@@ -259,6 +261,11 @@ class Task(Protocol):
         self, examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Any
     ) -> Json:
         """Return the difference in the main figure, {value, low, high}, on the same texts."""
+
+    def errors(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any
+    ) -> tuple[str, FloatArray]:
+        """Return what the error of an answer is called, and errors_N: 0 or 1 where an answer is right or wrong."""
 
     def mistakes(self, examples: Sequence[Example], predictions: Sequence[Prediction], settings: Any) -> list[Json]:
         """Return the worst answers, worst first, as the report stores them."""

@@ -23,6 +23,7 @@ from filbert.tasks.multi_label.outputs import compare as compare
 from filbert.tasks.multi_label.outputs import decode as decode
 from filbert.tasks.multi_label.outputs import doubts as doubts
 from filbert.tasks.multi_label.outputs import empty as empty
+from filbert.tasks.multi_label.outputs import errors as errors
 from filbert.tasks.multi_label.outputs import flags
 from filbert.tasks.multi_label.outputs import hub as hub
 from filbert.tasks.multi_label.outputs import mistakes as mistakes
@@ -59,6 +60,7 @@ HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
+ABSTAIN = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -172,6 +172,14 @@ def compare(
     )
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return 1 for each text whose labels are not exactly right."""
+    wrong_N = (given(predictions, settings) != true(examples, settings)).any(axis=1)
+    return "not exactly right", wrong_N.astype(np.float64)
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the texts in which a label was missed or given wrongly with most confidence."""
     true_NL, given_NL, found_NL = true(examples, settings), given(predictions, settings), probabilities(predictions)

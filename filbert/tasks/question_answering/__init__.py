@@ -24,6 +24,7 @@ from filbert.tasks.question_answering.outputs import compare as compare
 from filbert.tasks.question_answering.outputs import decode as decode
 from filbert.tasks.question_answering.outputs import doubts as doubts
 from filbert.tasks.question_answering.outputs import empty as empty
+from filbert.tasks.question_answering.outputs import errors as errors
 from filbert.tasks.question_answering.outputs import hub as hub
 from filbert.tasks.question_answering.outputs import mistakes as mistakes
 from filbert.tasks.question_answering.outputs import row as row
@@ -57,6 +58,7 @@ HUB = ("BertForQuestionAnswering", "question-answering")
 WINDOWS = True
 TRUNCATED = f"the question is too long: at most its first {QUESTION} tokens were read"
 BALANCE = "answers are no classes to balance"
+ABSTAIN = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -117,6 +117,13 @@ def compare(
     return paired_difference_of_means(one_N, two_N)
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return 1 for each answer that is no exact match."""
+    return "no exact match", 1.0 - measured(examples, texts(predictions))[0]
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the worst answers, those given with most confidence first, and after them some right ones."""
     f1_N = measured(examples, texts(predictions))[1]

@@ -21,6 +21,7 @@ from filbert.tasks.regression.outputs import compare as compare
 from filbert.tasks.regression.outputs import decode as decode
 from filbert.tasks.regression.outputs import doubts as doubts
 from filbert.tasks.regression.outputs import empty as empty
+from filbert.tasks.regression.outputs import errors as errors
 from filbert.tasks.regression.outputs import hub as hub
 from filbert.tasks.regression.outputs import mistakes as mistakes
 from filbert.tasks.regression.outputs import quantities as quantities
@@ -56,6 +57,7 @@ HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = "numbers have no classes to balance"
+ABSTAIN = "numbers are near or far, not right or wrong"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -119,6 +119,13 @@ def compare(
     return numbers.paired_difference_of_errors(true(examples), values(ours), values(theirs))
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return by how much each number is off."""
+    return "absolute error", np.abs(values(predictions) - true(examples))
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the texts whose number is furthest off."""
     true_N, found_N = true(examples), values(predictions)

@@ -21,6 +21,7 @@ from filbert.tasks.single_label.outputs import compare as compare
 from filbert.tasks.single_label.outputs import decode as decode
 from filbert.tasks.single_label.outputs import doubts as doubts
 from filbert.tasks.single_label.outputs import empty as empty
+from filbert.tasks.single_label.outputs import errors as errors
 from filbert.tasks.single_label.outputs import hub as hub
 from filbert.tasks.single_label.outputs import mistakes as mistakes
 from filbert.tasks.single_label.outputs import quantities as quantities
@@ -56,6 +57,7 @@ HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
+ABSTAIN = ""
 CASCADE = ""
 
 

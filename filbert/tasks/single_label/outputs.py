@@ -131,6 +131,14 @@ def compare(
     return intervals.paired_difference(true(examples, settings), one_N, two_N)
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return 1 for each wrong label."""
+    wrong_N = probabilities(predictions).argmax(axis=1) != true(examples, settings)
+    return "wrong", wrong_N.astype(np.float64)
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the wrong answers given with most confidence.
 

@@ -24,6 +24,7 @@ from filbert.tasks.summarization.outputs import compare as compare
 from filbert.tasks.summarization.outputs import decode as decode
 from filbert.tasks.summarization.outputs import doubts as doubts
 from filbert.tasks.summarization.outputs import empty as empty
+from filbert.tasks.summarization.outputs import errors as errors
 from filbert.tasks.summarization.outputs import hub as hub
 from filbert.tasks.summarization.outputs import mistakes as mistakes
 from filbert.tasks.summarization.outputs import quantities as quantities
@@ -60,6 +61,7 @@ HUB = ("BertModel", "summarization")
 WINDOWS = True
 TRUNCATED = "a sentence is longer than {length} tokens: its end was not read"
 BALANCE = "summaries have no classes to balance"
+ABSTAIN = "summaries are more or less like a person's, not right or wrong"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

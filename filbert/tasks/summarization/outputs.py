@@ -228,6 +228,13 @@ def compare(
     return paired_difference_of_means(figures(examples, ours)[:, 0], figures(examples, theirs)[:, 0])
 
 
+def errors(
+    examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings
+) -> tuple[str, FloatArray]:
+    """Return by how much ROUGE-L is below 1."""
+    return "1 − ROUGE-L", 1.0 - figures(examples, predictions)[:, -1]
+
+
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
     """Return the texts whose summary is furthest below what their own sentences allow."""
     ours, most = figures(examples, predictions)[:, 0], figures(examples, best(examples))[:, 0]
