@@ -131,6 +131,18 @@ How it is computed, and how to read it: [explain.md](explain.md).
 The report and the model card, of a fine-tuned or a pre-trained model, are made from `report.json`, `filbert.json` and
 `train.jsonl` only; nothing is scored.
 """,
+    "label": """\
+Needs `pip install 'filbert[serve]'`. The page is for one person at this machine: keys 1 to 9 and letters give a label,
+⌫ takes the last answer back, Space skips; in English and Chinese.
+
+The texts are asked about of which a linear model on the base's vectors is least sure; it is fitted anew after each
+answer. A share is taken at random instead (`--random`), and the accuracy that is shown is theirs, each answered by a
+model that had not seen it. BERT is fine-tuned beside it when asked, into the folder OUT-model, and then chooses.
+
+OUT has all texts with a label, the file's own too, with every column and `label_from` (`file`, `random`, `unsure`,
+`review`); it is complete after each answer, goes on where it ended, and is what `fit` trains on. Equal texts are asked
+about once. With `--review` the labels of a file are checked, the least likely one first.
+""",
     "serve": """\
 Needs `pip install 'filbert[serve]'`. How clients ask, and what they get: [serving.md](serving.md).
 

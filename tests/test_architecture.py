@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a low
     ("corpus", "inference"),
     ("pretraining",),
     ("finetuning", "server"),
+    ("labelling",),
     ("estimator", "cli"),
     ("__main__",),
 )

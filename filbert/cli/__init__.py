@@ -19,7 +19,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from filbert.cli import ask, doctor, evaluate, explain, fit, predict, pretrain, pretrained, report, serve, summarize
+from filbert.cli import (
+    ask,
+    doctor,
+    evaluate,
+    explain,
+    fit,
+    label,
+    predict,
+    pretrain,
+    pretrained,
+    report,
+    serve,
+    summarize,
+)
 from filbert.failures import guarded, told
 from filbert.version import __version__
 
@@ -30,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "explain": explain.explain,
     "report": report.report,
     "doctor": doctor.doctor,
+    "label": label.label,
     "serve": serve.serve,
     "ask": ask.ask,
     "summarize": summarize.summarize,

@@ -1,4 +1,4 @@
-"""The two pages: one file each, no network, and a policy that lets in their own script and style and nothing else."""
+"""The pages: one file each, no network, and a policy that lets in their own script and style and nothing else."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from importlib import resources
 from starlette.responses import Response
 
 
-def page(name: str) -> Response:
+def page(name: str, package: str = "filbert.server") -> Response:
     """Return a page with its content-security policy."""
-    body, policy = _read(name)
+    body, policy = _read(name, package)
     return Response(
         body, headers={"content-security-policy": policy, "cache-control": "no-cache"}, media_type="text/html"
     )
 
 
 @functools.cache
-def _read(name: str) -> tuple[bytes, str]:
-    text = resources.files("filbert.server").joinpath(name).read_text("utf-8")
+def _read(name: str, package: str) -> tuple[bytes, str]:
+    text = resources.files(package).joinpath(name).read_text("utf-8")
     policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     for tag, kind in (("script", "script-src"), ("style", "style-src")):
         parts = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
