@@ -14,7 +14,6 @@ from filbert.cli.console import Screen
 from filbert.cli.options import Device, reading
 from filbert.cli.serve import PARTS
 from filbert.errors import ConfigError
-from filbert.inference.writers import check_output
 from filbert.readers.options import ReadOptions
 
 
@@ -56,6 +55,7 @@ def label(
         raise ConfigError(f"the page needs {', '.join(missing)} — pip install 'filbert[serve]'")
     from dataclasses import replace
 
+    from filbert.inference.writers import check_output
     from filbert.labelling.app import Site
     from filbert.labelling.session import Session
     from filbert.labelling.work import open_work

@@ -129,8 +129,8 @@ class Queue:
         """Return the text to ask about, and whether it is a random one; `unsure`: the least sure first.
 
         >>> queue = Queue(3, share=0.5)
-        >>> queue.next(set(), [2])[1], queue.next(set(), [2])
-        (True, (2, False))
+        >>> queue.next(set(), [1])[1], queue.next(set(), [1])
+        (True, (1, False))
         """
         at_random = self.random_text(taken)
         if at_random is None:
