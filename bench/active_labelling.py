@@ -1,7 +1,8 @@
 """What `filbert label` saves: 200 questions of trec6 chosen as it chooses, beside 200 taken at random.
 
-Both begin with the same random texts, in the same order; the answers are the file's. Scored on the test questions: the
-linear model on the base's vectors that the page fits, and with `--finetune` BERT by `filbert fit`, too.
+Both begin with the same random texts, in the same order; the answers are the file's. Scored on the test questions, and on
+the training questions that were not asked about, which are more: the linear model on the base's vectors that the page
+fits; on the test questions with `--finetune` BERT by `filbert fit`, too.
 
     python bench/active_labelling.py [--draws 5] [--labels 200] [--base minilm] [--finetune] [--write]
 """
@@ -76,9 +77,9 @@ def main() -> None:
     (texts, labels), (test_texts, true) = rows_of("train"), rows_of("test")
     vectors = Vectors(args.base)
     raw_ND = np.concatenate([vectors([(text,) for text in texts]), vectors([(text,) for text in test_texts])])
-    every_ND = choose.directions(raw_ND)  # as on the page, where the texts to be labelled are all there are
+    every_ND = choose.directions(raw_ND)
     vectors_ND, tests_ND = every_ND[: len(texts)], every_ND[len(texts) :]
-    kinds = ["linear", "bert"] if args.finetune else ["linear"]
+    kinds = ["linear", "linear on the rest", *(["bert"] if args.finetune else [])]
     found: Row = {f"{kind} {who}": [] for kind in kinds for who in ("chosen", "random")}
     curve: Row = {"chosen": [], "random": []}
     for seed in range(args.draws):
@@ -90,6 +91,9 @@ def main() -> None:
             )
             own = [labels[i] for i in taken]
             found[f"linear {who}"].append(linear_accuracy(vectors_ND[taken], own, tests_ND, true))
+            rest = sorted(set(range(len(texts))) - set(taken))
+            right = linear_accuracy(vectors_ND[taken], own, vectors_ND[rest], [labels[i] for i in rest])
+            found[f"linear on the rest {who}"].append(right)
             if args.finetune:
                 found[f"bert {who}"].append(bert_accuracy([texts[i] for i in taken], own, args.base, seed))
             print(f"draw {seed}, {who}: {curve[who][-1]}", *(found[f"{kind} {who}"][-1] for kind in kinds), flush=True)

@@ -41,14 +41,12 @@ class Point:
 
 
 def directions(vectors_ND: FloatArray) -> FloatArray:
-    """Return vectors of length 1 that point away from their common mean.
+    """Return vectors of length 1, so that long and short texts weigh alike.
 
-    >>> directions(np.array([[3.0, 1.0], [1.0, 1.0]]))
-    array([[ 1.,  0.],
-           [-1.,  0.]])
+    >>> directions(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
     """
-    centred_ND = vectors_ND - vectors_ND.mean(axis=0)
-    found: FloatArray = centred_ND / np.maximum(np.linalg.norm(centred_ND, axis=1, keepdims=True), 1e-9)
+    found: FloatArray = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-9)
     return found
 
 
