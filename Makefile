@@ -60,6 +60,7 @@ bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all speeds of R
 	for shape in mini minilm base; do $(BENCH) bench/predict_speed.py --shape $$shape --write || exit; done
 	$(BENCH) bench/cascade.py imdb --write
 	$(BENCH) bench/memory.py --write
+	$(BENCH) bench/batch_scoring.py --write
 	$(BIN)/python bench/corpus_memory.py --write
 	$(BENCH) bench/busy_machine.py --write
 	$(BENCH) bench/tables.py

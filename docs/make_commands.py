@@ -98,6 +98,18 @@ character, so no label). An added column whose name the file already has gets th
 appears when it is complete, and replaces nothing without `--overwrite`. Texts are read from the columns that the
 model was trained on where the file has them; otherwise the columns used instead are printed.
 
+Several files, or a folder of tables (`part-000.csv`, `part-001.parquet`, …), are scored one after the other into one
+file, in the order of their names; only the one that is read is open. A run that is stopped at any point, or whose disk
+is full, goes on where it was when the command is repeated, and its output is the same to the last byte as if it had not
+been stopped: what is scored is kept in a hidden file beside the output until that is complete. It counts only for the
+same texts, by SHA-256; where an earlier text has changed since, the rest is scored again, and that is said. With another
+model or option the command is refused, unless `--overwrite` lets it begin again.
+
+`--processes N` scores in N processes, each with a copy of the model and its share of the processors. `--ray ADDRESS`
+scores on a Ray cluster (`pip install 'filbert[ray]'`), whose machines have Filbert, the model and the files under the
+same paths; `--ray local` starts one here. `--processes` then says how many processes, by default one a machine. The
+bytes are those of one process.
+
 Predictions for lines on stdin (`-`) go to stdout as CSV unless `-o` names a file. `--json` prints for a text the same
 cells as for a row of a file; for a file or stdin the counts and the path of the predictions.
 

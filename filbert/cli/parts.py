@@ -19,6 +19,7 @@ from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
+    from filbert.inference.opening import Known
 
 TABLES = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"),
@@ -117,11 +118,9 @@ def engine_of(
     return load(model, device=device, precision=precision, cascade=cascade, abstain=abstain)
 
 
-def with_trained_columns(read: ReadOptions, engine: Engine) -> ReadOptions:
+def with_trained_columns(read: ReadOptions, model: Engine | Known) -> ReadOptions:
     """Return the reading options with the columns that the model was trained on, used for files that have them."""
-    return replace(
-        read, columns={key: names for key, names in (engine.info.get("columns") or {}).items() if any(names)}
-    )
+    return replace(read, columns={key: names for key, names in (model.info.get("columns") or {}).items() if any(names)})
 
 
 def command_line(*, without: str = "", also: tuple[str, ...] = ()) -> str:

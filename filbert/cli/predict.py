@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +31,14 @@ from filbert.cli.parts import (
     stdin_bytes,
     with_trained_columns,
 )
-from filbert.errors import ConfigError, counted, safe, shown
+from filbert.errors import ConfigError, DataError, Place, Problem, counted, safe, shown
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
+    from filbert.inference.batch import Parts
     from filbert.inference.engine import Engine
     from filbert.inference.rows import Tally
-    from filbert.records import Example
 
 OUTSIDE = "another language or script, symbols, or very long words — predictions are unreliable there"
 
@@ -46,13 +46,20 @@ OUTSIDE = "another language or script, symbols, or very long words — predictio
 @reading(labelled=False)
 def predict(
     model: Model,
-    source: Annotated[
-        str,
-        typer.Argument(metavar="INPUT", help="File, folder or archive of texts; one text; or - for lines on stdin."),
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", help="Files, folders or archives of texts; one text; or - for lines on stdin."),
     ],
     *,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help=".csv, .tsv, .jsonl, .parquet, .xlsx or - [NAME.predictions.csv].")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Score in so many processes, each with its own model.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Score files on a Ray cluster; local: on a Ray started here."),
     ] = None,
     pair: Annotated[
         str | None, typer.Option("--pair", help="The second text, of a model that takes two.", metavar="TEXT")
@@ -69,26 +76,39 @@ def predict(
     """Predict for one text, every line of stdin, or every row of a file."""
     check_precision(precision)
     with Screen(results=not as_json and out != "-") as screen:
-        if read.sheet is not None and not os.path.exists(source):
+        source = _only(sources, pair)
+        if read.sheet is not None and not all(map(os.path.exists, sources)):
             raise ConfigError("--sheet names the sheet of a spreadsheet, and there is none — leave it out")
-        if pair is not None or (source != "-" and not os.path.exists(source)):
+        if pair is not None or (source is not None and source != "-" and not os.path.exists(source)):
             if pair is None:
-                refuse_missing(source)
+                refuse_missing(sources[0])
             engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
-            _predict_text(screen, engine, (source,) if pair is None else (source, pair), as_json=as_json)
+            texts = (sources[0],) if pair is None else (sources[0], pair)
+            _predict_text(screen, engine, texts, as_json=as_json)
             return
         if as_json and out == "-":
             raise ConfigError("--json and -o - both write to stdout — choose one")
         if source == "-":
             stdin_bytes()
-        target = _target(source, out, as_json=as_json)
-        engine_options: dict[str, Any] = {"device": device, "precision": precision, "cascade": not no_cascade}
-        engine_options["abstain"] = rate_of(abstain)
-        facts = _predict_rows(
-            screen, model, source, target, read, engine_options=engine_options, overwrite=overwrite, bom=bom
-        )
+        target = _target(sources, out, as_json=as_json)
+        how: dict[str, Any] = {"device": device, "precision": precision, "cascade": not no_cascade}
+        how["abstain"] = rate_of(abstain)
+        who = {"processes": processes, "ray": ray}
+        facts = _predict_rows(screen, model, sources, target, read, how=how, who=who, overwrite=overwrite, bom=bom)
     if as_json:
         print_json(facts)
+
+
+def _only(sources: Sequence[str], pair: str | None) -> str | None:
+    """Return the one source; None where there are several files. Raises where several are no files."""
+    if len(sources) == 1:
+        return sources[0]
+    words = [source for source in sources if not os.path.exists(source)]
+    if pair is not None or words == list(sources) or "-" in sources:
+        raise ConfigError(f"INPUT is given {len(sources)} times — put a text in quotes; only files may be several")
+    for word in words:
+        raise DataError([Problem(Place(word), "file", "does not exist", "check the path; put a text in quotes")])
+    return None
 
 
 def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_json: bool) -> None:
@@ -121,65 +141,78 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         )
 
 
-def _target(source: str, out: str | None, *, as_json: bool) -> Path | None:
+def _target(sources: Sequence[str], out: str | None, *, as_json: bool) -> Path | None:
     """Return the file for predictions; None is stdout."""
-    if out is None and source == "-" and not as_json:
+    if out is None and sources[0] == "-" and not as_json:
         return None
+    if out is None and len(sources) > 1:
+        raise ConfigError(f"{len(sources)} files go into one — name it with -o")
     if out is None:
-        return Path(f"{'stdin' if source == '-' else name_of(source)}.predictions.csv")
+        return Path(f"{'stdin' if sources[0] == '-' else name_of(sources[0])}.predictions.csv")
     return None if out == "-" else Path(out)
 
 
 def _predict_rows(
     screen: Screen,
-    model: Path,
-    source: str,
+    folder: Path,
+    sources: Sequence[str],
     target: Path | None,
     read: ReadOptions,
     *,
-    engine_options: Mapping[str, Any],
+    how: Mapping[str, Any],
+    who: Mapping[str, Any],
     overwrite: bool,
     bom: bool,
 ) -> dict[str, Any]:
-    """Score a file or stdin, print the counts of its rows, and return them."""
-    from filbert.inference.rows import score_to
-    from filbert.inference.writers import check_output
-    from filbert.readers.sources import open_source
+    """Score files or stdin, print the counts of their rows, and return them."""
+    from filbert.inference.batch import Workers, check_target, model_for, score_files, scoring
+    from filbert.inference.opening import Opening
+    from filbert.readers.shards import Shards
     from filbert.readers.stdin import stream_examples
 
+    opening, workers = Opening(str(folder), **how), Workers(**who)
+    files = () if sources[0] == "-" else tuple(sources)
     rejects = Path(f"{'stdin' if target is None else target.name}.rejects.jsonl")
     if target is not None:
-        check_output(target, () if source == "-" else (source,), (model,), overwrite=overwrite)
+        overwrite = check_target(target, files, opening.model, overwrite=overwrite)
         rejects = target.with_name(rejects.name)
-    columns: tuple[str, ...] = ("text",)
-    engine = engine_of(model, **engine_options)
-    read = with_trained_columns(read, engine)
+    model = model_for(opening, workers)
+    read = with_trained_columns(read, model)
     with kept_rejects(rejects, read) as kept:
-        if source == "-":
-            examples: Iterator[Example] = stream_examples(stdin_bytes(), "stdin", read.encoding)
+        columns: tuple[str, ...] = ("text",)
+        shards = Shards(files, read, rejects=kept) if files else None
+        if shards is None:
+            parts: Parts = [stream_examples(stdin_bytes(), "stdin", read.encoding)]
         else:
-            opened = open_source(source, read, labelled=False, rejects=kept)
-            for line in opened.found:
+            for line in shards.found:
                 screen.say(line, indent=2)
-            examples, columns = opened.examples(), opened.columns
+            parts, columns = shards.parts(), shards.columns
 
         def done(tally: Tally) -> None:
             if tally.read % 256 == 0:
                 screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
 
         screen.progress("scoring", 0, 0)
-        bom = bom or _begins_with_bom(source)
-        tally = score_to(engine, examples, columns, target, bom=bom, overwrite=overwrite, done=done)
+        with scoring(opening, model, workers, shards) as score:
+            tally = score_files(
+                *(model, score, parts, columns, target),
+                opening=opening if files else None,
+                bom=bom or (bool(files) and _begins_with_bom(files[0])),
+                overwrite=overwrite,
+                done=done,
+                say=screen.say,
+            )
     screen.clear()
-    quarantined = 0 if source == "-" else opened.counts["quarantined"]
-    _show_tally(screen, tally, target, quarantined, kept, each=engine.task.EXAMPLE)
-    rule, rule_facts = engine.task.rule(engine.settings)
+    quarantined = 0 if shards is None else shards.counts["quarantined"]
+    _show_tally(screen, tally, target, quarantined, kept, each=model.task.EXAMPLE)
+    rule, rule_facts = model.task.rule(model.settings)
     if rule:
         screen.say(rule)
     return {
         "out": None if target is None else str(target),
         "read": tally.read + quarantined,
         "scored": tally.scored,
+        "kept": tally.kept,
         "errors": dict(tally.errors),
         "quarantined": quarantined,
         "truncated": tally.truncated,
@@ -210,7 +243,8 @@ def _show_tally(
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
     abstained = f"{tally.abstained:,} left unanswered · " if tally.abstained else ""
     by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
-    speed = f"{abstained}{by_linear}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
+    before = f"{tally.kept:,} scored before the run was stopped · " if tally.kept else ""
+    speed = f"{abstained}{by_linear}{before}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
     write(f"{counted(tally.read + quarantined, 'row')} read = {tally.scored:,} scored{errors}{bad} · {speed}")
     common = tally.answers.most_common(CLASSES)
     for line in table(

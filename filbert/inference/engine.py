@@ -56,6 +56,7 @@ class Engine:
         abstain: float | None = None,
     ) -> None:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
+        self.config = model.config
         self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
@@ -200,8 +201,13 @@ class Engine:
 
     def stream(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Score any number of examples in bounded memory, in order."""
-        for chunk in grouped(examples, lambda example: sum(map(len, example.inputs)), CHARACTERS, CHUNK):
+        for chunk in chunks(examples):
             yield from zip(chunk, self.predict([example.inputs for example in chunk]), strict=True)
+
+
+def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Yield the examples that are scored together: up to 512, fewer long ones; whoever scores them, in one grid."""
+    return grouped(examples, lambda example: sum(map(len, example.inputs)), CHARACTERS, CHUNK)
 
 
 def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None) -> Outputs:

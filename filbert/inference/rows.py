@@ -1,25 +1,47 @@
 """Score the rows of a source and write them with their predictions: streamed, in order, complete or not at all.
 
+    chunks of examples → Scored rows, here or elsewhere → counted, written
+
 The original columns come first, unchanged, then the task's, then `truncated`, `unk_ratio` and `error`. The suffix of
-the output says its format (writers.py). readers/sources.py reads, engine.py scores.
+the output says its format (writers.py). readers/ reads, engine.py scores, kept.py keeps what is scored already.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from filbert.inference.engine import Engine
-from filbert.inference.writers import open_writer
+from filbert.inference.engine import Engine, chunks
+from filbert.inference.writers import Row, Write, open_writer
 from filbert.records import Example, Prediction
+from filbert.tasks.task import Task
 
 LAST = {"truncated": "bool", "unk_ratio": "float", "error": "string"}  # the last columns, for every task
 
-Row = dict[str, Any]
+Inputs = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is written and counted of one row that was scored; it survives JSON unchanged."""
+
+    cells: Row
+    """The task's cells and those of `LAST`, by the names of their columns."""
+    answers: Sequence[str] = ()
+    """What is counted of it over all rows: labels."""
+    unreadable: bool = False
+    by_linear: bool = False
+
+    def told(self) -> list[Any]:
+        """Return it as JSON holds it: `Scored(*row.told())` is the row."""
+        return [self.cells, self.answers, self.unreadable, self.by_linear]
+
+
+Pairs = Iterator[tuple[list[Example], list[Scored]]]
 
 
 @dataclass
@@ -35,6 +57,8 @@ class Tally:
     """Scored by the linear model of a cascade."""
     abstained: int = 0
     """Scored, but not answered, as the model is not sure enough."""
+    kept: int = 0
+    """Of those read, the rows that an earlier run had scored before it was stopped."""
     answers: Counter[str] = field(default_factory=Counter)
     """How often each label was predicted; empty for regression."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -45,20 +69,20 @@ class Tally:
     @property
     def texts_per_second(self) -> float:
         """Rows per second, reading and writing included."""
-        return self.read / max(self.seconds, 1e-9)
+        return (self.read - self.kept) / max(self.seconds, 1e-9)
 
-    def count(self, prediction: Prediction, answers: Sequence[str]) -> None:
+    def count(self, row: Scored) -> None:
         """Count one row."""
         self.read += 1
-        if prediction.error is not None:
-            self.errors[prediction.error] += 1
+        if row.cells["error"] is not None:
+            self.errors[row.cells["error"]] += 1
             return
         self.scored += 1
-        self.truncated += prediction.truncated
-        self.unreadable += prediction.unreadable
-        self.by_linear += prediction.by_linear
-        self.abstained += prediction.abstained
-        self.answers.update(answers)
+        self.truncated += row.cells["truncated"]
+        self.unreadable += row.unreadable
+        self.by_linear += row.by_linear
+        self.abstained += row.cells.get("abstained", False)
+        self.answers.update(row.answers)
 
 
 def result_names(columns: Sequence[str], results: Iterable[str]) -> dict[str, str]:
@@ -77,10 +101,18 @@ def result_names(columns: Sequence[str], results: Iterable[str]) -> dict[str, st
     return names
 
 
-def result_types(engine: Engine) -> dict[str, str]:
+class Answers(Protocol):
+    """What must be known of a model to know its results: an engine's, or of one that scores elsewhere."""
+
+    task: Task
+    settings: Any
+    least_confidence: float
+
+
+def result_types(model: Answers) -> dict[str, str]:
     """Return the task's result columns and their types, and `abstained` where the model may do so."""
-    may = {"abstained": "bool"} if engine.least_confidence else {}
-    return {**engine.task.columns(engine.settings), **may}
+    may = {"abstained": "bool"} if model.least_confidence else {}
+    return {**model.task.columns(model.settings), **may}
 
 
 def cells(engine: Engine, prediction: Prediction) -> Row:
@@ -101,41 +133,77 @@ def cells(engine: Engine, prediction: Prediction) -> Row:
     }
 
 
+def scored_rows(engine: Engine, inputs: Sequence[Inputs]) -> list[Scored]:
+    """Score the texts of a chunk."""
+    return [
+        Scored(
+            cells(engine, prediction),
+            () if prediction.abstained or prediction.error is not None else tuple(engine.task.tally(prediction)),
+            prediction.unreadable,
+            prediction.by_linear,
+        )
+        for prediction in engine.predict(inputs)
+    ]
+
+
+def scored_here(engine: Engine, examples: Iterable[list[Example]]) -> Pairs:
+    """Score chunk after chunk in this process."""
+    for chunk in examples:
+        yield chunk, scored_rows(engine, [example.inputs for example in chunk])
+
+
 def score_to(
-    engine: Engine,
-    examples: Iterable[Example],
-    columns: Sequence[str],
-    out: Path | None,
-    *,
-    bom: bool = False,
-    overwrite: bool = False,
-    done: Callable[[Tally], None] = lambda tally: None,
+    engine: Engine, examples: Iterable[Example], columns: Sequence[str], out: Path | None, *, overwrite: bool = False
 ) -> Tally:
     """Score every example and write it to `out` (None: CSV on stdout), which appears when it is complete.
 
-    `done` is called with the tally after each row; `bom`: a CSV begins with a byte order mark, which Excel needs. On an
-    error no half-written file stays. ConfigError where `out` exists, unless `overwrite` is set.
+    On an error no half-written file stays. ConfigError where `out` exists, unless `overwrite` is set.
 
     >>> score_to(engine, source.examples(), source.columns, Path("new.csv")).answers  # doctest: +SKIP
     Counter({'pos': 61, 'neg': 39})
     """
-    tally, began = Tally(), time.monotonic()
     types = {**result_types(engine), **LAST}
+    tally = Tally()
+    with open_writer(out, *written_columns(columns, types), overwrite=overwrite) as write:
+        write_rows(scored_here(engine, chunks(examples)), types, columns, write, tally, lines=in_lines(out))
+    return tally
+
+
+def in_lines(out: Path | None) -> bool:
+    """Say whether rows go out as JSON lines: each with its own keys, in its own order."""
+    return out is not None and out.suffix.lower() == ".jsonl"
+
+
+def written_columns(columns: Sequence[str], types: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return all columns of the output, the results last, and the types of the results."""
     names = result_names(columns, types)
     named = {names[key]: kind for key, kind in types.items()}
-    lines = out is not None and out.suffix.lower() == ".jsonl"
-    with open_writer(out, [*columns, *named], named, bom=bom, overwrite=overwrite) as write:
-        for example, prediction in engine.stream(examples):
-            no_answer = prediction.abstained or prediction.error is not None
-            answers = () if no_answer else engine.task.tally(prediction)
-            tally.count(prediction, answers)
+    return [*columns, *named], named
+
+
+def write_rows(
+    pairs: Pairs,
+    types: Mapping[str, str],
+    columns: Sequence[str],
+    write: Write,
+    tally: Tally,
+    *,
+    lines: bool,
+    done: Callable[[Tally], None] = lambda tally: None,
+) -> None:
+    """Write each row with its results, and count it; `done` is called with the tally after each row."""
+    began = time.monotonic()
+    names = result_names(columns, types)
+    results = set(names.values())
+    for chunk, scored in pairs:
+        for example, found in zip(chunk, scored, strict=True):
+            tally.count(found)
             row: Row = {column: example.columns.get(column, "") for column in columns}
-            if lines:  # each has its own keys, in its own order
-                row = {key: cell for key, cell in example.columns.items() if key not in named}
+            if lines:
+                row = {key: cell for key, cell in example.columns.items() if key not in results}
             tally.left_out |= example.columns.keys() - row.keys()
-            row.update((names[key], cell) for key, cell in cells(engine, prediction).items())
+            row.update((names[key], found.cells[key]) for key in types)
             write(row)
             tally.seconds = time.monotonic() - began
             done(tally)
     tally.seconds = time.monotonic() - began
-    return tally

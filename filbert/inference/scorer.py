@@ -6,10 +6,12 @@ Shapes: N texts, T tokens in the batch, O outputs of the head.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from filbert.config import EncoderConfig
 from filbert.errors import ConfigError
 from filbert.inference.model import Model
 from filbert.inference.onnx_scorer import OnnxScorer, installed
@@ -40,7 +42,7 @@ def scorer_of(model: Model, device: str, precision: str) -> Scorer:
     """
     if precision == "int8" and device != "cpu":
         raise ConfigError(f"int8 is for the CPU, and the device is {device} — use bf16, or --device cpu")
-    if precision == "int8" or (device == "cpu" and unsupported(model.config) is None):
+    if precision == "int8" or _in_cpp(model.config, device):
         return NativeScorer(model, "bf16" if precision == "auto" else precision)
     if not installed("torch"):
         if device != "cpu" or precision == "bf16":
@@ -51,6 +53,18 @@ def scorer_of(model: Model, device: str, precision: str) -> Scorer:
     from filbert.folder.torch_parts import network_of  # imports torch: 1.5 s
 
     return TorchScorer(network_of(model.config, model.weights, model.head, model.arrays), device, precision)
+
+
+def _in_cpp(config: EncoderConfig, device: str) -> bool:
+    return device == "cpu" and unsupported(config) is None
+
+
+def scored_by(config: EncoderConfig, device: str, precision: str) -> str:
+    """Return what computes the outputs, with its version where it is a library: its last bits may be its own."""
+    if precision == "int8" or _in_cpp(config, device):
+        return "C++"
+    library = "torch" if installed("torch") else "onnxruntime"
+    return f"{library} {version(library)}"
 
 
 class NativeScorer:

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -82,7 +83,14 @@ def open_writer(
     if out is None:
         yield _delimited(sys.stdout, columns, ",")
         return
-    with _reserved(out, overwrite), replacing(out) as part:
+    with reserved(out, overwrite=overwrite), written(out, columns, types, bom=bom) as write:
+        yield write
+
+
+@contextmanager
+def written(out: Path, columns: Sequence[str], types: Mapping[str, str], *, bom: bool = False) -> Iterator[Write]:
+    """Give a function that writes one row, as `open_writer` does; the caller holds `reserved`."""
+    with replacing(out) as part:
         suffix = out.suffix.lower()
         if suffix == ".parquet":
             with _parquet(part, columns, types) as write:
@@ -97,7 +105,7 @@ def open_writer(
 
 
 @contextmanager
-def _reserved(out: Path, overwrite: bool) -> Iterator[None]:
+def reserved(out: Path, *, overwrite: bool) -> Iterator[None]:
     """Keep other processes from writing the same file, and delete what a killed one left half written."""
     with lock(out.with_name(f".filbert-lock-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:8]}")) as held:
         if not held:
@@ -170,6 +178,7 @@ def _xlsx(part: Path, out: Path, columns: Sequence[str], types: Mapping[str, str
     if len(columns) > XLSX_COLUMNS:
         raise ConfigError(f"{out} — .xlsx has room for {XLSX_COLUMNS:,} columns, not {len(columns):,} — write .csv")
     book = xlsxwriter.Workbook(str(part), {"constant_memory": True, "tmpdir": str(part.parent)})
+    book.set_properties({"created": datetime(1980, 1, 1)})  # not now: the same rows are the same bytes
     try:
         sheet = _XlsxSheet(book, out, columns, types)
         yield sheet.write

@@ -94,8 +94,19 @@ def archive_tree(blob: Blob, kind: str) -> Tree:
     return Tree(blob.name, walk, open_member, "!")
 
 
-def layout_of(tree: Tree) -> Layout:
-    """Decide what a tree holds; for class folders from the first names, so that a large archive is not read twice."""
+def tables_of(tree: Tree) -> list[str]:
+    """Return the tables of a tree that are scored one after the other; none where it holds class folders.
+
+    They are those named train, dev, test where there are such, in this order, else all, by their names.
+    """
+    return [name for _, name in layout_of(tree, several=True).tables]
+
+
+def layout_of(tree: Tree, *, several: bool = False) -> Layout:
+    """Decide what a tree holds; for class folders from the first names, so that a large archive is not read twice.
+
+    Tables of which none is named train are refused, unless there may be `several`.
+    """
     names: list[str] = []
     for name, _ in tree.walk():
         parts = PurePosixPath(name).parts
@@ -104,7 +115,7 @@ def layout_of(tree: Tree) -> Layout:
             continue
         suffix = Blob(name, lambda: None).suffix  # type: ignore[arg-type, return-value]
         if suffix in TABLES or (len(parts) == 1 and _table_split(name)):
-            return _table_layout(tree)
+            return _table_layout(tree, several)
         if class_of(name, None) is not None and split_of_parts(parts):
             return Layout()
         if len(parts) >= 3 and suffix in ("", ".txt") and not split_of_parts(parts):
@@ -113,7 +124,7 @@ def layout_of(tree: Tree) -> Layout:
     if deep and max(deep) >= 1:
         inner = [name for name, depth in zip(names, deep, strict=True) if depth and _table_split(name)]
         same = len({PurePosixPath(name).parts[0] for name in names}) == 1
-        return _table_layout(tree) if inner and same else Layout(depth=max(deep))
+        return _table_layout(tree, several) if inner and same else Layout(depth=max(deep))
     listed = ", ".join(names[:5]) or "nothing"
     todo = "give a file, a folder per class, or files named train, dev, test"
     raise fatal(tree.name, "folder", f"holds no labelled texts that can be told ({listed})", todo)
@@ -126,11 +137,13 @@ def _table_split(name: str) -> str | None:
     return split_of(path.name)
 
 
-def _table_layout(tree: Tree) -> Layout:
+def _table_layout(tree: Tree, several: bool) -> Layout:
     """Group the tables by split; refuse two that might hold the same rows."""
     names = [name for name, _ in tree.walk() if not is_output(name)]
     tables = [name for name in names if _is_table(name) or _table_split(name)]
     named = [(split, name) for name in tables if (split := _table_split(name))]
+    if not named and len(tables) > 1 and several:
+        return Layout([(None, name) for name in tables])
     if not named and len(tables) > 1:
         listed = ", ".join(tables[:8])
         raise fatal(tree.name, "folder", f"holds several tables, none named train: {listed}", "give one of them")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
+
+from filbert.inference.pipes import framed
 
 BYTES, SPECIAL = 4, 3  # of UTF-8 that are counted as a token, and tokens around a text
 LARGEST = 1 << 28  # bytes of a message; the length is in the first four bytes, big-endian
@@ -109,15 +111,4 @@ def packed(message: msgspec.Struct) -> bytes:
     >>> packed(Batch([]))[:4]
     b'\x00\x00\x00\x08'
     """
-    body = msgspec.msgpack.encode(message)
-    return len(body).to_bytes(4, "big") + body
-
-
-def read_message(stream: BinaryIO) -> bytes | None:
-    """Return the next message's bytes; None where the other side is gone."""
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    size = int.from_bytes(head, "big")
-    body = stream.read(size)
-    return body if len(body) == size else None
+    return framed(msgspec.msgpack.encode(message))

@@ -21,9 +21,10 @@ import numpy as np
 from filbert.errors import FilbertError, ModelError
 from filbert.files import sha256
 from filbert.inference.engine import Engine, load
+from filbert.inference.pipes import read_message
 from filbert.inference.rows import cells, result_types
 from filbert.inference.stored import replay
-from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, guessed, packed, read_message
+from filbert.server.wire import Answer, Answers, Batch, Item, Ready, Refused, Setup, guessed, packed
 
 SAMPLE, MANY = "one of the words that say how long it takes. 一句话。 " * 2, 16
 FAILED = "the model failed on this text"

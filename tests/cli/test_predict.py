@@ -38,7 +38,7 @@ def test_D13_a_text_beyond_the_vocabulary_is_answered_and_said(run: Run, model: 
     assert "no pieces for 100% of the text" in ran.err
     (tmp_path / "new.csv").write_text("text\na good film\n这部电影真好看\nfilm 👍🏽 film a\n", encoding="utf-8")
     ran = run("predict", model, "new.csv")
-    assert "no pieces for much of 1 of the 3 texts" in ran.err
+    assert "no pieces for much of 1 of 3 texts" in ran.err
     assert [row["unk_ratio"] for row in rows_of(tmp_path / "new.predictions.csv")] == ["0.0", "1.0", "0.25"]
     assert "warning" not in run("predict", model, "a good film").err
 
