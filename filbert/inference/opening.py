@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filbert.bases.load import files_of
 from filbert.config import EncoderConfig
 from filbert.files import files_sha256
+from filbert.folder.open import CASCADE
 from filbert.inference.abstention import threshold_of
 from filbert.inference.engine import Engine, load
 from filbert.inference.model import open_model
 from filbert.inference.scorer import scored_by
 from filbert.linear.cascade import Cascade
 from filbert.model.device import best_device
+from filbert.owned import MANIFEST
 from filbert.tasks.task import Task
 from filbert.version import __version__
 
@@ -57,10 +60,10 @@ class Opening:
     def identity(self, model: Known | Engine) -> dict[str, Any]:
         """Return what results depend on beside their texts, so that those of two runs are never mixed."""
         folder = Path(self.model)
-        names = [path.name for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".txt", ".bin")]
+        names = {MANIFEST, CASCADE, *files_of(folder)}
         device = best_device(self.device)
         return {
-            "model": f"SHA-256 {files_sha256(folder, sorted(names))[:16]}",
+            "model": f"SHA-256 {files_sha256(folder, names)[:16]}",
             "precision": self.precision,
             "device": device,
             "least confidence": model.least_confidence,
