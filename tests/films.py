@@ -47,6 +47,18 @@ def examples(count: int, seed: int, *, rare: int = 2) -> list[Example]:
     return made
 
 
+def noisy(count: int, seed: int) -> list[Example]:
+    """Texts of which every third has a label by chance, and says so."""
+    random, made = np.random.default_rng(seed), []
+    for n, example in enumerate(examples(count, seed)):
+        if n % 3:
+            made.append(example)
+            continue
+        text = "film " * int(random.integers(4, 9)) + f"n{n}"
+        made.append(Example((text,), str(random.choice(["neg", "pos"]))))
+    return made
+
+
 def data_of(train: Sequence[Example], test: Sequence[Example] = ()) -> Dataset:
     """One label a text; validation is made."""
     return settled(tasks.named("single-label"), train, (), test, seed=0, name="memory")

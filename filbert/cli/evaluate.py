@@ -17,6 +17,7 @@ from filbert.cli.options import (
     Model,
     Overwrite,
     ScoringPrecision,
+    Slices,
     WithoutCascade,
     rate_of,
     reading,
@@ -45,6 +46,7 @@ def evaluate(
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
     abstain: Abstain = None,
+    slices: Slices = None,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -64,6 +66,8 @@ def evaluate(
             **engine.task.score(examples, predictions, engine.settings),
             **_withheld(engine, examples, predictions),
         }
+        if slices:
+            measured["slices"] = _sliced(engine, examples, predictions, slices, path)
         met, fresh = _without_seen(screen, engine, model, examples, predictions)
         _show_scores(screen, engine, measured, fresh, split)
     facts = {"model": str(model), "source": path, "split": split, **counts, **met, **measured, "unseen": fresh}
@@ -160,6 +164,16 @@ def _withheld(engine: Engine, examples: list[Example], predictions: list[Predict
     return {"abstention": {"threshold": engine.least_confidence, **found}}
 
 
+def _sliced(
+    engine: Engine, examples: list[Example], predictions: list[Prediction], columns: list[str], path: str
+) -> dict[str, Any]:
+    """Return the error by class and by these columns."""
+    from filbert.inference.slices import check_columns, sliced
+
+    check_columns(columns, examples, path)
+    return sliced(engine.task, examples, engine.task.errors(examples, predictions, engine.settings), columns)
+
+
 def _without_seen(
     screen: Screen, engine: Engine, model: Path, examples: list[Example], predictions: list[Prediction]
 ) -> tuple[dict[str, int], dict[str, Any] | None]:
@@ -200,6 +214,17 @@ def _show_scores(
     screen.show("", *table(rows))
     if "abstention" in measured:
         screen.show("", f"{measured_line(split, measured['abstention'])} The scores are of all texts.", prose=True)
+    for each in (measured.get("slices") or {"by": ()})["by"]:
+        told = [(each["name"], "texts", str(measured["slices"]["error"]))]
+        for row in each["rows"]:
+            told.append(
+                (
+                    fitted(row["value"], WIDEST),
+                    f"{row['texts']:,}",
+                    with_interval(row["error"], measured["slices"]["share"]),
+                )
+            )
+        screen.show("", *table(told, right=(1,)))
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, expanded, rate_of, reading
+from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, expanded, rate_of, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.failures import print_json
@@ -62,13 +62,14 @@ def measured_options(
         str | None,
         typer.Option("--abstain", help="Leave unsure texts unanswered, so that at most so many answers are wrong: 2%."),
     ] = None,
+    slices: Slices = None,
 ) -> dict[str, Any]:
     """Return what is measured and learned once the model is trained.
 
     >>> measured_options(abstain="2%")
-    {'abstain': 0.02}
+    {'abstain': 0.02, 'slices': ()}
     """
-    return {"abstain": rate_of(abstain)}
+    return {"abstain": rate_of(abstain), "slices": tuple(slices or ())}
 
 
 @expanded("config", train_options)

@@ -37,6 +37,10 @@ Abstain = Annotated[
     ),
 ]
 
+Slices = Annotated[
+    list[str] | None, typer.Option("--slice", help="Column of the input to tell errors by; may be given several times.")
+]
+
 Command = Callable[..., None]
 LABELLED = ("label", "merge_labels", "split_column")  # options for labelled texts only
 

@@ -21,9 +21,9 @@ from filbert.bases.find import find_base
 from filbert.config import TrainConfig, check_points, check_rate
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
-from filbert.finetuning.abstention import learn_abstention
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
+from filbert.finetuning.closer import look_closer
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.facts import length_profile
 from filbert.finetuning.job import outputs_of
@@ -34,6 +34,7 @@ from filbert.folder.save import add_facts, save_network
 from filbert.folder.seen import save_seen
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
+from filbert.inference.slices import check_columns
 from filbert.inference.stored import stored
 from filbert.model.device import best_device, working_dtype
 from filbert.owned import SCRATCH
@@ -74,6 +75,7 @@ def fit(
     unlabelled: Sequence[str | Path] = (),
     cascade: float | None = None,
     abstain: float | None = None,
+    slices: Sequence[str] = (),
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
@@ -83,14 +85,16 @@ def fit(
     `adapt` the base first reads the training texts as masked language modelling (Sun et al. 2019). With `cascade` a
     linear model answers the texts it is sure of in BERT's place, at the cost of so many points of accuracy at most.
     `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
-    answers to them. With `abstain`, a share of wrong answers that is allowed, the model leaves texts unanswered that it
-    is unsure of. Texts of the validation and test splits are left out of them. Raises DataError, ConfigError,
-    ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
+    answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
+    report tells errors. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
+    without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
     _check(data, cascade, unlabelled, config, adapt=adapt)
     check_rate(abstain, data.task.ABSTAIN)
+    check_columns(slices, [*splits.parts.values()][-1], source)
     refuse_taken(out, overwrite=overwrite, inputs=(source, base, *unlabelled))
     with locked(out):
         claim(out, overwrite=overwrite)
@@ -129,7 +133,8 @@ def fit(
         _measure_int8(out, run, known)
         if cascade is not None:
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
-        report["abstention"] = learn_abstention(out, run, known, abstain, cascade=cascade is not None)
+        told: Json = {"abstain": abstain, "cascade": cascade is not None, "columns": slices, "watch": watch}
+        report |= look_closer(out, run, known, report["mistakes"], **told)
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
         delete_scratch(out)

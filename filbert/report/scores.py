@@ -214,7 +214,29 @@ def text_table(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequen
         shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
         cells = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
         place = tag("td", each.get("place") or "", class_="text place")
-        rows.append(tag("tr", tag("td", [tag("div", tag("bdi", t)) for t in shown], class_="passage"), cells, place))
+        passage = [tag("div", tag("bdi", t)) for t in shown], _similar(each.get("similar") or ())
+        rows.append(tag("tr", tag("td", passage, class_="passage"), cells, place))
     names = [("text", "text"), *((name, kind) for _, name, kind in columns), ("place", "text")]
     head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
     return table(caption, head, rows, tall=True, kind="mistakes")
+
+
+def _similar(found: Sequence[Mapping[str, Any]]) -> Html | None:
+    """Return training texts that are like one of the table, to be opened."""
+    if not found:
+        return None
+    items = [
+        tag(
+            "li",
+            tag("b", each["target"]),
+            f" {each['near']:.2f} ",
+            tag("bdi", each["text"]),
+            " ",
+            tag("small", each["place"]),
+        )
+        for each in found
+    ]
+    answers = dict.fromkeys(each["target"] for each in found)
+    return tag(
+        "details", tag("summary", "similar training texts: ", ", ".join(answers)), tag("ul", items), class_="similar"
+    )

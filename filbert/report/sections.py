@@ -15,6 +15,7 @@ from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
+from filbert.report.slices import slices_section
 from filbert.report.words import calibration_line, cascade_line, duration, example_of, points, share_of, truncation_line
 
 
@@ -310,9 +311,10 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
     """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
 
     >>> [key for key, _, _ in run_sections([("accuracy", "accuracy")])][:3]
-    ['calibration', 'abstention', 'cascade']
+    ['slices', 'calibration', 'abstention']
     """
     return (
+        ("slices", "Where it errs", slices_section),
         ("calibration", "Calibration", _calibration),
         ("abstention", "Errors by share answered", selective_section),
         ("cascade", "Cascade", _cascade),

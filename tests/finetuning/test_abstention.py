@@ -11,7 +11,7 @@ import pytest
 from browsed import Page
 from command import Run, rows_of
 from command import run as run  # a fixture
-from films import data_of, examples
+from films import data_of, examples, noisy
 from films import run as fitted
 
 from filbert import load, tasks
@@ -30,18 +30,6 @@ def unsure(model: Path) -> str:
     texts = [example.text for example in noisy(120, 2)]
     found = load(model, abstain=0.0).predict(texts)
     return min(zip(texts, found, strict=True), key=lambda pair: pair[1].confidence or 0.0)[0]
-
-
-def noisy(count: int, seed: int) -> list:  # type: ignore[type-arg]
-    """Texts of which every third has a label by chance, and says so."""
-    random, made = np.random.default_rng(seed), []
-    for n, example in enumerate(examples(count, seed)):
-        if n % 3:
-            made.append(example)
-            continue
-        text = "film " * int(random.integers(4, 9)) + f"n{n}"
-        made.append(type(example)((text,), str(random.choice(["neg", "pos"]))))
-    return made
 
 
 @pytest.fixture(scope="module")

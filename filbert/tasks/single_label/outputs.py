@@ -5,6 +5,7 @@ Shapes: N texts, C classes, T places in a table of results.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from filbert.tasks.single_label.settings import UNEVEN, Settings
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 FEW = 10  # validation texts of a class: of fewer, one moves macro-F1 by several points
+CONFUSIONS, EXAMPLES = 10, 2  # pairs of labels that are taken for each other most often, and texts kept of each
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 
 
@@ -140,7 +142,7 @@ def errors(
 
 
 def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> list[Json]:
-    """Return the wrong answers given with most confidence.
+    """Return the wrong answers given with most confidence, and after them examples of the most frequent confusions.
 
     >>> two = Settings(("bad", "good"))
     >>> found = mistakes([Example(("fine",), "good")], labelled(np.array([[0.9, 0.1]]), two), two)
@@ -150,15 +152,23 @@ def mistakes(examples: Sequence[Example], predictions: Sequence[Prediction], set
     truth_N, chances_NC = true(examples, settings), probabilities(predictions)
     predicted_N = chances_NC.argmax(axis=1)
     wrong = np.flatnonzero(predicted_N != truth_N)
-    worst_first = wrong[np.argsort(-chances_NC[wrong, predicted_N[wrong]], kind="stable")][:MISTAKES]
+    worst_first = wrong[np.argsort(-chances_NC[wrong, predicted_N[wrong]], kind="stable")].tolist()
+    pairs = [(int(truth_N[i]), int(predicted_N[i])) for i in worst_first]
+    often = {pair for pair, _ in Counter(pairs).most_common(CONFUSIONS)}
+    kept, met = list[tuple[int, bool]](), Counter[tuple[int, int]]()
+    for place, (i, pair) in enumerate(zip(worst_first, pairs, strict=True)):
+        met[pair] += 1
+        if place < MISTAKES or (pair in often and met[pair] <= EXAMPLES):
+            kept.append((i, place >= MISTAKES))
     return [
         {
             **passage(examples[i]),
             "label": settings.labels[truth_N[i]],
             "predicted": settings.labels[predicted_N[i]],
             "probability": float(chances_NC[i, predicted_N[i]]),
+            **({"as_example": True} if only_example else {}),
         }
-        for i in worst_first.tolist()
+        for i, only_example in kept
     ]
 
 

@@ -11,7 +11,8 @@ Shapes: C classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from filbert.errors import counted
 from filbert.report.html import Html, table, tag
@@ -24,6 +25,7 @@ from filbert.tasks.single_label.report_card import METRICS, MORE, card
 
 MATRIX_CLASSES = 30  # more do not fit a page: then the most confused pairs
 PAIRS = 30
+EXAMPLES, CHARACTERS = 2, 160  # of a pair, and shown of each
 SHADES = 10
 
 
@@ -53,8 +55,9 @@ def _confusion(report: Report, log: Log) -> Html | None:
     ]
     if not filled:
         return None
+    pairs = _pairs(filled, labels, report.get("mistakes") or ())
     if not counts_CC or len(labels) > MATRIX_CLASSES:
-        return _pairs(filled, labels)
+        return pairs
     head = [
         tag("tr", tag("td"), tag("th", "predicted →", colspan=len(labels), scope="colgroup", class_="axis")),
         tag("tr", tag("th", "true ↓", scope="col", class_="axis"), [_column(label, len(labels)) for label in labels]),
@@ -76,7 +79,7 @@ def _confusion(report: Report, log: Log) -> Html | None:
             tag("b", predicted),
             f", {count:,} {'text' if count == 1 else 'texts'}.",
         )
-    return tag("div", table(caption, head, rows, kind="matrix"), said)
+    return tag("div", table(caption, head, rows, kind="matrix"), said, pairs if top else None)
 
 
 def _column(label: str, classes: int) -> Html:
@@ -98,7 +101,8 @@ def _most_confused(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> lis
     return sorted(found, key=lambda pair: (-pair[2], -pair[3]))
 
 
-def _pairs(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> Html:
+def _pairs(cells: Sequence[Sequence[int]], labels: Sequence[str], mistakes: Sequence[Mapping[str, Any]]) -> Html:
+    """Return a table of the most confused pairs, each with the texts that are kept of it, the surest mistake first."""
     found = _most_confused(cells, labels)
     wrong = sum(count for _, _, count, _ in found)
     shown = sum(count for _, _, count, _ in found[:PAIRS])
@@ -109,16 +113,29 @@ def _pairs(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> Html:
             tag("td", predicted, class_="text"),
             tag("td", f"{count:,}"),
             tag("td", f"{100 * share:.0f} %"),
+            tag("td", _examples(true, predicted, mistakes), class_="passage"),
         )
         for true, predicted, count, share in found[:PAIRS]
     ]
-    names = ("true label", "taken for", "texts", "of the label")
-    head = tag("tr", [tag("th", name, scope="col", class_="text" if i < 2 else None) for i, name in enumerate(names)])
+    names = (
+        ("true label", "text"),
+        ("taken for", "text"),
+        ("texts", None),
+        ("of the label", None),
+        ("for example", "text"),
+    )
+    head = tag("tr", [tag("th", name, scope="col", class_=kind) for name, kind in names])
     caption = (
         f"The {len(rows)} most confused pairs of {len(labels):,} classes: {shown:,} of the {wrong:,} mistakes "
         f"({share_of(shown, wrong)})."
     )
-    return table(caption, head, rows)
+    return table(caption, head, rows, tall=True)
+
+
+def _examples(true: str, predicted: str, mistakes: Sequence[Mapping[str, Any]]) -> list[Html]:
+    texts = [each["text"] for each in mistakes if (each["label"], each["predicted"]) == (true, predicted)][:EXAMPLES]
+    short = [text if len(text) <= CHARACTERS else text[:CHARACTERS].rstrip() + " …" for text in texts]
+    return [tag("div", tag("bdi", text)) for text in short]
 
 
 def _classes(report: Report, log: Log) -> Html | None:
@@ -131,7 +148,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     caption = "The wrong answers given with most confidence. Read them first: some are wrong labels in the data."
-    rows = [{**each, "chance": f"{100 * each['probability']:.1f} %"} for each in found]
+    rows = [{**each, "chance": f"{100 * each['probability']:.1f} %"} for each in found if not each.get("as_example")]
     columns = (
         ("label", "label in the data", "text"),
         ("predicted", "model says", "text wrong"),
