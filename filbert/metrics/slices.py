@@ -24,10 +24,10 @@ EMPTY = "(empty)"
 def by_values(values: Sequence[str], errors_N: FloatArray) -> list[dict[str, Any]]:
     """Return the error of the texts with each value, most frequent value first; of numbers that of each quarter.
 
-    At most 12 slices; rare values are one slice.
+    At most 12 slices; rare values are one slice, unless there is one of them.
 
     >>> [(each["value"], each["texts"]) for each in by_values(["a"] * 6 + ["b"] * 5 + ["c"], np.zeros(12))]
-    [('a', 6), ('b', 5), ('(others)', 1)]
+    [('a', 6), ('b', 5), ('c', 1)]
     """
     numbers = _numbers(values)
     if numbers is not None and len(set(numbers)) > MOST:
