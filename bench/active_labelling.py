@@ -1,8 +1,8 @@
 """What `filbert label` saves: 200 questions of trec6 chosen as it chooses, beside 200 taken at random.
 
-Both begin with the same random texts, in the same order; the answers are the file's. Scored on the test questions, and on
-the training questions that were not asked about, which are more: the linear model on the base's vectors that the page
-fits; on the test questions with `--finetune` BERT by `filbert fit`, too.
+Both begin with the same random texts, in the same order; the answers are the file's. Scored on the test questions, and
+on the training questions that were not asked about, which are more: the linear model on the base's vectors that the
+page fits; on the test questions with `--finetune` BERT by `filbert fit`, too.
 
     python bench/active_labelling.py [--draws 5] [--labels 200] [--base minilm] [--finetune] [--write]
 """
