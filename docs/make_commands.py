@@ -141,7 +141,8 @@ How it is computed, and how to read it: [explain.md](explain.md).
 """,
     "report": """\
 The report and the model card, of a fine-tuned or a pre-trained model, are made from `report.json`, `filbert.json` and
-`train.jsonl` only; nothing is scored.
+`train.jsonl` only; nothing is scored. Of several runs of one task one page is written that puts their figures side by
+side, with the spread over those that differ in their seed alone; it says where they were measured on other texts.
 """,
     "label": """\
 Needs `pip install 'filbert[serve]'`. The page is for one person at this machine: keys 1 to 9 and letters give a label,

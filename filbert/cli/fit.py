@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,15 @@ from filbert.cli.console import Screen, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, expanded, rate_of, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
+from filbert.errors import ConfigError
 from filbert.failures import print_json
+from filbert.owned import finished
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
     from filbert.report.kind import Kind
+
+    Fit = tuple[Path, dict[str, Any], Kind]
 
 
 def train_options(
@@ -63,13 +68,16 @@ def measured_options(
         typer.Option("--abstain", help="Leave unsure texts unanswered, so that at most so many answers are wrong: 2%."),
     ] = None,
     slices: Slices = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=99, help="Train so often, the seed alone changed, and say the spread.")
+    ] = 1,
 ) -> dict[str, Any]:
     """Return what is measured and learned once the model is trained.
 
     >>> measured_options(abstain="2%")
-    {'abstain': 0.02, 'slices': ()}
+    {'abstain': 0.02, 'slices': (), 'seeds': 1}
     """
-    return {"abstain": rate_of(abstain), "slices": tuple(slices or ())}
+    return {"abstain": rate_of(abstain), "slices": tuple(slices or ()), "seeds": seeds}
 
 
 @expanded("config", train_options)
@@ -114,28 +122,61 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train a model on labelled texts, or on texts with numbers, measure it, and write model and report to a folder."""
+    seeds, split_seed = measured.pop("seeds"), config.seed
     with Screen(results=not as_json) as screen:
-        folder, report, kind = _fit(
-            screen,
-            path,
-            out,
-            read,
-            config,
-            parts={"validation": validation, "test": test, "corrections": corrections},
-            how={"task": task, "group": group},
-            base=base,
-            device=device,
-            overwrite=overwrite,
-            track=tensorboard,
-            compare=not no_baseline,
-            adapt=adapt,
-            unlabelled=unlabelled or (),
-            cascade=cascade,
-            **measured,
-        )
+
+        def trained(out: Path | None, config: TrainConfig) -> Fit:
+            return _fit(
+                screen,
+                path,
+                out,
+                read,
+                config,
+                parts={"validation": validation, "test": test, "corrections": corrections},
+                how={"task": task, "group": group, "seed": split_seed},
+                base=base,
+                device=device,
+                overwrite=overwrite,
+                track=tensorboard,
+                compare=not no_baseline,
+                adapt=adapt,
+                unlabelled=unlabelled or (),
+                cascade=cascade,
+                again=seeds > 1,
+                **measured,
+            )
+
+        if seeds > 1 and out is None:
+            out = Path("runs") / name_of(path)  # the same one when the command is repeated
+        fits = [trained(out, config)]
+        folder, report, kind = fits[0]
+        for n in range(1, seeds):
+            screen.show("", f"seed {split_seed + n}")
+            fits.append(trained(folder.with_name(f"{folder.name}-seed{n}"), replace(config, seed=split_seed + n)))
         _show_fitted(screen, folder, report, kind)
+        spread = _spread(screen, fits)
     if as_json:
-        print_json(_fit_facts(folder, report, kind))
+        print_json({**_fit_facts(folder, report, kind), **spread})
+
+
+def _spread(screen: Screen, fits: Sequence[Fit]) -> dict[str, Any]:
+    """Say how far the figures of runs with different seeds lie apart, and where to see more."""
+    if len(fits) < 2:
+        return {}
+    from filbert.report.comparison import Run, spread_of, spreads
+
+    runs = [Run(str(folder), report, kind) for folder, report, kind in fits]
+    folders = [run.name for run in runs]
+    found: dict[str, Any] = {}
+    rows = []
+    for metric in fits[0][2].metrics:
+        spread = spreads(runs, metric).get(folders[0])
+        if spread is not None:
+            found[metric.key] = {"mean": spread.mean, "sd": spread.deviation}
+            rows.append((metric.name, spread_of(spread, metric)))
+    screen.show("", f"over {len(fits)} seeds: mean ± standard deviation", *table(rows, right=[1]))
+    screen.show(f"side by side: filbert report {shell_quoted(folders)}")
+    return {"seeds": {"folders": folders, **found}}
 
 
 def _fit(
@@ -145,12 +186,16 @@ def _fit(
     read: ReadOptions,
     config: TrainConfig,
     *,
-    parts: Mapping[str, str | None],
-    how: Mapping[str, str | None],
+    parts: Mapping[str, Any],
+    how: Mapping[str, Any],
     device: str | None,
+    again: bool,
     **options: Any,
-) -> tuple[Path, dict[str, Any], Kind]:
-    """Read the data, print what was found, train; if stopped, print the command that resumes the run."""
+) -> Fit:
+    """Read the data, print what was found, train; if stopped, print the command that resumes the run.
+
+    With `again` a run that this very command has finished on the same texts is not trained again.
+    """
     screen.say(f"reading {path}")
     from filbert.finetuning import fit as fitting
     from filbert.finetuning.dataset import read_dataset
@@ -166,13 +211,20 @@ def _fit(
             taken = f"{out.with_name(name)} holds a finished model"
             screen.say(f"{taken}, so this one goes to {out}: --overwrite replaces it")
     inputs = (path, *parts.values(), options["base"], *options["unlabelled"])
-    refuse_taken(out, overwrite=options["overwrite"], inputs=inputs)
+    earlier = _finished_by_this_command(out) if again and not options["overwrite"] else None
+    if earlier is None:
+        refuse_taken(out, overwrite=options["overwrite"], inputs=inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
     place = out if out.name else out.resolve()  # the folder one is in
     rejects = place.parent / f"{place.name}.rejects.jsonl"
     refuse_input(rejects, options["unlabelled"])
     with kept_rejects(rejects, read):
-        data = read_dataset(path, read, seed=config.seed, rejects=rejects, **parts, **how)
+        data = read_dataset(path, read, rejects=rejects, **parts, **how)
+    if earlier is not None:
+        if earlier["data"].get("fingerprint") != data.splits.fingerprint:
+            raise ConfigError(f"{out} — is of other texts than {path} holds now — --overwrite trains it again")
+        screen.say(f"{out} is finished", indent=2)
+        return out, earlier, data.task.page()
     for line in data.found:
         screen.say(line, indent=0 if line.startswith("warning:") else 2)
     try:
@@ -190,12 +242,22 @@ def _fit(
     except KeyboardInterrupt:
         screen.clear()
         if any((out / "checkpoints").rglob("step-*.json")):
-            again = command_line(without="--overwrite", also=("-o", str(out)))
-            screen.say(f"stopped; the checkpoint is kept. To resume: {again}")
+            resume = command_line(without="--overwrite", also=("-o", str(out)))
+            screen.say(f"stopped; the checkpoint is kept. To resume: {command_line() if again else resume}")
         else:
             screen.say("stopped before the first checkpoint: there is nothing to resume")
         raise
     return done.folder, done.report, data.task.page()
+
+
+def _finished_by_this_command(folder: Path) -> dict[str, Any] | None:
+    """Return the report of a finished run that this very command has made; None where there is none."""
+    from filbert.report import read_report
+
+    if not finished(folder):
+        return None
+    report = read_report(folder)
+    return report if (report.get("training") or {}).get("command") == command_line() else None
 
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:

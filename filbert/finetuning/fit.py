@@ -19,6 +19,7 @@ import torch
 
 from filbert.bases.find import find_base
 from filbert.config import TrainConfig, check_points, check_rate
+from filbert.data.splits import fingerprint
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
@@ -312,6 +313,7 @@ def _data_facts(data: Dataset, source: str) -> Json:
         "example": data.task.EXAMPLE,
         **data.facts,
         "fingerprint": data.splits.fingerprint,
+        "fingerprints": {split: fingerprint(texts) for split, texts in data.splits.parts.items() if split != "train"},
     }
 
 

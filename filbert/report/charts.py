@@ -20,10 +20,15 @@ POINTS = 300  # of a curve, at most: more than the pixels can show
 Point = tuple[float, float]
 
 
-def whiskers(rows: Sequence[tuple[str, dict[str, Any]]], label: str) -> Html:
-    """Draw intervals under each other on one scale: a line from low to high, a dot at the value."""
+def whiskers(
+    rows: Sequence[tuple[str, dict[str, Any]]], label: str, *, limits: tuple[float, float] | None = None
+) -> Html:
+    """Draw intervals under each other on one scale, from their lowest end to their highest or between `limits`.
+
+    An interval is a line from low to high, and a dot at the value.
+    """
     known = [(kind, each) for kind, each in rows if each.get("value") is not None]
-    low, high = min(each["low"] for _, each in known), max(each["high"] for _, each in known)
+    low, high = limits or (min(each["low"] for _, each in known), max(each["high"] for _, each in known))
     room = max((high - low) * 0.08, 1e-3)
     scale = Scale(low - room, high + room, 6, 214)
     elements = []

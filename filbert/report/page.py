@@ -46,7 +46,7 @@ def render_page(report: Report, log: Log, top: Html, sections: Sequence[Section]
         tag("section", tag("h2", heading, id=f"{key}-heading"), body, id=key, aria_labelledby=f"{key}-heading")
         for key, heading, body in present
     ]
-    foot = tag("footer", "Made by Filbert from the files of this run alone. Intervals are 95 %.")
+    foot = tag("footer", "Made by Filbert from the files of the run alone. Intervals are 95 %.")
     body = tag("body", top, tag("nav", links, aria_label="Sections"), tag("main", main), foot)
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
