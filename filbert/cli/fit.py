@@ -111,6 +111,10 @@ def fit(
     group: Annotated[
         str | None, typer.Option(help="Column whose values stay on one side of a split: contract, patient, author.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="First cross-validate in so many folds, and write suspects.csv: doubtful targets."),
+    ] = None,
     corrections: Annotated[
         str | None, typer.Option(help="suspects.csv of an earlier --folds, with corrected targets filled in.")
     ] = None,
@@ -125,7 +129,7 @@ def fit(
     seeds, split_seed = measured.pop("seeds"), config.seed
     with Screen(results=not as_json) as screen:
 
-        def trained(out: Path | None, config: TrainConfig) -> Fit:
+        def trained(out: Path | None, config: TrainConfig, folds: int | None = None) -> Fit:
             return _fit(
                 screen,
                 path,
@@ -142,13 +146,14 @@ def fit(
                 adapt=adapt,
                 unlabelled=unlabelled or (),
                 cascade=cascade,
+                folds=folds,
                 again=seeds > 1,
                 **measured,
             )
 
         if seeds > 1 and out is None:
             out = Path("runs") / name_of(path)  # the same one when the command is repeated
-        fits = [trained(out, config)]
+        fits = [trained(out, config, folds)]
         folder, report, kind = fits[0]
         for n in range(1, seeds):
             screen.show("", f"seed {split_seed + n}")
@@ -241,7 +246,7 @@ def _fit(
         )
     except KeyboardInterrupt:
         screen.clear()
-        if any((out / "checkpoints").rglob("step-*.json")):
+        if any((out / "checkpoints").rglob("*.json")):
             resume = command_line(without="--overwrite", also=("-o", str(out)))
             screen.say(f"stopped; the checkpoint is kept. To resume: {command_line() if again else resume}")
         else:
@@ -263,6 +268,7 @@ def _finished_by_this_command(folder: Path) -> dict[str, Any] | None:
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
     from filbert.report.selective import abstention_line
+    from filbert.report.folds import folds_lines
     from filbert.report.summary import summary_lines
     from filbert.report.words import (
         advice,
@@ -291,6 +297,8 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     for line in (repeated_line(report, split, kind.metrics[0]), never_answered(report, split)):
         if line:
             screen.show("", line, prose=True)
+    for line in folds_lines(report, str(folder)):
+        screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
     if line := abstention_line(report.get("abstention") or {}):
@@ -335,6 +343,8 @@ def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str,
         "truncation": report["truncation"][split],
         "cascade": report.get("cascade"),
         "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
+        "cross_validation": report.get("cross_validation"),
+        "suspects": report["suspects"]["count"] if report.get("suspects") else None,
         "seconds": report["training"]["seconds"],
         "stopped": report["training"]["stopped"],
     }

@@ -38,6 +38,8 @@ class Splits:
     fingerprint: str = ""
     repeated: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Of each part that was given, which of its texts stand in train, too, as a model reads them."""
+    made: bool = False
+    """Whether the validation part was taken from train."""
 
     @property
     def parts(self) -> dict[str, list[Example]]:
@@ -96,7 +98,8 @@ def make_splits(
     found = [f"{each}s: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]
     met = repeats(examples, {"validation": held if not made else [], "test": tested})
     repeated = {name: [at for at, _, _ in shared] for name, shared in met.shared.items()}
-    return Splits(train, held, tested, found + both + _repeated(met, each), fingerprint(train, held, tested), repeated)
+    found += both + _repeated(met, each)
+    return Splits(train, held, tested, found, fingerprint(train, held, tested), repeated, made)
 
 
 def _divide(

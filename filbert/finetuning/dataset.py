@@ -42,6 +42,8 @@ class Dataset:
     """The columns that were read, "inputs" and "target", for those who read files for this model later."""
     quarantined: int = 0
     """Bad rows that were left out."""
+    group: str | None = None
+    """The column whose values stay on one side of a split."""
 
 
 def read_dataset(
@@ -179,8 +181,12 @@ def dataset_of(inputs: Iterable[Sequence[str]], targets: Iterable[Any], task: Ta
     return replace(made, found=[*reading.notes(), *made.found]) if reading.locate is not None else made
 
 
-def _last_text(example: Example) -> bytes:
-    """Return what examples on one text have in common, however their files write it."""
+def last_text(example: Example) -> bytes:
+    """Return what examples on one text have in common, however their files write it.
+
+    >>> last_text(Example(("Who?", "A text."))) == last_text(Example(("When?", "A  text.")))
+    True
+    """
     return same_key(example.inputs[-1:])
 
 
@@ -202,7 +208,7 @@ def settled(
     strange = task.unknown([*validation, *test], settings)
     if strange:
         raise DataError(strange)
-    whole = _last_text if task.WINDOWS else None  # a long text, asked several times, stays on one side
+    whole = last_text if task.WINDOWS else None  # a long text, asked several times, stays on one side
     splits = make_splits(
         train,
         task.strata,
@@ -225,4 +231,4 @@ def settled(
     said = [*splits.found, *lines, *(f"warning: {found.sentence}" for found in seen if found.level == WARNING)]
     warnings = [line for line in said if line.startswith("warning:")]
     plain = [line for line in said if not line.startswith("warning:")]
-    return Dataset(task, settings, splits, [*plain, *warnings], facts)
+    return Dataset(task, settings, splits, [*plain, *warnings], facts, group=group)

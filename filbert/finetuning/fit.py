@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from filbert.bases.find import find_base
+from filbert.bases.find import Base, find_base
 from filbert.config import TrainConfig, check_points, check_rate
 from filbert.data.splits import fingerprint
 from filbert.errors import ConfigError, TrainingError
@@ -25,11 +25,13 @@ from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
 from filbert.finetuning.closer import look_closer
+from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.facts import length_profile
+from filbert.finetuning.folds import SUSPECTS, CrossValidated, check_folds, cross_validate, pool_of
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
-from filbert.finetuning.train import Result, train
+from filbert.finetuning.train import Result, calibrated, train
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.folder.seen import save_seen
@@ -42,7 +44,7 @@ from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
 from filbert.report import write_report
-from filbert.tasks.task import Calibrated, Json
+from filbert.tasks.task import Json
 from filbert.text.tokenizer import Tokenizer
 from filbert.version import versions
 
@@ -77,6 +79,7 @@ def fit(
     cascade: float | None = None,
     abstain: float | None = None,
     slices: Sequence[str] = (),
+    folds: int | None = None,
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
@@ -88,7 +91,8 @@ def fit(
     `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
     answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
     answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
-    report tells errors. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
+    report tells errors. With `folds` the recipe is first cross-validated, and what its models doubt is written to
+    `suspects.csv`. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
     without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
@@ -96,27 +100,20 @@ def fit(
     _check(data, cascade, unlabelled, config, adapt=adapt)
     check_rate(abstain, data.task.ABSTAIN)
     check_columns(slices, [*splits.parts.values()][-1], source)
+    check_folds(folds, len(pool_of(data)))
     refuse_taken(out, overwrite=overwrite, inputs=(source, base, *unlabelled))
     with locked(out):
         claim(out, overwrite=overwrite)
         more = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
-        sample = [text for example in splits.train[:200] for text in example.inputs]
-        chosen = find_base(base, texts_sample=sample, device=device)
-        watch.say(f"base {chosen.name} — {chosen.reason}")
-        if chosen.folder is not None:
-            warn_unreadable(Tokenizer.from_folder(chosen.folder), splits.train, watch)
-        adaptation = None
-        if adapt:
-            given: Json = {"classes_N": _classes(data), "config": config, "device": device, "watch": watch}
-            chosen, adaptation = adapted(chosen, splits, unlabelled, out / SCRATCH, **given)
-            if config.minutes is not None:
-                config = replace(config, minutes=config.minutes * (1 - ADAPT_SHARE))
+        chosen = _base(base, data, device, watch)
+        first = _first(data, chosen, out, config, device, adapt=adapt, unlabelled=unlabelled, folds=folds, watch=watch)
+        chosen, config, folded = first.base, first.config, first.folded
         run, model = prepare(data, chosen, config, device, watch)
         result = train(run, model, out, track=track, watch=watch)
         if result.trained.stopped.startswith("early"):
             watch.say(f"training stopped {result.trained.stopped}")
-        calibrated = _calibrate(result)
-        run.data = replace(run.data, settings=calibrated.settings)
+        fitted = calibrated(result.job)
+        run.data = replace(run.data, settings=fitted.settings)
         _save(run, result, out, name)
         save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
         watch.say(f"model saved in {out}")
@@ -127,8 +124,8 @@ def fit(
             "task": data.task.NAME,
             "name": name,
             **_facts(run, result, source=source, config=config, command=command),
-            "adaptation": adaptation,
-            "calibration": calibrated.facts,
+            "adaptation": first.adaptation,
+            "calibration": fitted.facts,
             **_scores(run, known, compare=compare, watch=watch),
         }
         _measure_int8(out, run, known)
@@ -136,10 +133,67 @@ def fit(
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
         told: Json = {"abstain": abstain, "cascade": cascade is not None, "columns": slices, "watch": watch}
         report |= look_closer(out, run, known, report["mistakes"], **told)
+        if folded is not None:
+            report |= folded.facts
+            write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
         delete_scratch(out)
     return Fitted(out, report)
+
+
+def _base(name: str | None, data: Dataset, device: str, watch: Watcher) -> Base:
+    """Find the base, and say why it is that one, and what it cannot read."""
+    sample = [text for example in data.splits.train[:200] for text in example.inputs]
+    chosen = find_base(name, texts_sample=sample, device=device)
+    watch.say(f"base {chosen.name} — {chosen.reason}")
+    if chosen.folder is not None:
+        warn_unreadable(Tokenizer.from_folder(chosen.folder), data.splits.train, watch)
+    return chosen
+
+
+@dataclass(frozen=True)
+class _First:
+    """What was done before training: the base and the time that are left for it, and what is to be reported."""
+
+    base: Base
+    config: TrainConfig
+    adaptation: Json | None = None
+    folded: CrossValidated | None = None
+
+
+def _first(
+    data: Dataset,
+    base: Base,
+    out: Path,
+    config: TrainConfig,
+    device: str,
+    *,
+    adapt: bool,
+    unlabelled: Sequence[str | Path],
+    folds: int | None,
+    watch: Watcher,
+) -> _First:
+    """Adapt the base and cross-validate, where that was asked for."""
+    adaptation, folded = None, None
+    if adapt:
+        base, adaptation = adapted(
+            base,
+            data.splits,
+            unlabelled,
+            out / SCRATCH,
+            classes_N=_classes(data),
+            config=config,
+            device=device,
+            watch=watch,
+        )
+        if config.minutes is not None:
+            config = replace(config, minutes=config.minutes * (1 - ADAPT_SHARE))
+    if folds is not None:
+        if config.minutes is not None:
+            config = replace(config, minutes=config.minutes / (folds + 1))
+        folded = cross_validate(data, base, config, device, out, count=folds, watch=watch)
+    return _First(base, config, adaptation, folded)
 
 
 def _check(
@@ -160,21 +214,6 @@ def _classes(data: Dataset) -> IntArray:
     """Return the number of each training text's stratum, for the linear probe."""
     keys = [str(key) for key in data.task.strata(data.splits.train)]
     return np.unique(keys, return_inverse=True)[1].astype(np.int32)
-
-
-def _calibrate(result: Result) -> Calibrated:
-    """Fit what the task fits on the validation texts, and fold what can be folded into the last layer.
-
-    Folded, the outputs are right wherever the weights go, `transformers` included.
-    """
-    job = result.job
-    found = job.task.calibrate(job.outputs(), job.examples, job.settings, job.windows)
-    with torch.no_grad():
-        job.model.last.weight.div_(found.fold.divisor)
-        job.model.last.bias.div_(found.fold.divisor)
-        if found.fold.shift:
-            job.model.last.bias.add_(found.fold.shift)
-    return found
 
 
 def _save(run: Run, result: Result, out: Path, name: str) -> None:

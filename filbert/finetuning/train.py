@@ -20,6 +20,7 @@ from filbert.finetuning.prepare import Run, cuts, warn_cut
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
+from filbert.tasks.task import Calibrated
 from filbert.training.checkpoints import ANEW, newest_checkpoint, refuse_changes
 from filbert.training.job import Trained
 from filbert.training.log import LOG
@@ -107,7 +108,7 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
     shutil.copyfile(folder / LOG, out / LOG)
     if used.max_length != run.config.max_length:
         run.cut(used.max_length)
-    job = _job(run, model.to(run.device))
+    job = job_of(run, model.to(run.device))
     shown = ", ".join(f"{how} {facts[how]['score']:.4f}" for how in TRIED)
     watch.say(f"balance {best} validates best: {shown}")
     return Result(trained, job, used, {"balance": best, "tried": facts})
@@ -119,7 +120,11 @@ def _score(trained: Trained) -> tuple[float, ...]:
     return trained.best_score if first is None else (first, *trained.best_score)
 
 
-def _job(run: Run, model: Network) -> TaskJob:
+def job_of(run: Run, model: Network) -> TaskJob:
+    """Return what the training loop needs to know of a run.
+
+    >>> job_of(run, model).outputs()  # doctest: +SKIP
+    """
     validation = run.data.splits.validation, run.features["validation"]
     return TaskJob(run.data.task, run.data.settings, model, validation, run.device)
 
@@ -144,7 +149,7 @@ def _train(
         texts = feed(None)
         return measure_speed(job, texts, config, run.device, layers=layers, rows=_rows_of(texts))
 
-    job = _job(run, model)
+    job = job_of(run, model)
     interrupted = newest_checkpoint(work)
     known = Plan(**interrupted[1]["plan"]) if interrupted else None
     used = known or plan(config, run.lengths, model.head.outputs, measure, whole=task.WINDOWS)
@@ -152,7 +157,7 @@ def _train(
         watch.say(used.reason)
     if used.max_length != config.max_length:
         run.cut(used.max_length)
-        job = _job(run, model)
+        job = job_of(run, model)
     warn_cut(cuts(run.features["train"]), used.max_length, watch, task)
     texts = feed(used.early_length)
     loop = Loop(
@@ -170,6 +175,23 @@ def _train(
         track=track,
     )
     return loop.run(), job, used
+
+
+def calibrated(job: TaskJob) -> Calibrated:
+    """Fit what the task fits on the validation texts, and fold what can be folded into the last layer.
+
+    Folded, the outputs are right wherever the weights go, `transformers` included.
+
+    >>> calibrated(job).facts["temperature"]  # doctest: +SKIP
+    1.31
+    """
+    found = job.task.calibrate(job.outputs(), job.examples, job.settings, job.windows)
+    with torch.no_grad():
+        job.model.last.weight.div_(found.fold.divisor)
+        job.model.last.bias.div_(found.fold.divisor)
+        if found.fold.shift:
+            job.model.last.bias.add_(found.fold.shift)
+    return found
 
 
 def flat(windows: Sequence[Sequence[Features]]) -> list[Features]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
+from filbert.report.folds import cross_validation, suspects
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
@@ -319,6 +320,8 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
         ("abstention", "Errors by share answered", selective_section),
         ("cascade", "Cascade", _cascade),
         ("lengths", "Text lengths", _lengths),
+        ("folds", "Cross-validation", cross_validation),
+        ("suspects", "Doubtful targets", suspects),
         ("curves", "Learning curves", _curves(measured)),
         ("data", "Data", _data),
         ("training", "Model and training", model_and_training),
