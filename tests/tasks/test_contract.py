@@ -189,6 +189,18 @@ def test_a_saved_model_answers_as_the_one_that_was_trained(name: str) -> None:
 
 
 @each_task
+def test_classes_and_doubts_are_of_each_text(name: str) -> None:
+    task, done = tasks.TASKS[name], data(name).splits.train
+    classes = task.classes(done)
+    assert len(classes) == len(done)
+    assert all(isinstance(each, str) for names in classes for each in names)
+    engine = load(run(name).folder)
+    doubts = task.doubts(done, engine.answer(engine.encode([each.inputs for each in done])), engine.settings)
+    assert len(doubts) in (0, len(done))
+    assert all(0 <= doubt.quality <= 1 for doubt in doubts)
+
+
+@each_task
 def test_the_page_and_the_card_are_inert(name: str) -> None:
     folder = run(name).folder
     page = (folder / "report.html").read_text("utf-8")

@@ -5,6 +5,7 @@ Shapes: N texts, L labels.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -207,8 +208,8 @@ def doubts(examples: Sequence[Example], predictions: Sequence[Prediction], setti
     return [
         Doubt(
             float(held_NL[i].min()),
-            joined_labels(names[true_NL[i]].tolist()) or "[]",
-            joined_labels(names[given_NL[i]].tolist()) or "[]",
+            json.dumps(names[true_NL[i]].tolist(), ensure_ascii=False),
+            json.dumps(names[given_NL[i]].tolist(), ensure_ascii=False),
             float(1 - held_NL[i].min()),
         )
         for i in range(len(examples))
@@ -239,8 +240,6 @@ def joined_labels(labels: Sequence[str]) -> str:
     >>> joined_labels(["a", "b"]), joined_labels(["a|b"])
     ('a|b', '["a|b"]')
     """
-    import json
-
     if any("|" in label or label != label.strip() or label.startswith("[") for label in labels):
         return json.dumps(list(labels), ensure_ascii=False)
     return "|".join(labels)

@@ -11,7 +11,7 @@ import numpy as np
 
 from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.records import Example, FloatArray
-from filbert.tasks.label_lists import commonest, look_at_lists
+from filbert.tasks.label_lists import Lists, commonest, look_at_lists
 from filbert.tasks.labels import (
     counted_unknown,
     label_facts,
@@ -51,7 +51,7 @@ def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
 
 
 def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
-    """Say how the labels of a cell are separated; an empty cell has no label.
+    """Say how the labels of a cell are separated; an empty cell has no label. An array is one beside any separator.
 
     >>> read(["a|b", "b", "a"], {}).parse("a|b")
     ('a', 'b')
@@ -62,7 +62,8 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
 
     def parse(cell: str) -> tuple[str, ...]:
         try:
-            labels = found.split(cell)
+            labels = _array(cell) if found.separator != "json" else None
+            labels = found.split(cell) if labels is None else labels
         except ValueError:
             raise Refusal(f"is no list of labels: {shown(cell)}", 'write ["a", "b"], or a|b') from None
         merged.update(label for label in labels if label in merges)
@@ -74,6 +75,16 @@ def read(cells: Sequence[str], merges: Mapping[str, str]) -> Reading:
     how = "as lists" if found.separator == "json" else f"separated by {shown(found.separator)}"
     why = f" ({found.why})" if found.why else ""
     return Reading(parse, f"task: several labels a text, {how}{why}", lambda: merge_notes(merges, merged))
+
+
+def _array(cell: str) -> list[str] | None:
+    """Return the labels of a cell that is an array, None where it is none."""
+    if not (cell.lstrip().startswith("[") and cell.rstrip().endswith("]")):
+        return None
+    try:
+        return Lists("json", True, "").split(cell)
+    except ValueError:
+        return None
 
 
 def target_of(value: Any) -> tuple[str, ...]:
