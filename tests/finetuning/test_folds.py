@@ -83,6 +83,7 @@ def test_too_few_groups_are_refused(tmp_path):
         dealt(data, same, 4, seed=0)
 
 
+@pytest.mark.slow
 def test_a_run_with_folds_finds_the_wrong_labels(tmp_path):
     wrong = (10, 25)
     data = read_dataset(write(tmp_path / "a.csv", 120, wrong))
