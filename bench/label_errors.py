@@ -11,11 +11,10 @@ A flip is not the only wrong label: SST-2 has some of its own, which count as mi
 from __future__ import annotations
 
 import argparse
-import tempfile
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from records import DATA, HERE, append
@@ -31,6 +30,7 @@ from filbert.readers.options import ReadOptions
 from filbert.records import Example, Prediction
 
 RESULTS = HERE / "results" / "label_errors.jsonl"
+WORK = HERE / "work" / "label_errors"
 LOOKED = 200  # suspects a person would look at
 OTHER = {"0": "1", "1": "0"}
 
@@ -65,10 +65,10 @@ def ranked(data: Dataset, model: str, folds: int, seed: int) -> tuple[Sequence[s
         accuracy = data.task.score(texts, predictions, data.settings)["accuracy"]["value"]
         doubts = data.task.doubts(texts, predictions, data.settings)
         return [str(example.place) for example, _ in suspects(texts, doubts)], accuracy
-    with tempfile.TemporaryDirectory() as folder, Screen() as screen:
-        config = TrainConfig(seed=seed)
-        out = Path(folder)
-        found = cross_validate(data, find_base(model), config, "cpu", out, count=folds, watch=screen)
+    out = WORK / f"{model.replace('/', '-')}-{len(pool_of(data))}-seed{seed}"  # finished folds stay for a second try
+    with Screen() as screen:
+        found = cross_validate(data, find_base(model), TrainConfig(seed=seed), "cpu", out, count=folds, watch=screen)
+    shutil.rmtree(out)
     accuracy = found.facts["cross_validation"]["scores"]["accuracy"]["value"]
     return [str(example.place) for example, _ in found.suspects], accuracy
 

@@ -79,10 +79,10 @@ Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves
 
 The same command (without `--overwrite`) resumes a stopped run.
 
-With `--folds K` the texts are dealt into K folds, and K models, each trained on the other folds, answer them: the scores
-of cross-validation, and `suspects.csv`, the texts whose target those models doubt, the most doubtful first. Write the
-right target into its column `corrected`, or anything into `leave_out`, and fit again with `--corrections suspects.csv`.
-The model itself is then trained on all texts, as without `--folds`; `--minutes` is shared among all K + 1.
+With `--folds K` the texts are dealt into K folds, and K models, each trained on the other folds, answer them: the
+scores of cross-validation, and `suspects.csv`, the texts whose target those models doubt, the most doubtful first.
+Write the right target into its column `corrected`, or anything into `leave_out`, and fit again with
+`--corrections suspects.csv`. The model itself is then trained on all texts, as without `--folds`; `--minutes` is shared among all K + 1.
 
 With `--adapt` the base is first trained by masked language modelling on the training texts and those of every
 `--unlabelled` source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test
@@ -107,8 +107,8 @@ Several files, or a folder of tables (`part-000.csv`, `part-001.parquet`, …), 
 file, in the order of their names; only the one that is read is open. A run that is stopped at any point, or whose disk
 is full, goes on where it was when the command is repeated, and its output is the same to the last byte as if it had not
 been stopped: what is scored is kept in a hidden file beside the output until that is complete. It counts only for the
-same texts, by SHA-256; where an earlier text has changed since, the rest is scored again, and that is said. With another
-model or option the command is refused, unless `--overwrite` lets it begin again.
+same texts, by SHA-256; where an earlier text has changed since, the rest is scored again, and that is said. With
+another model or option the command is refused, unless `--overwrite` lets it begin again.
 
 `--processes N` scores in N processes, each with a copy of the model and its share of the processors. `--ray ADDRESS`
 scores on a Ray cluster (`pip install 'filbert[ray]'`), whose machines have Filbert, the model and the files under the

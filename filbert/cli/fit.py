@@ -267,8 +267,8 @@ def _finished_by_this_command(folder: Path) -> dict[str, Any] | None:
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
-    from filbert.report.selective import abstention_line
     from filbert.report.folds import folds_lines
+    from filbert.report.selective import abstention_line
     from filbert.report.summary import summary_lines
     from filbert.report.words import (
         advice,

@@ -109,7 +109,8 @@ def cross_validate(
         rest = [pool[at] for at, each in enumerate(fold_N) if each != fold]
         watch.say(f"fold {fold + 1} of {count}: {len(rest):,} texts to train on, {len(held):,} to answer")
         part = _part(data, rest, [pool[at] for at in held], config.seed)
-        found = _answers(part, base, config, device, out / "checkpoints" / f"fold-{fold + 1}", watch)
+        folder = out / "checkpoints" / f"fold-{fold + 1}"
+        found = _answers(part, base, config, device, folder=folder, watch=watch)
         answers.update(zip(held, found, strict=True))
         by_fold.append(data.task.score(part.splits.test, found, data.settings))
     predictions = [answers[at] for at in range(len(pool))]
@@ -125,7 +126,7 @@ def _part(data: Dataset, rest: Sequence[Example], held: Sequence[Example], seed:
 
 
 def _answers(
-    data: Dataset, base: Base, config: TrainConfig, device: str, folder: Path, watch: Watcher
+    data: Dataset, base: Base, config: TrainConfig, device: str, *, folder: Path, watch: Watcher
 ) -> list[Prediction]:
     """Train on a fold's texts, or take the weights of before an interruption, and answer those held out."""
     run, model = prepare(data, base, config, device, watch)
