@@ -82,7 +82,8 @@ The same command (without `--overwrite`) resumes a stopped run.
 With `--folds K` the texts are dealt into K folds, and K models, each trained on the other folds, answer them: the
 scores of cross-validation, and `suspects.csv`, the texts whose target those models doubt, the most doubtful first.
 Write the right target into its column `corrected`, or anything into `leave_out`, and fit again with
-`--corrections suspects.csv`. The model itself is then trained on all texts, as without `--folds`; `--minutes` is shared among all K + 1.
+`--corrections suspects.csv`. The model itself is then trained on all texts, as without `--folds`; `--minutes` is shared
+among all K + 1.
 
 With `--adapt` the base is first trained by masked language modelling on the training texts and those of every
 `--unlabelled` source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test

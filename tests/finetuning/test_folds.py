@@ -49,7 +49,7 @@ def test_no_model_answers_what_it_was_trained_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
         folds_module,
         "_answers",
-        lambda data, *rest: (
+        lambda data, *rest, **more: (
             seen.append(data.splits) or labelled(np.full((len(data.splits.test), 2), 0.5), data.settings)
         ),
     )
