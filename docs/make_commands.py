@@ -175,6 +175,17 @@ copied does not. SIGHUP opens all of them again; SIGTERM answers what is there a
 
 Any address but this machine's own needs `--api-key-file`. There is no TLS: put a proxy in front. No text is logged.
 """,
+    "push": """\
+Pushed are the files that the model is opened from, `filbert.json` and the model card, in one commit. What was made of
+texts stays: report, log, rejects, the numbers of seen texts, and the texts stored in `filbert.json`. The card tells the
+hub what the model does, its languages, its base and its figures; look through it before you push: it names the file the
+texts came from. The token is that of `HF_TOKEN` or of `hf auth login`, and is never printed; `HF_ENDPOINT` names
+another hub. A repository that is made is private without `--public`.
+""",
+    "pull": """\
+Any BERT classifier with safetensors weights may be pulled; what `filbert push` put there is compared with the SHA-256 of
+its own manifest. No code of a repository is run or downloaded.
+""",
     "vocab": """\
 Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The
 folder holds `vocab.txt` and the tokenizer with its rules for capitals and accents, for `pretrain --vocab`.

@@ -6,12 +6,14 @@ with HubServer() as hub:
     … HF_ENDPOINT=hub.url …
     hub.requests                                                      # [("GET", "/api/models/owner/name"), …]
 
-Answers what `huggingface_hub` asks: repository info, tree, paths-info, and files by HEAD and GET with ranges.
+Answers what `huggingface_hub` asks: repository info, tree, paths-info, and files by HEAD and GET with ranges; and to
+whoever has the token of `writer`: repositories made, files uploaded (large ones as LFS has it), commits.
 Files named .safetensors, .bin or .parquet are served as large files, that is with their SHA-256 as ETag.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -23,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".safetensors", ".bin", ".parquet")
 API = re.compile(r"/api/(model|dataset)s/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?")
+WRITES = re.compile(r"(?:/api/models)?/([^/]+/[^/]+?)(?:/(preupload|commit)/main|\.git/info/lfs/objects/batch)")
 FILE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
@@ -43,6 +46,9 @@ class HubServer:
         self.tokens: set[str | None] = set()
         self.faults: dict[str, str] = {}  # file → "short", "damaged", "hang"; "cut" for the first GET only
         self.gated: set[str] = set()
+        self.writer = "hf_writer"  # the token that may write
+        self.large: dict[str, bytes] = {}  # uploaded, by SHA-256
+        self.private: set[str] = set()
         self.closed, self.resume = threading.Event(), threading.Event()  # `resume` ends every "hang"
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"hub": self}))
         self._http.daemon_threads = True
@@ -86,6 +92,58 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
+    def do_PUT(self) -> None:
+        self.hub.requests.append((self.command, self.path))
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.hub.large[self.path.rsplit("/", 1)[1]] = data
+        self._send(200, b"", {"ETag": '"1"'})
+
+    def _written(self, path: str, body: bytes) -> bool:
+        """Answer a request that writes; return whether it was one."""
+        if path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif not (path == "/api/repos/create" or WRITES.fullmatch(path)):
+            return False
+        elif self.headers.get("Authorization") != f"Bearer {self.hub.writer}":
+            self._refuse(401, "Unauthorized")
+        elif path == "/api/repos/create":
+            asked = json.loads(body)
+            repo = f"{asked['organization']}/{asked['name']}"
+            if ("model", repo) in self.hub.repos:
+                told = json.dumps({"error": "it is there", "url": f"{self.hub.url}/{repo}"}).encode()
+                self._send(409, told, {"Content-Type": "application/json"})
+                return True
+            self.hub.add(repo, {})
+            if asked.get("private") or asked.get("visibility") == "private":
+                self.hub.private.add(repo)
+            self._json({"url": f"{self.hub.url}/{repo}"})
+        else:
+            self._json(self._uploaded(*WRITES.fullmatch(path).groups(), body))  # type: ignore[union-attr]
+        return True
+
+    def _uploaded(self, repo: str, verb: str | None, body: bytes) -> Any:
+        if verb is None:  # LFS's batch
+            objects = [{**one, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}}
+                       for one in json.loads(body)["objects"]]  # fmt: skip
+            return {"transfer": "basic", "objects": objects}
+        if verb == "preupload":
+            told = [(one["path"], one["path"].endswith(LARGE)) for one in json.loads(body)["files"]]
+            modes = {True: "lfs", False: "regular"}
+            return {"files": [{"path": name, "uploadMode": modes[big], "shouldIgnore": False} for name, big in told]}
+        entry = self.hub.repos["model", repo]
+        files = dict(entry.commits[entry.branches["main"]])
+        for line in map(json.loads, body.decode().splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.hub.large[value["oid"]]
+            elif line["key"] == "deletedFile":
+                files.pop(value["path"])
+        commit = self.hub.add(repo, files)
+        url = f"{self.hub.url}/{repo}/commit/{commit}"
+        return {"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""}
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
@@ -96,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.hub.requests.append((self.command, unquote(path)))
         self.hub.tokens.add(self.headers.get("Authorization"))
+        if self._written(path, body):
+            return
         if match := API.fullmatch(path):
             kind, repo, verb, revision, rest = match.groups()
         elif match := FILE.fullmatch(path):

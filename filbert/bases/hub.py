@@ -12,7 +12,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,9 +41,12 @@ class Unavailable(ModelError):
         super().__init__(f"{name} — {why} — {todo}")
 
 
-def fetch(repo: str, revision: str | None, seconds: float, *, choices: str, offline: str) -> Path:
+def fetch(
+    repo: str, revision: str | None, seconds: float, *, choices: str, offline: str, more: Sequence[str] = ()
+) -> Path:
     """Return the snapshot folder (its name is the commit), downloaded if need be, verified and checked.
 
+    Beside the files of a base model `more` are downloaded where they are there.
     `seconds` is how long the hub may take to answer; messages offer `choices` instead (all base models) or `offline`
     (those without network). Raises Unavailable when the model cannot be had, ModelError when it must not be used.
 
@@ -54,15 +57,15 @@ def fetch(repo: str, revision: str | None, seconds: float, *, choices: str, offl
     hashes: Mapping[str, str] = {}
     if _offline():
         folder = _cached(repo, revision, "HF_HUB_OFFLINE is set", offline)
-    elif re.fullmatch("[0-9a-f]{40}", revision or "") and (known := _find_cached(repo, revision)):
+    elif not more and re.fullmatch("[0-9a-f]{40}", revision or "") and (known := _find_cached(repo, revision)):
         folder = known  # a commit never changes: nothing to ask
     else:
         try:
             hashes = _ask(repo, revision, seconds, choices)
         except (ConnectionError, TimeoutError) as error:
-            folder = _cached(repo, revision, f"{_hub()} cannot be reached: {_brief(error)}", offline)
+            folder = _cached(repo, revision, f"{hub_name()} cannot be reached: {brief(error)}", offline)
         else:
-            folder = _download(repo, revision)
+            folder = _download(repo, revision, more)
     check_names(file_names(folder), repo)
     check_folder(folder)
     for file in sorted(folder.glob("*.safetensors")):
@@ -82,7 +85,7 @@ def _ask(repo: str, revision: str | None, seconds: float, choices: str) -> Mappi
     """
     from huggingface_hub import HfApi, errors
 
-    api = HfApi(endpoint=_endpoint())
+    api = HfApi(endpoint=endpoint())
     try:
         info = _within(seconds, lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=seconds))
     except errors.GatedRepoError as error:
@@ -90,24 +93,26 @@ def _ask(repo: str, revision: str | None, seconds: float, choices: str) -> Mappi
         raise Unavailable(repo, "this model is gated", todo) from error
     except errors.RepositoryNotFoundError as error:
         todo = f"check the spelling; set HF_TOKEN if it is private; or choose {choices}"
-        raise Unavailable(repo, f"there is no such folder here, nor such a model at {_hub()}", todo) from error
+        raise Unavailable(repo, f"there is no such folder here, nor such a model at {hub_name()}", todo) from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{repo} — has no revision {shown(revision)} — give a branch, tag or commit of it") from error
     except errors.HFValidationError as error:
-        raise ModelError(f"{shown(repo)} — is not a hub id: {_brief(error)} — choose {choices}") from error
+        raise ModelError(f"{shown(repo)} — is not a hub id: {brief(error)} — choose {choices}") from error
     except Exception as error:  # of httpx or requests, by huggingface_hub's version
-        raise ConnectionError(_brief(error)) from error
+        raise ConnectionError(brief(error)) from error
     files = info.siblings or []
     check_names([file.rfilename for file in files], repo)
     return {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
 
 
-def _download(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None, more: Sequence[str]) -> Path:
     try:
-        return _within(STALL_SECONDS, lambda: _snapshot(repo, revision, local=False), lambda: _bytes_of(repo))
+        return _within(
+            STALL_SECONDS, lambda: _snapshot(repo, revision, local=False, more=more), lambda: _bytes_of(repo)
+        )
     except Exception as error:
         todo = "run again: finished files are kept; or set HF_ENDPOINT to a mirror, or pass a copied folder"
-        raise Unavailable(repo, f"the download from {_hub()} failed: {_brief(error)}", todo) from error
+        raise Unavailable(repo, f"the download from {hub_name()} failed: {brief(error)}", todo) from error
 
 
 def _cached(repo: str, revision: str | None, why: str, offline: str) -> Path:
@@ -131,7 +136,7 @@ def _find_cached(repo: str, revision: str | None) -> Path | None:
     return folder if all(set(group) & names for group in NEEDED) else None
 
 
-def _snapshot(repo: str, revision: str | None, *, local: bool) -> Path:
+def _snapshot(repo: str, revision: str | None, *, local: bool, more: Sequence[str] = ()) -> Path:
     """Call snapshot_download with the environment as it is now: huggingface_hub read it once, when imported."""
     from huggingface_hub import snapshot_download
 
@@ -140,8 +145,8 @@ def _snapshot(repo: str, revision: str | None, *, local: bool) -> Path:
             repo,
             revision=revision,
             cache_dir=_cache_folder(),
-            endpoint=_endpoint(),
-            allow_patterns=WANTED,
+            endpoint=endpoint(),
+            allow_patterns=[*WANTED, *more],
             ignore_patterns="*/*",
             local_files_only=local,
         )
@@ -188,13 +193,14 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """Return the address of the hub: HF_ENDPOINT."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-def _hub() -> str:
-    """Return the endpoint as messages show it."""
-    return _without_password(_endpoint())
+def hub_name() -> str:
+    """Return the address of the hub as messages show it: without a password."""
+    return _without_password(endpoint())
 
 
 def _cache_folder() -> str:
@@ -205,7 +211,7 @@ def _cache_folder() -> str:
     return os.path.expandvars(os.path.expanduser(folder))
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """Return the first line of the error's message."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return _without_password(line)[:200]

@@ -45,6 +45,7 @@ from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
 from filbert.report import write_report
 from filbert.tasks.task import Json
+from filbert.text.languages import codes
 from filbert.text.tokenizer import Tokenizer
 from filbert.version import versions
 
@@ -349,6 +350,7 @@ def _data_facts(data: Dataset, source: str) -> Json:
         "counts": {split: len(examples) for split, examples in data.splits.parts.items()},
         "quarantined": data.quarantined,
         "inputs": len(data.splits.train[0].inputs),
+        "languages": codes([example.inputs[-1] for example in data.splits.train]),
         "example": data.task.EXAMPLE,
         **data.facts,
         "fingerprint": data.splits.fingerprint,

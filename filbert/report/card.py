@@ -8,26 +8,59 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
 
 from filbert.errors import counted
 from filbert.report.html import plain
+from filbert.report.kind import Metric
 from filbert.report.page import Report
-from filbert.report.words import duration
+from filbert.report.words import duration, main_split
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def front_matter(report: Report, kind: str) -> str:
-    """Return the YAML front matter for the hub; `kind` is the pipeline tag.
+def front_matter(report: Report, kind: str, metrics: Sequence[Metric] = (), code: str = "") -> str:
+    """Return the YAML front matter for the hub; `kind` is the pipeline tag, `metrics` are those that the hub knows.
 
-    >>> front_matter({"model": {"base": "google-bert/bert-base-chinese"}}, "fill-mask").splitlines()[-2]
-    'base_model: "google-bert/bert-base-chinese"'
+    `code` is the hub's library of the model, "transformers" where that opens it. Strings are JSON, which is YAML, too.
+
+    >>> report = {"model": {"base": "google-bert/bert-base-chinese"}, "data": {"languages": ["zh"]}}
+    >>> print(front_matter(report, "fill-mask"))
+    ---
+    library_name: transformers
+    pipeline_tag: fill-mask
+    tags: [filbert, bert]
+    language: ["zh"]
+    base_model: "google-bert/bert-base-chinese"
+    ---
     """
     base = (report.get("model") or {}).get("base") or ""
-    lines = ["library_name: transformers", f"pipeline_tag: {kind}", "tags: [filbert, bert]"]
+    languages = (report.get("data") or {}).get("languages")
+    lines = [f"library_name: {code or 'transformers'}", f"pipeline_tag: {kind}", "tags: [filbert, bert]"]
+    if languages:
+        lines.append(f"language: {json.dumps(languages)}")
     if HUB_ID.fullmatch(base):
         lines.append(f"base_model: {json.dumps(base)}")
+    scores = report["scores"][main_split(report)] if metrics else {}
+    known = [metric for metric in metrics if metric.hub and (scores.get(metric.key) or {}).get("value") is not None]
+    if known:
+        lines.append(f"metrics: {json.dumps(sorted({metric.hub for metric in known}))}")
+        lines += _model_index(report, kind, known)
     return "\n".join(["---", *lines, "---"])
+
+
+def _model_index(report: Report, kind: str, metrics: Sequence[Metric]) -> list[str]:
+    """Return the figures of the split that is shown first, as the hub's leaderboards and pages read them."""
+    split, data = main_split(report), report.get("data") or {}
+    quoted = partial(json.dumps, ensure_ascii=False)
+    lines = ["model-index:", f"- name: {quoted(plain(str(report.get('name') or 'model')))}", "  results:", "  - task:"]
+    lines += [f"      type: {kind}", "    dataset:", f"      name: {quoted(plain(Path(str(data.get('source'))).name))}"]
+    lines += ["      type: private", f"      split: {split}", "    metrics:"]
+    for metric in metrics:
+        value = json.dumps(report["scores"][split][metric.key]["value"])
+        lines += [f"    - type: {metric.hub}", f"      value: {value}", f"      name: {quoted(metric.name)}"]
+    return lines
 
 
 def escaped(text: object) -> str:

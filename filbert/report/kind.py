@@ -17,6 +17,8 @@ class Metric:
     name: str
     percent: bool = True
     """Whether it is a fraction, shown in percent."""
+    hub: str = ""
+    """What the hub calls it, in a card's figures; empty where it has no name for it."""
 
 
 @dataclass(frozen=True)

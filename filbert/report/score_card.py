@@ -63,7 +63,7 @@ def scored_card(report: Report, log: Log, parts: CardParts) -> str:
     """Return the model card in Markdown."""
     name = report.get("name") or "model"
     sections = [
-        front_matter(report, parts.pipeline),
+        front_matter(report, parts.pipeline, parts.metrics, "" if parts.code else "filbert"),
         f"# {escaped(name)}",
         _what(report, parts),
         _scores(report, parts.metrics),

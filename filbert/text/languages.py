@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 READ = 400  # characters of a text
@@ -25,6 +26,11 @@ _WORDS = {
     "Portuguese": "o os as e é uma que do da para não com em um seu",
     "Dutch": "de het een en van is niet dat met op voor zijn te ik er",
 }
+CODES = {  # ISO 639-1
+    "English": "en", "German": "de", "French": "fr", "Spanish": "es", "Italian": "it", "Portuguese": "pt",
+    "Dutch": "nl", "Chinese": "zh", "Japanese": "ja", "Korean": "ko",
+}  # fmt: skip
+SHARE = 0.2  # of the texts whose language can be told, from which on it is one of theirs
 _FREQUENT = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 
 
@@ -48,6 +54,17 @@ def language_of(text: str) -> str:
     if scripts["Chinese"] >= 0.3 * scripts.total() and script == "Latin":
         return "Chinese"  # product names are in Latin letters
     return script if script != "Latin" else _latin(head)
+
+
+def codes(texts: Sequence[str], sample: int = 1_000) -> list[str]:
+    """Return the ISO codes of the languages that many of these texts are in, the most frequent first.
+
+    >>> codes(["房间干净", "早餐很好", "The room was clean and the staff was kind to us."])
+    ['zh', 'en']
+    """
+    told = Counter(map(language_of, texts[:: max(1, len(texts) // sample)]))
+    del told[UNKNOWN]
+    return [CODES[name] for name, many in told.most_common() if many >= SHARE * told.total() and name in CODES]
 
 
 def _latin(text: str) -> str:

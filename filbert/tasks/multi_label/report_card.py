@@ -11,8 +11,8 @@ from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, labels_line, scored_card
 
 METRICS = (
-    Metric("macro_f1", "macro-F1"),
-    Metric("micro_f1", "micro-F1"),
+    Metric("macro_f1", "macro-F1", hub="f1"),
+    Metric("micro_f1", "micro-F1", hub="f1"),
     Metric("map", "mean average precision"),
     Metric("subset_accuracy", "subset accuracy"),
 )

@@ -6,7 +6,7 @@ from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, scored_card
 
-METRICS = (Metric("f1", "F1"), Metric("em", "exact match"))
+METRICS = (Metric("f1", "F1", hub="f1"), Metric("em", "exact match", hub="exact_match"))
 MORE = (
     Metric("f1_answerable", "F1 where there is an answer"),
     Metric("em_answerable", "exact match where there is an answer"),

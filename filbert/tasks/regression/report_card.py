@@ -7,9 +7,9 @@ from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, scored_card
 
 METRICS = (
-    Metric("pearson", "Pearson", percent=False),
-    Metric("spearman", "Spearman", percent=False),
-    Metric("mae", "mean absolute error", percent=False),
+    Metric("pearson", "Pearson", percent=False, hub="pearsonr"),
+    Metric("spearman", "Spearman", percent=False, hub="spearmanr"),
+    Metric("mae", "mean absolute error", percent=False, hub="mae"),
     Metric("rmse", "root mean squared error", percent=False),
 )
 MORE = (Metric("r2", "R²", percent=False),)

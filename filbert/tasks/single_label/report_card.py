@@ -8,9 +8,9 @@ from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, labels_line, scored_card
 
 METRICS = (
-    Metric("accuracy", "accuracy"),
-    Metric("macro_f1", "macro-F1"),
-    Metric("mcc", "MCC", percent=False),
+    Metric("accuracy", "accuracy", hub="accuracy"),
+    Metric("macro_f1", "macro-F1", hub="f1"),
+    Metric("mcc", "MCC", percent=False, hub="matthews_correlation"),
 )
 MORE = (Metric("auc", "AUC", percent=False), Metric("ece", "calibration error"))
 

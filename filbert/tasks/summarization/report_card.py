@@ -7,7 +7,7 @@ from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, scored_card
 from filbert.tasks.summarization.length import Settings, length_in_words
 
-METRICS = (Metric("rouge1", "ROUGE-1"), Metric("rouge2", "ROUGE-2"), Metric("rougeL", "ROUGE-L"))
+METRICS = tuple(Metric(f"rouge{kind}", f"ROUGE-{kind}", hub="rouge") for kind in "12L")
 
 
 def told_length(report: Report) -> str:
