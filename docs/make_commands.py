@@ -162,6 +162,12 @@ OUT has all texts with a label, the file's own too, with every column and `label
 `review`); it is complete after each answer, goes on where it ended, and is what `fit` trains on. Equal texts are asked
 about once. With `--review` the labels of a file are checked, the least likely one first.
 """,
+    "export": """\
+What is in the folder, and how it is used without Filbert: [export.md](export.md).
+
+Model and export score the same held-out texts; outside the bars in the table the export is refused and nothing is left.
+Needs `pip install 'filbert[export]'`.
+""",
     "serve": """\
 Needs `pip install 'filbert[serve]'`. How clients ask, and what they get: [serving.md](serving.md).
 

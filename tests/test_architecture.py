@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a low
     ("bases", "data", "tasks"),
     ("corpus", "inference"),
     ("pretraining",),
-    ("finetuning", "server"),
+    ("finetuning", "server", "export"),
     ("labelling",),
     ("estimator", "cli"),
     ("__main__",),

@@ -57,6 +57,11 @@ EXAMPLE = "text"
 TARGET = "grade"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+PLAIN = """\
+text = tokenizer.encode(*sys.argv[1:])
+level = (1 / (1 + np.exp(-logits(text.ids, text.type_ids)))).sum()
+print(told["settings"]["labels"][int(level + 0.5)])
+"""
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
 ABSTAIN = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"

@@ -38,7 +38,7 @@ from filbert.folder.seen import save_seen
 from filbert.inference import int8_fallback
 from filbert.inference.engine import Engine, load
 from filbert.inference.slices import check_columns
-from filbert.inference.stored import stored
+from filbert.inference.stored import answers, stored
 from filbert.model.device import best_device, working_dtype
 from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
@@ -311,20 +311,9 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
         chosen = [windows[i] for i in some]
         int8, fp32 = fast.outputs(chosen, fallback=False), exact.outputs(chosen)
         (int8_NK, margin_N), (exact_NK, _) = (task.sureness(outputs, settings, chosen) for outputs in (int8, fp32))
-        answers = [
-            [
-                _answer(task.row(each, settings), task.columns(settings))
-                for each in task.decode(outputs, settings, chosen)
-            ]
-            for outputs in (int8, fp32)
-        ]
-        changed_N = np.array([one != two for one, two in zip(*answers, strict=True)])
+        given = [answers(fast, task.decode(outputs, settings, chosen)) for outputs in (int8, fp32)]
+        changed_N = np.array([one != two for one, two in zip(*given, strict=True)])
         add_facts(out, {"int8_margin": int8_fallback.measured_margin(int8_NK, exact_NK, margin_N, changed_N)})
-
-
-def _answer(row: Json, kinds: Mapping[str, str]) -> Json:
-    """Return the cells that are an answer: labels, texts and places, not probabilities and numbers."""
-    return {name: cell for name, cell in row.items() if kinds[name] != "float"}
 
 
 def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, command: str) -> Json:

@@ -162,6 +162,8 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
             f"{folder}/filbert.json — format {shown(info.get('format'))} — this version of Filbert opens format "
             f"{FORMAT}; update Filbert"
         )
+    if "export" in info:
+        raise ModelError(f"{folder} — is an export for other runtimes — give the run folder that it was made of")
     if "settings" not in info:
         todo = f"fine-tune it: filbert fit TEXTS --base {folder}"
         raise ModelError(f"{folder} — is a base model, not a finished one — {todo}")

@@ -54,6 +54,7 @@ class Engine:
         precision: str = "fp32",
         cascade: bool = True,
         abstain: float | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
         self.config = model.config
@@ -63,7 +64,7 @@ class Engine:
         self.least_confidence = threshold_of(model.info, abstain)  # of an answer; below it the model abstains
         self.device = device
         self.tokenizer = model.tokenizer
-        self._scorer: Scorer = scorer_of(model, device, precision)
+        self._scorer: Scorer = scorer or scorer_of(model, device, precision)
         self._exact = (
             scorer_of(model, device, "bf16") if precision == "int8" else None
         )  # scores again what int8 is unsure of

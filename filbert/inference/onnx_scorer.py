@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from filbert.model.head import Head
 from filbert.model.native_encoder import processors
 from filbert.model.onnx_graph import IDS, MASK, NUMBERS, OUTPUT, ROWS, SEGMENTS, BertGraph, bert_graph
+from filbert.model.packing import by_budget
 from filbert.records import Features, FloatArray
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 TOKENS = 2048  # of a batch, at most, except for a single longer text: attention holds L × L numbers of every head
 
 Feed = dict[str, npt.NDArray[np.int64]]
+Run = Callable[[Feed], npt.NDArray[np.float32]]
 
 
 @cache
@@ -38,16 +41,14 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-class OnnxScorer:
-    """Encoder and head in onnxruntime, on a CPU; within 1e-5 of torch. Calls may come from several threads.
+class GraphScorer:
+    """A scorer of the graph's inputs and output, whatever runs it: `run` takes a feed and returns the output.
 
-    >>> OnnxScorer(open_model("runs/reviews")).outputs(features).shape  # doctest: +SKIP
-    (2, 3)
+    With `padded` texts of all lengths go together, as other programs do it.
     """
 
-    def __init__(self, model: Model) -> None:
-        self._head = model.head
-        self._session = session_of(bert_graph(model.config, model.weights, model.head, model.arrays))
+    def __init__(self, head: Head, run: Run, *, padded: bool = False) -> None:
+        self.run, self._head, self._padded = run, head, padded
 
     def outputs(
         self, features: Sequence[Features], done: Callable[[int], None] = lambda texts: None
@@ -55,29 +56,61 @@ class OnnxScorer:
         """Return the head's outputs for each text; `done` is called with the number of texts scored."""
         found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
-        for chosen in by_length([len(each) for each in features]):
+        lengths = [len(each) for each in features]
+        for chosen in by_budget(lengths, TOKENS) if self._padded else by_length(lengths):
             given = [features[i] for i in chosen]
-            (outputs,) = self._session.run([OUTPUT], feed_of(given))
-            for i, row, each in zip(chosen, outputs, given, strict=True):
-                found[i] = np.asarray(row if each.marks is None else row[: len(each.marks)], dtype=np.float64)
+            for i, row, each in zip(chosen, self.run(feed_of(given)), given, strict=True):
+                found[i] = np.asarray(row[: self._rows(each)] if self._rows(each) else row, dtype=np.float64)
             ready += len(chosen)
             done(ready)
         return np.array(found).reshape(len(found), self._head.outputs) if self._head.one_row else found
 
+    def _rows(self, text: Features) -> int:
+        """Return how many rows of outputs a text has: its marks or tokens; 0 where it has one and no list of them."""
+        if self._head.one_row:
+            return 0
+        return len(text) if text.marks is None else len(text.marks)
+
+
+class OnnxScorer(GraphScorer):
+    """Encoder and head in onnxruntime, on a CPU; within 1e-5 of torch. Calls may come from several threads.
+
+    >>> OnnxScorer(open_model("runs/reviews")).outputs(features).shape  # doctest: +SKIP
+    (2, 3)
+    """
+
+    def __init__(self, model: Model) -> None:
+        session = session_of(bert_graph(model.config, model.weights, model.head, model.arrays))
+        super().__init__(model.head, lambda feed: session.run([OUTPUT], feed)[0])
+
 
 def session_of(graph: BertGraph) -> Any:
     """Return an onnxruntime session of a graph whose weights stay where they are."""
-    import onnxruntime
+    from onnxruntime import OrtValue
 
-    options = onnxruntime.SessionOptions()
+    weights = {name: OrtValue.ortvalue_from_numpy(array) for name, array in graph.weights().items()}
+    options = session_options()
+    options.add_external_initializers([*weights], [*weights.values()])
+    return session_of_file(b"".join(graph.file(apart=True)), options)
+
+
+def session_options() -> Any:
+    """Return onnxruntime's options as Filbert sets them."""
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
     options.intra_op_num_threads = processors()
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # shapes change from batch to batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as OMP_WAIT_POLICY=PASSIVE
-    weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.weights().items()}
-    options.add_external_initializers([*weights], [*weights.values()])
-    file = b"".join(graph.file(apart=True))
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return options
+
+
+def session_of_file(file: str | bytes, options: Any = None) -> Any:
+    """Return an onnxruntime session of a file, by its path or as its bytes."""
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(file, options or session_options(), providers=["CPUExecutionProvider"])
 
 
 def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from filbert.errors import ModelError
 from filbert.inference.engine import Engine
+from filbert.records import Prediction
 
 STORED = 32
 LONGEST = 20_000  # characters of a text that is stored
@@ -39,6 +40,13 @@ def replay(engine: Engine, precision: str = "fp32") -> int:
                 f"{apart:.2g} apart, at most {bar:g} in {precision} — restore the folder, or fit the model again"
             )
     return len(inputs)
+
+
+def answers(engine: Engine, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Return the cells of each prediction that are an answer: labels, texts, places; no probabilities or numbers."""
+    kinds = engine.task.columns(engine.settings)
+    rows = [engine.task.row(each, engine.settings) for each in predictions]
+    return [{name: cell for name, cell in row.items() if kinds[name] != "float"} for row in rows]
 
 
 def _numbers(engine: Engine, inputs: Sequence[tuple[str, ...]]) -> list[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 OPSET, IR = 17, 8  # LayerNormalization came with opset 17, of which IR 8 is
-TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}  # TensorProto.DataType
+TYPES = {"float32": 1, "uint8": 2, "int64": 7, "float16": 10}  # TensorProto.DataType
 
 Buffer = bytes | memoryview
 Axis = str | int  # of a shape: a name where it is dynamic
@@ -35,17 +35,22 @@ class Graph:
     def __init__(self) -> None:
         self.constants: dict[str, npt.NDArray[Any]] = {}
         self._nodes: list[list[Buffer]] = []
+        self._domains = [("", OPSET)]
         self._known: dict[bytes, str] = {}
 
     def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Add a node with one output and return its name; an input that is left out is the empty string."""
+        """Add a node with one output and return its name; "com.microsoft.X" is an operator of onnxruntime's own."""
         return self.split(op, *inputs, count=1, name=name, **attributes)[0]
 
     def split(self, op: str, *inputs: str, count: int, name: str = "", **attributes: Any) -> list[str]:
         """Add a node with several outputs and return their names."""
-        name = name or f"{op}_{len(self._nodes)}"
+        name = name or f"{op.rpartition('.')[2]}_{len(self._nodes)}"
         outputs = [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
-        node = [*_texts(1, inputs), *_texts(2, outputs), *_texts(3, [name]), *_texts(4, [op])]
+        domain, _, kind = op.rpartition(".")
+        node = [*_texts(1, inputs), *_texts(2, outputs), *_texts(3, [name]), *_texts(4, [kind])]
+        if domain:
+            node += _texts(7, [domain])
+            self._domains += [(domain, 1)] * ((domain, 1) not in self._domains)
         for key, value in attributes.items():
             node += _field(5, _attribute(key, value))
         self._nodes.append(node)
@@ -84,8 +89,10 @@ class Graph:
         for number, kind, values in ((11, "int64", inputs), (12, "float32", outputs)):
             for name, shape in values.items():
                 graph += _field(number, [*_texts(1, [name]), *_field(2, _type(kind, shape))])
-        opset = [*_texts(1, [""]), *_number(2, OPSET)]
-        return [*_number(1, IR), *_texts(2, [producer]), *_field(7, graph), *_field(8, opset)]
+        model = [*_number(1, IR), *_texts(2, [producer]), *_field(7, graph)]
+        for domain, version in self._domains:
+            model += _field(8, [*_texts(1, [domain]), *_number(2, version)])
+        return model
 
 
 def _varint(value: int) -> bytes:

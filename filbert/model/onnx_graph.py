@@ -5,7 +5,12 @@
 The inputs are named as in `transformers`, and texts are padded as there; a scorer that gives texts of one length pads
 nothing. `first` and `mean` give logits_BO, `tokens` logits_BLO, `marks` logits_BMO.
 
-Shapes: B texts, L tokens of the longest, M marks of the text with most, D hidden width, H heads of width E, O outputs.
+In int8 each 32 weights that are summed have a scale of their own, and so have the inputs that onnxruntime rounds to
+multiply them: with one scale for the inputs of a batch, as onnxruntime quantises by itself, a probability changed by
+0.19. Word embeddings and the weights of queries, keys and values are fp16, computed in fp32: int8 harms those most.
+
+Shapes: B texts, L tokens of the longest, M marks of the text with most, D hidden width, H heads of width E, O outputs;
+of a weight N outputs, K inputs, G groups of 32 inputs.
 """
 
 from __future__ import annotations
@@ -26,6 +31,9 @@ IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 ROWS, NUMBERS = "mark_rows", "mark_places"  # of each mark: its row in the window, or -1; its number in the text
 OUTPUT = "logits"
 FAR = -1e9  # added to the scores of padding: e^FAR is 0
+GROUP = 32  # weights that share a scale in int8
+IN_INT8 = (".out", ".up", ".down")  # products
+FLOAT = 1  # the number of fp32 in ONNX
 
 Array = npt.NDArray[Any]
 
@@ -54,24 +62,37 @@ class BertGraph:
 
 
 def bert_graph(
-    config: EncoderConfig, weights: Mapping[str, Array], head: Head, arrays: Mapping[str, Array]
+    config: EncoderConfig, weights: Mapping[str, Array], head: Head, arrays: Mapping[str, Array], *, int8: bool = False
 ) -> BertGraph:
-    """Return the graph of an encoder's weights and a head's, both under our names."""
+    """Return the graph of an encoder's weights and a head's, both under our names; `int8`: those of its layers."""
     texts: Sequence[Axis] = ("batch", "length")
     inputs = {IDS: texts, MASK: texts, SEGMENTS: texts}
     if head.rows == "marks":
         inputs |= {ROWS: ("batch", "marks"), NUMBERS: ("batch", "marks")}
     rows: Sequence[Axis] = {"tokens": ("length",), "marks": ("marks",)}.get(head.rows, ())
     made = BertGraph(inputs, {OUTPUT: ("batch", *rows, head.outputs)})
-    _Builder(made.graph, config, {**weights, **arrays}).build(head)
+    _Builder(made.graph, config, {**weights, **arrays}, int8=int8).build(head)
     return made
+
+
+def grouped(weight_NK: Array) -> tuple[Array, Array]:
+    """Round each 32 weights of an output to whole numbers from 1 to 255, of which 128 is 0 → q_NG32, scales (N · G).
+
+    >>> q_NG32, scales = grouped(np.array([[0.5, -1.0, 0.25]], np.float32))
+    >>> q_NG32[0, 0, :4].tolist(), (scales * 127).tolist()
+    ([192, 1, 160, 128], [1.0])
+    """
+    outputs, inputs = weight_NK.shape
+    weight_NG32 = np.pad(weight_NK, ((0, 0), (0, -inputs % GROUP))).reshape(outputs, -1, GROUP)
+    scale_NG1 = np.maximum(np.abs(weight_NG32).max(axis=-1, keepdims=True), 1e-20) / 127
+    return (np.round(weight_NG32 / scale_NG1) + 128).astype(np.uint8), scale_NG1.astype(np.float32).reshape(-1)
 
 
 class _Builder:
     """Adds the parts of a model to a graph, one after the other."""
 
-    def __init__(self, graph: Graph, config: EncoderConfig, weights: Mapping[str, Array]) -> None:
-        self.graph, self.config, self.weights = graph, config, weights
+    def __init__(self, graph: Graph, config: EncoderConfig, weights: Mapping[str, Array], *, int8: bool) -> None:
+        self.graph, self.config, self.weights, self.int8 = graph, config, weights, int8
 
     def build(self, head: Head) -> None:
         """Add the model."""
@@ -95,7 +116,10 @@ class _Builder:
     def _embedded(self) -> str:
         """Return hidden_BLD before the first layer: the sum of three embeddings."""
         add = self.graph.add
-        token = add("Gather", self._weight("embeddings.token.weight"), IDS)
+        table = self._constant(self.weights["embeddings.token.weight"], "embeddings.token.weight", half=self.int8)
+        token = add("Gather", table, IDS)
+        if self.int8:
+            token = add("Cast", token, to=FLOAT)
         segment = add("Gather", self._weight("embeddings.segment.weight"), SEGMENTS)
         length = add("Slice", add("Shape", IDS), self._whole([1]), self._whole([2]))
         position = add("Slice", self._weight("embeddings.position.weight"), self._whole([0]), length, self._whole([0]))
@@ -155,7 +179,7 @@ class _Builder:
         table = self.graph.constant(sinusoids(np.arange(PLACES, dtype=np.int32), self.config.hidden), "places")
         places = add("Gather", table, add("Min", NUMBERS, self._whole(PLACES - 1)))
         marked_BMD = add("Add", marked_BMD, places)
-        there = add("Cast", add("GreaterOrEqual", ROWS, self._whole(0)), to=1)
+        there = add("Cast", add("GreaterOrEqual", ROWS, self._whole(0)), to=FLOAT)
         for i in range(head.layers):
             marked_BMD = self._layer(f"between.{i}", marked_BMD, self._unseen(there))
         return marked_BMD
@@ -167,15 +191,28 @@ class _Builder:
         return add("Unsqueeze", far, self._whole([1, 2]))
 
     def _as_float(self, given: str) -> str:
-        return self.graph.add("Cast", given, to=1)
+        return self.graph.add("Cast", given, to=FLOAT)
 
     def _linear(self, name: str, x: str, part: slice = slice(None)) -> str:
         """Return x Wᵀ + b; `part`: of some of the outputs."""
         suffix = "" if part == slice(None) else f".{part.start}"
-        weight_KN = np.ascontiguousarray(self.weights[f"{name}.weight"][part].T)
-        product = self.graph.add("MatMul", x, self.graph.constant(weight_KN, f"{name}.weight{suffix}"))
+        weight_NK, stored = self.weights[f"{name}.weight"][part], f"{name}.weight{suffix}"
+        if self.int8 and name.endswith(IN_INT8):
+            product = self._product(x, weight_NK, stored)
+        else:
+            half = self.int8 and name.endswith(".qkv")
+            weight = self._constant(np.ascontiguousarray(weight_NK.T), stored, half=half)
+            product = self.graph.add("MatMul", x, self.graph.add("Cast", weight, to=FLOAT) if half else weight)
         bias = self.graph.constant(self.weights[f"{name}.bias"][part], f"{name}.bias{suffix}")
         return self.graph.add("Add", product, bias)
+
+    def _product(self, x: str, weight_NK: Array, stored: str) -> str:
+        """Return x Wᵀ in int8."""
+        outputs, inputs = weight_NK.shape
+        q_NG32, scales = grouped(weight_NK)
+        given = x, self.graph.constant(q_NG32, stored), self.graph.constant(scales, f"{stored}.scales")
+        sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": GROUP}
+        return self.graph.add("com.microsoft.MatMulNBits", *given, accuracy_level=4, **sizes)  # 4: inputs in int8, too
 
     def _norm(self, name: str, x: str) -> str:
         scale, bias = (self._weight(f"{name}.{kind}") for kind in ("weight", "bias"))
@@ -188,7 +225,10 @@ class _Builder:
         return add("Mul", add("Mul", x, add("Add", erf, constant(np.float32(1)))), constant(np.float32(0.5)))
 
     def _weight(self, name: str) -> str:
-        return self.graph.constant(np.ascontiguousarray(self.weights[name]), name)
+        return self._constant(self.weights[name], name)
+
+    def _constant(self, weight: Array, name: str, *, half: bool = False) -> str:
+        return self.graph.constant(np.ascontiguousarray(weight, dtype=np.float16 if half else np.float32), name)
 
     def _whole(self, values: Sequence[int] | int) -> str:
         return self.graph.constant(np.array(values, dtype=np.int64))

@@ -163,6 +163,10 @@ class Task(Protocol):
     ABSTAIN: str
     """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
 
+    PLAIN: str
+    """The end of the program beside an exported model: with `tokenizer`, `told` (filbert.json) and `logits`, it prints
+    the answer to the texts on its command line."""
+
     # -- from a file to settings --------------------------------------------------------------------------------------
 
     def claim(self, cells: Sequence[str], names: Sequence[str]) -> Claim | None:

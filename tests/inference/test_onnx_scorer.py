@@ -16,10 +16,11 @@ from filbert.errors import ConfigError
 from filbert.inference import scorer as scorer_module
 from filbert.inference.engine import load
 from filbert.inference.model import open_model
-from filbert.inference.onnx_scorer import TOKENS, OnnxScorer, by_length, feed_of
+from filbert.inference.onnx_scorer import TOKENS, GraphScorer, OnnxScorer, by_length, session_of
 from filbert.inference.scorer import TorchScorer, scorer_of
 from filbert.model.head import Head
 from filbert.model.network import Network
+from filbert.model.onnx_graph import bert_graph
 
 pytest.importorskip("onnxruntime")
 
@@ -54,12 +55,29 @@ def test_it_gives_what_torch_gives(head: Head) -> None:
 @pytest.mark.parametrize("head", HEADS, ids=str)
 def test_padding_changes_nothing(head: Head) -> None:
     """A batch as other people make it: texts of different lengths, some with fewer marks."""
-    texts = [(MARKED if head.rows == "marks" else TEXTS)[i] for i in (50, 0, 20)]
+    texts = MARKED if head.rows == "marks" else TEXTS
     scorer = OnnxScorer(as_model(network(head)))
-    (together,) = scorer._session.run(None, feed_of(texts))
-    for text, padded, alone in zip(texts, together, scorer.outputs(texts), strict=True):
-        count = len(text) if text.marks is None else len(text.marks)
-        np.testing.assert_allclose(padded if head.one_row else padded[:count], alone, atol=2e-5)
+    padded = GraphScorer(head, scorer.run, padded=True).outputs(texts)
+    for one, two in zip(scorer.outputs(texts), padded, strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-5 * max(1.0, float(np.abs(one).max())))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_in_int8_it_is_nearly_the_same(head: Head) -> None:
+    model, texts = as_model(network(head)), MARKED if head.rows == "marks" else TEXTS
+    int8 = session_of(bert_graph(model.config, model.weights, head, model.arrays, int8=True))
+    scorer = GraphScorer(head, lambda feed: int8.run(None, feed)[0])
+    one, two = (np.concatenate([row.ravel() for row in each.outputs(texts)]) for each in (OnnxScorer(model), scorer))
+    assert 0 < np.abs(one - two).mean() < 0.1 * one.std()
+
+
+def test_in_int8_a_text_has_the_same_bits_in_any_company() -> None:
+    model = as_model(network(HEADS[0]))
+    int8 = session_of(bert_graph(model.config, model.weights, model.head, model.arrays, int8=True))
+    scorer = GraphScorer(model.head, lambda feed: int8.run(None, feed)[0])
+    whole = np.asarray(scorer.outputs(TEXTS))
+    for first, last in ((0, 1), (5, 6), (3, 40), (58, 61)):
+        assert np.array_equal(np.asarray(scorer.outputs(TEXTS[first:last])), whole[first:last])
 
 
 def test_a_text_has_the_same_bits_in_any_company() -> None:

@@ -61,6 +61,14 @@ WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
+PLAIN = """\
+tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
+text = tokenizer.encode(*sys.argv[1:])
+labels, thresholds = told["settings"]["labels"], told["settings"]["thresholds"]
+probabilities = 1 / (1 + np.exp(-logits(text.ids, text.type_ids)))
+for label, probability, threshold in zip(labels, probabilities, thresholds or [0.5] * len(labels)):
+    print(f"{label}\\t{probability:.6f}" + ("\\tyes" if probability >= threshold else ""))
+"""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -57,6 +57,17 @@ TARGET = "answers"
 HUB = ("BertForQuestionAnswering", "question-answering")
 WINDOWS = True
 TRUNCATED = f"the question is too long: at most its first {QUESTION} tokens were read"
+PLAIN = """\
+tokenizer.enable_truncation(told["max_length"], strategy="only_second")  # Filbert reads all of a long text, in windows
+text = tokenizer.encode(*sys.argv[1:])  # a question, and a text
+start, end = logits(text.ids, text.type_ids).T
+of_text = [i for i, part in enumerate(text.sequence_ids) if part == 1]
+settings = told["settings"]
+pairs = [(i, j) for i in of_text for j in of_text if i <= j < i + settings["longest"]]
+first, last = max(pairs, key=lambda pair: start[pair[0]] + end[pair[1]])
+none = start[0] + end[0] - start[first] - end[last] > settings["threshold"]
+print("" if none and settings["unanswerable"] else sys.argv[2][text.offsets[first][0] : text.offsets[last][1]])
+"""
 BALANCE = "answers are no classes to balance"
 ABSTAIN = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"

@@ -56,6 +56,11 @@ TARGET = "score"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
+PLAIN = """\
+tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
+text = tokenizer.encode(*sys.argv[1:])
+print(f"{logits(text.ids, text.type_ids)[0]:.6g}")  # in the unit of the training texts
+"""
 BALANCE = "numbers have no classes to balance"
 ABSTAIN = "numbers are near or far, not right or wrong"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"

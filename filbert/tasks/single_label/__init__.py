@@ -59,6 +59,13 @@ TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
 CASCADE = ""
+PLAIN = """\
+tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
+text = tokenizer.encode(*sys.argv[1:])
+powers = np.exp(logits(text.ids, text.type_ids))
+for label, probability in zip(told["settings"]["labels"], powers / powers.sum()):
+    print(f"{label}\\t{probability:.6f}")
+"""
 
 
 def features(

@@ -60,6 +60,17 @@ TARGET = "summary"
 HUB = ("BertModel", "summarization")
 WINDOWS = True
 TRUNCATED = "a sentence is longer than {length} tokens: its end was not read"
+PLAIN = """\
+sentences = [tokenizer.encode(sentence) for sentence in sys.argv[1:]]  # of one document; Filbert finds them itself
+ids, segments, rows = [], [], []
+for number, sentence in enumerate(sentences):
+    rows.append(len(ids))  # each has a [CLS] of its own, from which its score is read
+    ids += sentence.ids
+    segments += [number % 2] * len(sentence.ids)
+scores = logits(ids, segments, mark_rows=rows, mark_places=range(len(rows)))[:, 0]
+for sentence, score in zip(sys.argv[1:], scores):
+    print(f"{1 / (1 + np.exp(-score)):.6f}\\t{sentence}")
+"""
 BALANCE = "summaries have no classes to balance"
 ABSTAIN = "summaries are more or less like a person's, not right or wrong"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
