@@ -1,5 +1,8 @@
 """Vectors of texts, for choosing which to ask about: the mean token vectors of a base model, as it is.
 
+Those of the last layer but one: the last layer serves what the base was trained for. On trec6 a linear model of 200
+labels is right in 74.6 % by them, and in 69.1 % by the last layer's (`minilm`, five draws).
+
 Shapes: N texts, D hidden width.
 """
 
@@ -36,6 +39,8 @@ class Vectors:
             raise ConfigError(f"base {found.name} — has random weights, which know nothing — {todo}")
         self.base, self.reason = found.name, found.reason
         encoder, self._tokenizer, _ = load_base(found.folder)
+        if len(encoder.layers) > 1:
+            encoder.layers = encoder.layers[:-1]
         self._means = Means(encoder).to(self.device, working_dtype("auto", self.device))
 
     def __call__(self, inputs: Sequence[Sequence[str]]) -> FloatArray:
