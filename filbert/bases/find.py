@@ -101,7 +101,7 @@ def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str
 
 def _choose(texts: Sequence[str], device: str) -> Base:
     """English: minilm on a CPU, BERT-base on a GPU. Chinese: BERT-base-chinese. If unavailable, the next best."""
-    chinese, gpu = _han_share(texts) >= HAN, device.startswith("cuda")
+    chinese, gpu = are_chinese(texts), device.startswith("cuda")
     if not chinese and not gpu:
         return _small_english("no Chinese in the texts, and small enough for a CPU")
     wanted = CHINESE if chinese else ENGLISH
@@ -138,6 +138,15 @@ def _small_chinese(why: str) -> Base:
         f"{FILBERT_MINI} is not part of this installation; {better}."
     )
     return Base("mini", None, "mini", reason, None)
+
+
+def are_chinese(texts: Sequence[str]) -> bool:
+    """Tell whether texts are Chinese, as the automatic choice of a base sees it.
+
+    >>> are_chinese(["iPhone 很好用"]), are_chinese(["a very good phone"])
+    (True, False)
+    """
+    return _han_share(texts) >= HAN
 
 
 def _han_share(texts: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ from filbert.cli.console import Screen, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, expanded, rate_of, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, counted
 from filbert.failures import print_json
 from filbert.owned import finished
 from filbert.readers.options import ReadOptions
@@ -287,12 +287,11 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     *scores, comparison = (
         summary_lines(report, kind.metrics) if difference else [*summary_lines(report, kind.metrics), ""]
     )
+    measured_on = counted(report["scores"][split]["n"], f"{split} {example_of(report)}")
     screen.show("", *scores)
     if difference:
         screen.show("", comparison, prose=True)
-    if difference and (
-        sentence := advice(difference, report["scores"][split]["n"], linear=report["baseline"].get("linear", True))
-    ):
+    if difference and (sentence := advice(difference, measured_on, linear=report["baseline"].get("linear", True))):
         screen.show(sentence, prose=True)
     for line in (repeated_line(report, split, kind.metrics[0]), never_answered(report, split)):
         if line:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from filbert.bases.find import Base
+from filbert.bases.find import FILBERT_MINI, Base, are_chinese
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.errors import counted
@@ -133,13 +133,19 @@ def _encode(
 def warn_unreadable(tokenizer: Tokenizer, train: Sequence[Example], watch: Watcher) -> None:
     """Say so where the base's vocabulary has no pieces for much of the training texts."""
     sample = train[:: max(1, len(train) // SAMPLED)]
-    encodings = tokenizer.encode([" ".join(example.inputs) for example in sample])
+    texts = [" ".join(example.inputs) for example in sample]
+    encodings = tokenizer.encode(texts)
     unreadable = sum(tokenizer.unk_ratio(encoding) >= UNREADABLE for encoding in encodings)
-    if unreadable:
-        watch.say(
-            f"warning: the base's vocabulary has no pieces for much of {unreadable:,} of {len(encodings):,} training "
-            "texts: another language or script, symbols, or very long words — a --base that knows them does better"
-        )
+    if not unreadable:
+        return
+    chinese = are_chinese(texts)
+    why = "they are Chinese" if chinese else "another language or script, symbols, or very long words"
+    cure = f"--base {FILBERT_MINI} reads Chinese" if chinese else "a --base that knows them does better"
+    of = counted(len(encodings), "training text")
+    watch.say(
+        f"warning: the base's vocabulary has no pieces for much of {unreadable:,} of {of}: {why}, and what it cannot "
+        f"read it cannot learn from — {cure}"
+    )
 
 
 def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:

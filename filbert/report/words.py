@@ -11,6 +11,7 @@ from typing import Any
 from filbert.errors import counted, shown
 from filbert.report.kind import Metric
 
+WIDE = 0.1  # of an interval, from which on it says nothing of two models that are near each other
 PRETRAINING_METRICS = (
     ("mlm_accuracy", "MLM accuracy", True),
     ("mlm_perplexity", "MLM perplexity", False),
@@ -67,25 +68,27 @@ def verdict(difference: Mapping[str, Any]) -> str:
     return "worse" if difference["high"] < 0 else "no clear difference"
 
 
-def advice(difference: Mapping[str, Any], texts: int, *, linear: bool = True) -> str:
-    """Return advice on a paired difference to the baseline; an empty string where the model is clearly better.
+def advice(difference: Mapping[str, Any], texts: str, *, linear: bool = True) -> str:
+    """Return advice on a paired difference to the baseline, measured on so many texts; "" where BERT is clearly better.
 
-    >>> advice({"value": 0.5, "low": -0.1, "high": 0.9}, 6)
-    '6 texts do not show whether BERT is better than the linear model, which takes seconds: hold out more.'
-    >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, 1000)
+    Where the interval is so wide that it says nothing, only more texts help, whichever side is ahead.
+
+    >>> advice({"value": 0.0, "low": -0.75, "high": 0.75}, "4 validation texts")
+    '4 validation texts cannot tell: hold out more, with --validation or --test, before you choose between the two.'
+    >>> advice({"value": -0.001, "low": -0.01, "high": 0.008}, "2,000 test texts")[:60]
+    'The linear model does as well, in seconds. More labelled tex'
+    >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, "1,000 test texts")
     ''
     """
     found, kind = verdict(difference), "linear model" if linear else "baseline"
     if found == "better":
         return ""
-    if found == "no clear difference" and difference["value"] > 0:
-        return (
-            f"{texts:,} texts do not show whether BERT is better than the {kind}, which takes seconds: hold out more."
-        )
-    return (
-        f"So far the {kind} is the better choice: at least as good, in seconds. More labelled texts, "
-        "more --epochs or another --base may change that."
-    )
+    more = "More labelled texts, more --epochs or another --base may change that."
+    if found == "worse":
+        return f"So far the {kind} is the better choice. {more}"
+    if difference["high"] - difference["low"] > WIDE:
+        return f"{texts} cannot tell: hold out more, with --validation or --test, before you choose between the two."
+    return f"The {kind} does as well, in seconds. {more}"
 
 
 def calibration_line(found: Mapping[str, Any], each: str = "text") -> str:

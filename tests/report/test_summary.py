@@ -8,6 +8,7 @@ import pytest
 
 from filbert.report.kind import Metric
 from filbert.report.summary import summary_lines, summary_rows
+from filbert.report.words import advice
 from filbert.tasks import TASKS
 
 METRICS = TASKS["single-label"].page().metrics
@@ -61,3 +62,14 @@ def test_a_report_says_what_was_counted() -> None:
     assert summary_rows({**scores, "data": {"inputs": 2, "example": "question"}}, [])[0][0] == "test, 1 question"
     assert summary_rows({**scores, "data": {"inputs": 2, "example": "text"}}, [])[0][0] == "test, 1 pair"
     assert summary_rows(scores, [])[0][0] == "test, 1 text"
+
+
+def test_one_statement_on_a_small_set() -> None:
+    """With four texts neither is said to be the better choice, whichever is ahead."""
+    for value in (-0.25, 0.0, 0.25):
+        said = advice({"value": value, "low": value - 0.5, "high": value + 0.5}, "4 validation texts")
+        assert said.startswith("4 validation texts cannot tell")
+    assert advice({"value": -0.2, "low": -0.3, "high": -0.1}, "90 test texts").startswith("So far the linear model")
+    assert advice({"value": 0.0, "low": -0.02, "high": 0.01}, "9,000 test texts", linear=False).startswith(
+        "The baseline"
+    )
