@@ -41,3 +41,8 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names beside those that are loaded already: for tab completion and `help`."""
+    return sorted({*globals(), *__all__})
