@@ -171,6 +171,13 @@ def many_labels() -> Made:
     return Path("labels.csv"), ["fit", "labels.csv", *FIT]
 
 
+def most_labels() -> Made:
+    """5,000 labels, the most that are told apart, each at three texts."""
+    rows = "".join(f"text {n} {m},label {n}\n" for m in range(3) for n in range(5_000))
+    Path("most.csv").write_text("text,label\n" + rows)
+    return Path("most.csv"), ["fit", "most.csv", *FIT]
+
+
 def some_labels() -> Made:
     """2,000 labels, each at three texts."""
     rows = "".join(f"text {n} {m},label {n}\n" for m in range(3) for n in range(2_000))
@@ -205,6 +212,7 @@ INPUTS: tuple[Callable[[], Made], ...] = (
     multiplying,
     panicking,
     some_labels,
+    most_labels,
     many_labels,
     long_label,
     pipe,

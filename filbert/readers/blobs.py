@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import pyarrow as pa
-from typing_extensions import Self
+from typing_extensions import Buffer, Self
 
 from filbert.readers.ledger import fatal
 
@@ -35,6 +35,8 @@ MAGIC = (
 SUFFIXES = (".gz", ".xz", ".bz2", ".zst", ".tgz", ".txz")
 ROOM, UNPACKED = 64 << 20, 64  # bytes, and how many times the file's size, that it may unpack to where it is held
 HEADER = 1 << 20  # bytes of the longest header of a tar member
+DICTIONARY = 256 << 20  # bytes that an .xz file may need to be unpacked; xz -9 needs 65 MB
+XZ_READ = 1 << 16
 EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # of pax and GNU: long names and more
 DAMAGE = (
     EOFError,
@@ -133,10 +135,61 @@ def _decompressed(path: Path, kind: str) -> BinaryIO:
     if kind == "gzip":
         return cast(BinaryIO, gzip.open(path))
     if kind == "xz":
-        return cast(BinaryIO, lzma.open(path))
+        return cast(BinaryIO, io.BufferedReader(_Xz(path)))
     if kind == "bzip2":
         return cast(BinaryIO, bz2.open(path))
     return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
+
+
+class _Xz(io.RawIOBase):
+    """An .xz file unpacked; `lzma.open` has no bound on the dictionary, which a header may state to be of 4 GB."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, path.open("rb")
+        self._stream: lzma.LZMADecompressor | None = None
+        self._packed = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Buffer, /) -> int:
+        """Unpack some bytes; 0 at the end of the last stream."""
+        view = memoryview(into)
+        while self._stream_to_read():
+            assert self._stream is not None
+            if self._stream.needs_input and not self._packed:
+                self._packed = self._file.read(XZ_READ)
+                if not self._packed:
+                    raise EOFError("a stream has no end")
+            try:
+                data = self._stream.decompress(self._packed, len(view))
+            except lzma.LZMAError as error:
+                if "emory usage limit" not in str(error):
+                    raise
+                wrong = f"needs more than {DICTIONARY >> 20} MB of memory to be unpacked"
+                raise fatal(str(self._path), "file", wrong, "unpack it first, or pack it anew with xz -9") from None
+            self._packed = b""
+            if data:
+                view[: len(data)] = data
+                return len(data)
+        return 0
+
+    def _stream_to_read(self) -> bool:
+        """Begin the next stream where one has ended, behind its padding; False at the end of the file."""
+        if self._stream is not None and not self._stream.eof:
+            return True
+        self._packed = b"" if self._stream is None else self._stream.unused_data.lstrip(b"\0")
+        while not self._packed:
+            block = self._file.read(XZ_READ)
+            if not block:
+                return False
+            self._packed = block.lstrip(b"\0")
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY)
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def members(blob: Blob, kind: str) -> Generator[tuple[str, Callable[[], BinaryIO]], None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from filbert.errors import ConfigError
 from filbert.metrics.calibration import (
@@ -11,6 +12,7 @@ from filbert.metrics.calibration import (
     equal_mass_bins,
     expected_calibration_error,
     fit_temperature,
+    log_loss,
     reliability,
     softmax,
 )
@@ -69,3 +71,12 @@ def test_bins_hold_equally_many_and_keep_equal_values_together() -> None:
 def test_wrong_logits_are_named(logits: list[list[float]]) -> None:
     with pytest.raises(ConfigError, match=" — "):
         fit_temperature(logits, [0] * 30)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 40])
+def test_the_log_loss_is_scikit_learns_to_the_bit(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    found_NC = softmax(random.normal(size=(500, classes)) * 30)
+    true_N = random.integers(0, classes, 500)
+    assert found_NC.min() < 1e-16
+    assert log_loss(true_N, found_NC) == metrics.log_loss(true_N, found_NC, labels=range(classes))

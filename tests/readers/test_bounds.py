@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
+import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from filbert.errors import DataError
 from filbert.readers import blobs
 from filbert.readers.formats import json_objects, jsons
 from filbert.readers.formats.parquet import Parquet
+from filbert.readers.formats.parquet_pages import unpacked_sizes
 from filbert.readers.sources import open_source
 from filbert.readers.stdin import stream_examples
 
@@ -101,6 +104,64 @@ def test_parquet_that_says_it_unpacks_to_far_more_is_refused(tmp_path, monkeypat
     table = pa.table({"text": ["word " * 1_000_000 + str(n) for n in range(20)]})
     pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
     assert "unpacks to more than" in refused(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("how", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "gzip"}])
+def test_pages_of_parquet_tell_what_the_metadata_does(tmp_path, how):
+    rows = {"text": [f"text {n % 700} " * (n % 9) for n in range(3_000)], "n": [*range(3_000)]}
+    table = pa.table({**rows, "tags": [["a", "b"][: n % 3] or None for n in range(3_000)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1_100, data_page_size=4_000, **how)
+    told = pq.read_metadata(tmp_path / "a.parquet")
+    groups = [told.row_group(at) for at in range(told.num_row_groups)]
+    wanted = [sum(g.column(at).total_uncompressed_size for at in range(g.num_columns)) for g in groups]
+    with (tmp_path / "a.parquet").open("rb") as file:
+        assert unpacked_sizes(file, told) == wanted
+
+
+def test_a_page_of_parquet_larger_than_the_metadata_says_is_refused(tmp_path, monkeypatch):
+    """60 MB stated in the header of a page that the metadata gives 1.2 MB: pyarrow would allocate and fill them."""
+    monkeypatch.setattr(blobs, "ROOM", 4 << 20)
+    text, path = "word " * 240_000, tmp_path / "a.parquet"
+    how = {"compression": "gzip", "use_dictionary": False, "write_statistics": False}
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("text", "label")])
+    pq.write_table(pa.table({"text": [text], "label": ["a"]}, schema=schema), path, **how)
+    assert next(open_source(path, labelled=False).examples()).text == text
+    data = path.read_bytes()
+    real, stated = (_varint(2 * size) for size in (len(text) + 4, 60_000_000))
+    assert len(real) == len(stated)
+    at = data.index(real, 4)
+    assert at < 10  # in the first header
+    path.write_bytes(data[:at] + stated + data[at + len(real) :])
+    assert "unpacks to more than" in refused(path)
+    path.write_bytes(data[:4] + b"\x4f\xff\xff" + data[7:])
+    assert "a.parquet file — " in refused(path)
+
+
+def _varint(number):
+    parts = []
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*parts, number])
+
+
+def test_an_xz_file_with_a_dictionary_of_gigabytes_is_refused(tmp_path):
+    """Its header states 1.5 GB for some bytes; the limit holds in each stream of the file."""
+    rows = b"text,label\na good film,yes\n"
+    usual = lzma.compress(rows)
+    header = bytearray(usual)
+    (tmp_path / "a.csv.xz").write_bytes(usual + bytes(8) + lzma.compress(b"a bad film,no\n", preset=9))
+    assert [each.target for each in open_source(tmp_path / "a.csv.xz").examples()] == ["yes", "no"]
+    at = 12 + 4  # stream header, then the block header: size, flags, filter id 0x21, one byte of properties: dictionary
+    assert header[at - 2 : at] == b"\x21\x01"
+    header[at] = 37  # 1.5 GB
+    size = (header[12] + 1) * 4
+    header[12 + size - 4 : 12 + size] = zlib.crc32(header[12 : 12 + size - 4]).to_bytes(4, "little")
+    for data in (bytes(header), usual + bytes(header)):
+        (tmp_path / "b.csv.xz").write_bytes(data)
+        assert "needs more than 256 MB of memory to be unpacked — unpack it first" in refused(tmp_path / "b.csv.xz")
+    (tmp_path / "c.csv.xz").write_bytes(usual[:-9])
+    assert "cannot be read to its end" in refused(tmp_path / "c.csv.xz")
 
 
 def test_a_text_that_parquet_holds_once_is_one_string_here(tmp_path):

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from filbert.errors import DataError, counted, shown
 from filbert.readers.blobs import Blob, guarded
 from filbert.readers.columns import Roles
+from filbert.readers.formats.parquet_pages import Broken, unpacked_sizes
 from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
 
@@ -76,12 +77,22 @@ class Parquet(Table):
     def _rows_at_once(self, told: pq.FileMetaData) -> int:
         """Return how many rows to read at once; DataError where a file says that it unpacks to far too much."""
         longest = 1
-        for group in map(told.row_group, range(told.num_row_groups)):
-            size = sum(group.column(at).total_uncompressed_size for at in range(group.num_columns))
+        for group, pages in zip(map(told.row_group, range(told.num_row_groups)), self._pages(told), strict=True):
+            size = max(pages, sum(group.column(at).total_uncompressed_size for at in range(group.num_columns)))
             if size > self._blob.room:
                 raise too_much(self._blob)
             longest = max(longest, size // max(1, group.num_rows))
         return max(1, min(BATCH, BATCH_BYTES // longest))
+
+    def _pages(self, told: pq.FileMetaData) -> list[int]:
+        """Return the unpacked bytes of each row group as its pages tell them, not as the metadata does."""
+        try:
+            if self._copy is not None:
+                return unpacked_sizes(self._copy, told)
+            with open(self._blob.path or "", "rb") as file:
+                return unpacked_sizes(file, told)
+        except Broken as error:
+            raise fatal(self.name, "file", str(error), "it is damaged: fetch it again") from None
 
     def raw(self) -> str:
         """Return the current row as JSON."""

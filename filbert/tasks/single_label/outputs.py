@@ -76,12 +76,12 @@ def validate(
     (macro-F1, -loss); where a class is so rare here that one text of it moves macro-F1, the cross-entropy comes first,
     as the mean over the classes: a rare class counts as much as any.
     """
-    from sklearn.metrics import f1_score, log_loss
+    from sklearn.metrics import f1_score
 
     true_N, found_NC = true(examples, settings), calibration.softmax(only_window(outputs))
     predicted_N = found_NC.argmax(axis=1)
     macro_f1 = float(f1_score(true_N, predicted_N, average="macro", zero_division=0))
-    loss = float(log_loss(true_N, found_NC, labels=range(found_NC.shape[1])))
+    loss = calibration.log_loss(true_N, found_NC)
     accuracy = float((predicted_N == true_N).mean())
     figures = {"macro_f1": macro_f1, "accuracy": accuracy, "loss": loss}
     count_C = np.bincount(true_N)
