@@ -4,7 +4,8 @@
 
 Prints for each input its size, the largest resident size of the process that reads it, its seconds, and the last line
 that it said. `--checkout` runs the code of another folder, to compare. No process may take more than 12 GB of address
-space or 120 seconds; returns 1 where one took more than 300 MB beside 64 times the size of its input, or 60 s.
+space or 120 seconds; returns 1 where one took more than 300 MB beside 64 times the size of its input, or 60 s, or where
+a crafted model folder took more than two seconds of the processor.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ info = {"task": task.NAME, "settings": {"labels": ["no", "yes"]}, "max_length": 
 save_network(Path("m"), Network(encoder, task.head(two)), tokenizer, fields, info)
 """
 FIT = ["--base", "tiny", "--epochs", "1", "--no-baseline", "--overwrite", "-o", "run"]
+FOLDERS: set[Path] = set()  # files of crafted model folders, which may take so many seconds of the processor in all:
+FOLDER_SECONDS = 2.0
 Made = tuple[Path, list[str]]  # the input, and the words after `filbert`; with the word `-` it is given on stdin
 
 
@@ -171,6 +174,79 @@ def many_labels() -> Made:
     return Path("labels.csv"), ["fit", "labels.csv", *FIT]
 
 
+def asked_of(folder: Path, file: str) -> Made:
+    """Return the command that asks a crafted folder one text: refused or answered, within two seconds."""
+    FOLDERS.add(folder / file)
+    return folder / file, ["predict", str(folder), "a film"]
+
+
+def with_file(name: str, file: str, data: bytes) -> Made:
+    """A copy of the model with another file in it."""
+    folder = changed(name)
+    (folder / file).write_bytes(data)
+    return asked_of(folder, file)
+
+
+def config_labels() -> Made:
+    """A config.json that names 400,000 labels."""
+    names = {str(n): f"label {n}" for n in range(400_000)}
+    return asked_of(changed("named", id2label=names), "config.json")
+
+
+def config_nested() -> Made:
+    """A config.json of 15 million brackets."""
+    return with_file("nested", "config.json", b"[" * 15_000_000)
+
+
+def config_numbers() -> Made:
+    """A config.json of one number of 15 million digits."""
+    return with_file("number", "config.json", b'{"hidden_size": ' + b"9" * 15_000_000 + b"}")
+
+
+def tensors_header() -> Made:
+    """A model.safetensors whose header names a million tensors."""
+    entry = b'"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = b"{" + b",".join(entry % n for n in range(1_000_000)) + b"}"
+    return with_file("header", "model.safetensors", len(header).to_bytes(8, "little") + header)
+
+
+def tensors_promise() -> Made:
+    """A model.safetensors whose header states 99 MB and has none of them."""
+    return with_file("promise", "model.safetensors", (99_000_000).to_bytes(8, "little") + b"{")
+
+
+def tokens_many() -> Made:
+    """A tokenizer.json of 600,000 words."""
+    told = json.loads(Path("m/tokenizer.json").read_text())
+    told["model"]["vocab"] |= {f"w{n}": n + 16_000 for n in range(600_000)}
+    return with_file("tokens", "tokenizer.json", json.dumps(told).encode())
+
+
+def tokens_added() -> Made:
+    """A tokenizer.json with 100,000 special tokens."""
+    told = json.loads(Path("m/tokenizer.json").read_text())
+    one = {**told["added_tokens"][0]}
+    told["added_tokens"] += [{**one, "id": 16_000 + n, "content": f"[S{n}]"} for n in range(100_000)]
+    return with_file("added", "tokenizer.json", json.dumps(told).encode())
+
+
+def vocabulary_lines() -> Made:
+    """A vocab.txt of 30 million lines, and no tokenizer.json."""
+    folder = changed("lines")
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_bytes(b"ab\n" * 30_000_000)
+    return asked_of(folder, "vocab.txt")
+
+
+def manifest_files() -> Made:
+    """A filbert.json that lists 200,000 files."""
+    told = json.loads(Path("m/filbert.json").read_text())
+    told["files"] |= {f"file {n}": "0" * 64 for n in range(180_000)}
+    folder = changed("manifest")
+    (folder / "filbert.json").write_text(json.dumps(told))
+    return asked_of(folder, "filbert.json")
+
+
 def most_labels() -> Made:
     """5,000 labels, the most that are told apart, each at three texts."""
     rows = "".join(f"text {n} {m},label {n}\n" for m in range(3) for n in range(5_000))
@@ -209,6 +285,15 @@ INPUTS: tuple[Callable[[], Made], ...] = (
     parquet_in_zip,
     parquet_dictionary,
     layers,
+    config_labels,
+    config_nested,
+    config_numbers,
+    tensors_header,
+    tensors_promise,
+    tokens_many,
+    tokens_added,
+    vocabulary_lines,
+    manifest_files,
     multiplying,
     panicking,
     some_labels,
@@ -219,8 +304,8 @@ INPUTS: tuple[Callable[[], Made], ...] = (
 )
 
 
-def measured(source: Path, words: list[str]) -> tuple[float, float, str]:
-    """Run `filbert` → peak MB, seconds, the last line of stderr."""
+def measured(source: Path, words: list[str]) -> tuple[float, float, float, str]:
+    """Run `filbert` → peak MB, seconds, seconds of the processor, the last line of stderr."""
     began = time.monotonic()
     with (source if words[-1] == "-" else Path(os.devnull)).open("rb") as given, open("err.txt", "wb") as err:
         child = subprocess.Popen(
@@ -236,7 +321,8 @@ def measured(source: Path, words: list[str]) -> tuple[float, float, str]:
             time.sleep(0.02)
     child.returncode = ended[1]
     said = Path("err.txt").read_text("utf-8", "replace").strip().splitlines()
-    return ended[2].ru_maxrss / 1024, time.monotonic() - began, said[-1] if said else ""
+    busy = ended[2].ru_utime + ended[2].ru_stime
+    return ended[2].ru_maxrss / 1024, time.monotonic() - began, busy, said[-1] if said else ""
 
 
 def main() -> int:
@@ -256,15 +342,16 @@ def main() -> int:
                 continue
             source, words = make()
             size = source.stat().st_size / 1e6
-            megabytes, seconds, said = measured(source, words)
+            megabytes, seconds, busy, said = measured(source, words)
             usual = usual or megabytes
             bad = seconds > SECONDS / 2 or megabytes > usual + BASE_MB + TIMES * size
+            bad |= source in FOLDERS and busy > FOLDER_SECONDS
             missed += bad
-            row = f"{make.__name__:<20} {size:9.3f} MB in {megabytes:8,.0f} MB {seconds:7.1f} s"
+            row = f"{make.__name__:<20} {size:9.3f} MB in {megabytes:8,.0f} MB {seconds:7.1f} s, busy {busy:5.1f} s"
             print(f"{row}  {'MISSED  ' if bad else ''}{said[:150]}", flush=True)
             found = {"input": make.__name__, "size_mb": round(size, 3), "peak_mb": round(megabytes)}
             if asked.write:
-                append(RESULTS, {**found, "seconds": round(seconds, 1), "said": said[:80]})
+                append(RESULTS, {**found, "seconds": round(seconds, 1), "busy": round(busy, 1), "said": said[:80]})
         os.chdir(HERE)
     return int(missed > 0)
 

@@ -30,8 +30,8 @@ DRAFT = ".filbert-draft-"  # begins the name of each draft folder
 JSON_LIMIT = 16 << 20  # bytes; the index of BERT-large split in a hundred is below 100 kB
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; ModelError where it is missing, broken, too large or too deep.
+def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:
+    """Read a JSON object; ModelError where it is missing, broken, too deep, or larger than so many bytes.
 
     >>> read_json(Path("bert-base-uncased/config.json"))["hidden_size"]
     768
@@ -39,8 +39,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():  # a pipe of that name would be waited for
         raise ModelError(f"{path} is missing — copy the whole model folder")
     try:
-        if path.stat().st_size > JSON_LIMIT:
-            raise ModelError(f"{path} — is larger than {JSON_LIMIT >> 20} MB, no model's JSON — restore the file")
+        if path.stat().st_size > most:
+            raise ModelError(f"{path} — is larger than {most >> 20} MB, no model's JSON — restore the file")
         fields = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ModelError(f"{path} — is nested too deeply for a model's JSON — restore the file") from None

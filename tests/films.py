@@ -28,6 +28,7 @@ WHOLE = [
     "tokenizer_config.json",
     "vocab.txt",
     "filbert.json",
+    "seen.safetensors",
     "train.jsonl",
     "report.json",
     "report.html",

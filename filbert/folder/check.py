@@ -18,6 +18,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER = ("tokenizer.json", "vocab.txt")
 NEEDED = (("config.json",), WEIGHTS, TOKENIZER)  # one file of each group
 CODE_KEYS = ("auto_map", "custom_pipelines")  # keys of a config that name Python files to run
+CONFIG_LIMIT = 4 << 20  # bytes of a config.json: 50,000 labels, each named twice
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -29,7 +30,7 @@ def check_folder(folder: Path) -> None:
     """
     names = safe_file_names(folder)
     check_names(names, str(folder), NEEDED[:2])
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", CONFIG_LIMIT)
     refuse_code(folder / "config.json", config)
     if config.get("model_type") != "bert":
         given = shown(config["model_type"]) if "model_type" in config else "missing"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 MAX_LAYERS = 1_000  # BERT-large has 24
+MOST_LABELS = 50_000  # 400,000 take 5 s to be refused
+HEADER = 1 << 20  # bytes of the JSON at the beginning of safetensors; BERT-large has 400 tensors in 50 kB
 
 PLAIN_BERT = {  # the supported values of these fields; any other value is another architecture
     "hidden_act": "gelu",
@@ -199,6 +201,9 @@ def encoder_config(fields: Mapping[str, Any], file: Path) -> EncoderConfig:
         "max_positions": "max_position_embeddings",
         "segments": "type_vocab_size",
     }
+    labels = fields.get("id2label")
+    if isinstance(labels, dict) and len(labels) > MOST_LABELS:
+        raise ModelError(f"{file} id2label — names {len(labels):,} labels — at most {MOST_LABELS:,} are read")
     for name, wanted in PLAIN_BERT.items():
         if fields.get(name, wanted) not in (wanted, None):
             raise ModelError(f"{file} {name} — is {fields[name]!r} — plain BERT's {wanted!r} is supported")
@@ -256,6 +261,7 @@ def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in files:
         try:
+            _check_header(folder / name)
             with safe_open(str(folder / name), framework="np") as file:
                 narrow = {key for key in file.keys() if file.get_slice(key).get_dtype() == "BF16"}  # noqa: SIM118
                 tensors.update({key: file.get_tensor(key) for key in file.keys() if key not in narrow})  # noqa: SIM118
@@ -267,6 +273,14 @@ def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
         except (SafetensorError, TypeError) as e:  # TypeError: a dtype that numpy lacks
             raise ModelError(f"{folder / name} is damaged ({str(e)[:120]}) — restore the file") from None
     return tensors
+
+
+def _check_header(path: Path) -> None:
+    """Raise ModelError where the header is so long that it cannot be a BERT's; of a million tensors it takes 26 s."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > HEADER and path.stat().st_size >= size:  # a longer one than the file is the library's to refuse
+        raise ModelError(f"{path} — its header has {size:,} bytes, a BERT's at most {HEADER:,} — restore the file")
 
 
 def _widened(entry: Mapping[str, Any]) -> Array:

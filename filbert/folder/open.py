@@ -72,8 +72,7 @@ def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
 
 def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> BaseParts:
     """Return config, tensors and the folder's tokenizer as BaseParts; ModelError where they do not fit each other."""
-    tokenizer = Tokenizer.from_folder(folder)
-    _check_vocabulary(folder, len(tokenizer), config.vocab_size)
+    tokenizer = Tokenizer.from_folder(folder, lambda tokens: _check_vocabulary(folder, tokens, config.vocab_size))
     heads = {
         name: as_fp32(name, tensor)
         for name, tensor in modern_names(tensors).items()

@@ -77,19 +77,21 @@ class Tokenizer:
         return cls(backend, dict(rules))
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Tokenizer:
+    def from_folder(cls, folder: Path, check: Callable[[int], None] = lambda tokens: None) -> Tokenizer:
         """Read `tokenizer.json`, else `vocab.txt` with the rules of `tokenizer_config.json`.
 
         Where neither says whether to lower-case, the vocabulary must show it (`uncased`). Raises ModelError where it
-        does not, where there is no vocabulary, or where the file is not a BERT tokenizer.
+        does not, where there is no vocabulary, or where the file is not a BERT tokenizer. `check` is called with the
+        number of tokens before the tokenizer is made of them, which takes long where they are many.
         """
         rules = folder / "tokenizer_config.json"
         config = read_json(rules) if rules.is_file() else {}
         if (folder / "tokenizer.json").is_file():
-            return cls(*read_backend(folder / "tokenizer.json"))
+            return cls(*read_backend(folder / "tokenizer.json", check))
         if not (folder / "vocab.txt").is_file():
             raise ModelError(f"{folder} has neither tokenizer.json nor vocab.txt — copy one beside config.json")
         tokens = read_vocab(folder / "vocab.txt")
+        check(len(tokens))
         settings = {key: value for key, value in config.items() if isinstance(value, bool)}  # null: not given
         lowercase = settings.get("do_lower_case", uncased(tokens))
         if lowercase is None:

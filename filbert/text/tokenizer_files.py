@@ -6,7 +6,7 @@ not, so no others are accepted. The file is checked before `tokenizers` parses i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ WORD = 1_000  # characters of a word that is split into pieces, at most; BERT's 
 PREFIX = 8  # characters of the prefix of a continuing piece, at most; "##" has two
 
 
-def read_backend(path: Path) -> tuple[Backend, dict[str, object]]:
+def read_backend(path: Path, check: Callable[[int], None]) -> tuple[Backend, dict[str, object]]:
     """Return the tokenizer of a `tokenizer.json` and, from its normalizer, the rules of tokenizer_config.json.
 
     Raises ModelError, naming the field, where the file is damaged, not a BERT tokenizer's, or its ids are not 0, 1, …,
-    each once.
+    each once; or as `check` does, which is given the number of tokens.
     """
     fields = read_json(path)
     model = fields.get("model")
@@ -38,7 +38,7 @@ def read_backend(path: Path) -> tuple[Backend, dict[str, object]]:
     _check_limits(path, model)
     for field, known in (("normalizer", NORMALIZERS), ("pre_tokenizer", PRE_TOKENIZERS), ("decoder", ("WordPiece",))):
         _check_part(path, field, fields.get(field), known)
-    _check_ids(path, model, fields.get("added_tokens"))
+    check(_checked_ids(path, model, fields.get("added_tokens")))
     try:
         backend = Backend.from_str(path.read_text(encoding="utf-8"))
     except BaseException as e:  # a panic of the library is no Exception
@@ -82,8 +82,8 @@ def _unknown_part(path: Path, field: str, fields: object, known: tuple[str, ...]
     return ModelError(f"{path} {field} — is {shown(kind)}, which BERT models do not have — read are {', '.join(known)}")
 
 
-def _check_ids(path: Path, model: Mapping[str, Any], added: object) -> None:
-    """Raise ModelError unless the ids of the tokens are 0, 1, …, each once."""
+def _checked_ids(path: Path, model: Mapping[str, Any], added: object) -> int:
+    """Return the number of tokens; raise ModelError unless their ids are 0, 1, …, each once."""
     vocab = model.get("vocab")
     more = added if isinstance(added, list) else [] if added is None else [None]
     pairs = [(one.get("content"), one.get("id")) if isinstance(one, dict) else (None, None) for one in more]
@@ -96,6 +96,7 @@ def _check_ids(path: Path, model: Mapping[str, Any], added: object) -> None:
     fault = next(_faults(numbers), None)
     if fault:
         raise ModelError(f"{path} — {fault} — restore the file")
+    return len(numbers)
 
 
 def _faults(numbers: Mapping[str, object]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def test_T21_a_base_replaced_between_stop_and_resume_is_refused(tmp_path, monkey
         run(watch=Power())
     kept = {path: path.read_bytes() for path in base.iterdir()}
     replace(base)
-    with pytest.raises(ConfigError, match="unfinished run with other settings .*base_sha256"):
+    with pytest.raises(ConfigError, match=r"unfinished run with other settings .*base_sha256"):
         run()
     for path, content in kept.items():
         path.write_bytes(content)

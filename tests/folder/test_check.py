@@ -34,7 +34,7 @@ def folder(tmp_path):
         ("config.json", b"{", "cannot be read as JSON"),
         ("config.json", b'{"a":' * 100_000, "nested too deeply"),
         ("config.json", b'{"a": "\xff"}', "cannot be read as JSON"),
-        ("config.json", b" " * (17 << 20), "is larger than 16 MB"),
+        ("config.json", b" " * (5 << 20), "is larger than 4 MB"),
         ("model.safetensors.index.json", b'{"weight_map": {"w": "../up.safetensors"}}', r"weight_map — '\.\./up"),
         ("model.safetensors.index.json", b'{"weight_map": {"w": "a\\\\b.safetensors"}}', "weight_map"),
         ("model.safetensors.index.json", b'{"weight_map": {"w": "/etc/passwd"}}', "weight_map — '/etc/passwd'"),

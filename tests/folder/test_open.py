@@ -16,6 +16,7 @@ from small import LABELS, VOCAB, classifier, same_weights, save
 
 from filbert.errors import ModelError
 from filbert.files import write_json
+from filbert.folder.layout import HEADER, MOST_LABELS
 from filbert.folder.open import MODEL_FILES, _check_vocabulary, head_arrays, open_base, open_model_parts
 from filbert.folder.torch_parts import network_of
 from filbert.model.head import Head
@@ -288,6 +289,30 @@ def test_M36_a_header_that_promises_too_much(folder):
     (folder / "model.safetensors").write_bytes((10**15).to_bytes(8, "little") + b"{}")
     seal(folder)
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        open_model_parts(folder)
+
+
+def test_M36_what_takes_long_to_read_is_refused_by_its_size(folder, monkeypatch):
+    """A header of a million tensors took 26 s, 600,000 words 4.9 s, a config.json of 400,000 labels 5.1 s."""
+    monkeypatch.setattr("filbert.text.tokenizer_files.Backend.from_str", None)  # no tokenizer is made
+    Tokenizer.from_vocab([*VOCAB, *(f"w{n}" for n in range(99))]).save(folder, 64)
+    seal(folder)
+    with pytest.raises(ModelError, match=r"110 tokens.*11 rows"):
+        open_model_parts(folder)
+    long = b"{" + b" " * (HEADER + 1) + b"}"
+    (folder / "model.safetensors").write_bytes(len(long).to_bytes(8, "little") + long)
+    seal(folder)
+    with pytest.raises(
+        ModelError, match=r"model\.safetensors — its header has 1,048,579 bytes, a BERT's at most 1,048,576"
+    ):
+        open_model_parts(folder)
+    names = {str(n): "a" for n in range(MOST_LABELS + 1)}
+    change(folder / "config.json", id2label=names)
+    (folder / "filbert.json").unlink()
+    with pytest.raises(ModelError, match=r"config\.json id2label — names 50,001 labels — at most 50,000 are read"):
+        open_model_parts(folder)
+    (folder / "config.json").write_bytes(b" " * ((4 << 20) + 1))
+    with pytest.raises(ModelError, match=r"config\.json — is larger than 4 MB"):
         open_model_parts(folder)
 
 
