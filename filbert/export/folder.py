@@ -3,8 +3,8 @@
     model folder → graph → draft folder → gate.py → OUT
 
 OUT holds the model in its format, the tokenizer, config.json (labels), filbert.json (task, settings with thresholds,
-longest text, what was measured, the SHA-256 of every file; a temperature is part of the weights; no texts) and example.py.
-It is made as a whole: an export that is refused leaves nothing.
+longest text, what was measured, the SHA-256 of every file; a temperature is part of the weights; no texts) and
+example.py. It is made as a whole: an export that is refused leaves nothing.
 """
 
 from __future__ import annotations
