@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, expanded, rate_of, reading
+from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, Track, expanded, rate_of, reading
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, counted
@@ -121,7 +121,7 @@ def fit(
     device: Device = None,
     measured: dict[str, Any],
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
+    track: Track = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +141,7 @@ def fit(
                 base=base,
                 device=device,
                 overwrite=overwrite,
-                track=tensorboard,
+                track=track or (),
                 compare=not no_baseline,
                 adapt=adapt,
                 unlabelled=unlabelled or (),

@@ -41,6 +41,11 @@ Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="Column of the input to tell errors by; may be given several times.")
 ]
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Also write the training log to tensorboard or mlflow."),
+]
+
 Command = Callable[..., None]
 LABELLED = ("label", "merge_labels", "split_column")  # options for labelled texts only
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, duration, fitted, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, expanded
+from filbert.cli.options import Device, Json, Overwrite, Precision, Track, expanded
 from filbert.cli.parts import command_line, shell_quoted
 from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, shown
@@ -79,7 +79,6 @@ def training_options(
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume the stopped run in the folder; an error where there is none.")
 ]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")]
 
 
 def vocab(
@@ -160,7 +159,7 @@ def pretrain(
     recipe: Annotated[Path | None, typer.Option(help="TOML file with these options; the command line wins.")] = None,
     device: Device = None,
     resume: Resume = False,
-    tensorboard: TensorBoard = False,
+    track: Track = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -187,7 +186,7 @@ def pretrain(
         position=settings.get("position", "learned"),
         random_init=settings.get("random_init", False),
     )
-    _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
+    _run(settings, start, device=device, resume=resume, track=track or (), overwrite=overwrite, as_json=as_json)
 
 
 @expanded("training", training_options)
@@ -200,7 +199,7 @@ def adapt(
     next_sentence: Annotated[bool, typer.Option("--next", help="Add next sentence prediction.")] = False,
     device: Device = None,
     resume: Resume = False,
-    tensorboard: TensorBoard = False,
+    track: Track = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -209,7 +208,7 @@ def adapt(
     from filbert.corpus.prepare import Start
 
     start = Start(base=base)
-    _run(settings, start, device=device, resume=resume, track=tensorboard, overwrite=overwrite, as_json=as_json)
+    _run(settings, start, device=device, resume=resume, track=track or (), overwrite=overwrite, as_json=as_json)
 
 
 RECIPE: dict[str, tuple[type, ...]] = {  # the keys of a recipe and the types of their values
@@ -262,7 +261,7 @@ def _run(
     *,
     device: str | None,
     resume: bool,
-    track: bool,
+    track: Sequence[str],
     overwrite: bool,
     as_json: bool,
 ) -> None:

@@ -47,6 +47,7 @@ from filbert.report import write_report
 from filbert.tasks.task import Json
 from filbert.text.languages import codes
 from filbert.text.tokenizer import Tokenizer
+from filbert.training.tracking import check_trackers, track_scores
 from filbert.version import versions
 
 AGREEMENT = 1e-4  # most an output may differ between the model in memory and the folder opened again
@@ -73,7 +74,7 @@ def fit(
     config: TrainConfig | None = None,
     device: str | None = None,
     overwrite: bool = False,
-    track: bool = False,
+    track: Sequence[str] = (),
     compare: bool = True,
     adapt: bool = False,
     unlabelled: Sequence[str | Path] = (),
@@ -93,12 +94,13 @@ def fit(
     answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
     answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
     report tells errors. With `folds` the recipe is first cross-validated, and what its models doubt is written to
-    `suspects.csv`. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
-    without `overwrite`.
+    `suspects.csv`. `track` names what else gets the training log: tensorboard, mlflow. Raises DataError, ConfigError,
+    ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
     _check(data, cascade, unlabelled, config, adapt=adapt)
+    check_trackers(track)
     check_rate(abstain, data.task.ABSTAIN)
     check_columns(slices, [*splits.parts.values()][-1], source)
     check_folds(folds, len(pool_of(data)))
@@ -139,6 +141,7 @@ def fit(
             write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
+        track_scores(track, out / SCRATCH, report["scores"])
         delete_scratch(out)
     return Fitted(out, report)
 

@@ -148,7 +148,7 @@ def _trained(run: Run, model: Network, folder: Path, watch: Watcher) -> Plan:
             raise ModelError(f"{folder / WEIGHTS} — is damaged: its SHA-256 is another one — {ANEW}")
         model.load_state_dict(load_file(str(folder / WEIGHTS)))
         return Plan(**saved["plan"])
-    result = train(run, model, folder, track=False, watch=watch)
+    result = train(run, model, folder, track=(), watch=watch)
     model.load_state_dict(result.job.model.state_dict())
     write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
     write_sealed(done, {"identity": run.identity, "plan": asdict(result.plan), "weights": sha256(folder / WEIGHTS)})

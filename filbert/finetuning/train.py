@@ -44,7 +44,7 @@ class Result:
     """What was done about uneven classes, for the report."""
 
 
-def train(run: Run, model: Network, out: Path, *, track: bool, watch: Watcher) -> Result:
+def train(run: Run, model: Network, out: Path, *, track: Sequence[str], watch: Watcher) -> Result:
     """Train the network; with `--balance auto` once in each way, of which the best by validation is kept.
 
     Raises ConfigError where the task cannot be balanced, TrainingError as the loop does.
@@ -57,7 +57,7 @@ def train(run: Run, model: Network, out: Path, *, track: bool, watch: Watcher) -
         watch.say(f"balance none: {even}")
         how = "none"
     if how != "auto":
-        trained, job, used = _train(run, model, work, how, track=out / "tensorboard" if track else None, watch=watch)
+        trained, job, used = _train(run, model, work, how, track=track, watch=watch)
         return Result(trained, job, used, {"balance": how})
     return _best_balance(run, model, out, watch)
 
@@ -89,7 +89,7 @@ def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result
             score = tuple(saved["trained"]["best_score"])
             trained, used = Trained(**{**saved["trained"], "best_score": score}), Plan(**saved["plan"])
         else:
-            trained, _, used = _train(run, model, folder / "steps", how, track=None, watch=watch)
+            trained, _, used = _train(run, model, folder / "steps", how, track=(), watch=watch)
             write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
             weights = sha256(folder / WEIGHTS)
             told = {"identity": identity, "trained": asdict(trained), "plan": asdict(used), "weights": weights}
@@ -130,7 +130,7 @@ def job_of(run: Run, model: Network) -> TaskJob:
 
 
 def _train(
-    run: Run, model: Network, work: Path, how: str, *, track: Path | None, watch: Watcher
+    run: Run, model: Network, work: Path, how: str, *, track: Sequence[str], watch: Watcher
 ) -> tuple[Trained, TaskJob, Plan]:
     """Train once, in one way of balancing."""
     config, layers, task = run.config, run.encoder_config.layers, run.data.task

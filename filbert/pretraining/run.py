@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from filbert.training.checkpoints import ANEW, refuse_changes
 from filbert.training.distributed import local_device, process_group
 from filbert.training.job import Trained
 from filbert.training.plan import Plan
+from filbert.training.tracking import check_trackers
 from filbert.version import versions
 
 BATCH_TOKENS, BATCH_TOKENS_ON_BASE = 16_384, 4_096  # of a step, by default
@@ -66,7 +66,7 @@ def pretrain(
     leave_out: Sequence[str] = (),
     device: str | None = None,
     overwrite: bool = False,
-    track: bool = False,
+    track: Sequence[str] = (),
     half: bool = False,
     licence: str | None = None,
     command: str = "",
@@ -146,7 +146,7 @@ def _join(out: Path, run_id: float, settings: Settings) -> PretrainingResult:
         [open_shards(corpus_folder(work, number), checked=True) for number in range(ready["corpora"])], settings.weights
     )
     vectors_VD = initial_vectors(pool, tokenizer, settings.start, work, seed=settings.config.seed, watch=Silent())
-    prepare(tokenizer, pool, vectors_VD, settings, Silent()).train(out, track=False)
+    prepare(tokenizer, pool, vectors_VD, settings, Silent()).train(out, track=())
     return PretrainingResult(out, {})
 
 
@@ -160,7 +160,12 @@ def _refuse_another_run(work: Path, settings: Settings) -> None:
 
 
 def _check(
-    corpora: Sequence[str | Path], weights: Sequence[float], start: Start, config: PretrainConfig, *, track: bool
+    corpora: Sequence[str | Path],
+    weights: Sequence[float],
+    start: Start,
+    config: PretrainConfig,
+    *,
+    track: Sequence[str],
 ) -> None:
     """Raise ConfigError for settings that cannot work, before any corpus is read."""
     if not corpora:
@@ -175,5 +180,4 @@ def _check(
         raise ConfigError(f"{start.base} is a size with random weights — name a base model, or use `filbert pretrain`")
     if config.whole_words:
         word_starts("词")  # raises where jieba is not installed
-    if track and find_spec("tensorboard") is None:
-        raise ConfigError("TensorBoard is not installed — pip install 'filbert[track]', or leave it out")
+    check_trackers(track)

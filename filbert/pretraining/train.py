@@ -76,7 +76,7 @@ class Run:
     """Randomly initialised modules on a trained base."""
     watch: Watcher
 
-    def train(self, out: Path, *, track: bool) -> tuple[Trained, Plan]:
+    def train(self, out: Path, *, track: Sequence[str]) -> tuple[Trained, Plan]:
         """Train; afterwards the model has the weights with the lowest held-out loss."""
         config, device, group, work = self.config, self.settings.device, self.settings.group, out / SCRATCH
         interrupted = newest_checkpoint(work)
@@ -99,7 +99,7 @@ class Run:
             head_warmup=HEAD_WARMUP_SHARE if self.new_heads else 0.0,
             validations=VALIDATIONS,
             watch=self.watch,
-            track=out / "tensorboard" if track else None,
+            track=track,
         )
         self.watch.say(
             f"{sum(p.numel() for p in self.model.parameters()):,} weights, {loop.steps:,} steps of about "

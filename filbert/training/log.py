@@ -1,25 +1,27 @@
-"""The training log, train.jsonl: a line for each step and each validation, and the same as curves for TensorBoard."""
+"""The training log, train.jsonl: a line for each step and each validation, and the same as curves for trackers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from filbert.errors import ConfigError
 from filbert.files import write_text
+from filbert.training.tracking import Tracker
 
 LOG = "train.jsonl"
-NO_CURVE = ("step", "epoch", "seconds")  # fields of a line that TensorBoard does not get
+NO_CURVE = ("step", "epoch", "seconds")  # fields of a line that are no curve
 
 Row = dict[str, Any]
 
 
 @contextmanager
-def training_log(path: Path, track: Path | None = None, *, enabled: bool = True) -> Iterator[Callable[[Row], None]]:
-    """Give a function that appends a row to the log, and to TensorBoard where `track` is a folder.
+def training_log(
+    path: Path, trackers: Callable[[], Sequence[Tracker]] = lambda: (), *, enabled: bool = True
+) -> Iterator[Callable[[Row], None]]:
+    """Give a function that appends a row to the log, and to what `trackers` opens.
 
     Where it is not `enabled`, the function does nothing: of several processes one writes.
 
@@ -29,13 +31,14 @@ def training_log(path: Path, track: Path | None = None, *, enabled: bool = True)
     if not enabled:
         yield lambda row: None
         return
-    writer = _tensorboard(track)
+    opened, failed = trackers(), True
     try:
         with path.open("a", encoding="utf-8") as file:
-            yield lambda row: _write(file, writer, row)
+            yield lambda row: _write(file, opened, row)
+        failed = False
     finally:
-        if writer is not None:
-            writer.close()
+        for each in opened:
+            each.close(failed=failed)
 
 
 def truncate_log(path: Path, steps: int) -> None:
@@ -50,21 +53,11 @@ def truncate_log(path: Path, steps: int) -> None:
     write_text(path, "".join(kept))
 
 
-def _write(file: IO[str], writer: Any, row: Row) -> None:
+def _write(file: IO[str], trackers: Sequence[Tracker], row: Row) -> None:
     file.write(json.dumps(row, ensure_ascii=False) + "\n")
     file.flush()
-    if writer is not None:
-        kind = "validation" if "validation" in row else "train"
-        for name, value in row.get("validation", row).items():
-            if name not in NO_CURVE:
-                writer.add_scalar(f"{kind}/{name}", value, row["step"])
-
-
-def _tensorboard(folder: Path | None) -> Any:
-    if folder is None:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("TensorBoard is not installed — pip install 'filbert[track]', or leave it out") from None
-    return SummaryWriter(str(folder))
+    kind = "validation" if "validation" in row else "train"
+    for name, value in row.get("validation", row).items() if trackers else ():
+        if name not in NO_CURVE:
+            for each in trackers:
+                each.scalar(f"{kind}/{name}", value, row["step"])

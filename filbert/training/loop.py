@@ -37,6 +37,7 @@ from filbert.training.log import LOG, training_log, truncate_log
 from filbert.training.optimizer import MasterWeights, Optimizer, parameter_groups, schedule
 from filbert.training.plan import RESERVE, Plan
 from filbert.training.speed import raise_unless_smaller_helps
+from filbert.training.tracking import Tracker, open_trackers
 
 CHECKPOINT_SECONDS = 120.0  # a kill loses at most this much work
 FEWEST_VALIDATIONS = 4  # of a run, evenly spread; one an epoch where there are more epochs
@@ -66,8 +67,8 @@ class Loop:
     """Share of the run, at its begin, in which only these modules are trained (Kumar et al. 2022)."""
     validations: int = FEWEST_VALIDATIONS
     watch: Watcher = field(default_factory=Silent)
-    track: Path | None = None
-    """Folder for TensorBoard."""
+    track: Sequence[str] = ()
+    """What else gets the training log: tensorboard, mlflow."""
     result: Trained = field(default_factory=Trained)
 
     def __post_init__(self) -> None:
@@ -83,6 +84,9 @@ class Loop:
         self.stop_signal: int | None = None  # that this process got
         self.stopping = 0  # the signal for which all processes save and stop after this step
 
+    def _trackers(self) -> list[Tracker]:
+        return open_trackers(self.track, self.folder.parent, self.folder, self.config)
+
     # -- the run ------------------------------------------------------------------------------------------------------
 
     def run(self) -> Trained:
@@ -94,7 +98,7 @@ class Loop:
             torch.manual_seed(self.config.seed + 1_000_003 * self.group.rank)
         began, before = time.monotonic(), self.result.seconds
         log_file, enabled = self.folder.parent / LOG, self.group.is_main
-        with training_log(log_file, self.track, enabled=enabled) as log, self._signals():
+        with training_log(log_file, self._trackers, enabled=enabled) as log, self._signals():
             saved = time.monotonic()
             while not self._finished():
                 due = math.floor(self._progress() * self.validations) + 1
