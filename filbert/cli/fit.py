@@ -201,6 +201,9 @@ def _fit(
 
     With `again` a run that this very command has finished on the same texts is not trained again.
     """
+    from filbert.training.tracking import check_trackers
+
+    check_trackers(options["track"])
     screen.say(f"reading {path}")
     from filbert.finetuning import fit as fitting
     from filbert.finetuning.dataset import read_dataset
