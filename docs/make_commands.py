@@ -49,6 +49,13 @@ stdout is UTF-8, whatever the locale; `PYTHONIOENCODING` chooses another encodin
 stops the command.
 """
 NOTES = {
+    "compare": """\
+Without `--data` the texts that both runs were measured on are read again from the source that their report names; where
+they have changed, or were read with other options, `--data` names labelled texts. Texts that one of the models was
+trained on are left out. The difference is that of the task's first figure, with a paired bootstrap or, for accuracy,
+McNemar's exact test: [doctor.md](doctor.md). A folder of runs stands for all runs in it; `--seeds` counts those that
+`fit --seeds` left beside a run, and the interval is then over texts and seeds.
+""",
     "doctor": """\
 Reads what `fit` reads, with the same options, and trains nothing. Each finding has a level (`refused`: `fit` stops
 there; `warning`: scores or the model suffer; `note`), a count, the lines, and what mends it. What is looked for, and

@@ -21,6 +21,7 @@ from typer.core import TyperCommand
 
 from filbert.cli import (
     ask,
+    compare,
     doctor,
     evaluate,
     explain,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "explain": explain.explain,
     "report": report.report,
     "doctor": doctor.doctor,
+    "compare": compare.compare,
     "label": label.label,
     "serve": serve.serve,
     "push": hub.push,

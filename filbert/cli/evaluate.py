@@ -60,7 +60,7 @@ def evaluate(
         check_output(out, (path,), (model,), overwrite=overwrite, formats=())
     with Screen(results=not as_json) as screen:
         engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
-        examples, split, counts = _targets(screen, engine, path, with_trained_columns(read, engine), split)
+        examples, split, counts = targets_of(screen, engine, path, with_trained_columns(read, engine), split)
         predictions = _answers(screen, engine, examples)
         measured = {
             **engine.task.score(examples, predictions, engine.settings),
@@ -79,10 +79,14 @@ def evaluate(
         print_json(facts)
 
 
-def _targets(
+def targets_of(
     screen: Screen, engine: Engine, path: str, read: ReadOptions, split: str | None
 ) -> tuple[list[Example], str, dict[str, int]]:
-    """Return the examples of the split asked for, else of test, else all; the split's name; and counts of rows."""
+    """Return the examples of the split asked for, else of test, else all; the split's name; and counts of rows.
+
+    >>> targets_of(screen, engine, "labelled.csv", ReadOptions(), None)[1]  # doctest: +SKIP
+    'all'
+    """
     from filbert.readers.sources import open_source
 
     rejects = Path(f"{name_of(path)}.rejects.jsonl")
