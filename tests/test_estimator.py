@@ -1,10 +1,12 @@
 """The estimator keeps scikit-learn's contracts: parameters as given, clone, grid search, pipelines, label types."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import NotFittedError
@@ -124,3 +126,24 @@ def test_a_missing_label_is_no_class(nothing, holder):
 def test_a_missing_label_of_pandas_own_kind_is_no_class():
     with pytest.raises(DataError, match="y:1 label"):
         TextClassifier(**QUICK).fit(TEXTS[:3], pd.Series([1, None, 2], dtype="Int64"))
+
+
+def test_a_copy_answers_alike_when_the_original_is_gone():
+    model = TextClassifier(**QUICK).fit(TEXTS, LABELS)
+    expected, folder = model.predict_proba(TEXTS), model.fitted_.folder
+    again = copy.deepcopy(model)
+    assert again.get_params() == model.get_params()
+    del model
+    assert not folder.exists()
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), expected)
+    assert load(again.fitted_.folder).settings == again.engine_.settings
+    with pytest.raises(NotFittedError):
+        copy.deepcopy(TextRegressor(base="tiny")).predict(TEXTS)
+
+
+@pytest.mark.slow
+def test_cross_validation_in_processes_returns_its_estimators():
+    found = cross_validate(TextClassifier(**QUICK), TEXTS, LABELS, cv=2, n_jobs=2, return_estimator=True)
+    assert len(found["test_score"]) == 2
+    for each in found["estimator"]:
+        assert each.predict(TEXTS).shape == (len(TEXTS),)

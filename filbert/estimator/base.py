@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,31 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return self.engine_.explain(text, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs: the parameters, and of a fitted one the files of its run folder as bytes."""
+        state = dict(super().__getstate__())
+        if "engine_" in state:
+            for name in ("engine_", "_scratch"):
+                state.pop(name, None)
+            folder = self.fitted_.folder
+            state["_files"] = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state over; the run folder of a fitted copy is a temporary one of its own."""
+        kept = dict(state)
+        files: dict[str, bytes] | None = kept.pop("_files", None)
+        super().__setstate__(kept)
+        if files is None:
+            return
+        self._scratch = tempfile.TemporaryDirectory(prefix="filbert-")
+        folder = Path(self._scratch.name) / "run"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / Path(name).name).write_bytes(content)
+        self.fitted_ = replace(self.fitted_, folder=folder)
+        self.engine_ = load(folder, device=self.device)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

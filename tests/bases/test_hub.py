@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from command import TRAIN, write_texts
 from model_files import FILES, configured, without, written
 
+from filbert import cli
 from filbert.bases import find
 from filbert.bases.find import find_base
 from filbert.bases.hub import _within
@@ -19,7 +21,7 @@ from filbert.errors import ModelError
 REPO = "nuts/hazel"
 
 
-def test_download_by_commit_then_from_cache_with_the_hub_gone(hub, monkeypatch):
+def test_M40_download_by_commit_then_from_cache_with_the_hub_gone(hub, monkeypatch):
     commit = hub.add(REPO, FILES | {"pytorch_model.bin": b"\x80", "modeling.py": b"", "model-onnx/w.safetensors": b"x"})
     base = find_base(REPO)
     assert base.revision == commit == base.folder.name
@@ -87,6 +89,25 @@ def test_an_unknown_or_gated_model_is_said_so(hub):
         find_base(REPO)
     with pytest.raises(ModelError, match="is not a hub id"):
         find_base("nuts/-hazel")
+
+
+def test_M40_local_paths_never_touch_the_network(monkeypatch, tmp_path):
+    """Every way out is closed: names and connections. Fitting, scoring and measuring local files works all the same."""
+
+    def refused(*asked, **_):
+        raise AssertionError(f"the network was asked: {asked}")
+
+    write_texts(tmp_path / "films.csv")
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "create_connection", refused)
+    out, data = str(tmp_path / "run"), str(tmp_path / "films.csv")
+    assert cli.run(["fit", data, "-o", out, *TRAIN]) == 0
+    assert cli.run(["predict", out, data, "-o", str(tmp_path / "new.csv")]) == 0
+    assert cli.run(["evaluate", out, data]) == 0
+    assert cli.run(["fit", data, "-o", str(tmp_path / "again"), "--base", out, *TRAIN[2:]]) == 0
+    with pytest.raises(AssertionError, match="the network was asked"):
+        socket.create_connection(("127.0.0.1", 9))
 
 
 @pytest.mark.parametrize("offline", ["", "1"])
@@ -159,7 +180,7 @@ def test_a_cut_connection_resumes(hub):
     assert (find_base(REPO).folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
-def test_a_download_of_the_right_size_with_a_wrong_byte_is_refused_online_and_offline(hub, monkeypatch):
+def test_M40_a_download_of_the_right_size_with_a_wrong_byte_is_refused_online_and_offline(hub, monkeypatch):
     hub.add(REPO, FILES)
     hub.faults["model.safetensors"] = "damaged"
     with pytest.raises(
