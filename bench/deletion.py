@@ -55,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--words", type=int, default=10)
     parser.add_argument("--by", choices=["gradients", "occlusion"], default="gradients")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, with the texts so far")
     parser.add_argument("--keep", action="store_true", help="append the record to bench/results")
     asked = parser.parse_args(words)
     engine, random = load(asked.model), np.random.default_rng(asked.seed)
@@ -66,7 +67,9 @@ def main(words: Sequence[str] | None = None) -> None:
         found.append(falls(engine, why, asked.words, random))
         gaps.append(why.gap)
         points.append(why.points)
-        if len(found) == asked.texts:
+        if len(found) % 10 == 0:
+            print(f"{len(found)} texts: {np.mean(found, axis=0).round(4).tolist()}", flush=True)
+        if len(found) == asked.texts or time.monotonic() - began > 60 * asked.minutes:
             break
     fall_N2 = np.array(found)
     drawn_R2 = resampled_means(fall_N2)

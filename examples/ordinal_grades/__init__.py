@@ -23,6 +23,7 @@ from ordinal_grades.outputs import baseline as baseline
 from ordinal_grades.outputs import calibrate as calibrate
 from ordinal_grades.outputs import columns as columns
 from ordinal_grades.outputs import compare as compare
+from ordinal_grades.outputs import constant as constant
 from ordinal_grades.outputs import decode as decode
 from ordinal_grades.outputs import doubts as doubts
 from ordinal_grades.outputs import empty as empty

@@ -122,6 +122,15 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
     return Baseline(found.name, found.seconds, predictions, found.note)
 
 
+def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:
+    """Return the median grade, and the mean entropy of the questions."""
+    true_N = true(train, settings)
+    above_Q = (true_N[:, None] > np.arange(len(settings.labels) - 1)).mean(axis=0)
+    parts_Q = [share * np.log(np.where(share > 0, share, 1.0)) for share in (above_Q, 1 - above_Q)]
+    step_Q = (np.median(true_N) > np.arange(len(above_Q))).astype(np.float64)
+    return graded(np.tile(step_Q, (count, 1)), settings), float(-np.sum(parts_Q, axis=0).mean())
+
+
 def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:

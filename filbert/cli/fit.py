@@ -277,6 +277,7 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
         advice,
         cascade_line,
         chosen_on,
+        diagnosis_line,
         difference_of,
         example_of,
         main_split,
@@ -296,7 +297,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
         screen.show("", comparison, prose=True)
     if difference and (sentence := advice(difference, measured_on, linear=report["baseline"].get("linear", True))):
         screen.show(sentence, prose=True)
-    for line in (repeated_line(report, split, kind.metrics[0]), never_answered(report, split)):
+    failed = diagnosis_line(report)
+    missed = "" if failed else never_answered(report, split)
+    for line in (repeated_line(report, split, kind.metrics[0]), missed, failed):
         if line:
             screen.show("", line, prose=True)
     for line in folds_lines(report, str(folder)):
@@ -343,6 +346,7 @@ def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str,
         "baseline": {key: beside[key] for key in known if key in beside} or None,
         "difference": difference_of(report, split),
         "truncation": report["truncation"][split],
+        "diagnosis": report.get("diagnosis"),
         "cascade": report.get("cascade"),
         "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
         "cross_validation": report.get("cross_validation"),

@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from filbert.finetuning.abstention import learn_abstention
+from filbert.finetuning.diagnosis import diagnose
 from filbert.finetuning.prepare import Run
 from filbert.finetuning.similar import add_similar
 from filbert.inference.slices import sliced
 from filbert.progress import Watcher
 from filbert.records import Prediction
+from filbert.report import read_log
 from filbert.tasks.task import Json
+from filbert.training.log import LOG
 
 Predictions = Mapping[str, Sequence[Prediction]]  # by split
 
@@ -23,14 +26,14 @@ def look_closer(
     out: Path,
     run: Run,
     known: Predictions,
-    mistakes: list[Json],
+    report: Json,
     *,
     abstain: float | None,
     cascade: bool,
     columns: Sequence[str],
     watch: Watcher,
 ) -> Json:
-    """Return what the report says of errors, and add similar training texts to `mistakes`.
+    """Return what the report says more of errors, and add similar training texts to the mistakes of `report`.
 
     `known` is what the model answered to the held-out texts, `columns` those of the input to slice by.
     """
@@ -38,8 +41,11 @@ def look_closer(
     task, examples = run.data.task, run.data.splits.parts[last]
     errors = task.errors(examples, known[last], run.data.settings)
     tokens = [sum(len(window) + window.cut for window in each) for each in run.features[last]]
-    add_similar(out, run, examples, mistakes, watch)
+    add_similar(out, run, examples, report["mistakes"], watch)
+    losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line]
+    wrong = diagnose(run, report, known[last], losses)
     return {
+        "diagnosis": None if wrong is None else wrong.json(report["training"]["command"]),
         "slices": sliced(task, examples, errors, columns, tokens=tokens),
         "abstention": learn_abstention(out, run, known, abstain, cascade=cascade),
     }

@@ -27,6 +27,7 @@ from filbert.finetuning.cascade import add_cascade_to, texts_of
 from filbert.finetuning.closer import look_closer
 from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
+from filbert.finetuning.diagnosis import gain
 from filbert.finetuning.facts import length_profile
 from filbert.finetuning.folds import SUSPECTS, CrossValidated, check_folds, cross_validate, pool_of
 from filbert.finetuning.job import outputs_of
@@ -135,7 +136,7 @@ def fit(
         if cascade is not None:
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
         told: Json = {"abstain": abstain, "cascade": cascade is not None, "columns": slices, "watch": watch}
-        report |= look_closer(out, run, known, report["mistakes"], **told)
+        report |= look_closer(out, run, known, report, **told)
         if folded is not None:
             report |= folded.facts
             write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
@@ -273,6 +274,7 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
     found: Json = {
         "scores": {split: task.score(parts[split], known[split], settings) for split in known},
         "mistakes": task.mistakes(parts[last], known[last], settings),
+        "over_constant": {"model": gain(task, parts["train"], parts[last], known[last], settings)},
     }
     if fresh := _without_repeated(run, known):
         found["without_repeated"] = fresh
@@ -281,6 +283,8 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
     watch.say(f"fitting the baseline on the same {task.EXAMPLE}s")
     linear = task.baseline(parts["train"], {split: parts[split] for split in known}, settings)
     if linear is not None:
+        theirs = gain(task, parts["train"], parts[last], linear.predictions[last], settings)
+        found["over_constant"]["baseline"] = theirs
         found["baseline"] = {
             "name": linear.name,
             "seconds": round(linear.seconds, 2),

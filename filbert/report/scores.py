@@ -17,6 +17,7 @@ from filbert.report.page import Log, Report, header
 from filbert.report.words import (
     against_baseline,
     chosen_on,
+    diagnosis_line,
     difference_of,
     example_of,
     interval_of,
@@ -86,7 +87,9 @@ def summary_section(
             notes.append(f"{repeated}.")
         everything = _all_scores(report, [*metrics, *more], plain)
         note = tag("p", " ".join(notes), class_="note")
-        return tag("div", banner, tag("div", cards, class_="cards"), note, everything)
+        failed = diagnosis_line(report).removeprefix("warning: ")
+        alarm = tag("p", failed[0].upper() + failed[1:], class_="verdict worse") if failed else None
+        return tag("div", alarm, banner, tag("div", cards, class_="cards"), note, everything)
 
     return build
 

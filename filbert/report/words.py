@@ -312,6 +312,16 @@ def never_answered(report: Mapping[str, Any], split: str) -> str:
     return f"warning: the model never answers {named} of {split}, whatever its accuracy — {cure}"
 
 
+def diagnosis_line(report: Mapping[str, Any]) -> str:
+    """Return the sentence on why a run failed, and the next command; "" where it did not.
+
+    >>> diagnosis_line({"diagnosis": {"sentence": "nothing was learned", "command": "filbert fit a.csv --epochs 9"}})
+    'warning: nothing was learned. Next: filbert fit a.csv --epochs 9'
+    """
+    found = report.get("diagnosis")
+    return f"warning: {found['sentence']}. Next: {found['command']}" if found else ""
+
+
 def _value(figure: Any) -> float:
     return float((figure or {}).get("value") or 0.0)
 

@@ -261,6 +261,12 @@ class Task(Protocol):
     ) -> Baseline | None:
         """Fit a linear model on the training texts and answer each split with it."""
 
+    def constant(self, train: Sequence[Example], count: int, settings: Any) -> tuple[list[Prediction], float | None]:
+        """Return the best answer for `count` texts that are not read, the same for each, and its training loss.
+
+        No answer where there is none, and None where the loss is not known.
+        """
+
     def compare(
         self, examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Any
     ) -> Json:

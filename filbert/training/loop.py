@@ -179,7 +179,7 @@ class Loop:
             rows = ", ".join(str(i) for i in self.feed.rows(self.result.steps, progress)[:8])
             raise TrainingError(
                 f"step {self.result.steps + 1}: loss {sum(means)}, gradient norm {norm} on training rows {rows} … — "
-                "the update was not applied; lower --learning-rate, or use --precision fp32"
+                f"the update was not applied; try --learning-rate {self.rate / 10:.1g}, or use --precision fp32"
             )
         progress = self._progress() + 0.5 / self.steps
         clipped = min(1.0, self.config.clip / (norm + 1e-6))

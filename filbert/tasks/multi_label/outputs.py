@@ -164,6 +164,15 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
     return Baseline(found.name, found.seconds, predictions, found.note)
 
 
+def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:
+    """Return the labels that most texts have, and the mean entropy of the labels; no loss where they are weighed."""
+    share_L = true(train, settings).mean(axis=0)
+    rest_L = 1 - share_L
+    parts_L = [share * np.log(np.where(share > 0, share, 1.0)) for share in (share_L, rest_L)]
+    loss = None if settings.weights else float(-np.sum(parts_L, axis=0).mean())
+    return labelled(np.tile(share_L, (count, 1)), replace(settings, thresholds=())), loss
+
+
 def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:

@@ -21,6 +21,7 @@ from filbert.tasks.question_answering.fitting import validate as validate
 from filbert.tasks.question_answering.outputs import asked as asked
 from filbert.tasks.question_answering.outputs import columns as columns
 from filbert.tasks.question_answering.outputs import compare as compare
+from filbert.tasks.question_answering.outputs import constant as constant
 from filbert.tasks.question_answering.outputs import decode as decode
 from filbert.tasks.question_answering.outputs import doubts as doubts
 from filbert.tasks.question_answering.outputs import empty as empty

@@ -109,6 +109,12 @@ def score(examples: Sequence[Example], predictions: Sequence[Prediction], settin
     return spans.score_spans(texts(predictions), right(examples), chinese(examples))
 
 
+def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:
+    """Return "no answer" where some questions have none, else nothing: no answer is right for many."""
+    none: list[Prediction] = [AnswerPrediction(no_answer=True, confidence=1.0)] * count
+    return (none if settings.unanswerable else []), None
+
+
 def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:

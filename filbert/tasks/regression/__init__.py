@@ -18,6 +18,7 @@ from filbert.tasks.regression.outputs import baseline as baseline
 from filbert.tasks.regression.outputs import calibrate as calibrate
 from filbert.tasks.regression.outputs import columns as columns
 from filbert.tasks.regression.outputs import compare as compare
+from filbert.tasks.regression.outputs import constant as constant
 from filbert.tasks.regression.outputs import decode as decode
 from filbert.tasks.regression.outputs import doubts as doubts
 from filbert.tasks.regression.outputs import empty as empty

@@ -112,6 +112,11 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
     return Baseline(found.name, found.seconds, predictions, found.note)
 
 
+def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:
+    """Return the median of the numbers; the loss of their mean is 1, as they are scaled."""
+    return numbered(np.full(count, float(np.median(true(train)))), settings), 1.0
+
+
 def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:

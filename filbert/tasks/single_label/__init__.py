@@ -18,6 +18,7 @@ from filbert.tasks.single_label.outputs import baseline as baseline
 from filbert.tasks.single_label.outputs import calibrate as calibrate
 from filbert.tasks.single_label.outputs import columns as columns
 from filbert.tasks.single_label.outputs import compare as compare
+from filbert.tasks.single_label.outputs import constant as constant
 from filbert.tasks.single_label.outputs import decode as decode
 from filbert.tasks.single_label.outputs import doubts as doubts
 from filbert.tasks.single_label.outputs import empty as empty

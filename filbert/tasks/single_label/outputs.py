@@ -125,6 +125,19 @@ def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], s
     return Baseline(found.name, found.seconds, predictions, found.note)
 
 
+def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:
+    """Return the most frequent label, and the entropy of the labels, as the loss weighs them.
+
+    >>> found, loss = constant([Example(("a",), "x"), Example(("b",), "y")], 1, Settings(("x", "y")))
+    >>> found[0].label, round(loss, 4)
+    ('x', 0.6931)
+    """
+    share_C = np.bincount(true(train, settings), minlength=len(settings.labels)) / len(train)
+    mass_C = share_C * np.array(settings.weights or [1.0] * len(share_C))
+    log_C = np.log(np.where(mass_C > 0, mass_C / mass_C.sum(), 1.0))
+    return labelled(np.tile(share_C, (count, 1)), settings), float(-(mass_C * log_C).sum())
+
+
 def compare(
     examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], settings: Settings
 ) -> Json:

@@ -21,6 +21,7 @@ from filbert.tasks.summarization.outputs import baseline as baseline
 from filbert.tasks.summarization.outputs import calibrate as calibrate
 from filbert.tasks.summarization.outputs import columns as columns
 from filbert.tasks.summarization.outputs import compare as compare
+from filbert.tasks.summarization.outputs import constant as constant
 from filbert.tasks.summarization.outputs import decode as decode
 from filbert.tasks.summarization.outputs import doubts as doubts
 from filbert.tasks.summarization.outputs import empty as empty
