@@ -12,7 +12,7 @@ import pytest
 from browsed import Page
 from command import Run
 from command import run as run  # a fixture
-from films import Listening, data_of, examples
+from films import data_of, examples
 from films import run as fitted
 from finished import TARGETS, data
 
@@ -52,7 +52,7 @@ def test_texts_that_are_all_unknown(tmp_path: Path) -> None:
     def runes(count: int, seed: int) -> list[Example]:
         return [Example((f"ᚠᚢᚦ{'ᚨᚱ'[n % 2]} ᚲᚷ{n}",), ("neg", "pos")[n % 2]) for n in range(seed, seed + count)]
 
-    found = diagnosed(tmp_path / "run", runes(60, 0), runes(40, 60), base="filbert-mini", max_length=16)
+    found = diagnosed(tmp_path / "run", runes(40, 0), runes(30, 40), base="filbert-mini", max_length=16)
     assert found["kind"] == "unknown-pieces"
     assert "has no pieces for" in found["sentence"]
     assert found["command"] == "filbert fit films.csv --learning-rate 9 --epochs 1 --base small --overwrite"
@@ -149,10 +149,3 @@ def test_fit_says_it_on_the_terminal_and_in_json(run: Run, tmp_path: Path) -> No
     told = " ".join(ran.out.split())
     assert "warning: neither BERT nor the linear model does better" in told
     assert "Next: filbert doctor films.csv" in told
-
-
-def test_a_watcher_hears_of_unknown_pieces_before_training(tmp_path: Path) -> None:
-    listening = Listening()
-    texts = [Example((f"ᚠᚢᚦ{'ᚨᚱ'[n % 2]} {'ᚲᚷ'[n % 2]}{'ᚹ' * (n % 9)}",), ("neg", "pos")[n % 2]) for n in range(40)]
-    fitted(tmp_path / "run", data=data_of(texts), base="filbert-mini", config=config(max_length=8), watch=listening)
-    assert any("has no pieces for much of" in line for line in listening.told)
