@@ -48,8 +48,9 @@ format: $(VENV)/.installed-dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed-dev  ## generate docs/commands.md
+docs: $(VENV)/.installed-dev  ## generate docs/commands.md and docs/reliability.md
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_reliability.py
 
 bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all speeds of RESULTS.md, and those of other libraries (hours)
 	$(BENCH) bench/cold_start.py

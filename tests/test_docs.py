@@ -54,3 +54,15 @@ def test_every_package_stands_in_the_map():
     page = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
     packages = {path.parent.name for path in (ROOT / "filbert").glob("*/__init__.py")}
     assert {name for name in packages if f"](../filbert/{name})" not in page} == set()
+
+
+def test_each_of_the_forty_faults_has_a_test_and_the_page_says_so():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import make_reliability
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    faults = [fault for part in make_reliability.PARTS.values() for fault in part]
+    assert len(faults) == 40
+    assert [fault for fault in faults if fault not in make_reliability.tests()] == []
+    assert (ROOT / "docs" / "reliability.md").read_text("utf-8") == make_reliability.page()
