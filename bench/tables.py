@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from shape_sets import AS_THEY_ARE, RECIPE_RATE, SETS
 
@@ -534,6 +536,59 @@ def label_errors() -> list[str]:
     return [*lines, ""]
 
 
+def active_labelling() -> list[str]:
+    rows = records("active_labelling.jsonl")
+    if not rows:
+        return []
+    last, lines = rows[-1], ["## Labels asked for where they help", ""]
+    lines += [
+        f"trec6, {last['base']}: {last['labels']} labels of texts that `filbert label` chooses, beside as many of texts at",
+        f"random, {len(last['linear chosen'])} draws of the random order; mean accuracy, and the mean paired gain with its 95 %",
+        f"interval. `python bench/active_labelling.py --write`; {made(last)}.",
+        "",
+    ]
+    lines += header("model, scored on | chosen | at random | gain")
+    names = {
+        "linear": "linear model on the base's vectors, 500 test questions",
+        "linear on the rest": "the same, the training questions that were not asked about",
+        "bert": "BERT by `filbert fit`, 500 test questions",
+    }
+    for kind, name in names.items():
+        if f"{kind} chosen" not in last:
+            continue
+        chosen, at_random = (np.array(last[f"{kind} {who}"]) for who in ("chosen", "random"))
+        gains = chosen - at_random
+        half = student.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+        gain = f"{100 * gains.mean():+.1f} ± {100 * half:.1f}"
+        lines.append(f"| {name} | **{100 * chosen.mean():.1f}** | {100 * at_random.mean():.1f} | {gain} |")
+    steps = " | ".join(f"{n} labels" for n in last["at"])
+    lines += ["", *header(f"linear model, test questions | {steps}")]
+    for who, name in (("chosen", "chosen"), ("random", "at random")):
+        means = np.mean(last["curve"][who], axis=0)
+        lines.append(f"| {name} | {' | '.join(f'{100 * each:.1f}' for each in means)} |")
+    return [*lines, ""]
+
+
+def interval_coverage() -> list[str]:
+    rows = records("interval_coverage.jsonl")
+    if not rows:
+        return []
+    sizes = sorted({row["texts"] for row in rows})
+    lines = ["## Whether intervals hold what they say", ""]
+    lines += [
+        f"Share of 95 % intervals, in percent of {rows[-1]['sets']:,} simulated test sets, that hold the truth. Below 93: too",
+        "narrow. The bootstrap is so for 100 texts where a figure hangs on few of them, as the mean average precision",
+        f"of a label that five texts have. `python bench/interval_coverage.py --write`; {made(rows[-1])}.",
+        "",
+    ]
+    lines += header(f"targets, figure | {' | '.join(f'{n} texts' for n in sizes)}")
+    found = {(row["family"], row["figure"], row["texts"]): row["coverage"] for row in rows}
+    for family, figure in dict.fromkeys((row["family"], row["figure"]) for row in rows):
+        cells = [f"{100 * found[family, figure, n]:.1f}" for n in sizes]
+        lines.append(f"| {family}, {figure.replace('_', '-')} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def grouped(rows: list[dict[str, Any]], *names: str) -> list[list[dict[str, Any]]]:
     """Put together the rows that differ in nothing but the seed, in the order of their first record."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -607,6 +662,8 @@ def main() -> None:
         corpus_memory,
         busy_machine,
         label_errors,
+        active_labelling,
+        interval_coverage,
     )
     text = "\n".join([HEAD, *(line for part in parts for line in part())])
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")

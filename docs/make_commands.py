@@ -196,8 +196,8 @@ texts came from. The token is that of `HF_TOKEN` or of `hf auth login`, and is n
 another hub. A repository that is made is private without `--public`.
 """,
     "pull": """\
-Any BERT classifier with safetensors weights may be pulled; what `filbert push` put there is compared with the SHA-256 of
-its own manifest. No code of a repository is run or downloaded.
+Any BERT classifier with safetensors weights may be pulled; what `filbert push` put there is compared with the SHA-256
+of its own manifest. No code of a repository is run or downloaded.
 """,
     "vocab": """\
 Texts are streamed, twice; memory holds one count per distinct word. Each Han character is a token of its own. The
