@@ -235,6 +235,8 @@ def _fit(
         return out, earlier, data.task.page()
     for line in data.found:
         screen.say(line, indent=0 if line.startswith("warning:") else 2)
+    if any(line.startswith("warning:") for line in data.found):
+        screen.say(f"what they are about, line by line: {shell_quoted(['filbert', 'doctor', path])}")
     try:
         done = fitting.fit(
             data,

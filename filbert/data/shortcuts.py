@@ -28,7 +28,6 @@ TRIVIAL = 0.8  # a class that so many texts have anyway is no news
 FEWEST = 30  # texts, or a fiftieth of all where that is more
 COVERED = 0.5  # share of a class's texts that a word must stand in
 WORDS = 5  # said
-LOOKED = 1_000  # texts in which the places of a word are looked for
 LISTED = 100  # distinct values of a column, at most a twentieth of the texts, to be a source rather than a number
 
 Classes = Sequence[Sequence[str]]  # of each text
@@ -137,17 +136,22 @@ def _by_word(kept: Labelled, usual: Sequence[str], chinese: bool) -> list[Findin
         said = (
             f"{shown(word, 30)} stands in {many:,} of the {counts[name]:,} texts of {shown(name, 40)} and in {others}"
         )
-        where = [example for example in kept.examples[:LOOKED] if word in _words(" ".join(example.inputs), chinese)]
+        where = [example for example in kept.examples if _holds(example, word, chinese)]
         cure = "if it is a mark of where a text comes from, and not what it says, take it out of the texts"
         findings.append(Finding("word", said, many, places(where[:20]), cure))
     return findings
+
+
+def _holds(example: Example, word: str, chinese: bool) -> bool:
+    text = " ".join(example.inputs)[:READ]
+    return word in text.casefold() and word in _words(text, chinese)
 
 
 def _words(text: str, chinese: bool) -> list[str]:
     """Return the words of a text; in Chinese its characters by two."""
     if not chinese:
         return re.findall(r"\w+", text.casefold())
-    return [run[i : i + 2] for run in re.findall(r"\w+", text) for i in range(max(1, len(run) - 1))]
+    return [run[i : i + 2] for run in re.findall(r"\w+", text.casefold()) for i in range(max(1, len(run) - 1))]
 
 
 def _by_column(kept: Labelled, usual: Sequence[str], column: str) -> Iterator[Finding]:

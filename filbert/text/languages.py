@@ -17,14 +17,14 @@ CLEAR = 3  # frequent words of the language it is in, at least
 UNKNOWN = ""
 
 _SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "LATIN": "Latin"}
-_WORDS = {
+_WORDS = {  # but for the English ones none is an English word: "o", "as" and "do" made English texts Portuguese
     "English": "the and of to is that it was for with this you not are have",
-    "German": "der die das und ist nicht ein eine zu mit auf sich den von für",
-    "French": "le la les et est une des du que dans pour pas vous il nous",
-    "Spanish": "el los las y es una que del por con para no como más su",
-    "Italian": "il gli e è una che di per non con della sono nel si anche",
-    "Portuguese": "o os as e é uma que do da para não com em um seu",
-    "Dutch": "de het een en van is niet dat met op voor zijn te ik er",
+    "German": "der das und ist nicht ein eine zu mit auf sich den von für im",
+    "French": "le les et est une des du dans pour pas vous il nous qui avec",
+    "Spanish": "el los las y es una del por con como más su pero muy está",
+    "Italian": "il gli è della di per sono nel si anche che più molto questo alla",
+    "Portuguese": "os não uma em um com são mais também pelo muito você está foi isso",
+    "Dutch": "het een van niet dat op voor zijn ik er maar ook wij deze naar",
 }
 CODES = {  # ISO 639-1
     "English": "en", "German": "de", "French": "fr", "Spanish": "es", "Italian": "it", "Portuguese": "pt",

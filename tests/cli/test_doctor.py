@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command import Run, rows_of, write_texts
+from command import TRAIN, Run, rows_of, write_texts
 from small import needs_minilm
 
 FILES = {
@@ -138,3 +138,16 @@ def test_signs_and_lengths_beyond_the_base(run: Run, tmp_path: Path) -> None:
     cut = next(found for found in ran.json["findings"] if found["check"] == "length" and found["level"] == "note")
     assert (cut["count"], cut["places"]) == (1, ["a.csv:7"])
     assert json.dumps(ran.json["tokens"]).count('"cut": 1')
+
+
+def test_fit_keeps_groups_together_and_points_to_the_doctor(run: Run, tmp_path: Path) -> None:
+    rows = [f'{n // 5},"a {("bad", "good")[n % 2]} film, number {n}",{("neg", "pos")[n % 2]}' for n in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["patient,text,label", *rows, rows[0]]) + "\n")
+    ran = run("fit", "a.csv", *TRAIN, "--no-baseline", "--group", "patient", "--folds", "2")
+    assert ran.code == 0, ran.err
+    assert "'patient' on one side" in ran.err
+    assert "line by line: filbert doctor a.csv" in ran.err
+    assert "Cross-validation in 2 folds, 61 texts: accuracy" in ran.out
+    assert run("fit", "a.csv", *TRAIN, "--group", "doctor").err.count("there is no column 'doctor' — columns: ") == 1
+    corrected = run("fit", "a.csv", *TRAIN, "-o", "b", "--corrections", "a.csv")
+    assert (corrected.code, "has no column corrected" in corrected.err) == (2, True)
