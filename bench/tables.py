@@ -542,8 +542,8 @@ def active_labelling() -> list[str]:
         return []
     last, lines = rows[-1], ["## Labels asked for where they help", ""]
     lines += [
-        f"trec6, {last['base']}: {last['labels']} labels of texts that `filbert label` chooses, beside as many of texts at",
-        f"random, {len(last['linear chosen'])} draws of the random order; mean accuracy, and the mean paired gain with its 95 %",
+        f"trec6, {last['base']}: {last['labels']} labels of texts that `filbert label` chooses, beside as many at random,",
+        f"{len(last['linear chosen'])} draws of the random order; mean accuracy, and the mean paired gain with its 95 %",
         f"interval. `python bench/active_labelling.py --write`; {made(last)}.",
         "",
     ]
@@ -576,9 +576,9 @@ def interval_coverage() -> list[str]:
     sizes = sorted({row["texts"] for row in rows})
     lines = ["## Whether intervals hold what they say", ""]
     lines += [
-        f"Share of 95 % intervals, in percent of {rows[-1]['sets']:,} simulated test sets, that hold the truth. Below 93: too",
-        "narrow. The bootstrap is so for 100 texts where a figure hangs on few of them, as the mean average precision",
-        f"of a label that five texts have. `python bench/interval_coverage.py --write`; {made(rows[-1])}.",
+        f"Share of 95 % intervals, in percent of {rows[-1]['sets']:,} simulated test sets, that hold the truth. Below",
+        "93: too narrow. The bootstrap is so for 100 texts where a figure hangs on few of them, as the mean average",
+        f"precision of a label that five texts have. `python bench/interval_coverage.py --write`; {made(rows[-1])}.",
         "",
     ]
     lines += header(f"targets, figure | {' | '.join(f'{n} texts' for n in sizes)}")
