@@ -8,16 +8,25 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pretrainings
 import pytest
-from pretrainings import CONFIG, START, Break, Stop, corpus, logged, run, weights
+from pretrainings import START, Break, Stop, corpus, logged, weights
 from small import same_weights
 
 from filbert.bases.find import find_base
+from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, Stopped
 from filbert.pretraining.run import pretrain
 from filbert.progress import Silent
 from filbert.training import loop
+
+CONFIG = pretrainings.CONFIG.with_options(epochs=1.3)  # thirteen steps
+
+
+def run(folder: Path, source: Path, config: PretrainConfig = CONFIG, **options: Any) -> Any:
+    return pretrainings.run(folder, source, config, **options)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def test_T21_another_start_is_refused(tmp_path, changes):
         pretrain([source], tmp_path / "out", start=replace(START, **changes), config=CONFIG)
 
 
-@pytest.mark.parametrize("step", [1, 7, 12])
+@pytest.mark.parametrize("step", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 12))])
 def test_T18_stopped_and_resumed_is_the_whole_run(whole, tmp_path, step):
     source = corpus(tmp_path)
     with pytest.raises(Stopped):
@@ -97,7 +106,7 @@ class Slow(Silent):
     def progress(self, *rest, **figures):
         time.sleep(0.05)
 folder = Path(sys.argv[1])
-run(folder, folder / "wiki.txt", CONFIG.with_options(optimizer=sys.argv[2]), watch=Slow())
+run(folder, folder / "wiki.txt", CONFIG.with_options(optimizer=sys.argv[2], epochs=1.3), watch=Slow())
 """
 
 
