@@ -542,7 +542,7 @@ def active_labelling() -> list[str]:
         return []
     last, lines = rows[-1], ["## Labels asked for where they help", ""]
     lines += [
-        f"trec6, {last['base']}: {last['labels']} labels of texts that `filbert label` chooses, beside as many at random;",
+        f"trec6, {last['base']}: {last['labels']} labels of texts that `filbert label` chooses, and as many at random;",
         f"mean accuracy of {len(last['linear chosen'])} draws of the random order, and the mean paired gain with its",
         f"95 % interval. `python bench/active_labelling.py --write`; {made(last)}.",
         "",
