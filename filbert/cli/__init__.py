@@ -35,6 +35,7 @@ from filbert.cli import (
     report,
     serve,
     summarize,
+    verify,
 )
 from filbert.failures import guarded, told
 from filbert.version import __version__
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "push": hub.push,
     "pull": hub.pull,
     "export": export.export,
+    "verify": verify.verify,
     "ask": ask.ask,
     "summarize": summarize.summarize,
     "vocab": pretrain.vocab,

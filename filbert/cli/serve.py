@@ -40,9 +40,8 @@ def serve(
 ) -> None:
     """Answer over HTTP: text-embeddings-inference's routes, the hub's inference API, and a page to try models."""
     check_precision(precision)
-    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"serving needs {', '.join(missing)} — pip install 'filbert[serve]'")
+    if missing := missing_parts():
+        raise ConfigError(f"serving needs packages: {missing} — pip install 'filbert[serve]'")
     from filbert.server.limits import Limits
     from filbert.server.run import Server, read_key
     from filbert.server.wire import Setup
@@ -53,3 +52,13 @@ def serve(
         limits = Limits(queue=queue_seconds)
         server = Server(models, setup, host=host, port=port, key=key, limits=limits, tell=screen.say)
         asyncio.run(server.run())
+
+
+def missing_parts() -> str:
+    """Return which packages serving lacks, for people, or nothing.
+
+    >>> missing_parts()
+    ''
+    """
+    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} not installed" if missing else ""

@@ -3,7 +3,7 @@
     model folder → graph → draft folder → gate.py → OUT
 
 OUT holds the model in its format, the tokenizer, config.json (labels), filbert.json (task, settings with thresholds,
-longest text, what was measured, the SHA-256 of every file; a temperature is part of the weights; no texts) and
+longest text, what was measured, the SHA-256 of every file; no texts; a temperature is part of the weights) and
 example.py. It is made as a whole: an export that is refused leaves nothing.
 """
 
@@ -23,7 +23,7 @@ from filbert.folder.open import FORMAT
 from filbert.inference.engine import Engine
 from filbert.inference.model import Model, open_model
 from filbert.inference.onnx_scorer import GraphScorer
-from filbert.inference.stored import replay
+from filbert.inference.stored import replay, texts_of
 from filbert.model.onnx_graph import bert_graph
 from filbert.owned import MANIFEST, finished, refuse_inputs
 from filbert.records import Example
@@ -53,7 +53,7 @@ def export(
     format_ = format_of(format_name)
     refuse_taken(out, overwrite=overwrite, inputs=(folder,))
     model = open_model(folder)
-    texts = [*examples] or [Example(tuple(each)) for each in (model.info.get("stored") or {}).get("inputs") or ()]
+    texts = [*examples] or [Example(each) for each in texts_of(model.info)]
     gate.check_texts(texts, int8=int8)
     exact = Engine(model, device="cpu", cascade=False)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -54,6 +54,18 @@ def test_the_table_on_the_page_is_the_tables_of_the_command(tmp_path, capsys) ->
     assert command(["export", str(run(name).folder), "-o", str(tmp_path / "out")]) == 0
     printed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     assert {"answers that change", "largest change of a number", "in 99 % of the texts"} <= {*printed}
-    (text,) = blocks("text")
+    text, _ = blocks("text")
     on_page = [line.split("  ")[0] for line in text.splitlines() if line and "measuring" not in line]
     assert [line for line in printed[2:] if line] == on_page[5:]
+
+
+def test_the_ways_on_the_page_are_those_of_verify() -> None:
+    from filbert.export.doors import DOORS
+
+    _, text = blocks("text")
+    assert [line.split("  ")[0] for line in text.splitlines()[3:11]] == [
+        "Python",
+        "command line",
+        *(door.name for door in DOORS),
+        "server",
+    ]
