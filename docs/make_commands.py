@@ -176,11 +176,11 @@ Model and export score the same held-out texts; outside the bars in the table th
 Needs `pip install 'filbert[export]'`.
 """,
     "verify": """\
-The 32 validation texts stored in `filbert.json` are answered in Python, by the command line in a process of its own, in C++,
-torch, `transformers`, onnxruntime and OpenVINO (exported for it, texts padded to one length), and by a server on this
-machine, whichever of these are installed; all in fp32. Shown is the largest difference to the stored numbers: probabilities,
-places in a text, numbers in the range of the training texts, from 0 to 1. The exit status is 1 where one is above 0.00001 or
-an answer differs. [export.md](export.md) has an example.
+The 32 validation texts stored in `filbert.json` are answered in Python, by the command line in a process of its own,
+in C++, torch, `transformers`, onnxruntime and OpenVINO (exported for it, texts padded to one length), and by a server
+on this machine, whichever of these are installed; all in fp32. Shown is the largest difference to the stored numbers:
+probabilities, places in a text, numbers in the range of the training texts, from 0 to 1. The exit status is 1 where
+one is above 0.00001 or an answer differs. [export.md](export.md) has an example.
 """,
     "serve": """\
 Needs `pip install 'filbert[serve]'`. How clients ask, and what they get: [serving.md](serving.md).
