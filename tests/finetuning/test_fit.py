@@ -109,16 +109,16 @@ def test_calibration_is_folded_into_the_weights(finished, report):
 
 def test_calibration_divides_by_the_temperature(tmp_path, monkeypatch):
     before = {}
-    inner = fit_module._calibrate
+    inner = fit_module.calibrated
 
-    def watched(result):
-        before["logits"] = result.job.outputs()
-        found = inner(result)
-        before["after"] = result.job.outputs()
+    def watched(job):
+        before["logits"] = job.outputs()
+        found = inner(job)
+        before["after"] = job.outputs()
         before["temperature"] = found.facts["temperature"]
         return found
 
-    monkeypatch.setattr(fit_module, "_calibrate", watched)
+    monkeypatch.setattr(fit_module, "calibrated", watched)
     run(tmp_path / "run")
     np.testing.assert_allclose(before["after"], before["logits"] / before["temperature"], atol=1e-5)
 
