@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from records import HERE, append
@@ -19,7 +20,7 @@ from records import HERE, append
 from filbert import load
 from filbert.inference.engine import Engine
 from filbert.inference.explain import Explanation, Word
-from filbert.metrics.intervals import resampled_means
+from filbert.metrics.intervals import interval, resampled_means
 from filbert.readers.sources import open_source
 
 DRAWS = 5
@@ -71,25 +72,24 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"{len(found)} texts: {np.mean(found, axis=0).round(4).tolist()}", flush=True)
         if len(found) == asked.texts or time.monotonic() - began > 60 * asked.minutes:
             break
+    more = {"by": asked.by, "base": engine.info.get("base"), "max_length": engine.max_length, "words": asked.words}
+    row = {**summary(found, gaps, points), **more, "seconds_each": (time.monotonic() - began) / max(len(found), 1)}
+    print(append(HERE / "results" / "deletion.jsonl", row) if asked.keep else row)
+
+
+def summary(found: Sequence[tuple[float, float]], gaps: Sequence[float], points: Sequence[int]) -> dict[str, Any]:
+    """Return both mean falls, and that of the important words less three times that of random ones, with intervals."""
     fall_N2 = np.array(found)
     drawn_R2 = resampled_means(fall_N2)
-    ratio_R = drawn_R2[:, 0] / np.maximum(drawn_R2[:, 1], 1e-9)
-    low, high = np.quantile(ratio_R, [0.025, 0.975])
     best, other = fall_N2.mean(axis=0).tolist()
-    row = {
+    return {
         "texts": len(found),
-        "words": asked.words,
-        "by": asked.by,
-        "base": engine.info.get("base"),
-        "max_length": engine.max_length,
-        "important": best,
-        "random": other,
-        "ratio": {"value": best / max(other, 1e-9), "low": float(low), "high": float(high)},
-        "gap_99": float(np.quantile(gaps, 0.99)) if asked.by == "gradients" else None,
+        "important": interval(best, drawn_R2[:, 0]),
+        "random": interval(other, drawn_R2[:, 1]),
+        "above_three_times": interval(best - 3 * other, drawn_R2[:, 0] - 3 * drawn_R2[:, 1]),
+        "gap_99": float(np.quantile(gaps, 0.99)),
         "points": float(np.mean(points)),
-        "seconds_each": (time.monotonic() - began) / max(len(found), 1),
     }
-    print(append(HERE / "results" / "deletion.jsonl", row) if asked.keep else row)
 
 
 if __name__ == "__main__":

@@ -236,6 +236,31 @@ def cascade() -> list[str]:
     return [*lines, ""]
 
 
+def deletion() -> list[str]:
+    found = records("deletion.jsonl")
+    if not found:
+        return []
+    lines = [
+        "## Explanations: the deletion test",
+        "",
+        "By how many points the probability of the predicted class falls on reviews of IMDb, once without the words that",
+        "`filbert explain` calls most important, once without as many at random (mean of 5 draws), with 95 % intervals",
+        "over texts; they matter at least three times as much where the last figure is above 0. *Sum off*: how far the",
+        "weights' sum is from the change of the output, 99th percentile. `python bench/deletion.py MODEL TEXTS`.",
+        "",
+        *header(
+            "model, way | texts | words | without the important | at random | less three times that | sum off | made"
+        ),
+    ]
+    for row in found:
+        falls = " | ".join(percent(row[key]) for key in ("important", "random", "above_three_times"))
+        lines.append(
+            f"| {row['base']}, {row['max_length']} tokens, {row['by']} | {row['texts']:,} | {row['words']} | {falls} "
+            f"| {100 * row['gap_99']:.1f} % | {made(row)} |"
+        )
+    return [*lines, ""]
+
+
 def memory() -> list[str]:
     rows = records("memory.jsonl")
     if not rows:
@@ -657,6 +682,7 @@ def main() -> None:
         predict_speed,
         serving,
         cascade,
+        deletion,
         memory,
         batch_scoring,
         corpus_memory,

@@ -177,7 +177,7 @@ class Screen:
         line = Text()
         for text, style in parts:
             line.append(safe(text), style)
-        self._stdout.print(line)
+        self._stdout.print("", line, sep="\n")
 
     def progress(self, stage: str, done: float, total: float, **figures: float) -> None:
         """Show `done` of `total` (0: unknown) until another stage begins, or `clear`."""

@@ -73,7 +73,6 @@ def _show(screen: Screen, found: Explanation) -> None:
     screen.show(safe(found.answer), style="bold")
     largest = max((abs(word.weight or 0.0) for word in found.words), default=0.0)
     for part, text in enumerate(found.texts):
-        screen.show("")
         screen.coloured(_parts(text, [word for word in found.words if word.part == part], largest))
     rows = [("word", "weight", "")]
     for word in found.top(TOP):

@@ -205,26 +205,20 @@ def _table(facts: Facts) -> Html:
     read = [word for word in facts["words"] if word["weight"]]
     top = sorted(read, key=lambda word: -abs(word["weight"]))[:SHOWN]
     largest = max((abs(word["weight"]) for word in top), default=1.0)
-    change = facts["value"] - facts["start"]
     rows = []
     for word in top:
         weight = word["weight"]
         cells = [
             tag("td", f"{weight:+.3f}".replace("-", "−")),
-            tag("td", _share(weight, change)),
             tag("td", _bar(weight / largest), class_="bar"),
         ]
         rows.append(tag("tr", tag("th", tag("bdi", word["text"]), scope="row"), cells))
-    names = ("word", "weight", "of the change")
+    names = ("word", "weight")
     heads = [tag("th", name, scope="col") for name in names]
     head = tag("tr", heads, tag("th", "against · for", scope="col", class_="text"))
     rest = len(read) - len(top)
     caption = f"Words with the largest weights, for or against {facts['output']}"
     return table(caption + (f"; {rest:,} more have smaller ones." if rest else "."), head, rows)
-
-
-def _share(weight: float, change: float) -> str:
-    return f"{100 * weight / change:+.0f} %".replace("-", "−") if abs(change) >= 0.001 else "—"
 
 
 def _bar(share: float) -> Html:
@@ -268,7 +262,7 @@ def _attention(attention: Facts) -> Html:
         square = tag(
             "figure",
             tag("canvas", id="matrix", role="img", aria_label="The matrix of shares, also told by the list of tokens"),
-            tag("figcaption", "Rows look, columns are looked at; the darker, the larger the share."),
+            tag("figcaption", "Rows look, columns are looked at; the stronger the colour, the larger the share."),
             class_="matrix-box",
         )
         grid = tag(
