@@ -17,7 +17,7 @@ from filbert.report.words import value_of, with_interval
 
 SUSPECTS = "suspects.csv"
 HOW = (
-    f"All of them are in {SUSPECTS}: write the right target into the column `corrected`, or anything into `leave_out`, "
+    f"All of them are in {SUSPECTS}: write the right target into the column “corrected”, or anything into “leave_out”, "
     f"and fit again with --corrections {SUSPECTS}."
 )
 
@@ -43,7 +43,7 @@ def cross_validation(report: Report, log: Log) -> Html | None:
         f"Each text was answered by a model that was trained on the other folds. The intervals are over texts; "
         f"the {found['folds']} folds show how much the scores change with what is trained on."
     )
-    return tag("div", tag("p", note, class_="note"), table("Cross-validation.", head, rows))
+    return tag("div", tag("p", note, class_="note"), table("All texts together, and each fold.", head, rows))
 
 
 def suspects(report: Report, log: Log) -> Html | None:
@@ -63,9 +63,10 @@ def suspects(report: Report, log: Log) -> Html | None:
         ("suggested", "suggested", "text wrong"),
         ("chance", "sure", ""),
     )
+    most = f"The {len(rows):,} most doubtful of " if len(rows) < found["count"] else ""
     caption = (
-        f"The {len(rows):,} most doubtful of {counted(found['count'], 'text')} for which a model that never saw them "
-        f"suggests another target. {HOW}"
+        f"{most}{counted(found['count'], 'text')} for which a model that never saw them suggests another target, the "
+        f"most doubtful first. {HOW}"
     )
     return text_table(caption, rows, columns)
 
