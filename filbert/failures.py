@@ -23,7 +23,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn, Protocol, TextIO, runtime_checkable
 
-from filbert.errors import DataError, FilbertError, Stopped, TrainingError, out_of_memory, safe, shown
+from filbert.errors import DataError, FilbertError, Stopped, TrainingError, missing, out_of_memory, safe, shown
 from filbert.version import __version__
 
 READER_GONE = 128 + 13  # as a shell says of a process that SIGPIPE ended
@@ -71,8 +71,10 @@ def guarded(run: Callable[[Sequence[str]], int]) -> NoReturn:
     sys.exit(_flushed(code))
 
 
-def told(error: BaseException, *, as_json: bool = False) -> int:
+def told(error: BaseException, *, as_json: bool = False, command: str = "filbert") -> int:
     """Say what went wrong, on stderr and with `as_json` as the one object on stdout, and return the exit code.
+
+    `command` is what needs a package that is not installed.
 
     >>> told(KeyboardInterrupt())
     130
@@ -83,6 +85,7 @@ def told(error: BaseException, *, as_json: bool = False) -> int:
         return 128 + getattr(error, "number", (*_signals, signal.SIGINT)[0])
     if isinstance(error, UsageError):
         return _usage(error, as_json=as_json)
+    error = missing(error, command) or error
     if os.environ.get("FILBERT_DEBUG"):
         say("".join(traceback.format_exception(error)).rstrip())
     line = sentence(error)

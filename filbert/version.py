@@ -12,7 +12,12 @@ def versions() -> dict[str, str]:
     '0.1.0'
     """
     import platform
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     found = {"filbert": __version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in ("torch", "numpy")}
+    for name in ("torch", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # torch, where nothing is trained
+            continue
+    return found

@@ -73,7 +73,7 @@ app = typer.Typer(
 )
 
 
-def reported(command: Callable[..., None]) -> Callable[..., None]:
+def reported(name: str, command: Callable[..., None]) -> Callable[..., None]:
     """Wrap a command so that whatever it raises becomes a sentence and an exit code."""
 
     @functools.wraps(command)
@@ -83,7 +83,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except (Exception, KeyboardInterrupt) as error:
-            raise typer.Exit(told(error, as_json=options.get("as_json", False))) from None
+            raise typer.Exit(told(error, as_json=options.get("as_json", False), command=name)) from None
 
     return run
 
@@ -121,7 +121,7 @@ class _Command(TyperCommand):
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name, cls=_Command)(reported(_command))
+    app.command(_name, cls=_Command)(reported(_name, _command))
 
 
 @functools.cache

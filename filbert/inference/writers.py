@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,6 +48,8 @@ def check_output(
     """
     if formats and out.suffix.lower() not in formats:
         raise ConfigError(f"{out} — its suffix names no format here — choose one of {', '.join(formats)}")
+    if out.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(f"{out} — Parquet needs pyarrow — pip install 'filbert[parquet]'")
     if not out.parent.is_dir():
         raise ConfigError(f"{out} — there is no folder {out.parent} — make it, or write somewhere else with -o")
     refuse_input(out, inputs, models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 def best_device(device: str | None = None) -> str:
     """Return `device` or, for None, `cuda` where there is a GPU, else `cpu`; ConfigError where it is not available."""
-    if device is None and not _may_have_gpu():
+    if device is None and not (_may_have_gpu() and importlib.util.find_spec("torch")):
         return "cpu"
     if device is None:
         import torch

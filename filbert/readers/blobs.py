@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -17,9 +18,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
-import pyarrow as pa
 from typing_extensions import Buffer, Self
 
 from filbert.readers.ledger import fatal
@@ -45,7 +45,6 @@ DAMAGE = (
     zlib.error,
     tarfile.TarError,
     zipfile.BadZipFile,
-    pa.ArrowException,
     OSError,
 )
 
@@ -110,9 +109,17 @@ def guarded(name: str) -> Iterator[None]:
         raise fatal(name, "file", "may not be read", "check its permissions") from None
     except UnicodeError as error:
         raise fatal(name, "encoding", f"cannot be decoded: {error}", "give the right --encoding") from None
-    except DAMAGE as error:
+    except Exception as error:
+        if not isinstance(error, (*DAMAGE, *_arrow_errors())):
+            raise
         what = f"cannot be read to its end: {error}" if str(error) else "ends too early"
         raise fatal(name, "file", what, "it is damaged or cut short: fetch it again") from error
+
+
+def _arrow_errors() -> tuple[type[Exception], ...]:
+    """Return what pyarrow raises for damage, where it is loaded."""
+    found = sys.modules.get("pyarrow")
+    return () if found is None else (found.ArrowException,)
 
 
 def kind_of(head: bytes) -> str:
@@ -138,7 +145,23 @@ def _decompressed(path: Path, kind: str) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(_Xz(path)))
     if kind == "bzip2":
         return cast(BinaryIO, bz2.open(path))
-    return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
+    return zstd(str(path))
+
+
+def zstd(stream: str | BinaryIO) -> BinaryIO:
+    """Return what a path or a stream of Zstandard holds; DataError where the library for it is not installed."""
+    name = stream if isinstance(stream, str) else "the archive's member"
+    return cast(BinaryIO, io.BufferedReader(arrow(name, "Zstandard").input_stream(stream, compression="zstd")))
+
+
+def arrow(file: str, kind: str) -> Any:
+    """Return pyarrow; DataError, which names the file and its kind, where it is not installed."""
+    try:
+        import pyarrow
+    except ModuleNotFoundError:
+        wrong = f"is {kind}, for which pyarrow is not installed"
+        raise fatal(file, "format", wrong, "pip install 'filbert[parquet]'") from None
+    return pyarrow
 
 
 class _Xz(io.RawIOBase):

@@ -28,17 +28,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-import pyarrow as pa
-
 from filbert.errors import DataError, Place, Problem
 from filbert.owned import is_output
-from filbert.readers.blobs import Blob, file_blob, guarded, kind_of, read_fully
+from filbert.readers.blobs import Blob, arrow, file_blob, guarded, kind_of, read_fully, zstd
 from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide, decode_text
 from filbert.readers.folders import NO_TABLES, Tree, archive_tree, class_of, folder_tree
 from filbert.readers.formats.json_objects import open_json
 from filbert.readers.formats.jsons import JsonLines
-from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import sample_lines
 from filbert.readers.formats.tables import Delimited, LineTable, Table
 from filbert.readers.hub import download, is_hub_id
@@ -57,7 +54,7 @@ PACKED: dict[str, Callable[[BinaryIO], object]] = {
     "gzip": gzip.open,
     "xz": lzma.open,
     "bzip2": bz2.open,
-    "zstd": lambda stream: io.BufferedReader(pa.input_stream(stream, compression="zstd")),
+    "zstd": zstd,
 }
 ABOUT = {"README", "LICENSE", "LICENCE", "COPYING", "NOTICE"}  # files about the texts
 DOC = re.compile(r'<doc id=.*?(?: title="(.*?)")?\s*>$')
@@ -164,6 +161,9 @@ class Corpus:
     def _reader(self, blob: Blob, found: list[str]) -> Reader | None:
         """Find out what a file is; None where there is no text in it."""
         if kind_of(blob.head(16)) == "parquet":
+            arrow(blob.name, "Parquet")
+            from filbert.readers.formats.parquet import Parquet
+
             return _table_reader([Parquet(blob)], found)
         if not blob.head(SAMPLE).strip():
             return None

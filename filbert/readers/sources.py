@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
-from filbert.readers.blobs import Blob, file_blob, guarded, kind_of
+from filbert.readers.blobs import Blob, arrow, file_blob, guarded, kind_of
 from filbert.readers.cells import target_cell
 from filbert.readers.columns import Roles, choose, joined
 from filbert.readers.encodings import Encoding, decide
 from filbert.readers.folders import ClassFolders, Tree, archive_tree, folder_tree, layout_of
 from filbert.readers.formats.json_objects import open_json
 from filbert.readers.formats.jsons import JsonLines, held_keys
-from filbert.readers.formats.parquet import Parquet
 from filbert.readers.formats.sniff import look, sample_lines
 from filbert.readers.formats.spreadsheet import Spreadsheet
 from filbert.readers.formats.tables import Delimited, FastText, PlainText, Table, Words, like_fasttext
@@ -310,6 +309,9 @@ def _open_tree(
 def _open_file(blob: Blob, options: ReadOptions, found: list[str], labelled: bool) -> list[tuple[str | None, Table]]:
     """Return the tables of one file by what it holds, its name only where that leaves a choice; options win."""
     if kind_of(blob.head(16)) == "parquet":
+        arrow(blob.name, "Parquet")
+        from filbert.readers.formats.parquet import Parquet
+
         return _said([(None, Parquet(blob))], found)
     if spreadsheet_kind(blob) is not None:
         return _said([(None, Spreadsheet(blob, options, labelled=labelled))], found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -133,12 +134,11 @@ def figures(examples: Sequence[Example], predictions: Sequence[Prediction]) -> F
 
 
 def score(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> Json:
-    """ROUGE-1, ROUGE-2 and ROUGE-L, and those of lead, TextRank and the oracle on the same texts."""
-    beside = {
-        LEAD: picked(examples, settings, lead),
-        TEXTRANK: picked(examples, settings, textrank),
-        "oracle": best(examples),
-    }
+    """ROUGE-1, ROUGE-2 and ROUGE-L, and those of lead, TextRank (where scipy is installed) and the oracle beside."""
+    beside = {LEAD: picked(examples, settings, lead)}
+    if find_spec("scipy"):
+        beside[TEXTRANK] = picked(examples, settings, textrank)
+    beside["oracle"] = best(examples)
     return {
         "n": len(examples),
         **overlap.means(figures(examples, predictions)),

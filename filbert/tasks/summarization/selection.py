@@ -143,15 +143,14 @@ def centrality(vectors_SD: Any) -> FloatArray:
     >>> int(centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax())
     1
     """
-    from scipy import sparse  # type: ignore[import-untyped]  # scikit-learn's own
-
     count = vectors_SD.shape[0]
     if count < 2:
         return np.ones(count)
-    sparse_one = sparse.issparse(vectors_SD)
+    sparse_one = not isinstance(vectors_SD, np.ndarray)
     squares_SD = vectors_SD.multiply(vectors_SD) if sparse_one else np.square(vectors_SD)
     lengths_S = np.sqrt(np.asarray(squares_SD.sum(axis=1)).reshape(-1))
-    unit_SD = sparse.diags(1 / np.where(lengths_S > 0, lengths_S, 1)) @ vectors_SD
+    scale_S = 1 / np.where(lengths_S > 0, lengths_S, 1)
+    unit_SD = _scaled(scale_S, vectors_SD) if sparse_one else scale_S[:, None] * vectors_SD
     least = _least_cosine(unit_SD)
     own_S = (lengths_S > 0) - least  # of a sentence with itself, which is not counted
 
@@ -168,6 +167,13 @@ def centrality(vectors_SD: Any) -> FloatArray:
         if np.abs(found_S - before_S).max() < CLOSE:
             break
     return np.asarray(np.round(found_S, 12))  # equal sentences stay equal, whatever order they are summed in
+
+
+def _scaled(scale_S: FloatArray, matrix_SD: Any) -> Any:
+    """Return a sparse matrix with each row times its number."""
+    from scipy import sparse  # type: ignore[import-untyped]  # scikit-learn's own
+
+    return sparse.diags(scale_S) @ matrix_SD
 
 
 def _least_cosine(unit_SD: Any) -> float:
