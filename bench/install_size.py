@@ -1,10 +1,10 @@
-"""How large an installation is that scores and serves, and that it does: in a clean environment, by the Dockerfile's steps.
+"""How large an installation is that scores and serves, and that it does so: in a clean environment, as the Dockerfile.
 
-    python bench/install_size.py [--extras serve] [--keep FOLDER] [--write]
+    python bench/install_size.py [--python python3] [--write]
 
-Runs the steps that the Dockerfile runs to install (all but apt-get, users and the like) in a temporary folder, prints the
-size of each package and the sum, opens filbert-mini with a random head there, predicts a file and answers a request over
-HTTP. Returns 1 where torch came along, an answer is missing, or the sum is above 300 MB.
+Runs the steps that the Dockerfile runs to install (all but apt-get, users and the like) in a temporary folder, prints
+the size of each package and the sum, opens filbert-mini with a random head there, predicts a file and answers a request
+over HTTP. Returns 1 where torch came along, an answer is missing, or the sum is above 300 MB.
 """
 
 from __future__ import annotations
