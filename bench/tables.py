@@ -243,10 +243,11 @@ def deletion() -> list[str]:
     lines = [
         "## Explanations: the deletion test",
         "",
-        "By how many points the probability of the predicted class falls on reviews of IMDb, once without the words that",
-        "`filbert explain` calls most important, once without as many at random (mean of 5 draws), with 95 % intervals",
-        "over texts; they matter at least three times as much where the last figure is above 0. *Sum off*: how far the",
-        "weights' sum is from the change of the output, 99th percentile. `python bench/deletion.py MODEL TEXTS`.",
+        "By how many points the probability of the predicted class falls on reviews of IMDb, once without the words",
+        "that `filbert explain` calls most important, once without as many at random (mean of 5 draws), with 95 %",
+        "intervals over texts; they matter at least three times as much where the last figure is above 0. *Sum off*:",
+        "how far the weights' sum is from the change of the output, 99th percentile.",
+        "`python bench/deletion.py MODEL TEXTS`.",
         "",
         *header(
             "model, way | texts | words | without the important | at random | less three times that | sum off | made"
