@@ -84,9 +84,13 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     for path in (tmp_path / name for name in ("wiki.txt", "notes/one.txt", "notes/two.txt")):
         write_corpus(path)
+    (tmp_path / "logs").mkdir()
+    for name in ("a.csv", "b.csv"):
+        write_texts(tmp_path / "logs" / name, 4)
     write_old_checkpoint(tmp_path / "uncased_L-12_H-768_A-12")
     listed = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("filbert ")]
-    listed = [line for line in listed if not line.startswith("filbert serve ")]  # it would not end: tests/server
+    elsewhere = ("filbert serve ", "filbert label ", "filbert push ")  # would not end, or need a hub: they have tests
+    listed = [line for line in listed if not line.startswith(elsewhere)]
     lines = [line for several in listed for line in several.split(" && ")]
     assert len(lines) >= 12
     for line in lines:
@@ -97,11 +101,11 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
             words[1] = (
                 "runs/mine"  # minilm takes 55 s of the processor here: tests/pretraining/test_run.py adapts such a base
             )
-        brief = [*TRAIN, "--overwrite"] if words[0] == "fit" else BRIEF.get(words[0], [])
+        brief = TRAIN if words[0] == "fit" else BRIEF.get(words[0], [])
         if "--base" in words and words[0] == "fit":
             brief = [*brief, *words[words.index("--base") :]]  # of two, the last counts
         ran = run(*words, *brief)
-        assert ran.code == 0, f"{line}\n{ran.err}"
+        assert ran.code == 0 or (words[0] == "doctor" and ran.code == 1), f"{line}\n{ran.err}"
 
 
 def test_the_python_of_the_readme_works(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
