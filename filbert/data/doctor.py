@@ -113,7 +113,8 @@ def repeated(parts: Parts, met: Repeats) -> list[Finding]:
     for name, shared in met.shared.items():
         exact = [parts[name][at].inputs for at, _, word_for_word in shared if word_for_word]
         different = f" ({len(set(exact)):,} different ones)" * (len(set(exact)) < len(exact))
-        beside = f", {len(exact):,} of them word for word{different}"
+        some = f"{len(exact):,} of them " if len(exact) < len(shared) else ""
+        beside = f", {some}word for word{different}"
         stand = counted(len(shared), f"text of {name} stands", f"texts of {name} stand")
         said = f"{stand} in train, too{beside}"
         where = [f"{parts[name][at].place} = {train[first].place}" for at, first, _ in shared[:HELD]]
