@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 
 from filbert.errors import counted
@@ -53,7 +52,10 @@ def front_matter(report: Report, kind: str, metrics: Sequence[Metric] = (), code
 def _model_index(report: Report, kind: str, metrics: Sequence[Metric]) -> list[str]:
     """Return the figures of the split that is shown first, as the hub's leaderboards and pages read them."""
     split, data = main_split(report), report.get("data") or {}
-    quoted = partial(json.dumps, ensure_ascii=False)
+
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=False).replace("<", r"\u003c")  # YAML reads it back; no HTML in Markdown
+
     lines = ["model-index:", f"- name: {quoted(plain(str(report.get('name') or 'model')))}", "  results:", "  - task:"]
     lines += [f"      type: {kind}", "    dataset:", f"      name: {quoted(plain(Path(str(data.get('source'))).name))}"]
     lines += ["      type: private", f"      split: {split}", "    metrics:"]
