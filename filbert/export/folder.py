@@ -16,6 +16,7 @@ from typing import Any
 
 from filbert.errors import ConfigError, ModelError
 from filbert.export import gate
+from filbert.export.doors import DOORS
 from filbert.export.example import example
 from filbert.export.formats import Format, format_of
 from filbert.files import draft_folder, read_json, sha256, write_json, write_text
@@ -55,7 +56,8 @@ def export(
     model = open_model(folder)
     texts = [*examples] or [Example(each) for each in texts_of(model.info)]
     gate.check_texts(texts, int8=int8)
-    exact = Engine(model, device="cpu", cascade=False)
+    torch = next(door for door in DOORS if door.name == "torch")  # another library than the one that is exported to
+    exact = Engine(model, cascade=False, scorer=None if torch.missing(model) else torch.scorer(folder, model))
     out.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(out) as above:
         draft = above / "export"

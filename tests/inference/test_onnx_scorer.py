@@ -17,7 +17,7 @@ from filbert.inference import scorer as scorer_module
 from filbert.inference.engine import load
 from filbert.inference.model import open_model
 from filbert.inference.onnx_scorer import TOKENS, GraphScorer, OnnxScorer, by_length, session_of
-from filbert.inference.scorer import TorchScorer, scorer_of
+from filbert.inference.scorer import TorchScorer, scored_by, scorer_of
 from filbert.model.head import Head
 from filbert.model.network import Network
 from filbert.model.onnx_graph import bert_graph
@@ -105,6 +105,16 @@ def test_it_is_told_how_many_texts_are_ready() -> None:
 
 def test_nothing_to_score_gives_nothing() -> None:
     assert np.asarray(OnnxScorer(as_model(network(HEADS[0]))).outputs([])).shape == (0, 3)
+
+
+def test_with_torch_it_scores_fp32_and_torch_what_is_faster_there(tmp_path: Path, monkeypatch) -> None:
+    model = open_model(save(tmp_path / "model", classifier()))
+    assert isinstance(scorer_of(model, "cpu", "fp32"), OnnxScorer)
+    assert isinstance(scorer_of(model, "cpu", "auto"), TorchScorer)
+    assert scored_by(model.config, "cpu", "fp32").startswith("onnxruntime ")
+    assert scored_by(model.config, "cpu", "bf16").startswith("torch ")
+    monkeypatch.setattr(scorer_module, "installed", lambda package: package == "torch")
+    assert isinstance(scorer_of(model, "cpu", "fp32"), TorchScorer)
 
 
 def test_without_torch_it_scores_and_says_what_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,7 @@ def test_in_cpp_fp32_gives_torchs_outputs(wide, monkeypatch):
     ours = scorer_of(model, "cpu", "fp32")
     assert isinstance(ours, NativeScorer)
     monkeypatch.setattr(scorer_module, "unsupported", lambda config: "not today")
+    monkeypatch.setattr(scorer_module, "installed", lambda package: package == "torch")
     theirs = scorer_of(model, "cpu", "fp32")
     assert isinstance(theirs, TorchScorer)
     np.testing.assert_allclose(ours.outputs(TEXTS), theirs.outputs(TEXTS), atol=1e-4)
