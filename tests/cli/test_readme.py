@@ -89,7 +89,7 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
         write_texts(tmp_path / "logs" / name, 4)
     write_old_checkpoint(tmp_path / "uncased_L-12_H-768_A-12")
     listed = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("filbert ")]
-    elsewhere = ("filbert serve ", "filbert label ", "filbert push ", "filbert verify ")  # no end, a hub, a minute: elsewhere
+    elsewhere = ("filbert serve ", "filbert label ", "filbert push ", "filbert verify ")  # tests elsewhere
     listed = [line for line in listed if not line.startswith(elsewhere)]
     lines = [line for several in listed for line in several.split(" && ")]
     assert len(lines) >= 12
