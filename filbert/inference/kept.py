@@ -133,6 +133,8 @@ def path_for(out: Path) -> Path:
 
 def left_whole(out: Path) -> bool:
     """Say whether `out` is the output of a run that was stopped when all was done, and that was to replace nothing."""
+    if not out.name:  # a folder, which is refused later
+        return False
     path = path_for(out)
     told = about(path) if path.is_file() and not path.is_symlink() else None
     if told is None or told.get("over"):

@@ -111,7 +111,7 @@ def test_the_estimator_answers_as_the_engine(tmp_path: Path) -> None:
     asked = model.ask(question, tmp_path / "a.txt")
     assert asked.no_answer == found.no_answer
     assert asked.confidence == found.confidence
-    with pytest.raises(ConfigError, match="40 questions, 40 contexts, 1 answers"):
+    with pytest.raises(ConfigError, match="40 questions, 40 contexts, 1 answer "):
         model.fit([text[0] for text in texts], [text[1] for text in texts], ["fine"])
     with pytest.raises(ConfigError, match="go together"):
         model.fit("a.json", ["a"])

@@ -60,7 +60,7 @@ def test_what_cannot_work_is_said_before_anything_is_read(run: Run, tmp_path: Pa
         (["pretrain"], "no corpus was given"),
         (["pretrain", "wiki.txt", "--tokens", "many"], "such as 500k, 100M or 1.5B"),
         (["pretrain", "wiki.txt", "--weights", "1;2"], "one number for each corpus"),
-        (["pretrain", "wiki.txt", "--weights", "1,2"], "2 weights for 1 corpora"),
+        (["pretrain", "wiki.txt", "--weights", "1,2"], "2 weights for 1 corpus"),
         (["pretrain", "wiki.txt", "--mask-rate", "1.5"], "mask_rate is 1.5"),
         (["pretrain", "wiki.txt", "--optimizer", "sgd"], "choose auto, adamw, muon"),
         (["pretrain", "wiki.txt", "--resume", "-o", "none"], "holds no stopped run"),
