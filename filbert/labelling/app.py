@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -22,6 +21,7 @@ from filbert.labelling.session import Session
 from filbert.server.guard import Guard
 from filbert.server.pages import page
 from filbert.server.requests import body_of
+from filbert.server.run import Uvicorn
 from filbert.server.status import Rejected, json_response
 from filbert.version import __version__
 
@@ -91,13 +91,6 @@ def _word(said: Said, name: str) -> str:
     return found
 
 
-class _Uvicorn(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to us."""
-        yield
-
-
 class Site:
     """A session's page at an address of this machine; `run` serves it until `stop`, SIGINT or SIGTERM."""
 
@@ -116,7 +109,7 @@ class Site:
             guard, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
         )  # fmt: skip
-        self._server = _Uvicorn(config)
+        self._server = Uvicorn(config)
 
     def run(self) -> None:
         """Serve; when it ends, the session is stopped."""

@@ -108,9 +108,8 @@ class FineTuning:
         rows = [engine.task.row(found, engine.settings) for found in engine.predict(list(inputs))]
         start = "probability_"
         names = [key for key in rows[0] if key.startswith(start)]
-        return [name.removeprefix(start) for name in names], np.array(
-            [[row[name] or 0.0 for name in names] for row in rows]
-        )
+        chances_NC = np.array([[row[name] or 0.0 for name in names] for row in rows])
+        return [name.removeprefix(start) for name in names], chances_NC
 
     @property
     def _log(self) -> Path:

@@ -246,15 +246,14 @@ class Session:
             classes = [str(label) for label in model.classes_]
             with self._known:
                 self._suspicion = {order[at]: own for at, own in zip(at_L, suspicion, strict=False)}
-                self._take(order, chances_NC, classes)
+                if not self.finetuning.fresh(len(answers), GROWN):
+                    self._choose_by(order, chances_NC, classes)
                 if point is not None and (not self.curve or self.curve[-1].labels != point.labels):
                     self.curve = [*(each for each in self.curve if each.labels < point.labels), point]
         self._fitted = version
 
-    def _take(self, order: Sequence[int], chances_NC: FloatArray, classes: Sequence[str]) -> None:
-        """Choose by these probabilities, unless a fine-tuned model's are younger."""
-        if self.finetuning.fresh(len(self.work.answers), GROWN):
-            return
+    def _choose_by(self, order: Sequence[int], chances_NC: FloatArray, classes: Sequence[str]) -> None:
+        """Ask next about the texts of which these probabilities are least sure, and show them."""
         self._unsure = [order[at] for at in np.argsort(choose.margins(chances_NC), kind="stable").tolist()]
         self._chances = {
             i: {label: round(float(p), 4) for label, p in zip(classes, chances, strict=True)}
@@ -264,12 +263,7 @@ class Session:
     def _read_finetuned(self, ordered: Sequence[int]) -> None:
         """Where a fine-tuning has just ended well, score all texts by its model, and choose by that."""
         found = self.finetuning.scores([self.work.texts[i].inputs for i in ordered])
-        if found is None:
-            return
-        classes, chances_NC = found
-        with self._known:
-            self._unsure = [ordered[at] for at in np.argsort(choose.margins(chances_NC), kind="stable").tolist()]
-            self._chances = {
-                i: {label: round(float(p), 4) for label, p in zip(classes, chances, strict=True)}
-                for i, chances in zip(ordered, chances_NC, strict=True)
-            }
+        if found is not None:
+            classes, chances_NC = found
+            with self._known:
+                self._choose_by(ordered, chances_NC, classes)

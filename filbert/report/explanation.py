@@ -8,16 +8,13 @@ nothing else. Texts and names are escaped by html.py, and reach the script as da
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
-from filbert.report.html import Html, plain, table, tag
-from filbert.report.page import header
+from filbert.report.html import Html, table, tag
+from filbert.report.page import head, header, navigated, read_part
 from filbert.report.words import share_of
 
 Facts = Mapping[str, Any]
@@ -35,52 +32,24 @@ def explanation_page(facts: Facts) -> str:
     >>> explanation_page({"name": "mood", "answer": "good"})  # doctest: +SKIP
     '<!doctype html>…'
     """
-    sheet = _read("report.css") + _read("explanation.css")
-    script = _read("explanation.js")
-    policy = (
-        f"default-src 'none'; style-src '{_digest(sheet)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", plain(f"Why {facts['answer'][:60]} — Filbert")),
-        tag("style", Html(sheet)),
-    )
+    script = read_part("explanation.js")
+    title, sheet = f"Why {facts['answer'][:60]} — Filbert", read_part("report.css") + read_part("explanation.css")
     parts = (
         ("words", "The words", _words(facts)),
         ("table", "The most important words", _table(facts)),
         ("attention", "Attention", _attention(facts["attention"])),
     )
-    links = [tag("a", heading, href=f"#{key}") for key, heading, _ in parts]
-    main = [
-        tag("section", tag("h2", heading, id=f"{key}-heading"), body, id=key, aria_labelledby=f"{key}-heading")
-        for key, heading, body in parts
-    ]
     top = header("explanation", {"name": facts["answer"]}, [f"the answer of {facts['name']}"])
     body = tag(
         "body",
         top,
         _shares(facts),
-        tag("nav", links, aria_label="Sections"),
-        tag("main", main),
+        navigated(parts),
         tag("footer", "Made by Filbert. An explanation says what the model did, not whether it is right."),
         tag("script", _data(facts["attention"]), type="application/json", id="attention-data"),
         tag("script", Html(script)),
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _read(name: str) -> str:
-    return files("filbert.report").joinpath(name).read_text("utf-8")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"<!doctype html>\n{tag('html', head(title, sheet, script), body, lang='en')}\n"
 
 
 def _data(attention: Facts) -> Html:

@@ -25,13 +25,23 @@ def render_page(report: Report, log: Log, top: Html, sections: Sequence[Section]
     >>> render_page({}, [], header("pre-training", {}, []), [])[:15]
     '<!doctype html>'
     """
-    sheet = files("filbert.report").joinpath("report.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = f"{report.get('name') or 'model'} — Filbert report"
     rendered = [(key, heading, build(report, log)) for key, heading, build in sections]
     present = [(key, heading, body) for key, heading, body in rendered if body]
-    head = tag(
+    foot = tag("footer", "Made by Filbert from the files of the run alone. Intervals are 95 %.")
+    body = tag("body", top, navigated(present), foot)
+    return f"<!doctype html>\n{tag('html', head(title, read_part('report.css')), body, lang='en')}\n"
+
+
+def head(title: str, sheet: str, script: str = "") -> Html:
+    """Return the head of a page whose policy allows this style sheet and this script, by their hashes, and no more.
+
+    >>> "script-src" in head("a page", "p {}"), "script-src" in head("a page", "p {}", "1")
+    (False, True)
+    """
+    allowed = f"style-src {_hash(sheet)}" + (f"; script-src {_hash(script)}" if script else "")
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+    return tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
@@ -41,14 +51,29 @@ def render_page(report: Report, log: Log, top: Html, sections: Sequence[Section]
         tag("title", plain(title)),
         tag("style", Html(sheet)),
     )
-    links = [tag("a", heading, href=f"#{key}") for key, heading, _ in present]
+
+
+def navigated(sections: Sequence[tuple[str, str, Html]]) -> list[Html]:
+    """Return links to the sections, given as (id, heading, body), and the sections.
+
+    >>> navigated([("a", "First", Html("<p>1</p>"))])[0]
+    '<nav aria-label="Sections"><a href="#a">First</a></nav>'
+    """
+    links = [tag("a", heading, href=f"#{key}") for key, heading, _ in sections]
     main = [
         tag("section", tag("h2", heading, id=f"{key}-heading"), body, id=key, aria_labelledby=f"{key}-heading")
-        for key, heading, body in present
+        for key, heading, body in sections
     ]
-    foot = tag("footer", "Made by Filbert from the files of the run alone. Intervals are 95 %.")
-    body = tag("body", top, tag("nav", links, aria_label="Sections"), tag("main", main), foot)
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return [tag("nav", links, aria_label="Sections"), tag("main", main)]
+
+
+def read_part(name: str) -> str:
+    """Return a style sheet or script of this package."""
+    return files("filbert.report").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def header(kind: str, report: Report, parts: Sequence[str]) -> Html:

@@ -48,11 +48,12 @@ def read_key(file: Path | None, host: str) -> str | None:
     return key
 
 
-class _Uvicorn(uvicorn.Server):
+class Uvicorn(uvicorn.Server):
     """uvicorn without its signals: they are ours."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave signals as they are."""
         yield
 
 
@@ -72,7 +73,7 @@ class Server:
     def __post_init__(self) -> None:
         self.models: dict[str, Served] = {}
         self.app: App  # once it runs
-        self._uvicorn: _Uvicorn | None = None
+        self._uvicorn: Uvicorn | None = None
         self._reloads: set[asyncio.Task[bool]] = set()
 
     async def run(self) -> None:
@@ -120,7 +121,7 @@ class Server:
             timeout_keep_alive=int(self.limits.idle),
             timeout_graceful_shutdown=self.limits.stop,
         )
-        self._uvicorn = _Uvicorn(config)
+        self._uvicorn = Uvicorn(config)
         listening = await asyncio.get_running_loop().run_in_executor(None, _bound, self.host.strip("[]"), self.port)
         host = f"[{listening.getsockname()[0]}]" if ":" in self.host else listening.getsockname()[0]
         self.tell(f"http://{host}:{listening.getsockname()[1]}")
