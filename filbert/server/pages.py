@@ -21,7 +21,8 @@ def page(name: str, package: str = "filbert.server") -> Response:
 
 @functools.cache
 def _read(name: str, package: str) -> tuple[bytes, str]:
-    text = resources.files(package).joinpath(name).read_text("utf-8")
+    looks = resources.files("filbert.server").joinpath("looks.css").read_text("utf-8")
+    text = resources.files(package).joinpath(name).read_text("utf-8").replace("/* looks.css */\n", looks)
     policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     for tag, kind in (("script", "script-src"), ("style", "style-src")):
         parts = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
