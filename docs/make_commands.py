@@ -92,6 +92,16 @@ Write the right target into its column `corrected`, or anything into `leave_out`
 `--corrections suspects.csv`. The model itself is then trained on all texts, as without `--folds`; `--minutes` is shared
 among all K + 1.
 
+With `--tune 20`, or `--tune 30min`, the options that are not given are searched by Optuna (`pip install
+'filbert[tune]'`): learning rate, epochs, batch size, layer decay, weight decay, dropout, and balance where classes are
+uneven, by what validation maximises. The first trial has the default options; one that falls behind is given up. The
+best trial's model is the result, and the report has a table of all. The best of many validation scores is optimistic:
+measure with `--test`. A stopped search goes on with the trial that it was at.
+
+With `--ensemble K` the model is trained K times from the same weights, the seed of order and dropout alone changed, and
+the weights are averaged (Wortsman et al. 2022): all of them, or greedily those that help. The average is kept where it
+validates better than the best single training. It is one model, as fast as one; `--minutes` is shared among the K.
+
 With `--adapt` the base is first trained by masked language modelling on the training texts and those of every
 `--unlabelled` source: the largest published gain for a small set (Sun et al. 2019). Texts of the validation and test
 splits are left out. This takes two fifths of `--minutes`. Then a linear probe on the vectors of up to 2,000 training

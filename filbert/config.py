@@ -6,11 +6,12 @@ PretrainConfig what pre-training needs. What a knob cannot be is said at once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 
 from typing_extensions import Self
 
-from filbert.errors import ConfigError
+from filbert.errors import ConfigError, shown
 
 SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for base and large
     "tiny": (2, 128, 2),
@@ -21,6 +22,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
     "large": (24, 1024, 16),
 }
 BALANCES = ("none", "weights", "sampling", "auto")
+MOST_MEMBERS = 20  # trainings that are averaged: more cost much and change little (Wortsman et al. 2022)
 MOST = 10**15  # of anything that is counted: what lies above is a slip
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
@@ -45,6 +47,20 @@ def check_rate(rate: float | None, reason: str = "") -> None:
         raise ConfigError(f"--abstain — {reason} — leave it out")
     if rate is not None and not 0 <= rate < 1:
         raise ConfigError(f"--abstain {rate:g} — is no share of wrong answers — give 2% or 0.02 for two in a hundred")
+
+
+def budget(given: int | str) -> tuple[int | None, float | None]:
+    """Return the budget of a search for options as trials or as minutes; ConfigError where it is neither.
+
+    >>> budget(20), budget("30min"), budget("1.5h")
+    ((20, None), (None, 30.0), (None, 90.0))
+    """
+    found = re.fullmatch(r"(\d{1,4}(?:\.\d+)?) ?(min|minutes|h|hours)?", str(given).strip())
+    amount, unit = (float(found[1]), found[2]) if found else (0.0, None)
+    minutes = amount * (60 if unit and unit[0] == "h" else 1)
+    if found is None or (unit is None and ("." in found[1] or amount < 2)) or minutes <= 0:
+        raise ConfigError(f"tune is {shown(str(given))} — give trials, at least 2, or a time: 20, 30min, 2h")
+    return (int(amount), None) if unit is None else (None, minutes)
 
 
 @dataclass(frozen=True)
@@ -171,10 +187,23 @@ class TrainConfig(RunConfig):
     balance: str = "none"
     """What is done about uneven classes: `none`, `weights` (of the loss), `sampling` (rare classes are drawn more
     often), or `auto`: all three are trained and the best by validation is kept."""
+    dropout: float | None = None
+    """Dropped share while training; None: the base's, 0.1 in BERT."""
+    tune: int | str | None = None
+    """Budget of a search for the options that are not given, in trials (`20`) or time (`"30min"`); None: no search."""
+    ensemble: int = 1
+    """Trainings, the seed alone changed, whose weights are averaged where that validates better."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("batch_size")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout} — give a share from 0 to below 1")
+        if not 1 <= self.ensemble <= MOST_MEMBERS:
+            raise ConfigError(f"ensemble is {self.ensemble} — give 1 to {MOST_MEMBERS} trainings")
+        if self.tune is not None and budget(self.tune) and self.minutes is not None:
+            wanted = "the time of a search is its budget: --tune 30min"
+            raise ConfigError(f"--minutes and --tune exclude each other — {wanted}")
         for name in ("max_length", "early_length"):
             if getattr(self, name) < 8:
                 raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")

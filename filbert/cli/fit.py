@@ -40,6 +40,15 @@ def train_options(
     layer_decay: Annotated[
         float | None, typer.Option(help="Factor on the rate from a layer to the one below [1].")
     ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay [0.01].")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropped share while training [the base's, 0.1].")] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(help="Search for the options that are not given, in so many trials or so much time: 20, 30min."),
+    ] = None,
+    ensemble: Annotated[
+        int | None, typer.Option(help="Train so often, the seed alone changed, and average the weights if that helps.")
+    ] = None,
     precision: Precision = "auto",
 ) -> TrainConfig:
     """Return the TrainConfig of these command line options; ConfigError where one is wrong.
@@ -56,7 +65,11 @@ def train_options(
         learning_rate=learning_rate,
         optimizer=optimizer,
         layer_decay=layer_decay,
+        weight_decay=weight_decay,
+        dropout=dropout,
         balance=balance,
+        tune=tune,
+        ensemble=ensemble,
         precision=precision,
     )
 
@@ -272,6 +285,7 @@ def _finished_by_this_command(folder: Path) -> dict[str, Any] | None:
 
 def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
     """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
+    from filbert.report.choosing import choosing_lines
     from filbert.report.folds import folds_lines
     from filbert.report.selective import abstention_line
     from filbert.report.summary import summary_lines
@@ -304,7 +318,7 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     for line in (repeated_line(report, split, kind.metrics[0]), missed, failed):
         if line:
             screen.show("", line, prose=True)
-    for line in folds_lines(report, str(folder)):
+    for line in (*choosing_lines(report), *folds_lines(report, str(folder))):
         screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
@@ -353,6 +367,8 @@ def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str,
         "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
         "cross_validation": report.get("cross_validation"),
         "suspects": report["suspects"]["count"] if report.get("suspects") else None,
+        "tuning": report.get("tuning"),
+        "ensemble": report.get("ensemble"),
         "seconds": report["training"]["seconds"],
         "stopped": report["training"]["stopped"],
     }

@@ -46,6 +46,8 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         compare: bool = False,
         adapt: bool = False,
         unlabelled: Sequence[str | Path] = (),
+        tune: int | str | None = None,
+        ensemble: int = 1,
     ) -> None:
         self.base = base
         self.epochs = epochs
@@ -64,6 +66,8 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.compare = compare
         self.adapt = adapt
         self.unlabelled = unlabelled
+        self.tune = tune
+        self.ensemble = ensemble
 
     def _fit(self, data: Dataset, name: str, source: str) -> None:
         options = {f.name: getattr(self, f.name) for f in fields(TrainConfig) if hasattr(self, f.name)}

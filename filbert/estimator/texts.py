@@ -32,6 +32,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     baseline beside the model, as the command does. `adapt=True` lets the base read the training texts first.
     `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a cost of at most half a point of
     accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes.
+    `tune=20` or `tune="30min"` searches for the options that are not given; `ensemble=3` averages three trainings.
 
     >>> model = TextClassifier(base="minilm", epochs=2, seed=1)         # doctest: +SKIP
     >>> model.fit(["a joy", "a bore"] * 20, ["pos", "neg"] * 20)        # doctest: +SKIP
@@ -60,6 +61,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         compare: bool = False,
         adapt: bool = False,
         unlabelled: Sequence[str | Path] = (),
+        tune: int | str | None = None,
+        ensemble: int = 1,
         cascade: float | None = None,
     ) -> None:
         super().__init__(
@@ -80,6 +83,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             compare=compare,
             adapt=adapt,
             unlabelled=unlabelled,
+            tune=tune,
+            ensemble=ensemble,
         )
         self.balance = balance
         self.cascade = cascade

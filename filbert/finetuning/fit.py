@@ -24,6 +24,7 @@ from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
+from filbert.finetuning.choosing import check_choosing, trained
 from filbert.finetuning.closer import look_closer
 from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
@@ -32,7 +33,7 @@ from filbert.finetuning.facts import length_profile
 from filbert.finetuning.folds import SUSPECTS, CrossValidated, check_folds, cross_validate, pool_of
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
-from filbert.finetuning.train import Result, calibrated, train
+from filbert.finetuning.train import Result, calibrated
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.folder.seen import save_seen
@@ -100,7 +101,7 @@ def fit(
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
-    _check(data, cascade, unlabelled, config, adapt=adapt)
+    _check(data, cascade, unlabelled, config, adapt=adapt, folds=folds)
     check_trackers(track)
     check_rate(abstain, data.task.ABSTAIN)
     check_columns(slices, [*splits.parts.values()][-1], source)
@@ -113,7 +114,7 @@ def fit(
         first = _first(data, chosen, out, config, device, adapt=adapt, unlabelled=unlabelled, folds=folds, watch=watch)
         chosen, config, folded = first.base, first.config, first.folded
         run, model = prepare(data, chosen, config, device, watch)
-        result = train(run, model, out, track=track, watch=watch)
+        result = trained(run, model, out, track=track, watch=watch)
         if result.trained.stopped.startswith("early"):
             watch.say(f"training stopped {result.trained.stopped}")
         fitted = calibrated(result.job)
@@ -197,14 +198,21 @@ def _first(
     if folds is not None:
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes / (folds + 1))
-        folded = cross_validate(data, base, config, device, out, count=folds, watch=watch)
+        folded = cross_validate(data, base, replace(config, ensemble=1), device, out, count=folds, watch=watch)
     return _First(base, config, adaptation, folded)
 
 
 def _check(
-    data: Dataset, cascade: float | None, unlabelled: Sequence[str | Path], config: TrainConfig, *, adapt: bool
+    data: Dataset,
+    cascade: float | None,
+    unlabelled: Sequence[str | Path],
+    config: TrainConfig,
+    *,
+    adapt: bool,
+    folds: int | None,
 ) -> None:
     """Refuse what could only fail after training."""
+    check_choosing(config, folds)
     if cascade is not None:
         check_points(cascade)
         if data.task.CASCADE:
@@ -336,6 +344,7 @@ def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, comman
             "of": "window" if run.data.task.WINDOWS else None,
         },
         "versions": versions(),
+        **result.facts,
     }
 
 
@@ -373,7 +382,7 @@ def _training_facts(run: Run, result: Result, *, config: TrainConfig, command: s
         "seed": config.seed,
         "balance": result.balance,
         "config": {
-            **asdict(config),
+            **asdict(result.config or config),
             "optimizer": run.config.optimizer,
             "learning_rate": run.rate,
             "epochs": result.plan.epochs,

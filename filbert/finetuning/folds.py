@@ -9,31 +9,25 @@ tenth of the other folds chooses each model's best step, as in a plain run. A fi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import load_file
 
 from filbert.bases.find import Base
 from filbert.config import TrainConfig
 from filbert.data.groups import Key, folds, group_key, linked, same_text
 from filbert.data.splits import make_splits
-from filbert.errors import ConfigError, DataError, ModelError, Place, Problem
-from filbert.files import read_sealed, sha256, write_sealed, write_tensors
+from filbert.errors import ConfigError, DataError, Place, Problem
 from filbert.finetuning.dataset import Dataset, last_text
 from filbert.finetuning.job import outputs_of
-from filbert.finetuning.prepare import Run, prepare
-from filbert.finetuning.train import DONE, WEIGHTS, calibrated, job_of, train
-from filbert.model.network import Network
+from filbert.finetuning.prepare import prepare
+from filbert.finetuning.train import calibrated, job_with, train
+from filbert.finetuning.trainings import keep, recalled
 from filbert.progress import Watcher
 from filbert.records import Example, Prediction
 from filbert.tasks.labels import passage
 from filbert.tasks.task import Doubt, Json
-from filbert.training.checkpoints import ANEW, refuse_changes
-from filbert.training.plan import Plan
 
 MOST = 20  # folds: more take long, and change little (Kohavi 1995)
 SHOWN = 50  # suspects in a report
@@ -130,30 +124,16 @@ def _answers(
 ) -> list[Prediction]:
     """Train on a fold's texts, or take the weights of before an interruption, and answer those held out."""
     run, model = prepare(data, base, config, device, watch)
-    used = _trained(run, model, folder, watch)
-    if run.config.max_length != used.max_length:
-        run.cut(used.max_length)
-    job = job_of(run, model.to(device))
+    known = recalled(folder, run.identity)
+    if known is None:
+        result = train(run, model, folder, track=(), watch=watch)
+        job = result.job
+        keep(folder, run.identity, (result.trained, result.plan), job.model.state_dict())
+    else:
+        job = job_with(run, known.weights(), known.plan)
     settings = calibrated(job).settings
     windows = run.features["test"]
     return data.task.decode(outputs_of(job.model, windows, device), settings, windows)
-
-
-def _trained(run: Run, model: Network, folder: Path, watch: Watcher) -> Plan:
-    done = folder / DONE
-    if done.is_file():
-        saved = read_sealed(done, ANEW)
-        refuse_changes(saved["identity"], run.identity, folder.parent)
-        if sha256(folder / WEIGHTS) != saved["weights"]:
-            raise ModelError(f"{folder / WEIGHTS} — is damaged: its SHA-256 is another one — {ANEW}")
-        model.load_state_dict(load_file(str(folder / WEIGHTS)))
-        return Plan(**saved["plan"])
-    result = train(run, model, folder, track=(), watch=watch)
-    model.load_state_dict(result.job.model.state_dict())
-    write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
-    write_sealed(done, {"identity": run.identity, "plan": asdict(result.plan), "weights": sha256(folder / WEIGHTS)})
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return result.plan
 
 
 def _summed(

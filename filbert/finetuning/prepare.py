@@ -14,7 +14,7 @@ from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.errors import counted
 from filbert.finetuning.dataset import Dataset
-from filbert.model.encoder import Encoder
+from filbert.model.encoder import Encoder, set_dropout
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
@@ -69,12 +69,12 @@ class Run:
 
     def network(self) -> Network:
         """Make the network as it is before training: the same weights each time."""
-        return _network(self.data, self.base, self.config.seed)[0]
+        return _network(self.data, self.base, self.config)[0]
 
 
 def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: Watcher) -> tuple[Run, Network]:
     """Make the network and everything beside it. Raises ModelError where the base cannot be loaded."""
-    model, tokenizer = _network(data, base, config.seed)
+    model, tokenizer = _network(data, base, config)
     shape = model.encoder.config
     config = replace(config, max_length=min(config.max_length, shape.max_positions))
     if config.optimizer == "auto":
@@ -104,9 +104,9 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
     return run, model
 
 
-def _network(data: Dataset, base: Base, seed: int) -> tuple[Network, Tokenizer]:
+def _network(data: Dataset, base: Base, config: TrainConfig) -> tuple[Network, Tokenizer]:
     """Load the base, or initialise one of its size at random, with a vocabulary learned from the training texts."""
-    generator, heads = torch.Generator().manual_seed(seed), dict[str, Tensor]()
+    generator, heads = torch.Generator().manual_seed(config.seed), dict[str, Tensor]()
     if base.folder is not None:
         encoder, tokenizer, heads = load_base(base.folder)
     else:
@@ -116,6 +116,8 @@ def _network(data: Dataset, base: Base, seed: int) -> tuple[Network, Tokenizer]:
     model = Network(encoder, data.task.head(data.settings), generator)
     if model.head.pooled and "pooler.dense.weight" in heads:
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
+    if config.dropout is not None:
+        set_dropout(model, config.dropout)
     return model, tokenizer
 
 

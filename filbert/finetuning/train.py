@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from filbert.errors import ConfigError, ModelError
-from filbert.files import read_sealed, sha256, write_sealed, write_tensors
+from filbert.config import TrainConfig
+from filbert.errors import ConfigError
 from filbert.finetuning.job import TaskJob, TextFeed
 from filbert.finetuning.prepare import Run, cuts, warn_cut
+from filbert.finetuning.trainings import Training, keep, recalled
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
-from filbert.tasks.task import Calibrated
-from filbert.training.checkpoints import ANEW, newest_checkpoint, refuse_changes
+from filbert.tasks.task import Calibrated, Json
+from filbert.training.checkpoints import newest_checkpoint
 from filbert.training.job import Trained
 from filbert.training.log import LOG
 from filbert.training.loop import Loop
@@ -30,7 +30,8 @@ from filbert.training.speed import measure_speed
 
 TRIED = ("none", "weights", "sampling")  # by auto
 UNEVEN = 2  # times as many texts of the largest class as of the smallest: below, auto has nothing to try
-DONE, WEIGHTS = "done.json", "done.safetensors"  # of a way that was tried to its end
+
+After = Callable[[float, Trained], None]
 
 
 @dataclass(frozen=True)
@@ -42,80 +43,87 @@ class Result:
     plan: Plan
     balance: dict[str, Any]
     """What was done about uneven classes, for the report."""
+    config: TrainConfig | None = None
+    """The options that it was trained with, where a search chose them."""
+    facts: Json = field(default_factory=dict)
+    """Of a search and of an ensemble, for the report."""
 
 
-def train(run: Run, model: Network, out: Path, *, track: Sequence[str], watch: Watcher) -> Result:
+def train(
+    run: Run, model: Network, out: Path, *, track: Sequence[str], watch: Watcher, after: After = lambda *_: None
+) -> Result:
     """Train the network; with `--balance auto` once in each way, of which the best by validation is kept.
 
-    Raises ConfigError where the task cannot be balanced, TrainingError as the loop does.
+    `after` is called after each validation with the share of the run that is done. Raises ConfigError where the task
+    cannot be balanced, TrainingError as the loop does.
     """
     how, task = run.config.balance, run.data.task
     if how != "none" and task.BALANCE:
         raise ConfigError(f"--balance {how} — {task.BALANCE} — leave it out")
     work = out / "checkpoints"
-    if how == "auto" and (even := _even(run)):
-        watch.say(f"balance none: {even}")
+    if how == "auto" and (reason := even(run)):
+        watch.say(f"balance none: {reason}")
         how = "none"
     if how != "auto":
-        trained, job, used = _train(run, model, work, how, track=track, watch=watch)
+        trained, job, used = _train(run, model, work, how, track=track, watch=watch, after=after)
         return Result(trained, job, used, {"balance": how})
-    return _best_balance(run, model, out, watch)
+    return _best_balance(run, out, watch, after)
 
 
-def _even(run: Run) -> str:
-    """Say so where the classes are even enough that nothing needs to be balanced, else nothing."""
+def even(run: Run) -> str:
+    """Say so where the classes are even enough that nothing needs to be balanced, else nothing.
+
+    >>> even(run)  # doctest: +SKIP
+    'the classes are even, 27 to 27 training texts each'
+    """
     counts = Counter(run.data.task.strata(run.data.splits.train)).values()
     if max(counts) >= UNEVEN * min(counts):
         return ""
     return f"the classes are even, {min(counts):,} to {max(counts):,} training texts each"
 
 
-def _best_balance(run: Run, model: Network, out: Path, watch: Watcher) -> Result:
+def _best_balance(run: Run, out: Path, watch: Watcher, after: After) -> Result:
     """Train in each way, or take what was trained before an interruption, and keep the best."""
-    settings = run.data.settings
     minutes = run.config.minutes
     run.config = replace(run.config, minutes=None if minutes is None else minutes / len(TRIED))
-    facts: dict[str, Any] = {}
-    results: dict[str, tuple[Trained, Plan]] = {}
+    tried: dict[str, Training] = {}
     for how in TRIED:
         folder = out / "checkpoints" / f"balance-{how}"
-        done, identity = folder / DONE, {**run.identity, "balance": how}
+        identity = {**run.identity, "balance": how}
         watch.say(f"training with balance {how}")
-        if done.is_file():
-            saved = read_sealed(done, ANEW)
-            refuse_changes(saved["identity"], identity, folder.parent)
-            if sha256(folder / WEIGHTS) != saved["weights"]:
-                raise ModelError(f"{folder / WEIGHTS} — is damaged: its SHA-256 is another one — {ANEW}")
-            score = tuple(saved["trained"]["best_score"])
-            trained, used = Trained(**{**saved["trained"], "best_score": score}), Plan(**saved["plan"])
-        else:
-            trained, _, used = _train(run, model, folder / "steps", how, track=(), watch=watch)
-            write_tensors(folder / WEIGHTS, {name: x.contiguous() for name, x in model.state_dict().items()})
-            weights = sha256(folder / WEIGHTS)
-            told = {"identity": identity, "trained": asdict(trained), "plan": asdict(used), "weights": weights}
-            write_sealed(done, told)
-            shutil.rmtree(folder / "steps")
-        results[how] = trained, used
-        facts[how] = {"score": _score(trained)[0], "seconds": trained.seconds}
-        run.data = replace(run.data, settings=settings)
-        if used.max_length != run.config.max_length:
-            run.cut(run.config.max_length)  # the next way has a plan of its own
-        model = run.network()
-    best = max(TRIED, key=lambda how: _score(results[how][0]))
-    trained, used = results[best]
-    folder = out / "checkpoints" / f"balance-{best}"
-    model.load_state_dict(load_file(str(folder / WEIGHTS)))
-    shutil.copyfile(folder / LOG, out / LOG)
-    if used.max_length != run.config.max_length:
-        run.cut(used.max_length)
-    job = job_of(run, model.to(run.device))
+        known = recalled(folder, identity)
+        if known is None:
+            one, model = replace(run), run.network()  # a plan and a way of its own
+            trained, _, used = _train(one, model, folder / "checkpoints", how, track=(), watch=watch, after=after)
+            known = keep(folder, identity, (trained, used), model.state_dict())
+        tried[how] = known
+    best = max(TRIED, key=lambda how: score_of(tried[how].trained))
+    facts = {how: {"score": score_of(each.trained)[0], "seconds": each.trained.seconds} for how, each in tried.items()}
+    shutil.copyfile(tried[best].folder / LOG, out / LOG)
     shown = ", ".join(f"{how} {facts[how]['score']:.4f}" for how in TRIED)
     watch.say(f"balance {best} validates best: {shown}")
-    return Result(trained, job, used, {"balance": best, "tried": facts})
+    job = job_with(run, tried[best].weights(), tried[best].plan)
+    return Result(tried[best].trained, job, tried[best].plan, {"balance": best, "tried": facts})
 
 
-def _score(trained: Trained) -> tuple[float, ...]:
-    """Return what the ways are compared by: macro-F1 where the task has it, then what validation maximises."""
+def job_with(run: Run, weights: Mapping[str, Tensor], plan: Plan) -> TaskJob:
+    """Return the job of a run with these weights, its texts as long as the plan of their training had them.
+
+    >>> job_with(run, training.weights(), training.plan).outputs()  # doctest: +SKIP
+    """
+    model = run.network()
+    model.load_state_dict(dict(weights))
+    if plan.max_length != run.config.max_length:
+        run.cut(plan.max_length)
+    return job_of(run, model.to(run.device))
+
+
+def score_of(trained: Trained) -> tuple[float, ...]:
+    """Return what ways of balancing are compared by: macro-F1 where the task has it, then what validation maximises.
+
+    >>> score_of(Trained(best_score=(-0.5,), best_figures={"macro_f1": 0.8}))
+    (0.8, -0.5)
+    """
     first = trained.best_figures.get("macro_f1")
     return trained.best_score if first is None else (first, *trained.best_score)
 
@@ -130,7 +138,7 @@ def job_of(run: Run, model: Network) -> TaskJob:
 
 
 def _train(
-    run: Run, model: Network, work: Path, how: str, *, track: Sequence[str], watch: Watcher
+    run: Run, model: Network, work: Path, how: str, *, track: Sequence[str], watch: Watcher, after: After
 ) -> tuple[Trained, TaskJob, Plan]:
     """Train once, in one way of balancing."""
     config, layers, task = run.config, run.encoder_config.layers, run.data.task
@@ -173,6 +181,7 @@ def _train(
         rows=_rows_of(texts),
         watch=watch,
         track=track,
+        after=after,
     )
     return loop.run(), job, used
 

@@ -78,6 +78,13 @@ class Dropout(nn.Module):
         return words.view(torch.uint8)[: x.numel()]
 
 
+def set_dropout(module: nn.Module, share: float) -> None:
+    """Set the share that every dropout inside a module drops."""
+    for part in module.modules():
+        if isinstance(part, Dropout):
+            part.dropped = Dropout(share).dropped
+
+
 def add_norm(norm: nn.LayerNorm, dropout: Dropout, linear: Linear, x: Tensor, residual: Tensor) -> Tensor:
     """Return norm(residual + dropout(linear(x)))."""
     if can_add_norm(x, residual, (linear.bias, norm.weight, norm.bias)):

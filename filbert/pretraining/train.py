@@ -19,7 +19,7 @@ from filbert.config import EncoderConfig, PretrainConfig
 from filbert.corpus.pool import Pool
 from filbert.corpus.prepare import Start
 from filbert.errors import ConfigError, counted
-from filbert.model.encoder import Dropout, Encoder
+from filbert.model.encoder import Encoder, set_dropout
 from filbert.owned import SCRATCH
 from filbert.pretraining.folder import HEADS, load_pretrained
 from filbert.pretraining.job import CorpusFeed, PretrainJob
@@ -146,9 +146,7 @@ def prepare(tokenizer: Tokenizer, pool: Pool, vectors_VD: Tensor | None, setting
         assert base.folder is not None
         loaded = load_pretrained(base.folder, generator)
         model, missing = loaded.model, HEADS.keys() - loaded.heads
-        for part in model.modules():
-            if isinstance(part, Dropout):
-                part.dropped = Dropout(config.dropout).dropped
+        set_dropout(model, config.dropout)
         if not config.next_sentence:
             model.pooler.requires_grad_(False)
             model.next.requires_grad_(False)

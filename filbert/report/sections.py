@@ -12,6 +12,7 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
+from filbert.report.choosing import ensemble, tuning
 from filbert.report.folds import cross_validation, suspects
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
@@ -320,6 +321,8 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
         ("abstention", "Errors by share answered", selective_section),
         ("cascade", "Cascade", _cascade),
         ("lengths", "Text lengths", _lengths),
+        ("tuning", "Search for options", tuning),
+        ("ensemble", "Average of several trainings", ensemble),
         ("folds", "Cross-validation", cross_validation),
         ("suspects", "Doubtful targets", suspects),
         ("curves", "Learning curves", _curves(measured)),

@@ -69,6 +69,8 @@ class Loop:
     watch: Watcher = field(default_factory=Silent)
     track: Sequence[str] = ()
     """What else gets the training log: tensorboard, mlflow."""
+    after: Callable[[float, Trained], None] = lambda progress, result: None
+    """Called after each validation with the share of the run that is done; what it raises ends the run."""
     result: Trained = field(default_factory=Trained)
 
     def __post_init__(self) -> None:
@@ -242,6 +244,7 @@ class Loop:
         if better and self.group.is_main:
             write_tensors(self._best, self.masters.weights)
             checkpoints.delete_unused_best(self.folder, self._best)
+        self.after(self._progress(), self.result)
 
     @property
     def _best(self) -> Path:

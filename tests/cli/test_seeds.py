@@ -1,4 +1,4 @@
-"""`fit --seeds`: one command, several runs that differ in their seed alone, continued where it was stopped."""
+"""`fit --seeds` and `--ensemble`: one command, several trainings that differ in their seed alone."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def test_seeds_make_runs_and_a_spread(run: Run, tmp_path: Path) -> None:
     assert other.code == 2
     assert "other texts" in other.err
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == reports[0]
+
+
+def test_an_ensemble_is_told_as_one_model(run: Run, tmp_path: Path) -> None:
+    write_texts(tmp_path / "films.csv")
+    told = run("fit", "films.csv", "-o", "run", "--ensemble", "2", "--no-baseline", *TRAIN, "--json").json
+    assert [each["seed"] for each in told["ensemble"]["members"]] == [0, 1]
+    assert told["tuning"] is None
+    refused = run("fit", "films.csv", "-o", "other", "--tune", "soon", *TRAIN)
+    assert refused.code == 2
+    assert "tune is 'soon' — give trials, at least 2, or a time: 20, 30min, 2h" in refused.err
