@@ -34,7 +34,7 @@ quickstart: $(VENV)/.installed  ## train on sample reviews, English and Chinese,
 	  "  filbert fit --help"
 
 test: $(VENV)/.installed-dev  ## run the tests except the slow ones (minutes)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.installed-dev  ## run every test
 	$(BIN)/python -m pytest $(ARGS)

@@ -30,6 +30,7 @@ from filbert.text.tokenizer import Tokenizer
 
 FORMAT = 1  # of filbert.json
 PADDING = (8, 16, 32, 64, 128, 256, 1_000)  # vocabularies are padded to a multiple of these
+TOKEN_BYTES = 256  # of a tokenizer's file for each row of the embeddings, at most, beside a megabyte; BERT's have 25
 FEW = 16  # rows without a token, at most, that may be lost lines of the vocabulary
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 CASCADE = "cascade.safetensors"  # linear model of a cascade
@@ -72,6 +73,7 @@ def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
 
 def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> BaseParts:
     """Return config, tensors and the folder's tokenizer as BaseParts; ModelError where they do not fit each other."""
+    _check_sizes(folder, config.vocab_size)
     tokenizer = Tokenizer.from_folder(folder, lambda tokens: _check_vocabulary(folder, tokens, config.vocab_size))
     heads = {
         name: as_fp32(name, tensor)
@@ -79,6 +81,17 @@ def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.ND
         if not name.startswith(("embeddings.", "encoder.")) and name.endswith((".weight", ".bias"))
     }
     return BaseParts(config, from_hugging_face(tensors, config), tokenizer, heads)
+
+
+def _check_sizes(folder: Path, rows: int) -> None:
+    """Raise ModelError where a file of the tokenizer is far larger than the embeddings' rows explain: it is not read."""
+    for path in (folder / "tokenizer.json", folder / "vocab.txt"):
+        size = path.stat().st_size if path.is_file() else 0
+        if size > (1 << 20) + TOKEN_BYTES * rows:
+            raise ModelError(
+                f"{path} — is {size / 1e6:,.1f} MB, too large for the {rows:,} rows of the embeddings — "
+                "vocabulary and weights are of different models"
+            )
 
 
 def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:

@@ -299,6 +299,11 @@ def test_M36_what_takes_long_to_read_is_refused_by_its_size(folder, monkeypatch)
     seal(folder)
     with pytest.raises(ModelError, match=r"110 tokens.*11 rows"):
         open_model_parts(folder)
+    (folder / "tokenizer.json").write_bytes(b" " * ((1 << 20) + 1_000_000))
+    seal(folder)
+    with pytest.raises(ModelError, match=r"tokenizer\.json — is 2\.0 MB, too large for the 11 rows"):
+        open_model_parts(folder)
+    Tokenizer.from_vocab(VOCAB).save(folder, 64)
     long = b"{" + b" " * (HEADER + 1) + b"}"
     (folder / "model.safetensors").write_bytes(len(long).to_bytes(8, "little") + long)
     seal(folder)
