@@ -19,6 +19,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from filbert.language import noun
+
 SHOWN = 20  # problems printed in a message; the rest is counted, and all are in the rejects file
 
 
@@ -155,6 +157,8 @@ def counted(count: int, one: str, many: str = "") -> str:
     >>> counted(1, "text"), counted(1_200, "bad row"), counted(1, "class is", "classes are")
     ('1 text', '1,200 bad rows', '1 class is')
     """
+    if known := noun(one):
+        return f"{count:,} {''.join(known)}"
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "filbert"
 
 LAYERS: tuple[tuple[str, ...], ...] = (  # lowest first; an import goes to a lower layer or stays in its package
+    ("language",),
     ("errors", "version", "progress", "native"),
     ("records", "config", "files", "hashing", "failures"),
     ("owned", "report"),

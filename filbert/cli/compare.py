@@ -135,7 +135,7 @@ def _show(
 def _figure(side: Sequence[Measured], metric: Metric) -> str:
     """Return a figure with its interval; over runs the mean and the standard deviation."""
     from filbert.report.comparison import Spread, spread_of
-    from filbert.report.words import with_interval
+    from filbert.report.figures import with_interval
 
     if len(side) == 1:
         return with_interval(side[0].scores[metric.key], metric.percent)
@@ -145,7 +145,8 @@ def _figure(side: Sequence[Measured], metric: Metric) -> str:
 
 def _sentences(names: tuple[Path, Path], found: Mapping[str, Any], metric: Metric, texts: int) -> list[str]:
     """Return the difference, the test, and the verdict."""
-    from filbert.report.words import points, signed, span, verdict
+    from filbert.report.figures import points, signed, span
+    from filbert.report.words import verdict
 
     value, low, high = (signed(found[key]) for key in ("value", "low", "high"))
     amount = f"{points(found['value'])} points ({span(found)})" if metric.percent else f"{value} ({low} to {high})"

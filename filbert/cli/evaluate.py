@@ -203,9 +203,10 @@ def _show_scores(
     screen: Screen, engine: Engine, measured: Mapping[str, Any], fresh: Mapping[str, Any] | None, split: str
 ) -> None:
     """Print the overall scores, beside them those of new texts, and, where there are labels, one line for each."""
+    from filbert.report.figures import value_of, with_interval
     from filbert.report.selective import measured_line
     from filbert.report.summary import summary_rows
-    from filbert.report.words import example_of, value_of, with_interval
+    from filbert.report.words import example_of
 
     named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
     rows = summary_rows({**named, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)

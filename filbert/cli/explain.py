@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from filbert.cli.console import Screen, fitted, table
-from filbert.cli.options import Device, Json, Model, Overwrite
+from filbert.cli.options import Device, Json, Language, Model, Overwrite, spoken
 from filbert.cli.parts import engine_of, one_text, refuse_missing
 from filbert.errors import ConfigError, safe
 from filbert.failures import print_json
@@ -39,6 +39,7 @@ def explain(
     by: Annotated[
         str, typer.Option("--by", help="gradients (integrated), or occlusion: hide each word.")
     ] = "gradients",
+    language: Language = None,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -60,7 +61,7 @@ def explain(
         found = engine.explain(texts, output=output, by=cast('Literal["gradients", "occlusion"]', by))
         _show(screen, found)
         if out is not None:
-            found.save(out, engine.info.get("name") or model.name)
+            found.save(out, engine.info.get("name") or model.name, spoken(language) or "en")
             screen.show("", f"page  {out}")
     if as_json:
         print_json({**found.json(), "out": None if out is None else str(out)})

@@ -105,7 +105,7 @@ def _of_the_run(model: Path, info: dict[str, Any]) -> Sequence[Example]:
 def _show(screen: Screen, found: Measured) -> None:
     """Print model and export beside each other, with the bars."""
     from filbert.export.gate import figure
-    from filbert.report.words import value_of
+    from filbert.report.figures import value_of
 
     screen.clear()
     bars, sides = found.bars, (found.before, found.after)

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Device, Json, Overwrite, Precision, Slices, Track, expanded, rate_of, reading
+from filbert.cli.options import (
+    Device,
+    Json,
+    Language,
+    Overwrite,
+    Precision,
+    Slices,
+    Track,
+    expanded,
+    rate_of,
+    reading,
+    spoken,
+)
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, counted
@@ -81,6 +93,7 @@ def measured_options(
         typer.Option("--abstain", help="Leave unsure texts unanswered, so that at most so many answers are wrong: 2%."),
     ] = None,
     slices: Slices = None,
+    language: Language = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=99, help="Train so often, the seed alone changed, and say the spread.")
     ] = 1,
@@ -88,9 +101,14 @@ def measured_options(
     """Return what is measured and learned once the model is trained.
 
     >>> measured_options(abstain="2%")
-    {'abstain': 0.02, 'slices': (), 'seeds': 1}
+    {'abstain': 0.02, 'slices': (), 'language': 'en', 'seeds': 1}
     """
-    return {"abstain": rate_of(abstain), "slices": tuple(slices or ()), "seeds": seeds}
+    return {
+        "abstain": rate_of(abstain),
+        "slices": tuple(slices or ()),
+        "language": spoken(language) or "en",
+        "seeds": seeds,
+    }
 
 
 @expanded("config", train_options)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from filbert.errors import ConfigError, shown
+from filbert.language import LANGUAGES
 from filbert.readers.options import ReadOptions
 
 Model = Annotated[Path, typer.Argument(help="Run folder that `filbert fit` wrote, or any BERT classifier folder.")]
@@ -27,6 +28,7 @@ WithoutCascade = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language of the report [en].")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
 
 Abstain = Annotated[
@@ -182,6 +184,17 @@ def rate_of(given: str | None) -> float | None:
             f"--abstain {shown(given)} — is no share of wrong answers — give 2% or 0.02 for two in a hundred"
         )
     return rate
+
+
+def spoken(language: str | None) -> str | None:
+    """Return a language that --language names, or None; ConfigError where there is no such one.
+
+    >>> spoken("zh"), spoken(None)
+    ('zh', None)
+    """
+    if language is not None and language not in LANGUAGES:
+        raise ConfigError(f"--language — is {shown(language)} — choose one of: {', '.join(LANGUAGES)}")
+    return language
 
 
 def parse_merges(given: Iterable[str]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filbert.cli.console import Screen, table
-from filbert.cli.options import Json, Overwrite
+from filbert.cli.options import Json, Language, Overwrite, spoken
 from filbert.errors import ConfigError, ModelError, safe, shown
 from filbert.failures import print_json
+from filbert.language import speaking
 
 if TYPE_CHECKING:
     from filbert.report.kind import Kind
@@ -24,6 +25,7 @@ def report(
     ],
     *,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Page of several runs. [comparison.html]")] = None,
+    language: Language = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -31,12 +33,12 @@ def report(
     from filbert.report import write_report
 
     if len(models) > 1:
-        _compare(models, out or Path("comparison.html"), overwrite, as_json)
+        _compare(models, out or Path("comparison.html"), spoken(language), overwrite, as_json)
         return
     model = models[0]
     if out is not None:
         raise ConfigError("-o — is for several runs — give two or more, or leave it out")
-    write_report(model, _kind_of(model))
+    write_report(model, _kind_of(model), spoken(language))
     page, card = model / "report.html", model / "README.md"
     if as_json:
         print_json({"folder": str(model), "report": str(page), "card": str(card)})
@@ -44,12 +46,13 @@ def report(
         Screen().show(f"written: {page} and {card}")
 
 
-def _compare(folders: Sequence[Path], out: Path, overwrite: bool, as_json: bool) -> None:
+def _compare(folders: Sequence[Path], out: Path, language: str | None, overwrite: bool, as_json: bool) -> None:
     """Write the page of several runs, and show their main figures."""
     from filbert.files import write_text
     from filbert.inference.writers import check_output
     from filbert.report import comparison, read_report
-    from filbert.report.words import main_split, with_interval
+    from filbert.report.figures import with_interval
+    from filbert.report.words import main_split
 
     check_output(out, folders, folders, overwrite=overwrite, formats=(".html",))
     runs, tasks = [], {}
@@ -64,7 +67,9 @@ def _compare(folders: Sequence[Path], out: Path, overwrite: bool, as_json: bool)
     if len(tasks) > 1:
         said = ", ".join(f"{folder} ({name})" for name, folder in tasks.items())
         raise ConfigError(f"these runs are of different tasks: {said} — give runs of one")
-    write_text(out, comparison.render_comparison(runs))
+    with speaking(language or runs[0].report.get("language") or "en"):
+        page = comparison.render_comparison(runs)
+    write_text(out, page)
     metric = runs[0].kind.metrics[0]
     seeds = comparison.spreads(runs, metric)
     warning = comparison.warning(runs)

@@ -23,7 +23,7 @@ from filbert.errors import shown
 from filbert.finetuning.prepare import SAMPLED, Run
 from filbert.metrics.intervals import interval, resampled_means
 from filbert.records import Example, FloatArray, Prediction
-from filbert.report.words import share_of
+from filbert.report.figures import share_of
 from filbert.tasks.task import Json, Task
 from filbert.training.optimizer import default_learning_rate
 

@@ -84,6 +84,7 @@ def fit(
     abstain: float | None = None,
     slices: Sequence[str] = (),
     folds: int | None = None,
+    language: str = "en",
     command: str = "",
     watch: Watcher | None = None,
 ) -> Fitted:
@@ -96,8 +97,9 @@ def fit(
     answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
     answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
     report tells errors. With `folds` the recipe is first cross-validated, and what its models doubt is written to
-    `suspects.csv`. `track` names what else gets the training log: tensorboard, mlflow. Raises DataError, ConfigError,
-    ModelError or TrainingError; what was in `out` is never replaced without `overwrite`.
+    `suspects.csv`. `track` names what else gets the training log: tensorboard, mlflow. `language` is that of the report
+    page: en or zh. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
+    without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
@@ -141,6 +143,8 @@ def fit(
         if folded is not None:
             report |= folded.facts
             write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
+        if language != "en":
+            report["language"] = language
         write_json(out / "report.json", report)
         write_report(out, data.task.page())
         track_scores(track, out / SCRATCH, report["scores"])

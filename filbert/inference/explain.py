@@ -21,6 +21,7 @@ import numpy as np
 from filbert.errors import ConfigError, shown
 from filbert.files import write_text
 from filbert.inference.model import Model
+from filbert.language import speaking
 from filbert.records import Encoding, Features, FloatArray, IntArray, Prediction
 from filbert.report.explanation import WITHIN, explanation_page
 from filbert.tasks.task import Quantity
@@ -136,16 +137,17 @@ class Explanation:
         facts = {name: getattr(self, name) for name in (*names, "tokens", "unread", "elsewhere", "windows")}
         return {"texts": list(self.texts), **facts, "outputs": list(self.outputs), "words": rows}
 
-    def html(self, name: str = "model") -> str:
+    def html(self, name: str = "model", language: str = "en") -> str:
         """Return the page: words coloured in their text, and attention by layer and head; one file, no network."""
-        return explanation_page({**self.json(), "name": name, "attention": self.attention.packed()})
+        with speaking(language):
+            return explanation_page({**self.json(), "name": name, "attention": self.attention.packed()})
 
-    def save(self, path: str | Path, name: str = "model") -> None:
-        """Write the page to a file.
+    def save(self, path: str | Path, name: str = "model", language: str = "en") -> None:
+        """Write the page to a file, in English (en) or Chinese (zh).
 
         >>> load("runs/reviews").explain("What a film!").save("why.html")  # doctest: +SKIP
         """
-        write_text(Path(path), self.html(name))
+        write_text(Path(path), self.html(name, language))
 
 
 def explain(

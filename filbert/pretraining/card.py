@@ -22,18 +22,11 @@ from filbert.pretraining.page import (
     what_it_is,
 )
 from filbert.report.card import code, escaped, front_matter, how_made, table
+from filbert.report.figures import amount, duration, with_interval
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report
 from filbert.report.sections import series, validations
-from filbert.report.words import (
-    EXPLAINED,
-    PRETRAINING_METRICS,
-    amount,
-    by_chance,
-    chance_of_pairs,
-    duration,
-    with_interval,
-)
+from filbert.report.words import EXPLAINED, PRETRAINING_METRICS, by_chance, chance_of_pairs
 
 CURVE_ROWS = 10
 

@@ -13,23 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _
 from filbert.report.charts import curves, interval_bar, smooth
+from filbert.report.figures import amount, duration, interval_of, share_of, value_of, with_interval
 from filbert.report.html import Html, plain, table, tag
 from filbert.report.page import Log, Report, Section, header
 from filbert.report.sections import fact_list, in_words, legend_of, model_and_training, panels, reproduction, series
 from filbert.report.sections import validations as held_out_lines
-from filbert.report.words import (
-    EXPLAINED,
-    PRETRAINING_METRICS,
-    amount,
-    by_chance,
-    chance_of_pairs,
-    duration,
-    interval_of,
-    share_of,
-    value_of,
-    with_interval,
-)
+from filbert.report.words import EXPLAINED, PRETRAINING_METRICS, by_chance, chance_of_pairs
 
 MANY_TOKENS = 2_000_000  # from here on the x axis counts millions
 COUNTS = ("documents", "duplicates", "sentences", "tokens", "unknown")  # of a corpus, as in its shards' manifest
@@ -54,10 +45,10 @@ def heading(report: Report) -> Html:
     """
     model, training, found = report.get("model") or {}, report.get("training") or {}, corpora(report)
     parts = [start_of(report)] if model.get("base") else []
-    parts += [f"{amount(model['parameters'])} weights"] if model.get("parameters") else []
-    parts += [f"{len(found):,} {'corpus' if len(found) == 1 else 'corpora'}"] if found else []
-    parts += [f"{amount(training['tokens'])} tokens of training"] if training.get("tokens") else []
-    return header("pre-training", report, parts)
+    parts += [_("{amount} weights", amount=amount(model["parameters"]))] if model.get("parameters") else []
+    parts += [counted(len(found), "corpus", "corpora")] if found else []
+    parts += [_("{amount} tokens of training", amount=amount(training["tokens"]))] if training.get("tokens") else []
+    return header(N_("pre-training"), report, parts)
 
 
 def start_of(report: Report) -> str:
@@ -68,9 +59,9 @@ def start_of(report: Report) -> str:
     """
     model = report.get("model") or {}
     if model.get("random_start"):
-        vectors = " and word vectors" if model.get("random_init") is False else ""
-        return f"size {model.get('base')}, from random weights{vectors}"
-    return f"pre-trained further from {model.get('base')}"
+        vectors = _(" and word vectors") if model.get("random_init") is False else ""
+        return _("size {size}, from random weights{vectors}", size=model.get("base"), vectors=vectors)
+    return _("pre-trained further from {base}", base=model.get("base"))
 
 
 def corpora(report: Report) -> list[Mapping[str, Any]]:
@@ -90,11 +81,14 @@ def corpus_rows(report: Report) -> list[tuple[str, ...]]:
     """
     found = corpora(report)
     rows: list[tuple[str, ...]] = [
-        ("corpus", "documents", "duplicates left out", "sentences", "tokens", "weight", "unknown tokens")
+        (
+            *(_("corpus"), _("documents"), _("duplicates left out"), _("sentences"), _("tokens")),
+            *(_("weight"), _("unknown tokens")),
+        )
     ]
     rows += [_corpus_row(str(each.get("corpus") or "?"), each) for each in found]
     if len(found) > 1:
-        rows.append(_corpus_row("together", {key: sum(each.get(key) or 0 for each in found) for key in COUNTS}))
+        rows.append(_corpus_row(_("together"), {key: sum(each.get(key) or 0 for each in found) for key in COUNTS}))
     return rows if found else []
 
 
@@ -108,14 +102,15 @@ def _corpus_row(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _summary(report: Report, log: Log) -> Html:
     training, model = report.get("training") or {}, report.get("model") or {}
     speed, seconds = training.get("tokens_per_second"), training.get("seconds")
-    shape = f"{model['layers']} layers, width {model['hidden']}" if {"layers", "hidden"} <= set(model) else ""
-    epochs = f"{training['epochs']:.3g} epochs" if training.get("epochs") else ""
-    where = f"on {training['device']}" if training.get("device") else ""
+    known = {"layers", "hidden"} <= set(model)
+    shape = _("{layers} layers, width {hidden}", layers=model["layers"], hidden=model["hidden"]) if known else ""
+    epochs = _("{epochs:.3g} epochs", epochs=training["epochs"]) if training.get("epochs") else ""
+    where = _("on {device}", device=training["device"]) if training.get("device") else ""
     cards = [
-        _big("Weights", amount(model["parameters"]), shape) if model.get("parameters") else None,
-        _big("Tokens of training", amount(training["tokens"]), epochs) if training.get("tokens") else None,
-        _big("Training time", duration(seconds), where) if seconds is not None else None,
-        _big("Speed", f"{speed:,.0f}", "tokens per second, validation included") if speed else None,
+        _big(_("Weights"), amount(model["parameters"]), shape) if model.get("parameters") else None,
+        _big(_("Tokens of training"), amount(training["tokens"]), epochs) if training.get("tokens") else None,
+        _big(_("Training time"), duration(seconds), where) if seconds is not None else None,
+        _big(_("Speed"), f"{speed:,.0f}", _("tokens per second, validation included")) if speed else None,
     ]
     banner = tag("p", warning(report), class_="verdict worse") if warning(report) else None
     return tag("div", banner, tag("p", what_it_is(report)), tag("div", cards, class_="cards"))
@@ -127,13 +122,19 @@ def what_it_is(report: Report) -> str:
     >>> what_it_is({"model": {"base": "mini", "random_start": True}, "scores": {}})
     'A BERT encoder pre-trained to predict masked tokens: size mini, from random weights.'
     """
-    aims = "to predict masked tokens"
-    aims += " and whether one passage follows another" if "nsp_accuracy" in report["scores"] else ""
-    start = f": {start_of(report)}" if (report.get("model") or {}).get("base") else ""
+    encoder = _("A BERT encoder pre-trained to predict masked tokens")
+    if "nsp_accuracy" in report["scores"]:
+        encoder = _("A BERT encoder pre-trained to predict masked tokens and whether one passage follows another")
+    if (report.get("model") or {}).get("base"):
+        encoder = _("{encoder}: {start}", encoder=encoder, start=start_of(report))
     documents = sum(each.get("documents") or 0 for each in corpora(report))
     tokens = sum(each.get("tokens") or 0 for each in corpora(report))
-    read = f" Its corpora hold {amount(documents)} documents, {amount(tokens)} tokens." if tokens else ""
-    return f"A BERT encoder pre-trained {aims}{start}.{read}"
+    said = _("{sentence}.", sentence=encoder)
+    if not tokens:
+        return said
+    return said + _(
+        " Its corpora hold {documents} documents, {tokens} tokens.", documents=amount(documents), tokens=amount(tokens)
+    )
 
 
 def warning(report: Report) -> str:
@@ -146,8 +147,11 @@ def warning(report: Report) -> str:
     chance = chance_of_pairs(report)
     if not found or found.get("value") is None or found["low"] > chance:
         return ""
-    level = by_chance("nsp_accuracy", 0, chance)
-    return f"Next sentence prediction has not been learned: {with_interval(found, True)}, and chance is {level}."
+    return _(
+        "Next sentence prediction has not been learned: {share}, and chance is {level}.",
+        share=with_interval(found, True),
+        level=by_chance("nsp_accuracy", 0, chance),
+    )
 
 
 def _big(name: str, value: str, below: str) -> Html:
@@ -158,8 +162,9 @@ def _scores(report: Report, log: Log) -> Html:
     scores, vocabulary = report["scores"], (report.get("model") or {}).get("vocabulary") or 0
     pairs = chance_of_pairs(report)
     cards = []
-    for key, name, percent in PRETRAINING_METRICS:
+    for key, english, percent in PRETRAINING_METRICS:
         if scores.get(key):
+            name = _(english)
             chance = {"mlm_accuracy": 1 / vocabulary if vocabulary else None, "nsp_accuracy": pairs}.get(key)
             cards.append(
                 tag(
@@ -168,8 +173,8 @@ def _scores(report: Report, log: Log) -> Html:
                     tag("p", value_of(scores[key], percent), class_="big"),
                     tag("p", interval_of(scores[key], percent), class_="interval"),
                     interval_bar(scores[key], 0, chance) if percent else None,
-                    tag("p", EXPLAINED[key], class_="beside"),
-                    tag("p", f"By chance: {by_chance(key, vocabulary, pairs)}.", class_="beside"),
+                    tag("p", _(EXPLAINED[key]), class_="beside"),
+                    tag("p", _("By chance: {level}.", level=by_chance(key, vocabulary, pairs)), class_="beside"),
                     class_="card",
                 )
             )
@@ -184,16 +189,16 @@ def measured_on(report: Report) -> str:
     """
     scores, tokens = report["scores"], (report.get("data") or {}).get("held_out_tokens")
     masked = scores["mlm_accuracy"].get("n")
-    first = (
-        f"Measured with the saved weights on {f'{tokens:,} tokens of ' if tokens else ''}text held out from training"
-    )
-    first += f", {masked:,} of them masked" if masked else ""
+    first = _("Measured with the saved weights on text held out from training")
+    if tokens:
+        first = _("Measured with the saved weights on {tokens:,} tokens of text held out from training", tokens=tokens)
+    first += _(", {masked:,} of them masked", masked=masked) if masked else ""
     pairs, texts = (
         (scores.get(key) or {}).get(n) for key, n in (("nsp_accuracy", "n"), ("pseudo_perplexity", "texts"))
     )
-    more = [f"NSP on {counted(pairs, 'pair')}"] if pairs else []
-    more += [f"pseudo-perplexity on {texts:,} short text{'s' * (texts > 1)}"] if texts else []
-    return "; ".join([first, *more]) + "."
+    more = [_("NSP on {pairs}", pairs=counted(pairs, "pair"))] if pairs else []
+    more += [_("pseudo-perplexity on {texts}", texts=counted(texts, "short text"))] if texts else []
+    return _("{sentence}.", sentence=_("; ").join([first, *more]))
 
 
 def _curves(report: Report, log: Log) -> Html | None:
@@ -210,21 +215,23 @@ def _curves(report: Report, log: Log) -> Html | None:
     mlm, nsp = line(checks, "mlm_accuracy"), line(checks, "nsp_accuracy")
     level = chance_of_pairs(report)
     chance = [(nsp[0][0], level), (nsp[-1][0], level)] if nsp else []
-    dashed = ("mark", f"lowest held-out loss, step {best:,}: kept" if best else "")
-    pairs = "masked tokens and sentence pairs together" if nsp else "of masked tokens"
-    caption = f"{in_words('Training loss', losses)}; {in_words('held-out loss', held_out)}"
-    keys = (("model", "training, mean of the steps around"), ("second", "held out"), dashed)
+    dashed = ("mark", _("lowest held-out loss, step {best:,}: kept", best=best) if best else "")
+    note = _("From left to right: {unit}. Loss in nats, of masked tokens.")
+    if nsp:
+        note = _("From left to right: {unit}. Loss in nats, masked tokens and sentence pairs together.")
+    caption = _("; ").join([in_words(_("Training loss"), losses), in_words(_("held-out loss"), held_out)])
+    keys = (("model", _("training, mean of the steps around")), ("second", _("held out")), dashed)
     lines = [("faint", losses), ("model", smooth(losses)), ("second", held_out)]
     return panels(
-        f"From left to right: {unit}. Loss in nats, {pairs}.",
-        ("Loss", curves(lines, caption, mark=mark), legend_of(*keys)),
-        ("MLM accuracy, held out", curves([("model", mlm)], in_words("MLM accuracy", mlm), mark=mark), None),
+        note.format(unit=unit),
+        (_("Loss"), curves(lines, caption, mark=mark), legend_of(*keys)),
+        (_("MLM accuracy, held out"), curves([("model", mlm)], in_words(_("MLM accuracy"), mlm), mark=mark), None),
         (
-            "NSP accuracy, held out",
-            curves([("chance", chance), ("model", nsp)], in_words("NSP accuracy", nsp), mark=mark) if nsp else None,
-            legend_of(("chance", f"chance, {by_chance('nsp_accuracy', 0, level)}")),
+            _("NSP accuracy, held out"),
+            curves([("chance", chance), ("model", nsp)], in_words(_("NSP accuracy"), nsp), mark=mark) if nsp else None,
+            legend_of(("chance", _("chance, {level}", level=by_chance("nsp_accuracy", 0, level)))),
         ),
-        ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
+        (_("Learning rate"), curves([("model", rate)], in_words(_("Learning rate"), rate)), None),
     )
 
 
@@ -237,8 +244,8 @@ def tokens_of_a_step(report: Report) -> tuple[float, str]:
     training = report.get("training") or {}
     steps, tokens = training.get("steps"), training.get("tokens")
     if not steps or not tokens:
-        return 1, "optimizer steps"
-    return (tokens / steps / 1e6, "million tokens") if tokens >= MANY_TOKENS else (tokens / steps, "tokens")
+        return 1, _("optimizer steps")
+    return (tokens / steps / 1e6, _("million tokens")) if tokens >= MANY_TOKENS else (tokens / steps, _("tokens"))
 
 
 def _data(report: Report, log: Log) -> Html | None:
@@ -250,11 +257,11 @@ def _data(report: Report, log: Log) -> Html | None:
         for i, (name, *cells) in enumerate(rows[1:], 1)
     ]
     head = tag("tr", [tag("th", name, scope="col") for name in rows[0]])
-    caption = (
+    caption = _(
         "Weight: how often an epoch reads the corpus. Unknown tokens: [UNK], which the vocabulary has no piece for."
     )
     data = report.get("data") or {}
-    facts = [("held-out tokens", data.get("held_out_tokens")), ("licence of the data", data.get("licence"))]
+    facts = [(_("held-out tokens"), data.get("held_out_tokens")), (_("licence of the data"), data.get("licence"))]
     return tag("div", table(caption, head, body, tall=True), fact_list(facts))
 
 
@@ -270,17 +277,17 @@ def next_commands(report: Report) -> list[tuple[str, str]]:
     """
     base = shlex.quote(plain(str(report.get("name") or "model")))
     found = [
-        ("fine-tune on labelled texts", f"filbert fit your.csv --base {base}"),
-        ("fill mask", f'filbert fill "… [MASK] …" --base {base}'),
+        (_("fine-tune on labelled texts"), f"filbert fit your.csv --base {base}"),
+        (_("fill mask"), f'filbert fill "… [MASK] …" --base {base}'),
     ]
     if "nsp_accuracy" in report["scores"]:
-        found.append(("next sentence prediction", f'filbert next "A" "B" --base {base}'))
+        found.append((_("next sentence prediction"), f'filbert next "A" "B" --base {base}'))
     return found
 
 
 def _next(report: Report, log: Log) -> Html:
     lines = [f"{command}  # {why}" for why, command in next_commands(report)]
-    note = (
+    note = _(
         "Run these beside this folder. In transformers the model opens with AutoModel.from_pretrained: see README.md."
     )
     blocks = [tag("pre", tag("code", line)) for line in lines]
@@ -288,11 +295,11 @@ def _next(report: Report, log: Log) -> Html:
 
 
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", _summary),
-    ("scores", "Scores", _scores),
-    ("curves", "Learning curves", _curves),
-    ("data", "Corpora", _data),
-    ("training", "Model and training", model_and_training),
-    ("reproduce", "Reproduce", reproduction),
-    ("next", "Next steps", _next),
+    ("summary", N_("Summary"), _summary),
+    ("scores", N_("Scores"), _scores),
+    ("curves", N_("Learning curves"), _curves),
+    ("data", N_("Corpora"), _data),
+    ("training", N_("Model and training"), model_and_training),
+    ("reproduce", N_("Reproduce"), reproduction),
+    ("next", N_("Next steps"), _next),
 )

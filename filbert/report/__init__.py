@@ -12,13 +12,15 @@ from typing import Any
 
 from filbert.errors import ModelError, shown
 from filbert.files import write_text
+from filbert.language import speaking
 from filbert.report.kind import Kind
 from filbert.report.page import render_page
 
 
-def write_report(folder: Path, kind: Kind) -> None:
+def write_report(folder: Path, kind: Kind, language: str | None = None) -> None:
     """Write `report.html` and `README.md` from the files of a run folder; each completely or not at all.
 
+    The page is in `language`, or in the one that the run was fitted with; the card is in English, as hub pages are.
     Raises ModelError where report.json is missing, broken or lacks what `kind` needs.
 
         write_report(Path("runs/reviews"), kind)
@@ -28,7 +30,10 @@ def write_report(folder: Path, kind: Kind) -> None:
     try:
         if wrong := kind.missing(report):
             raise ModelError(f"{folder / 'report.json'} {wrong}")
-        page, card = render_page(report, log, kind.heading(report), kind.sections), kind.card(report, log)
+        with speaking(language or report.get("language") or "en"):
+            page = render_page(report, log, kind.heading(report), kind.sections)
+        with speaking("en"):
+            card = kind.card(report, log)
     except ModelError:
         raise
     except (TypeError, AttributeError, LookupError, ValueError) as error:

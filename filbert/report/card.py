@@ -11,10 +11,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from filbert.errors import counted
+from filbert.report.figures import duration
 from filbert.report.html import plain
 from filbert.report.kind import Metric
 from filbert.report.page import Report
-from filbert.report.words import duration, main_split
+from filbert.report.words import main_split
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import _
 from filbert.report.html import Html, tag
 
 WIDTH, HEIGHT, WIDE = 460, 200, 720
@@ -28,7 +29,7 @@ def whiskers(
     An interval is a line from low to high, and a dot at the value.
     """
     known = [(kind, each) for kind, each in rows if each.get("value") is not None]
-    low, high = limits or (min(each["low"] for _, each in known), max(each["high"] for _, each in known))
+    low, high = limits or (min(each["low"] for _kind, each in known), max(each["high"] for _kind, each in known))
     room = max((high - low) * 0.08, 1e-3)
     scale = Scale(low - room, high + room, 6, 214)
     elements = []
@@ -59,10 +60,10 @@ def curves(lines: Sequence[tuple[str, Sequence[Point]]], label: str, *, mark: fl
     """Draw curves over steps, as (CSS class, points); `mark` is a step with a dashed line. None without two points."""
     kept = [(kind, thin([p for p in points if all(map(math.isfinite, p))])) for kind, points in lines]
     kept = [(kind, points) for kind, points in kept if points]
-    if not any(len(points) > 1 for _, points in kept):
+    if not any(len(points) > 1 for _kind, points in kept):
         return None
-    xs = [x for _, points in kept for x, _ in points]
-    ys = [y for _, points in kept for _, y in points]
+    xs = [x for _kind, points in kept for x, _y in points]
+    ys = [y for _kind, points in kept for _x, y in points]
     x_scale = Scale(min(0.0, *xs), max(xs), LEFT, WIDTH - RIGHT)
     ticks_y = ticks(min(ys), max(ys))
     y_scale = Scale(ticks_y[0], ticks_y[-1], HEIGHT - BOTTOM, TOP)
@@ -88,7 +89,8 @@ def length_bars(edges: Sequence[int], counts: Sequence[int], max_length: int, la
         x = LEFT + i * slot
         y = y_scale(count)
         kind = "cut" if edges[i] >= max_length else "model"
-        box = tag("title", f"{edges[i] + 1:,}–{counted(edges[i + 1], 'token')}: {counted(count, each)}")
+        tokens, texts = counted(edges[i + 1], "token"), counted(count, each)
+        box = tag("title", _("{first:,}–{tokens}: {texts}", first=edges[i] + 1, tokens=tokens, texts=texts))
         elements.append(
             tag(
                 "rect",
@@ -118,7 +120,8 @@ def histogram(edges: Sequence[float], counts: Sequence[int], label: str, each: s
     elements = _rules(y_scale, ticks_y, WIDE)
     for i, count in enumerate(counts):
         y, x = y_scale(count), LEFT + i * slot
-        box = tag("title", f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {counted(count, each)}")
+        low, high, texts = edges[i], edges[i + 1], counted(count, each)
+        box = tag("title", _("{low:.4g} to {high:.4g}: {texts}", low=low, high=high, texts=texts))
         size = {"x": f"{x + 1:.1f}", "width": f"{slot - 2:.1f}", "height": round(y_scale(0) - y, 1)}
         elements.append(tag("rect", box, y=y, class_="model", **size))
     x_scale = Scale(edges[0], edges[-1], LEFT, WIDE - RIGHT)
@@ -127,26 +130,29 @@ def histogram(edges: Sequence[float], counts: Sequence[int], label: str, each: s
     return _svg(WIDE, HEIGHT, label, elements)
 
 
-def reliability_bars(bins: Sequence[dict[str, Any]], label: str) -> Html:
+def reliability_bars(bins: Sequence[dict[str, Any]], label: str, each: str = "text") -> Html:
     """Draw the accuracy of each bin as a bar and its confidence as a line: where they meet, it is calibrated."""
     slot = (WIDE - LEFT - RIGHT) / len(bins)
     y_scale = Scale(0, 1, HEIGHT - BOTTOM, TOP)
     elements = _rules(y_scale, [0, 0.25, 0.5, 0.75, 1], WIDE)
     every = max(1, -(-len(bins) // 15))
-    for i, each in enumerate(bins):
-        x, y = LEFT + i * slot, y_scale(each["accuracy"])
-        words = (
-            f"confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}, {counted(each['count'], 'text')}"
+    for i, one in enumerate(bins):
+        x, y = LEFT + i * slot, y_scale(one["accuracy"])
+        words = _(
+            "confidence {confidence:.3f}, accuracy {accuracy:.3f}, {texts}",
+            confidence=one["confidence"],
+            accuracy=one["accuracy"],
+            texts=counted(one["count"], each),
         )
         box = tag("title", words)
         wide = {"x": f"{x + slot * 0.15:.1f}", "width": f"{slot * 0.7:.1f}"}
         elements.append(tag("rect", box, y=y, height=round(y_scale(0) - y, 1), class_="model", **wide))
-        claimed = y_scale(each["confidence"])
+        claimed = y_scale(one["confidence"])
         ends = {"x1": f"{x + 1:.1f}", "x2": f"{x + slot - 1:.1f}"}
         elements.append(tag("line", y1=claimed, y2=claimed, class_="claimed", **ends))
         if i % every == 0:
             middle = f"{x + slot / 2:.1f}"
-            elements.append(tag("text", f"{each['confidence']:.3f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
+            elements.append(tag("text", f"{one['confidence']:.3f}", x=middle, y=HEIGHT - 8, text_anchor="middle"))
     return _svg(WIDE, HEIGHT, label, elements)
 
 
@@ -190,7 +196,7 @@ def thin(points: Sequence[Point]) -> list[Point]:
     if run <= 1:
         return list(points)
     parts = [points[i : i + run] for i in range(0, len(points), run)]
-    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
+    return [(sum(x for x, _y in part) / len(part), sum(y for _x, y in part) / len(part)) for part in parts]
 
 
 def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
@@ -202,9 +208,9 @@ def smooth(points: Sequence[Point], share: float = 0.05) -> list[Point]:
     half, sums, found = max(1, round(len(points) * share / 2)), [0.0], []
     if len(points) < 3:
         return list(points)
-    for _, y in points:
+    for _x, y in points:
         sums.append(sums[-1] + y)
-    for i, (x, _) in enumerate(points):
+    for i, (x, _y) in enumerate(points):
         first, last = max(0, i - half), min(len(points), i + half + 1)
         found.append((x, (sums[last] - sums[first]) / (last - first)))
     return found

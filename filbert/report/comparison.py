@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _
 from filbert.report.charts import whiskers
+from filbert.report.figures import amount, duration, value_of, with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind, Metric
 from filbert.report.page import Report, header, render_page
-from filbert.report.words import amount, duration, example_of, main_split, value_of, with_interval
+from filbert.report.words import example_of, main_split
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,22 @@ def render_comparison(runs: Sequence[Run]) -> str:
     """Return a page on two runs or more of one task."""
     metrics = [metric for metric in runs[0].kind.metrics if any(metric.key in run.scores for run in runs)]
     each = example_of(runs[0].report)
-    parts = [counted(len(runs), "run"), f"{runs[0].split} split, {counted(runs[0].scores['n'], each)}"]
+    texts = counted(runs[0].scores["n"], each)
+    parts = [counted(len(runs), "run"), _("{split} split, {texts}", split=_(runs[0].split), texts=texts)]
     sections = (
-        ("figures", "Figures", lambda report, log: _figures(runs, metrics)),
-        ("seeds", "Seeds", lambda report, log: _seeds(runs, metrics)),
-        ("runs", "Runs", lambda report, log: _facts(runs)),
+        ("figures", N_("Figures"), lambda report, log: _figures(runs, metrics)),
+        ("seeds", N_("Seeds"), lambda report, log: _seeds(runs, metrics)),
+        ("runs", N_("Runs"), lambda report, log: _facts(runs)),
     )
-    return render_page({"name": "comparison"}, [], header("comparison", {"name": "Runs side by side"}, parts), sections)
+    top = header(N_("comparison"), {"name": _("Runs side by side")}, parts)
+    return render_page({"name": _("comparison")}, [], top, sections)
 
 
 def warning(runs: Sequence[Run]) -> str:
     """Return a sentence where runs were not measured on the same texts, else an empty string."""
     if len({run.data for run in runs}) == 1:
         return ""
-    return (
+    return _(
         "These runs were not measured on the same texts: their figures stand side by side and cannot be compared. "
         "Measure them on one file: filbert compare A B --data FILE."
     )
@@ -98,9 +102,8 @@ def warning(runs: Sequence[Run]) -> str:
 def _figures(runs: Sequence[Run], metrics: Sequence[Metric]) -> Html:
     first = metrics[0]
     ranked = sorted(runs, key=lambda run: -(run.scores.get(first.key, {}).get("value") or float("-inf")))
-    head = tag(
-        "tr", tag("th", "run"), tag("th", ""), [tag("th", metric.name) for metric in metrics], tag("th", "linear")
-    )
+    names = (_("run"), "", *(_(metric.name) for metric in metrics), _("linear"))
+    head = tag("tr", [tag("th", name) for name in names])
     rows = []
     for run in ranked:
         found = run.scores.get(first.key)
@@ -109,11 +112,11 @@ def _figures(runs: Sequence[Run], metrics: Sequence[Metric]) -> Html:
         cells = [tag("td", with_interval(run.scores.get(metric.key), metric.percent)) for metric in metrics]
         linear = tag("td", value_of(beside, first.percent))
         rows.append(tag("tr", tag("th", run.name, scope="row"), tag("td", picture), cells, linear))
-    note = warning(runs) or (
+    note = warning(runs) or _(
         "All were measured on the same texts. Where two intervals overlap, filbert compare A B --data FILE says more: "
         "it looks at the texts on which they differ."
     )
-    caption = f"By {first.name}, with 95 % intervals; linear: the baseline's {first.name} on the same texts."
+    caption = _("By {name}, with 95 % intervals; linear: the baseline's {name} on the same texts.", name=_(first.name))
     return tag("div", tag("p", note, class_="note"), table(caption, head, rows))
 
 
@@ -125,7 +128,7 @@ def _whisker(run: Run, runs: Sequence[Run], metric: Metric) -> Html | None:
     if own.get("value") is None:
         return None
     limits = {"low": min(each["low"] for each in known), "high": max(each["high"] for each in known)}
-    label = f"{metric.name} of {run.name}: {with_interval(own, metric.percent)}"
+    label = _("{name} of {run}: {value}", name=_(metric.name), run=run.name, value=with_interval(own, metric.percent))
     return whiskers([("model", dict(own))], label, limits=(limits["low"], limits["high"]))
 
 
@@ -134,13 +137,14 @@ def _seeds(runs: Sequence[Run], metrics: Sequence[Metric]) -> Html | None:
     names = list(found[metrics[0].key])
     if not names:
         return None
-    head = tag("tr", tag("th", "first run"), tag("th", "seeds"), [tag("th", metric.name) for metric in metrics])
+    heads = (_("first run"), _("seeds"), *(_(metric.name) for metric in metrics))
+    head = tag("tr", [tag("th", name) for name in heads])
     rows = []
     for name in names:
         spread = found[metrics[0].key][name]
         cells = [tag("td", spread_of(found[metric.key].get(name), metric)) for metric in metrics]
         rows.append(tag("tr", tag("th", name, scope="row"), tag("td", f"{spread.runs}"), cells))
-    return table("Runs that differ in their seed alone: mean ± standard deviation over seeds.", head, rows)
+    return table(_("Runs that differ in their seed alone: mean ± standard deviation over seeds."), head, rows)
 
 
 def spread_of(spread: Spread | None, metric: Metric) -> str:
@@ -152,12 +156,15 @@ def spread_of(spread: Spread | None, metric: Metric) -> str:
     if spread is None:
         return "—"
     if metric.percent:
-        return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} %"
+        return _("{number} %", number=f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f}")
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
 
 
 def _facts(runs: Sequence[Run]) -> Html:
-    names = ("run", "base", "parameters", "training texts", "epochs", "learning rate", "seed", "training", "tokens/s")
+    names = (
+        *(_("run"), _("base"), _("parameters"), _("training texts"), _("epochs"), _("learning rate"), _("seed")),
+        *(_("training"), _("tokens/s")),
+    )
     rows = []
     for run in runs:
         model, training = run.report.get("model") or {}, run.report.get("training") or {}
@@ -174,7 +181,7 @@ def _facts(runs: Sequence[Run]) -> Html:
             f"{training['tokens_per_second']:,.0f}" if training.get("tokens_per_second") else "—",
         ]
         rows.append(tag("tr", tag("th", run.name, scope="row"), [tag("td", cell) for cell in cells]))
-    return table("How each was made.", tag("tr", [tag("th", name) for name in names]), rows)
+    return table(_("How each was made."), tag("tr", [tag("th", name) for name in names]), rows)
 
 
 def _but_for_the_seed(run: Run) -> str:

@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("attention-data").textContent);
-  const { tokens, layers, heads, kept } = data;
+  const { tokens, layers, heads, kept, words } = data;
+  const say = (sentence, values) => sentence.replace(/{(\w+)}/g, (whole, name) => String(values[name] ?? whole));
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const index = new Uint16Array(bytes(data.index).buffer), weight = bytes(data.weight);
   const find = (id) => document.getElementById(id);
@@ -14,7 +15,14 @@
   };
   const state = { layer: layers - 1, head: 0, token: Math.max(0, tokens.findIndex((t, i) => i > 0)) };
   const special = (token) => /^\[(CLS|SEP|PAD|MASK)\]$/.test(token);
-  const percent = (share) => (share >= 0.0995 ? Math.round(100 * share) : (100 * share).toFixed(1)) + " %";
+  const percent = (share) => {
+    return say(words.percent, { number: share >= 0.0995 ? Math.round(100 * share) : (100 * share).toFixed(1) });
+  };
+  // the parts of a sentence, its token set apart as text of any direction
+  const around = (sentence, token, values) => {
+    const [before, after] = say(sentence, values).split("{token}");
+    return [before, make("bdi", token), after];
+  };
 
   // the weights of one token: [token looked at, share], largest first
   const looks = (layer, head, token) => {
@@ -26,8 +34,8 @@
 
   const box = find("tokens"), seen = find("seen"), matrix = find("matrix"), grid = find("heads");
   const layerChoice = find("layer"), headChoice = find("head");
-  for (let i = 0; i < layers; i++) layerChoice.append(make("option", `${i + 1} of ${layers}`));
-  for (let i = 0; i < heads; i++) headChoice.append(make("option", `${i + 1} of ${heads}`));
+  for (let i = 0; i < layers; i++) layerChoice.append(make("option", say(words.numbered, { n: i + 1, all: layers })));
+  for (let i = 0; i < heads; i++) headChoice.append(make("option", say(words.numbered, { n: i + 1, all: heads })));
 
   const buttons = tokens.map((token, i) => {
     const button = make("button", token, special(token) ? "special" : "");
@@ -81,14 +89,14 @@
       button.tabIndex = i === token ? 0 : -1;
     });
     const line = make("p", "", "note"), list = make("ol");
-    line.append("Layer ", String(state.layer + 1), ", head ", String(state.head + 1), ": ");
-    line.append(make("bdi", tokens[token]), ` (token ${token + 1}) looks at`);
+    const place = { layer: state.layer + 1, head: state.head + 1, n: token + 1 };
+    line.append(...around(words.looks, tokens[token], place));
     for (const [other, part] of found.slice(0, 5)) {
       if (part < 0.002) break;
       const item = make("li"), meter = make("meter");
       meter.max = 1;
       meter.value = part;
-      item.append(meter, make("bdi", tokens[other]), ` (token ${other + 1}) ${percent(part)}`);
+      item.append(meter, ...around(words.seen, tokens[other], { n: other + 1, share: percent(part) }));
       list.append(item);
     }
     seen.replaceChildren(line, list);
@@ -115,7 +123,7 @@
       const cell = make("button");
       const layer = Math.floor(i / heads), head = i % heads;
       cell.type = "button";
-      cell.title = `layer ${layer + 1}, head ${head + 1}`;
+      cell.title = say(words.cell, { layer: layer + 1, head: head + 1 });
       cell.setAttribute("aria-label", cell.title);
       cell.append(make("canvas"));
       cell.addEventListener("click", () => choose(layer, head));

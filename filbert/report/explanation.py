@@ -13,9 +13,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filbert.language import N_, _, language, retold
+from filbert.report.figures import in_percent, share_of
 from filbert.report.html import Html, table, tag
 from filbert.report.page import head, header, navigated, read_part
-from filbert.report.words import share_of
+from filbert.report.words import listed
 
 Facts = Mapping[str, Any]
 
@@ -33,23 +35,40 @@ def explanation_page(facts: Facts) -> str:
     '<!doctype html>…'
     """
     script = read_part("explanation.js")
-    title, sheet = f"Why {facts['answer'][:60]} — Filbert", read_part("report.css") + read_part("explanation.css")
+    title = _("Why {answer} — Filbert", answer=facts["answer"][:60])
+    sheet = read_part("report.css") + read_part("explanation.css")
     parts = (
-        ("words", "The words", _words(facts)),
-        ("table", "The most important words", _table(facts)),
-        ("attention", "Attention", _attention(facts["attention"])),
+        ("words", _("The words"), _words(facts)),
+        ("table", _("The most important words"), _table(facts)),
+        ("attention", _("Attention"), _attention(facts["attention"])),
     )
-    top = header("explanation", {"name": facts["answer"]}, [f"the answer of {facts['name']}"])
+    top = header(N_("explanation"), {"name": facts["answer"]}, [_("the answer of {name}", name=facts["name"])])
     body = tag(
         "body",
         top,
         _shares(facts),
         navigated(parts),
-        tag("footer", "Made by Filbert. An explanation says what the model did, not whether it is right."),
-        tag("script", _data(facts["attention"]), type="application/json", id="attention-data"),
+        tag("footer", _("Made by Filbert. An explanation says what the model did, not whether it is right.")),
+        tag(
+            "script",
+            _data({**facts["attention"], "words": _script_words()}),
+            type="application/json",
+            id="attention-data",
+        ),
         tag("script", Html(script)),
     )
-    return f"<!doctype html>\n{tag('html', head(title, sheet, script), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head(title, sheet, script), body, lang=language())}\n"
+
+
+def _script_words() -> dict[str, str]:
+    """Return what the script says, its places to be filled there."""
+    return {
+        "numbered": _("{n} of {all}"),
+        "looks": _("Layer {layer}, head {head}: {token} (token {n}) looks at"),
+        "seen": _("{token} (token {n}) {share}"),
+        "percent": _("{number} %"),
+        "cell": _("layer {layer}, head {head}"),
+    }
 
 
 def _data(attention: Facts) -> Html:
@@ -64,11 +83,11 @@ def _shares(facts: Facts) -> Html | None:
         return None
     best = sorted(facts["shares"].items(), key=lambda item: -item[1])[:BARS]
     more = len(facts["shares"]) - len(best)
-    words = [tag("span", f"{name} {100 * share:.1f} %") for name, share in best]
+    words = [tag("span", f"{name} {in_percent(100 * share)}") for name, share in best]
     return tag(
         "p",
         [(each, " · " if i < len(words) - 1 else "") for i, each in enumerate(words)],
-        f" and {more} more" if more else None,
+        _(" and {more} more", more=more) if more else None,
         class_="lede",
     )
 
@@ -81,42 +100,59 @@ def sentences(facts: Facts) -> list[str]:
     'The weights of all words add up to +3.00, the change from the '
     """
     change, gap = facts["value"] - facts["start"], facts["gap"]
-    said = [
-        f"What is explained: {facts['meaning']}. It is {facts['value']:+.2f} for this text, and "
-        f"{facts['start']:+.2f} with [MASK] in the place of its words."
-    ]
+    first = _(
+        "What is explained: {meaning}. It is {value:+.2f} for this text, and {start:+.2f} with [MASK] in the place of "
+        "its words.",
+        meaning=retold(facts["meaning"]),
+        value=facts["value"],
+        start=facts["start"],
+    )
+    said = [first]
     if facts["by"] == "occlusion":
-        said.append("The weight of a word is by how much this falls with [MASK] in its place (occlusion).")
+        said.append(_("The weight of a word is by how much this falls with [MASK] in its place (occlusion)."))
     elif gap <= WITHIN:
-        exact = f"within {100 * gap:.1f} %" if gap >= 0.0005 else "exactly"
-        said.append(
-            f"The weights of all words add up to {change:+.2f}, the change from the masked text, {exact} (integrated "
-            f"gradients, {facts['points']:,} points)."
+        exact = _("within {gap:.1f} %", gap=100 * gap) if gap >= 0.0005 else _("exactly")
+        added = _(
+            "The weights of all words add up to {change:+.2f}, the change from the masked text, {exact} (integrated "
+            "gradients, {points:,} points).",
+            change=change,
+            exact=exact,
+            points=facts["points"],
         )
+        said.append(added)
     else:
-        said.append(
-            f"warning: the weights of all words miss the change of {change:+.2f} by {100 * gap:.0f} % with "
-            f"{facts['points']:,} points: read them with care, or explain by occlusion."
+        missed = _(
+            "warning: the weights of all words miss the change of {change:+.2f} by {gap:.0f} % with {points:,} points: "
+            "read them with care, or explain by occlusion.",
+            change=change,
+            gap=100 * gap,
+            points=facts["points"],
         )
+        said.append(missed)
     if facts["unread"]:
-        share = share_of(facts["unread"], facts["tokens"])
-        said.append(
-            f"warning: {facts['unread']:,} of {facts['tokens']:,} tokens ({share}) were cut and not read: they are "
-            "struck through."
+        unread = _(
+            "warning: {unread:,} of {tokens:,} tokens ({share}) were cut and not read: they are struck through.",
+            unread=facts["unread"],
+            tokens=facts["tokens"],
+            share=share_of(facts["unread"], facts["tokens"]),
         )
+        said.append(unread)
     if facts["elsewhere"]:
-        said.append(
-            f"The text was read in {facts['windows']:,} windows; {facts['elsewhere']:,} tokens stand outside the one "
-            "that is explained, and are struck through."
+        outside = _(
+            "The text was read in {windows:,} windows; {elsewhere:,} tokens stand outside the one that is explained, "
+            "and are struck through.",
+            windows=facts["windows"],
+            elsewhere=facts["elsewhere"],
         )
+        said.append(outside)
     return said
 
 
 def _words(facts: Facts) -> Html:
     largest = max((abs(word["weight"] or 0.0) for word in facts["words"]), default=0.0)
-    names = ("First text", "Second text") if len(facts["texts"]) > 1 else ("",)
+    titles = (_("First text"), _("Second text")) if len(facts["texts"]) > 1 else ("",)
     texts = []
-    for part, (text, name) in enumerate(zip(facts["texts"], names, strict=True)):
+    for part, (text, name) in enumerate(zip(facts["texts"], titles, strict=True)):
         words = [word for word in facts["words"] if word["part"] == part]
         texts.append(
             tag(
@@ -127,21 +163,21 @@ def _words(facts: Facts) -> Html:
         )
     scale = tag(
         "p",
-        tag("span", "against"),
+        tag("span", _("against")),
         [tag("i", class_=f"against s{n}") for n in (9, 6, 3)],
         [tag("i", class_=f"for s{n}") for n in (3, 6, 9)],
-        tag("span", "for ", tag("b", facts["output"])),
+        tag("span", _("for "), tag("b", facts["output"])),
         class_="scale",
     )
     checks = [
-        tag("p", sentence, class_="check bad" if sentence.startswith("warning") else "check")
+        tag("p", sentence, class_="check bad" if sentence.startswith(_("warning: ")) else "check")
         for sentence in sentences(facts)
     ]
     others = [name for name in facts["outputs"] if name != facts["output"]]
     more = None
     if others:
-        listed = ", ".join(others[:BARS]) + (f" and {len(others) - BARS:,} more" if len(others) > BARS else "")
-        more = tag("p", "Others that can be explained, by --output: ", listed, ".", class_="note")
+        names = listed(others, BARS)
+        more = tag("p", _("Others that can be explained, by --output: {names}.", names=names), class_="note")
     return tag("div", scale, texts, checks, more)
 
 
@@ -164,7 +200,7 @@ def _between(text: str) -> list[Html | str]:
 
 def _shade(weight: float | None, largest: float) -> tuple[str, str]:
     if weight is None:
-        return "unread", "not read"
+        return "unread", _("not read")
     step = round(SHADES * abs(weight) / largest) if largest else 0
     side = "even" if not step else "for" if weight > 0 else "against"
     return f"{side} s{step}", f"{weight:+.3f}".replace("-", "−")
@@ -182,12 +218,12 @@ def _table(facts: Facts) -> Html:
             tag("td", _bar(weight / largest), class_="bar"),
         ]
         rows.append(tag("tr", tag("th", tag("bdi", word["text"]), scope="row"), cells))
-    names = ("word", "weight")
+    names = (_("word"), _("weight"))
     heads = [tag("th", name, scope="col") for name in names]
-    head = tag("tr", heads, tag("th", "against · for", scope="col", class_="text"))
+    head = tag("tr", heads, tag("th", _("against · for"), scope="col", class_="text"))
     rest = len(read) - len(top)
-    caption = f"Words with the largest weights, for or against {facts['output']}"
-    return table(caption + (f"; {rest:,} more have smaller ones." if rest else "."), head, rows)
+    caption = _("Words with the largest weights, for or against {output}", output=facts["output"])
+    return table(caption + (_("; {rest:,} more have smaller ones.", rest=rest) if rest else _(".")), head, rows)
 
 
 def _bar(share: float) -> Html:
@@ -207,40 +243,47 @@ def _bar(share: float) -> Html:
 
 def _attention(attention: Facts) -> Html:
     length = len(attention["tokens"])
-    intro = (
+    intro = _(
         "In each layer, each head gives every token a share of every token of the text: softmax(QKᵀ/√d) of Vaswani et "
         "al. 2017. Point at a token, or move with the arrow keys, to see where it looks: ← → the token, ↑ ↓ the head, "
         "Page Up and Page Down the layer. Attention says where information can flow, not what it did: that is above."
     )
     kept = None
     if attention["kept"] < length:
-        kept = (
-            f" Of each token the {attention['kept']} largest of {length:,} shares are kept: "
-            f"{100 * attention['share']:.0f} % of all attention."
+        kept = _(
+            " Of each token the {kept} largest of {length:,} shares are kept: {share:.0f} % of all attention.",
+            kept=attention["kept"],
+            length=length,
+            share=100 * attention["share"],
         )
     picks = tag(
         "div",
-        tag("label", "Layer", tag("select", id="layer")),
-        tag("label", "Head", tag("select", id="head")),
+        tag("label", _("Layer"), tag("select", id="layer")),
+        tag("label", _("Head"), tag("select", id="head")),
         class_="picks",
     )
-    tokens = tag("div", id="tokens", class_="tokens", role="toolbar", aria_label="Tokens")
+    tokens = tag("div", id="tokens", class_="tokens", role="toolbar", aria_label=_("Tokens"))
     left = tag("div", tokens, tag("div", id="seen", class_="seen", aria_live="polite"))
     square = grid = None
     if length <= LONGEST:
         square = tag(
             "figure",
-            tag("canvas", id="matrix", role="img", aria_label="The matrix of shares, also told by the list of tokens"),
-            tag("figcaption", "Rows look, columns are looked at; the stronger the colour, the larger the share."),
+            tag(
+                "canvas", id="matrix", role="img", aria_label=_("The matrix of shares, also told by the list of tokens")
+            ),
+            tag("figcaption", _("Rows look, columns are looked at; the stronger the colour, the larger the share.")),
             class_="matrix-box",
         )
         grid = tag(
             "details",
-            tag("summary", f"All {attention['layers']} × {attention['heads']} heads at once"),
+            tag(
+                "summary",
+                _("All {layers} × {heads} heads at once", layers=attention["layers"], heads=attention["heads"]),
+            ),
             tag(
                 "div",
                 tag("div", id="heads", class_="heads"),
-                tag("p", "A row is a layer, the first above.", class_="note"),
+                tag("p", _("A row is a layer, the first above."), class_="note"),
             ),
         )
     return tag("div", tag("p", intro, kept, class_="note"), picks, tag("div", left, square, class_="looks"), grid)

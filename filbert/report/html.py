@@ -11,6 +11,8 @@ import html
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from filbert.language import _
+
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories without a glyph of their own
 SHORT = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
@@ -67,7 +69,7 @@ def table(
     """
     inner = tag("table", tag("thead", head), tag("tbody", rows), class_=kind or None, aria_label=caption)
     classes = "scroll tall" if tall and len(rows) > 12 else "scroll"
-    box = tag("div", inner, class_=classes, tabindex="0", role="region", aria_label="Table")
+    box = tag("div", inner, class_=classes, tabindex="0", role="region", aria_label=_("Table"))
     return tag("figure", tag("figcaption", caption), box)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from filbert.language import _, language
 from filbert.report.html import Html, plain, tag
 
 Report = Mapping[str, Any]
@@ -25,12 +26,12 @@ def render_page(report: Report, log: Log, top: Html, sections: Sequence[Section]
     >>> render_page({}, [], header("pre-training", {}, []), [])[:15]
     '<!doctype html>'
     """
-    title = f"{report.get('name') or 'model'} — Filbert report"
-    rendered = [(key, heading, build(report, log)) for key, heading, build in sections]
+    title = _("{name} — Filbert report", name=report.get("name") or _("model"))
+    rendered = [(key, _(heading), build(report, log)) for key, heading, build in sections]
     present = [(key, heading, body) for key, heading, body in rendered if body]
-    foot = tag("footer", "Made by Filbert from the files of the run alone. Intervals are 95 %.")
+    foot = tag("footer", _("Made by Filbert from the files of the run alone. Intervals are 95 %."))
     body = tag("body", top, navigated(present), foot)
-    return f"<!doctype html>\n{tag('html', head(title, read_part('report.css')), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head(title, read_part('report.css')), body, lang=language())}\n"
 
 
 def head(title: str, sheet: str, script: str = "") -> Html:
@@ -59,12 +60,12 @@ def navigated(sections: Sequence[tuple[str, str, Html]]) -> list[Html]:
     >>> navigated([("a", "First", Html("<p>1</p>"))])[0]
     '<nav aria-label="Sections"><a href="#a">First</a></nav>'
     """
-    links = [tag("a", heading, href=f"#{key}") for key, heading, _ in sections]
+    links = [tag("a", heading, href=f"#{key}") for key, heading, _body in sections]
     main = [
         tag("section", tag("h2", heading, id=f"{key}-heading"), body, id=key, aria_labelledby=f"{key}-heading")
         for key, heading, body in sections
     ]
-    return [tag("nav", links, aria_label="Sections"), tag("main", main)]
+    return [tag("nav", links, aria_label=_("Sections")), tag("main", main)]
 
 
 def read_part(name: str) -> str:
@@ -84,7 +85,7 @@ def header(kind: str, report: Report, parts: Sequence[str]) -> Html:
     """
     return tag(
         "header",
-        tag("p", f"Filbert · {kind}", class_="kicker"),
-        tag("h1", report.get("name") or "model"),
+        tag("p", f"Filbert · {_(kind)}", class_="kicker"),
+        tag("h1", report.get("name") or _("model")),
         tag("p", " · ".join(parts), class_="lede"),
     )

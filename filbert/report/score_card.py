@@ -14,6 +14,7 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.report.card import code, escaped, front_matter, how_made, table
+from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.words import (
@@ -24,7 +25,6 @@ from filbert.report.words import (
     example_of,
     main_split,
     truncation_line,
-    with_interval,
 )
 
 LABELS_SHOWN = 50

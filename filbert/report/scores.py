@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import _, plural, retold
 from filbert.report.charts import interval_bar, whiskers
+from filbert.report.figures import interval_of, points, signed, span, value_of, with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report, header
@@ -20,15 +22,9 @@ from filbert.report.words import (
     diagnosis_line,
     difference_of,
     example_of,
-    interval_of,
     main_split,
-    points,
     repeated_line,
-    signed,
-    span,
-    value_of,
     verdict,
-    with_interval,
 )
 
 MISTAKE_CHARACTERS = 600  # shown of one text
@@ -55,9 +51,9 @@ def scored_heading(kicker: str, report: Report, first: str) -> Html:
     each = example_of(report)
     trained = (data.get("counts") or {}).get("train")
     parts = [first]
-    parts += [f"fine-tuned from {model['base']}"] if model.get("base") else []
-    parts += [f"trained on {counted(trained, each)}"] if trained else []
-    parts.append(f"measured on {counted(report['scores'][split]['n'], f'{split} {each}')}")
+    parts += [_("fine-tuned from {base}", base=model["base"])] if model.get("base") else []
+    parts += [_("trained on {texts}", texts=counted(trained, each))] if trained else []
+    parts.append(_("measured on {texts}", texts=counted(report["scores"][split]["n"], f"{split} {each}")))
     return header(kicker, report, parts)
 
 
@@ -80,14 +76,20 @@ def summary_section(
             banner = tag("p", sentence[0].upper() + sentence[1:], class_=f"verdict {verdict(difference).split()[0]}")
             cards.append(_difference_card(difference, metrics[0]))
         over = counted(score["n"], example_of(report))
-        notes = [f"All figures are for the {split} split, with 95 % intervals over its {over}."]
+        notes = [
+            _(
+                "All figures are for the {split} split, with 95 % intervals over its {texts}.",
+                split=_(split),
+                texts=over,
+            )
+        ]
         if split == "validation":
-            notes.append(f"There is no test split. {chosen_on(report)}")
+            notes.append(_("There is no test split. {more}", more=chosen_on(report)))
         if repeated := repeated_line(report, split, metrics[0]):
-            notes.append(f"{repeated}.")
+            notes.append(_("{sentence}.", sentence=repeated))
         everything = _all_scores(report, [*metrics, *more], plain)
-        note = tag("p", " ".join(notes), class_="note")
-        failed = diagnosis_line(report).removeprefix("warning: ")
+        note = tag("p", _(" ").join(notes), class_="note")
+        failed = diagnosis_line(report).removeprefix(_("warning: "))
         alarm = tag("p", failed[0].upper() + failed[1:], class_="verdict worse") if failed else None
         return tag("div", alarm, banner, tag("div", cards, class_="cards"), note, everything)
 
@@ -95,11 +97,11 @@ def summary_section(
 
 
 def _card(metric: Metric, found: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Html:
-    name, percent = metric.name, metric.percent
+    name, percent = _(metric.name), metric.percent
     picture: Html | None = None
-    label = f"{name}: model {with_interval(found, percent)}"
+    label = _("{name}: model {value}", name=name, value=with_interval(found, percent))
     if beside:
-        label += f", baseline {with_interval(beside, percent)}"
+        label += _(", baseline {value}", value=with_interval(beside, percent))
     if found.get("value") is not None:
         rows = [("model", dict(found)), *([("baseline", dict(beside))] if beside else [])]
         picture = whiskers(rows, label)
@@ -112,10 +114,10 @@ def _card(metric: Metric, found: Mapping[str, Any], beside: Mapping[str, Any] | 
         tag(
             "p",
             tag("span", class_="dot"),
-            "baseline ",
+            _("baseline "),
             value_of(beside, percent),
-            " ",
-            tag("span", f"({interval_of(beside, percent)})"),
+            _(" "),
+            tag("span", _("({interval})", interval=interval_of(beside, percent))),
             class_="beside",
         )
         if beside
@@ -128,19 +130,22 @@ def _difference_card(difference: Mapping[str, Any], metric: Metric) -> Html:
     paired = None
     value, interval = points(difference["value"]), span(difference)
     if not metric.percent:
-        value = signed(difference["value"])
-        interval = f"{signed(difference['low'])} to {signed(difference['high'])}"
+        value, interval = signed(difference["value"]), span(difference, percent=False)
     if "first_only" in difference:
         paired = tag(
             "p",
-            f"Right where the baseline is wrong on {counted(difference['first_only'], 'text')}, "
-            f"wrong where it is right on {difference['second_only']:,}.",
+            _(
+                "Right where the baseline is wrong on {texts}, wrong where it is right on {others:,}.",
+                texts=counted(difference["first_only"], "text"),
+                others=difference["second_only"],
+            ),
             class_="beside",
         )
+    name = _(metric.name)
     return tag(
         "div",
-        tag("h3", f"{metric.name[0].upper()}{metric.name[1:]} over baseline"),
-        tag("p", value, tag("small", " points") if metric.percent else None, class_="big"),
+        tag("h3", _("{name} over baseline", name=f"{name[0].upper()}{name[1:]}")),
+        tag("p", value, tag("small", _(" points")) if metric.percent else None, class_="big"),
         tag("p", interval, class_="interval"),
         paired,
         class_="card",
@@ -153,22 +158,23 @@ def _all_scores(report: Report, metrics: Sequence[Metric], plain: Sequence[tuple
     for split in ("test", "validation"):
         for system, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
             if scores.get(split):
-                columns.append((f"{split}, {system}", scores[split]))
+                columns.append((_("{split}, {system}", split=_(split), system=_(system)), scores[split]))
     rows = [
         tag(
             "tr",
-            tag("th", metric.name, scope="row"),
-            [tag("td", with_interval(each.get(metric.key), metric.percent)) for _, each in columns],
+            tag("th", _(metric.name), scope="row"),
+            [tag("td", with_interval(each.get(metric.key), metric.percent)) for _name, each in columns],
         )
         for metric in metrics
-        if any(metric.key in each for _, each in columns)
+        if any(metric.key in each for _name, each in columns)
     ]
     for key, words in plain:
-        cells = [tag("td", f"{each[key]:.3f}" if key in each else "—") for _, each in columns]
-        rows.append(tag("tr", tag("th", words, scope="row"), cells))
-    head = tag("tr", tag("td"), [tag("th", name, scope="col") for name, _ in columns])
-    name = (report.get("baseline") or {}).get("name")
-    caption = f"All scores. The baseline is {name}, on the same {example_of(report)}s." if name else "All scores."
+        cells = [tag("td", f"{each[key]:.3f}" if key in each else "—") for _name, each in columns]
+        rows.append(tag("tr", tag("th", _(words), scope="row"), cells))
+    head = tag("tr", tag("td"), [tag("th", name, scope="col") for name, _scores in columns])
+    caption, name, texts = _("All scores."), (report.get("baseline") or {}).get("name"), plural(example_of(report))
+    if name:
+        caption = _("All scores. The baseline is {name}, on the same {texts}.", name=retold(name), texts=texts)
     return table(caption, head, rows)
 
 
@@ -185,22 +191,25 @@ def class_table(
     lows = [each["f1"]["low"] for each in found if each["f1"]["value"] is not None]
     lowest = min(0.9, math.floor(10 * min(lows, default=0)) / 10)
     weakest = sorted(found, key=lambda each: (each["f1"]["value"] is None, each["f1"]["value"] or 0))
-    keys = ("precision", "recall", "f1", *(key for key, _ in more))
+    keys = ("precision", "recall", "f1", *(key for key, _name in more))
     rows = []
     for each in weakest:
         cells = [tag("td", _number_and_span(each[key])) for key in keys]
-        others = [tag("td", "—" if each.get(key) is None else f"{each[key]:.2f}") for key, _ in plain]
+        others = [tag("td", "—" if each.get(key) is None else f"{each[key]:.2f}") for key, _name in plain]
         bar = tag("td", interval_bar(each["f1"], lowest), class_="bar")
         rows.append(
             tag("tr", tag("th", each["label"], scope="row"), tag("td", f"{each['support']:,}"), cells, others, bar)
         )
-    names = ("label", "texts", "precision", "recall", "F1", *(name for _, name in (*more, *plain)))
+    names = (
+        *(_("label"), _("texts"), _("precision"), _("recall"), "F1"),
+        *(_(name) for _key, name in (*more, *plain)),
+    )
     head = tag(
         "tr",
         [tag("th", name, scope="col") for name in names],
-        tag("th", f"F1, {lowest:g} to 1", scope="col", class_="text"),
+        tag("th", _("F1, {lowest:g} to 1", lowest=lowest), scope="col", class_="text"),
     )
-    return table("Each label in percent with its 95 % interval, lowest F1 first.", head, rows, tall=True)
+    return table(_("Each label in percent with its 95 % interval, lowest F1 first."), head, rows, tall=True)
 
 
 def _number_and_span(found: Mapping[str, Any]) -> list[Html | str]:
@@ -215,11 +224,11 @@ def text_table(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequen
     for each in found:
         texts = [each[key] for key in ("text", "text_pair") if each.get(key)]
         shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
-        cells = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _, kind in columns]
+        cells = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _name, kind in columns]
         place = tag("td", each.get("place") or "", class_="text place")
         passage = [tag("div", tag("bdi", t)) for t in shown], _similar(each.get("similar") or ())
         rows.append(tag("tr", tag("td", passage, class_="passage"), cells, place))
-    names = [("text", "text"), *((name, kind) for _, name, kind in columns), ("place", "text")]
+    names = [(_("text"), "text"), *((_(name), kind) for _key, name, kind in columns), (_("place"), "text")]
     head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
     return table(caption, head, rows, tall=True, kind="mistakes")
 
@@ -241,5 +250,8 @@ def _similar(found: Sequence[Mapping[str, Any]]) -> Html | None:
     ]
     answers = dict.fromkeys(each["target"] for each in found)
     return tag(
-        "details", tag("summary", "similar training texts: ", ", ".join(answers)), tag("ul", items), class_="similar"
+        "details",
+        tag("summary", _("similar training texts: "), _(", ").join(answers)),
+        tag("ul", items),
+        class_="similar",
     )

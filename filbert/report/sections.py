@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _, pgettext, plural, retold
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.choosing import ensemble, tuning
+from filbert.report.figures import duration, in_percent, points, share_of
 from filbert.report.folds import cross_validation, suspects
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
 from filbert.report.slices import slices_section
-from filbert.report.words import calibration_line, cascade_line, duration, example_of, points, share_of, truncation_line
+from filbert.report.words import calibration_line, cascade_line, example_of, truncation_line
 
 
 def _calibration(report: Report, log: Log) -> Html | None:
@@ -28,9 +30,15 @@ def _calibration(report: Report, log: Log) -> Html | None:
     sentence = calibration_line(found, example_of(report))
     picture = None
     if found.get("bins"):
-        label = f"Accuracy against confidence in {len(found['bins'])} bins of about equally many texts"
-        legend = legend_of(("model", "accuracy"), ("claimed", "mean confidence"))
-        picture = _figure(reliability_bars(found["bins"], label), legend, f"{label}; confidence is written below.")
+        each = found.get("of") or "text"
+        label = _(
+            "Accuracy against confidence in {bins} bins of about equally many {texts}",
+            bins=len(found["bins"]),
+            texts=plural(each),
+        )
+        legend = legend_of(("model", _("accuracy")), ("claimed", _("mean confidence")))
+        caption = _("{label}; confidence is written below.", label=label)
+        picture = _figure(reliability_bars(found["bins"], label, each), legend, caption)
     return tag("div", tag("p", sentence) if sentence else None, picture)
 
 
@@ -41,17 +49,17 @@ def _cascade(report: Report, log: Log) -> Html | None:
     curve = found["curve"]
     lost, bound = ([(100 * each["share"], 100 * each[key]) for each in curve] for key in ("lost", "bound"))
     texts = counted(found["texts"], "validation text")
-    label = f"Points of accuracy lost by the share of texts that the linear model answers, on {texts}"
-    legend = legend_of(("model", "lost"), ("second", "at most, with 95 % confidence"), ("mark", "chosen"))
+    label = _("Points of accuracy lost by the share of texts that the linear model answers, on {texts}", texts=texts)
+    legend = legend_of(("model", _("lost")), ("second", _("at most, with 95 % confidence")), ("mark", _("chosen")))
     picture = curves([("model", lost), ("second", bound)], label, mark=100 * found["share"] or None)
-    names = ("answered by the linear model", "threshold", "points lost", "at most", "speed")
+    names = (_("answered by the linear model"), _("threshold"), _("points lost"), _("at most"), _("speed"))
     head = tag("tr", [tag("th", name, scope="col") for name in names])
     rows = []
     for each in curve:
         if each is not curve[-1] and round(40 * each["share"]) % 4 and each["share"] != found["share"]:
             continue
         cells = (
-            f"{100 * each['share']:.0f} %",
+            in_percent(100 * each["share"], ".0f"),
             f"{each['threshold']:.3f}",
             points(each["lost"]),
             points(each["bound"]),
@@ -59,11 +67,13 @@ def _cascade(report: Report, log: Log) -> Html | None:
         )
         kind = "chosen" if found["share"] and each["share"] == found["share"] else None
         rows.append(tag("tr", [tag("td", cell) for cell in cells], class_=kind))
-    caption = f"The cost of letting the linear model answer more; {found['points']:g} points were allowed."
+    caption = _(
+        "The cost of letting the linear model answer more; {points:g} points were allowed.", points=found["points"]
+    )
     return tag(
         "div",
         tag("p", cascade_line(found)),
-        panels(f"{label} (in percent).", ("Cost by share", picture, legend)),
+        panels(_("{label} (in percent).", label=label), (_("Cost by share"), picture, legend)),
         table(caption, head, rows),
     )
 
@@ -77,10 +87,18 @@ def _lengths(report: Report, log: Log) -> Html | None:
         edges, counts, longest = found["edges"], found["counts"], found["max_length"]
         beyond = sum(count for edge, count in zip(edges, counts, strict=False) if edge >= longest)
         each = found.get("of") or example_of(report)
-        label = f"{counted(sum(counts), each)} by length in tokens, {beyond:,} of them longer than {longest:,}"
-        legend = legend_of(("model", f"up to {longest:,} tokens"), ("cut", f"truncated, {counted(beyond, each)}"))
+        label = _(
+            "{texts} by length in tokens, {beyond:,} of them longer than {longest:,}",
+            texts=counted(sum(counts), each),
+            beyond=beyond,
+            longest=longest,
+        )
+        legend = legend_of(
+            ("model", _("up to {tokens}", tokens=counted(longest, "token"))),
+            ("cut", _("truncated, {texts}", texts=counted(beyond, each))),
+        )
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
-        caption = label + ("; the last bar holds all longer texts." if uneven else ".")
+        caption = label + (_("; the last bar holds all longer texts.") if uneven else _("."))
         picture = _figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
     lines = [tag("li", truncation_line(split, each, example_of(report))) for split, each in cut.items() if each]
     return tag("div", picture, tag("ul", lines) if lines else None)
@@ -91,27 +109,27 @@ def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html
 
     def build(report: Report, log: Log) -> Html | None:
         best, by = _best(report)
-        dashed = ("mark", f"best{by}, step {best:,}" if best else "")
+        dashed = ("mark", _("best{by}, step {best:,}", by=by, best=best) if best else "")
         losses, checks = series(log, "loss"), validations(log)
         loss, rate = series(checks, "loss"), series(log, "learning_rate")
         kinds = ("model", "second")
-        lines = [(kind, series(checks, key)) for kind, (key, _) in zip(kinds, measured, strict=False)]
-        legend = legend_of(*((kind, name) for kind, (_, name) in zip(kinds, measured, strict=False)), dashed)
-        sentence = in_words(f"Validation {measured[0][1]}", lines[0][1])
+        lines = [(kind, series(checks, key)) for kind, (key, _name) in zip(kinds, measured, strict=False)]
+        legend = legend_of(*((kind, _(name)) for kind, (_key, name) in zip(kinds, measured, strict=False)), dashed)
+        sentence = in_words(_("Validation {metric}", metric=_(measured[0][1])), lines[0][1])
         return panels(
-            "Over optimizer steps.",
+            _("Over optimizer steps."),
             (
-                "Training loss",
-                curves([("faint", losses), ("model", smooth(losses))], in_words("Training loss", losses)),
-                "thin: as logged; thick: moving average",
+                _("Training loss"),
+                curves([("faint", losses), ("model", smooth(losses))], in_words(_("Training loss"), losses)),
+                _("thin: as logged; thick: moving average"),
             ),
-            ("Validation", curves(lines, sentence, mark=best), legend),
+            (_("Validation"), curves(lines, sentence, mark=best), legend),
             (
-                "Validation loss",
-                curves([("model", loss)], in_words("Validation loss", loss), mark=best),
+                _("Validation loss"),
+                curves([("model", loss)], in_words(_("Validation loss"), loss), mark=best),
                 legend_of(dashed),
             ),
-            ("Learning rate", curves([("model", rate)], in_words("Learning rate", rate)), None),
+            (_("Learning rate"), curves([("model", rate)], in_words(_("Learning rate"), rate)), None),
         )
 
     return build
@@ -121,7 +139,7 @@ def _best(report: Report) -> tuple[int, str]:
     """Return the best step, 0 where there is none, and by which validation figure it was chosen."""
     training = report.get("training") or {}
     by = training.get("best_by")
-    return training.get("best_step") or 0, f" by {by}" if by else ""
+    return training.get("best_step") or 0, _(" by {metric}", metric=_(by)) if by else ""
 
 
 def panels(note: str, *charts: tuple[str, Html | None, Html | str | None]) -> Html | None:
@@ -163,7 +181,11 @@ def in_words(name: str, points: Sequence[tuple[float, float]]) -> str:
     >>> in_words("Loss", [(1, 9.5), (20, 2.25)])
     'Loss from 9.5 to 2.25'
     """
-    return f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g}" if points else name
+    return (
+        _("{name} from {first:.4g} to {last:.4g}", name=name, first=points[0][1], last=points[-1][1])
+        if points
+        else name
+    )
 
 
 def _data(report: Report, log: Log) -> Html | None:
@@ -172,18 +194,18 @@ def _data(report: Report, log: Log) -> Html | None:
         return None
     counts = data.get("counts") or {}
     facts = [
-        ("source", data.get("source")),
-        *((f"{split} {example_of(report)}s", number) for split, number in counts.items()),
-        ("quarantined rows", data.get("quarantined")),
-        ("fingerprint", data.get("fingerprint")),
+        (_("source"), data.get("source")),
+        *((plural(f"{split} {example_of(report)}"), number) for split, number in counts.items()),
+        (_("quarantined rows"), data.get("quarantined")),
+        (_("fingerprint"), data.get("fingerprint")),
     ]
-    found = [tag("li", line) for line in data.get("found") or []]
-    warnings = [tag("li", line) for line in data.get("warnings") or []]
+    found = [tag("li", retold(line)) for line in data.get("found") or []]
+    warnings = [tag("li", retold(line)) for line in data.get("warnings") or []]
     return tag(
         "div",
         fact_list(facts),
-        [tag("h3", "What was found"), tag("ul", found)] if found else None,
-        [tag("h3", "Warnings"), tag("ul", warnings, class_="warnings")] if warnings else None,
+        [tag("h3", _("What was found")), tag("ul", found)] if found else None,
+        [tag("h3", _("Warnings")), tag("ul", warnings, class_="warnings")] if warnings else None,
         _label_counts(data.get("label_counts") or {}, report.get("labels") or ()),
     )
 
@@ -202,8 +224,9 @@ def _label_counts(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]
             for split, number in zip(splits, numbers, strict=True)
         ]
         rows.append(tag("tr", tag("th", label, scope="row"), cells))
-    head = tag("tr", tag("th", "label", scope="col"), [tag("th", s, scope="colgroup", colspan=2) for s in splits])
-    return table("Texts per label.", head, rows, tall=True)
+    heads = [tag("th", _(split), scope="colgroup", colspan=2) for split in splits]
+    head = tag("tr", tag("th", _("label"), scope="col"), heads)
+    return table(_("Texts per label."), head, rows, tall=True)
 
 
 def model_and_training(report: Report, log: Log) -> Html | None:
@@ -217,43 +240,53 @@ def model_and_training(report: Report, log: Log) -> Html | None:
         return None
     best, by = _best(report)
     time = training.get("seconds")
+    start = _("random weights, size {size}", size=model.get("base")) if model.get("random_start") else None
+    longest, speed = model.get("max_length"), training.get("tokens_per_second")
     facts = [
-        ("base model", None if model.get("random_start") else model.get("base")),
-        ("initialisation", f"random weights, size {model.get('base')}" if model.get("random_start") else None),
-        ("initial embeddings", {True: "random", False: "word vectors", None: None}[model.get("random_init")]),
-        ("reason for the base", model.get("reason")),
-        ("layers × width", f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
-        ("attention heads", model.get("heads")),
-        ("positions", model.get("position")),
-        ("vocabulary", model.get("vocabulary")),
-        ("parameters", model.get("parameters")),
-        ("maximum length", f"{model['max_length']:,} tokens" if model.get("max_length") else None),
-        ("training time", duration(time) if time is not None else None),
-        ("speed", f"{training['tokens_per_second']:,.0f} tokens/s" if training.get("tokens_per_second") else None),
-        ("tokens", training.get("tokens")),
-        ("tokens of the base's training", training.get("tokens_before") or None),
-        ("steps", training.get("steps")),
-        ("epochs", training.get("epochs")),
-        ("best step", f"{best:,}{by}" if best else None),
-        ("stopped", training.get("stopped")),
-        ("balance of classes", _balance(training.get("balance"))),
-        ("precision", training.get("precision")),
-        ("device", training.get("device")),
-        ("processes", training.get("processes")),
-        ("baseline", base.get("name")),
-        ("baseline time", duration(base["seconds"]) if base.get("seconds") is not None else None),
-        ("baseline note", base.get("note") or None),
+        (_("base model"), None if model.get("random_start") else model.get("base")),
+        (_("initialisation"), start),
+        (_("initial embeddings"), {True: _("random"), False: _("word vectors"), None: None}[model.get("random_init")]),
+        (_("reason for the base"), _told(model.get("reason"))),
+        (_("layers × width"), f"{model['layers']} × {model['hidden']}" if {"layers", "hidden"} <= set(model) else None),
+        (_("attention heads"), model.get("heads")),
+        (_("positions"), _told(model.get("position"))),
+        (_("vocabulary"), model.get("vocabulary")),
+        (_("parameters"), model.get("parameters")),
+        (_("maximum length"), counted(longest, "token") if longest else None),
+        (_("training time"), duration(time) if time is not None else None),
+        (_("speed"), _("{tokens:,.0f} tokens/s", tokens=speed) if speed else None),
+        (_("tokens"), training.get("tokens")),
+        (_("tokens of the base's training"), training.get("tokens_before") or None),
+        (_("steps"), training.get("steps")),
+        (_("epochs"), training.get("epochs")),
+        (_("best step"), f"{best:,}{by}" if best else None),
+        (_("stopped"), _told(training.get("stopped"))),
+        (_("balance of classes"), _balance(training.get("balance"))),
+        (pgettext("numbers", "precision"), training.get("precision")),
+        (_("device"), training.get("device")),
+        (_("processes"), training.get("processes")),
+        (_("baseline"), _told(base.get("name"))),
+        (_("baseline time"), duration(base["seconds"]) if base.get("seconds") is not None else None),
+        (_("baseline note"), _told(base.get("note") or None)),
     ]
     config = list((training.get("config") or {}).items())
-    return tag("div", fact_list(facts), [tag("h3", "Options"), fact_list(config)] if config else None)
+    return tag("div", fact_list(facts), [tag("h3", _("Options")), fact_list(config)] if config else None)
+
+
+def _told(told: str | None) -> str | None:
+    return None if told is None else retold(told)
 
 
 def _balance(found: Mapping[str, Any] | None) -> str | None:
     """Return the way of balancing classes, with the validation scores of all that were tried."""
     if not found or (found["balance"] == "none" and not found.get("tried")):
         return None
-    tried = ", ".join(f"{how} {each['score']:.4f}" for how, each in (found.get("tried") or {}).items())
-    return f"{found['balance']} (validation score: {tried})" if tried else str(found["balance"])
+    tried = _(", ").join(f"{how} {each['score']:.4f}" for how, each in (found.get("tried") or {}).items())
+    return (
+        _("{balance} (validation score: {tried})", balance=found["balance"], tried=tried)
+        if tried
+        else str(found["balance"])
+    )
 
 
 def reproduction(report: Report, log: Log) -> Html | None:
@@ -267,11 +300,11 @@ def reproduction(report: Report, log: Log) -> Html | None:
     if not command and not versions:
         return None
     facts = [
-        ("seed", training.get("seed")),
-        ("data fingerprint", (report.get("data") or {}).get("fingerprint")),
+        (_("seed"), training.get("seed")),
+        (_("data fingerprint"), (report.get("data") or {}).get("fingerprint")),
         *versions.items(),
     ]
-    note = "The same command, data, seed and versions on the same kind of machine give the same model."
+    note = _("The same command, data, seed and versions on the same kind of machine give the same model.")
     return tag(
         "div",
         [tag("pre", tag("code", command)), tag("p", note, class_="note")] if command else None,
@@ -312,21 +345,21 @@ def legend_of(*entries: tuple[str, str]) -> Html | None:
 def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
     """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
 
-    >>> [key for key, _, _ in run_sections([("accuracy", "accuracy")])][:3]
+    >>> [each[0] for each in run_sections([("accuracy", "accuracy")])][:3]
     ['slices', 'calibration', 'abstention']
     """
     return (
-        ("slices", "Where it errs", slices_section),
-        ("calibration", "Calibration", _calibration),
-        ("abstention", "Errors by share answered", selective_section),
-        ("cascade", "Cascade", _cascade),
-        ("lengths", "Text lengths", _lengths),
-        ("tuning", "Search for options", tuning),
-        ("ensemble", "Average of several trainings", ensemble),
-        ("folds", "Cross-validation", cross_validation),
-        ("suspects", "Doubtful targets", suspects),
-        ("curves", "Learning curves", _curves(measured)),
-        ("data", "Data", _data),
-        ("training", "Model and training", model_and_training),
-        ("reproduce", "Reproduce", reproduction),
+        ("slices", N_("Where it errs"), slices_section),
+        ("calibration", N_("Calibration"), _calibration),
+        ("abstention", N_("Errors by share answered"), selective_section),
+        ("cascade", N_("Cascade"), _cascade),
+        ("lengths", N_("Text lengths"), _lengths),
+        ("tuning", N_("Search for options"), tuning),
+        ("ensemble", N_("Average of several trainings"), ensemble),
+        ("folds", N_("Cross-validation"), cross_validation),
+        ("suspects", N_("Doubtful targets"), suspects),
+        ("curves", N_("Learning curves"), _curves(measured)),
+        ("data", N_("Data"), _data),
+        ("training", N_("Model and training"), model_and_training),
+        ("reproduce", N_("Reproduce"), reproduction),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from filbert.language import _, retold
 from filbert.report.charts import curves
+from filbert.report.figures import in_percent, with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report
-from filbert.report.words import main_split, with_interval
+from filbert.report.words import main_split
 
 STEPS = 10  # rows of the table
 
@@ -25,23 +27,30 @@ its answers are wrong (validation: 3 of 410 answers, of 500 texts).'
     if not rate:
         return ""
     if not level:
-        return (
-            f"warning: {found['texts']:,} validation texts do not show, for any share of the texts, that at most "
-            f"{100 * rate:g} % of the answers are wrong: every text gets an answer. The least they show is "
-            f"{100 * found['least']:.1f} %: allow that with --abstain, or give more texts with --validation."
+        return _(
+            "warning: {texts:,} validation texts do not show, for any share of the texts, that at most {rate:g} % of "
+            "the answers are wrong: every text gets an answer. The least they show is {least:.1f} %: allow that with "
+            "--abstain, or give more texts with --validation.",
+            texts=found["texts"],
+            rate=100 * rate,
+            least=100 * found["least"],
         )
-    sentence = (
-        f"It answers where its confidence is at least {level['threshold']:.3f}, and abstains elsewhere"
-        if level["threshold"]
-        else "It answers every text"
+    answers = _("It answers every text")
+    if level["threshold"]:
+        answers = _(
+            "It answers where its confidence is at least {threshold:.3f}, and abstains elsewhere",
+            threshold=level["threshold"],
+        )
+    sentence = _(
+        "{answers}: with 95 % confidence at most {rate:g} % of its answers are wrong (validation: {wrong:,} of "
+        "{answered:,} answers, of {texts:,} texts).",
+        answers=answers,
+        rate=100 * rate,
+        wrong=level["wrong"],
+        answered=level["answered"],
+        texts=level["texts"],
     )
-    sentence += (
-        f": with 95 % confidence at most {100 * rate:g} % of its answers are wrong (validation: {level['wrong']:,} of "
-        f"{level['answered']:,} answers, of {level['texts']:,} texts)."
-    )
-    for split, each in (found.get("measured") or {}).items():
-        sentence += f" {measured_line(split, each)}"
-    return sentence
+    return _(" ").join([sentence, *(measured_line(*each) for each in (found.get("measured") or {}).items())])
 
 
 def measured_line(split: str, found: Mapping[str, Any]) -> str:
@@ -52,7 +61,12 @@ def measured_line(split: str, found: Mapping[str, Any]) -> str:
     'On test it answered 50.0 % (25.0–75.0) of the texts; 50.0 % (25.0–75.0) of these answers are wrong.'
     """
     answered, wrong = (with_interval(found[key], True) for key in ("coverage", "risk"))
-    return f"On {split} it answered {answered} of the texts; {wrong} of these answers are wrong."
+    return _(
+        "On {split} it answered {answered} of the texts; {wrong} of these answers are wrong.",
+        split=_(split),
+        answered=answered,
+        wrong=wrong,
+    )
 
 
 def selective_section(report: Report, log: Log) -> Html | None:
@@ -69,19 +83,25 @@ def selective_section(report: Report, log: Log) -> Html | None:
     lines = {
         key: [(100 * each["share"], 100 * each["risk"][key]) for each in points] for key in ("low", "value", "high")
     }
-    label = f"Answers that are {found['error']}, in percent, where only the surest texts of {split} are answered"
+    error = retold(found["error"])
+    label = _(
+        "Answers that are {error}, in percent, where only the surest texts of {split} are answered",
+        error=error,
+        split=_(split),
+    )
     level = found.get("level")
     mark = 100 * level["answered"] / level["texts"] if level else None
     picture = curves([("faint", lines["low"]), ("faint", lines["high"]), ("model", lines["value"])], label, mark=mark)
     rows = []
     for each in _rows(points):
-        cells = (f"{100 * each['share']:.0f} %", f"{each['threshold']:.3f}", with_interval(each["risk"], True))
+        share = in_percent(100 * each["share"], ".0f")
+        cells = (share, f"{each['threshold']:.3f}", with_interval(each["risk"], True))
         rows.append(tag("tr", [tag("td", cell) for cell in cells]))
-    head = tag("tr", [tag("th", name, scope="col") for name in ("answered", "confidence from", found["error"])])
+    head = tag("tr", [tag("th", name, scope="col") for name in (_("answered"), _("confidence from"), error)])
     todo = None
     if not found.get("rate"):
         todo = tag(
-            "p", "To answer only what it is sure of: filbert predict … --abstain 2%, or fit with it.", class_="note"
+            "p", _("To answer only what it is sure of: filbert predict … --abstain 2%, or fit with it."), class_="note"
         )
     sentence = abstention_line(found)
     return tag(
@@ -90,11 +110,11 @@ def selective_section(report: Report, log: Log) -> Html | None:
         tag(
             "figure",
             tag("div", picture, class_="chart"),
-            tag("figcaption", f"{label}, by their share; thin: 95 % intervals."),
+            tag("figcaption", _("{label}, by their share; thin: 95 % intervals.", label=label)),
         )
         if picture
         else None,
-        table("The surest texts first.", head, rows),
+        table(_("The surest texts first."), head, rows),
         todo,
     )
 

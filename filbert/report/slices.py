@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from filbert.language import N_, _, retold
 from filbert.report.charts import interval_bar
+from filbert.report.figures import with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report
-from filbert.report.words import with_interval
+
+LENGTH = N_("length")  # the name of the slices by length in tokens
 
 
 def slices_section(report: Report, log: Log) -> Html | None:
@@ -22,13 +25,12 @@ def slices_section(report: Report, log: Log) -> Html | None:
         return None
     whole = with_interval(found["all"], found["share"])
     lines = [tag("li", line) for line in worse_lines(found)]
-    note = "Of many slices some stand out by chance: an interval above the figure of all texts is a hint, no proof."
+    note = _("Of many slices some stand out by chance: an interval above the figure of all texts is a hint, no proof.")
+    first = _("{share} of all texts are {error}.") if found["share"] else _("Mean {error}: {share}.")
     return tag(
         "div",
-        tag(
-            "p", f"{whole} of all texts are {found['error']}." if found["share"] else f"Mean {found['error']}: {whole}."
-        ),
-        [tag("p", "More than of all texts:"), tag("ul", lines)] if lines else None,
+        tag("p", first.format(share=whole, error=retold(found["error"]))),
+        [tag("p", _("More than of all texts:")), tag("ul", lines)] if lines else None,
         tag("div", [_table(found, each) for each in found["by"]], class_="panels"),
         tag("p", note, class_="note"),
     )
@@ -43,11 +45,27 @@ def worse_lines(found: Mapping[str, Any]) -> list[str]:
     ['length “long”: 50.0 % (35.0–65.0) of 40 texts']
     """
     return [
-        f"{each['name']} “{row['value']}”: {with_interval(row['error'], found['share'])} of {row['texts']:,} texts"
+        _(
+            "{name} “{value}”: {share} of {texts:,} texts",
+            name=_named(each),
+            value=_valued(each, row),
+            share=with_interval(row["error"], found["share"]),
+            texts=row["texts"],
+        )
         for each in found["by"]
         for row in each["rows"]
         if _worse(row, found)
     ]
+
+
+def _named(each: Mapping[str, Any]) -> str:
+    """Return what texts are sliced by: length, the target, or the name of a column, which is not translated."""
+    return _(each["name"])
+
+
+def _valued(each: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Return a slice; a label or a cell is not translated."""
+    return retold(row["value"]) if each["name"] == LENGTH else str(row["value"])
 
 
 def _worse(row: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -60,8 +78,9 @@ def _table(found: Mapping[str, Any], each: Mapping[str, Any]) -> Html:
     for row in each["rows"]:
         figure = tag("td", with_interval(row["error"], share), class_="wrong" if _worse(row, found) else None)
         bar = tag("td", interval_bar(row["error"], 0.0, found["all"]["value"]), class_="bar") if share else None
-        rows.append(tag("tr", tag("th", row["value"], scope="row"), tag("td", f"{row['texts']:,}"), figure, bar))
-    names = [(each["name"], "text"), ("texts", ""), (str(found["error"]), "")]
+        rows.append(tag("tr", tag("th", _valued(each, row), scope="row"), tag("td", f"{row['texts']:,}"), figure, bar))
+    names = [(_named(each), "text"), (_("texts"), ""), (retold(found["error"]), "")]
     heads = [tag("th", name, scope="col", class_=kind or None) for name, kind in names]
-    head = tag("tr", heads, tag("th", "0 to 1", scope="col", class_="text") if share else None)
-    return table(f"By {each['name']}" + ("; the dashed line is the share of all texts." if share else "."), head, rows)
+    head = tag("tr", heads, tag("th", _("0 to 1"), scope="col", class_="text") if share else None)
+    caption = _("By {name}; the dashed line is the share of all texts.") if share else _("By {name}.")
+    return table(caption.format(name=_named(each)), head, rows)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
-from filbert.report.words import against_baseline, example_of, main_split, with_interval
+from filbert.report.words import against_baseline, example_of, main_split
 
 
 def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[tuple[str, ...]]:

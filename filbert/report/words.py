@@ -5,25 +5,37 @@ Intervals, differences to the baseline, calibration, truncation, the cascade. No
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted, shown
+from filbert.language import N_, _, plural, retold
+from filbert.report.figures import in_percent, points, share_of, signed, span, with_interval
 from filbert.report.kind import Metric
 
 WIDE = 0.1  # of an interval, from which on it says nothing of two models that are near each other
 PRETRAINING_METRICS = (
-    ("mlm_accuracy", "MLM accuracy", True),
-    ("mlm_perplexity", "MLM perplexity", False),
-    ("nsp_accuracy", "NSP accuracy", True),
-    ("pseudo_perplexity", "pseudo-perplexity", False),
+    ("mlm_accuracy", N_("MLM accuracy"), True),
+    ("mlm_perplexity", N_("MLM perplexity"), False),
+    ("nsp_accuracy", N_("NSP accuracy"), True),
+    ("pseudo_perplexity", N_("pseudo-perplexity"), False),
 )
 EXPLAINED = {
-    "mlm_accuracy": "Share of the masked tokens of held-out text that are predicted exactly.",
-    "mlm_perplexity": "Exponential of the mean loss of masked tokens: a choice among so many tokens; lower is better.",
-    "nsp_accuracy": "Share of the pairs of passages whose class, second follows first or not, is predicted right.",
-    "pseudo_perplexity": "Perplexity with one token masked at a time, in short texts. "
-    "Comparable only between models with the same vocabulary.",
+    "mlm_accuracy": N_("Share of the masked tokens of held-out text that are predicted exactly."),
+    "mlm_perplexity": N_(
+        "Exponential of the mean loss of masked tokens: a choice among so many tokens; lower is better."
+    ),
+    "nsp_accuracy": N_("Share of the pairs of passages whose class, second follows first or not, is predicted right."),
+    "pseudo_perplexity": N_(
+        "Perplexity with one token masked at a time, in short texts. "
+        "Comparable only between models with the same vocabulary."
+    ),
+}
+SPLITS = (N_("train"), N_("validation"), N_("test"))
+VERDICTS = {
+    "better": N_("better than the {kind}"),
+    "worse": N_("worse than the {kind}"),
+    "no clear difference": N_("no clear difference to the {kind}"),
 }
 
 
@@ -53,8 +65,8 @@ def chosen_on(report: Mapping[str, Any]) -> str:
     >>> chosen_on({})
     'The best step was chosen on the validation texts, so scores on them are slightly optimistic.'
     """
-    each = example_of(report)
-    return f"The best step was chosen on the validation {each}s, so scores on them are slightly optimistic."
+    texts = plural(f"validation {example_of(report)}")
+    return _("The best step was chosen on the {texts}, so scores on them are slightly optimistic.", texts=texts)
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
@@ -80,15 +92,18 @@ def advice(difference: Mapping[str, Any], texts: str, *, linear: bool = True) ->
     >>> advice({"value": 0.02, "low": 0.01, "high": 0.03}, "1,000 test texts")
     ''
     """
-    found, kind = verdict(difference), "linear model" if linear else "baseline"
+    found, kind = verdict(difference), _("linear model") if linear else _("baseline")
     if found == "better":
         return ""
-    more = "More labelled texts, more --epochs or another --base may change that."
+    more = _("More labelled texts, more --epochs or another --base may change that.")
     if found == "worse":
-        return f"So far the {kind} is the better choice. {more}"
+        return _("So far the {kind} is the better choice. {more}", kind=kind, more=more)
     if difference["high"] - difference["low"] > WIDE:
-        return f"{texts} cannot tell: hold out more, with --validation or --test, before you choose between the two."
-    return f"The {kind} does as well, in seconds. {more}"
+        return _(
+            "{texts} cannot tell: hold out more, with --validation or --test, before you choose between the two.",
+            texts=texts,
+        )
+    return _("The {kind} does as well, in seconds. {more}", kind=kind, more=more)
 
 
 def calibration_line(found: Mapping[str, Any], each: str = "text") -> str:
@@ -102,13 +117,22 @@ def calibration_line(found: Mapping[str, Any], each: str = "text") -> str:
     before, after, temperature = (found.get(key) for key in ("ece_before", "ece_after", "temperature"))
     if temperature is None:
         return ""
+    texts = plural(f"validation {each}")
     if temperature == 1.0:
-        return f"The validation {each}s are too few to calibrate on: probabilities only rank the answers."
-    sentence = f"A temperature of {temperature:.3f}, fitted on the validation {each}s, is part of the last layer."
+        return _("The {texts} are too few to calibrate on: probabilities only rank the answers.", texts=texts)
+    sentence = _(
+        "A temperature of {temperature:.3f}, fitted on the {texts}, is part of the last layer.",
+        temperature=temperature,
+        texts=texts,
+    )
     if before is None or after is None:
         return sentence
-    error = f"{100 * after:.1f} points on average, {100 * before:.1f} without it"
-    return f"{sentence} On them confidence and accuracy differ by {error}."
+    return _(
+        "{sentence} On them confidence and accuracy differ by {after:.1f} points on average, {before:.1f} without it.",
+        sentence=sentence,
+        after=100 * after,
+        before=100 * before,
+    )
 
 
 def difference_of(report: Mapping[str, Any], split: str) -> dict[str, Any] | None:
@@ -134,73 +158,13 @@ def against_baseline(report: Mapping[str, Any], split: str, metric: Metric) -> s
     difference = difference_of(report, split)
     if not difference:
         return ""
-    sentence = verdict(difference)
-    kind = "linear baseline" if report["baseline"].get("linear", True) else "baseline"
-    start = f"{sentence} {'than' if sentence in ('better', 'worse') else 'to'} the {kind}"
+    kind = _("linear baseline") if report["baseline"].get("linear", True) else _("baseline")
+    start, name = _(VERDICTS[verdict(difference)], kind=kind), _(metric.name)
     if metric.percent:
-        return f"{start}: {metric.name} {points(difference['value'])} points ({span(difference)})"
-    value, low, high = (signed(difference[key]) for key in ("value", "low", "high"))
-    return f"{start}: {metric.name} {value} ({low} to {high})"
-
-
-def signed(number: float) -> str:
-    """Return a number with three decimals and its sign.
-
-    >>> signed(-0.02134)
-    '−0.021'
-    """
-    return f"{number:+.3f}".replace("-", "−").replace("−0.000", "0.000").replace("+0.000", "0.000")
-
-
-def points(share: float) -> str:
-    """Return a difference of fractions in signed percentage points.
-
-    >>> points(-0.0213)
-    '−2.1'
-    """
-    return f"{100 * share:+.1f}".replace("-", "−").replace("−0.0", "0.0").replace("+0.0", "0.0")
-
-
-def span(difference: Mapping[str, Any]) -> str:
-    """Return the interval of a difference in points.
-
-    >>> span({"low": -0.004, "high": 0.02})
-    '−0.4 to +2.0'
-    """
-    return f"{points(difference['low'])} to {points(difference['high'])}"
-
-
-def value_of(found: Mapping[str, Any] | None, percent: bool) -> str:
-    """Return the value of a metric: "91.3 %" or "0.826", a dash where it does not exist.
-
-    >>> value_of({"value": 0.9132, "low": 0.909, "high": 0.917}, True)
-    '91.3 %'
-    """
-    if not found or found.get("value") is None:
-        return "—"
-    return _numbers(found, percent)[0] + (" %" if percent else "")
-
-
-def interval_of(found: Mapping[str, Any] | None, percent: bool) -> str:
-    """Return the interval of a metric: "90.9–91.7" or, where a number is negative, "−0.100 to 0.826".
-
-    >>> interval_of({"value": 0.913, "low": 0.909, "high": 0.917}, True)
-    '90.9–91.7'
-    """
-    if not found or found.get("value") is None:
-        return "—"
-    _, low, high = _numbers(found, percent)
-    return f"{low} to {high}" if found["low"] < 0 else f"{low}–{high}"
-
-
-def with_interval(found: Mapping[str, Any] | None, percent: bool) -> str:
-    """Return a metric and its interval.
-
-    >>> with_interval({"value": 0.913, "low": 0.909, "high": 0.917}, True)
-    '91.3 % (90.9–91.7)'
-    """
-    value = value_of(found, percent)
-    return value if value == "—" else f"{value} ({interval_of(found, percent)})"
+        value, interval = points(difference["value"]), span(difference)
+        return _("{start}: {name} {value} points ({interval})", start=start, name=name, value=value, interval=interval)
+    value, interval = signed(difference["value"]), span(difference, percent=False)
+    return _("{start}: {name} {value} ({interval})", start=start, name=name, value=value, interval=interval)
 
 
 def chance_of_pairs(report: Mapping[str, Any]) -> float:
@@ -219,45 +183,11 @@ def by_chance(key: str, vocabulary: int, pairs: float = 0.5) -> str:
     ('54 %', '16,000')
     """
     if key == "nsp_accuracy":
-        return f"{100 * pairs:.0f} %"
+        return in_percent(100 * pairs, ".0f")
     if key == "mlm_accuracy":
-        return f"{100 / vocabulary:.2g} %, a few percent for always the most frequent token" if vocabulary else "—"
+        share = in_percent(100 / vocabulary, ".2g") if vocabulary else ""
+        return _("{share}, a few percent for always the most frequent token", share=share) if vocabulary else "—"
     return f"{vocabulary:,}" if vocabulary else "—"
-
-
-def amount(number: float) -> str:
-    """Return a number as text: in full below a million, else in millions or billions.
-
-    >>> amount(16_384), amount(11_171_074), amount(1_230_000_000)
-    ('16,384', '11.2 million', '1.23 billion')
-    """
-    for size, name in ((1e9, "billion"), (1e6, "million")):
-        if number >= size:
-            return f"{number / size:,.{0 if number >= 100 * size else 1 if number >= 10 * size else 2}f} {name}"
-    return f"{number:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text.
-
-    >>> duration(3723), duration(83), duration(4.2)
-    ('1 h 2 min', '1 min 23 s', '4.2 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def share_of(part: float, whole: float) -> str:
-    """Return a share in percent, "< 0.1 %" rather than a rounded zero.
-
-    >>> share_of(1, 5000), share_of(0, 10), share_of(1, 8)
-    ('< 0.1 %', '0 %', '12.5 %')
-    """
-    if not part or not whole:
-        return "0 %"
-    return f"{100 * part / whole:.1f} %" if part / whole >= 0.0005 else "< 0.1 %"
 
 
 def truncation_line(split: str, found: Mapping[str, Any], each: str = "text") -> str:
@@ -266,13 +196,19 @@ def truncation_line(split: str, found: Mapping[str, Any], each: str = "text") ->
     >>> truncation_line("test", {"texts": 8, "cut_texts": 1, "tokens": 60, "cut_tokens": 20})
     'test: 1 of 8 texts truncated (12.5 %), 20 of 80 tokens left out (25.0 %)'
     """
+    texts = counted(found["texts"], each)
     if not found["cut_texts"]:
-        return f"{split}: none of {counted(found['texts'], each)} truncated"
+        return _("{split}: none of {texts} truncated", split=_(split), texts=texts)
     whole = found["tokens"] + found["cut_tokens"]
-    share, tokens = share_of(found["cut_texts"], found["texts"]), share_of(found["cut_tokens"], whole)
-    return (
-        f"{split}: {found['cut_texts']:,} of {counted(found['texts'], each)} truncated ({share}), "
-        f"{found['cut_tokens']:,} of {counted(whole, 'token')} left out ({tokens})"
+    return _(
+        "{split}: {cut:,} of {texts} truncated ({share}), {left_out:,} of {tokens} left out ({share_of_tokens})",
+        split=_(split),
+        cut=found["cut_texts"],
+        texts=texts,
+        share=share_of(found["cut_texts"], found["texts"]),
+        left_out=found["cut_tokens"],
+        tokens=counted(whole, "token"),
+        share_of_tokens=share_of(found["cut_tokens"], whole),
     )
 
 
@@ -286,10 +222,14 @@ def repeated_line(report: Mapping[str, Any], split: str, metric: Metric) -> str:
     fresh = (report.get("without_repeated") or {}).get(split)
     if not fresh or metric.key not in fresh:
         return ""
-    all_texts = report["scores"][split]["n"]
-    told, each = with_interval(fresh[metric.key], metric.percent), f"{split} {example_of(report)}s"
-    return (
-        f"Without the {all_texts - fresh['n']:,} of {all_texts:,} {each} that stand in train, too: {metric.name} {told}"
+    whole = report["scores"][split]["n"]
+    return _(
+        "Without the {repeated:,} of {whole:,} {texts} that stand in train, too: {name} {value}",
+        repeated=whole - fresh["n"],
+        whole=whole,
+        texts=plural(f"{split} {example_of(report)}"),
+        name=_(metric.name),
+        value=with_interval(fresh[metric.key], metric.percent),
     )
 
 
@@ -301,15 +241,29 @@ def never_answered(report: Mapping[str, Any], split: str) -> str:
     "warning: the model never answers 'rare' (3 texts)"
     """
     missed = [
-        f"{shown(each['label'], 30)} ({counted(each['support'], 'text')})"
+        _("{label} ({texts})", label=shown(each["label"], 30), texts=counted(each["support"], "text"))
         for each in report["scores"][split].get("per_class") or ()
         if each["support"] and not _value(each["recall"]) and not _value(each["precision"])
     ]
     if not missed:
         return ""
-    named = ", ".join(missed[:5]) + f" and {len(missed) - 5:,} more" * (len(missed) > 5)
-    cure = "give more texts of it, or try --balance auto or more --epochs"
-    return f"warning: the model never answers {named} of {split}, whatever its accuracy — {cure}"
+    named = listed(missed, 5)
+    return _(
+        "warning: the model never answers {named} of {split}, whatever its accuracy — "
+        "give more texts of it, or try --balance auto or more --epochs",
+        named=named,
+        split=_(split),
+    )
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names one after the other, at most so many of them, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2), listed(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    said = _(", ").join(names[:most])
+    return _("{names} and {more:,} more", names=said, more=len(names) - most) if len(names) > most else said
 
 
 def diagnosis_line(report: Mapping[str, Any]) -> str:
@@ -319,7 +273,11 @@ def diagnosis_line(report: Mapping[str, Any]) -> str:
     'warning: nothing was learned. Next: filbert fit a.csv --epochs 9'
     """
     found = report.get("diagnosis")
-    return f"warning: {found['sentence']}. Next: {found['command']}" if found else ""
+    if not found:
+        return ""
+    return _(
+        "warning: {sentence}. Next: {command}", sentence=retold(found["sentence"]), command=retold(found["command"])
+    )
 
 
 def _value(figure: Any) -> float:
@@ -333,40 +291,43 @@ def cascade_line(found: Mapping[str, Any]) -> str:
     'Cascade: a linear model answers the 60 % of texts it is sure of, BERT the others: 2.4 × as fast. With 95 % \
 confidence this costs at most 0.41 points of accuracy (1,000 validation texts).'
     """
+    texts = counted(found["texts"], "validation text")
     if not found["share"]:
-        return (
-            f"No cascade: {counted(found['texts'], 'validation text')} cannot show that a linear model costs at most "
-            f"{found['points']:g} points; {100 * found['least']:.2f} points are the least they could show. Give more "
-            "with --validation, or allow more."
+        return _(
+            "No cascade: {texts} cannot show that a linear model costs at most {points:g} points; {least:.2f} points "
+            "are the least they could show. Give more with --validation, or allow more.",
+            texts=texts,
+            points=found["points"],
+            least=100 * found["least"],
         )
     more = found.get("pseudo_labelled")
-    trained = f", trained also on BERT's predictions for {counted(more, 'unlabelled text')}," if more else ""
-    sentence = (
-        f"Cascade: a linear model{trained} answers the {100 * found['share']:.0f} % of texts it is sure of, BERT the "
-        f"others: {found['speedup']:.1f} × as fast. With 95 % confidence this {_cost(found['bound'])} points of "
-        f"accuracy ({counted(found['texts'], 'validation text')})."
+    trained = ""
+    if more:
+        unlabelled = counted(more, "unlabelled text")
+        trained = _(", trained also on BERT's predictions for {texts},", texts=unlabelled)
+    sentence = _(
+        "Cascade: a linear model{trained} answers the {share:.0f} % of texts it is sure of, BERT the others: "
+        "{speedup:.1f} × as fast. With 95 % confidence this {cost} points of accuracy ({texts}).",
+        trained=trained,
+        share=100 * found["share"],
+        speedup=found["speedup"],
+        cost=_cost(found["bound"]),
+        texts=texts,
     )
     test = found.get("test")
-    if test:
-        sentence += (
-            f" On {counted(test['n'], 'test text')} it answered {100 * test['share']:.0f} %, and accuracy changed "
-            f"by {points(-test['lost']['value'])} points ({points(-test['lost']['high'])} to "
-            f"{points(-test['lost']['low'])})."
-        )
-    return sentence
+    if not test:
+        return sentence
+    lost = test["lost"]
+    return sentence + _(
+        " On {texts} it answered {share:.0f} %, and accuracy changed by {changed} points ({interval}).",
+        texts=counted(test["n"], "test text"),
+        share=100 * test["share"],
+        changed=points(-lost["value"]),
+        interval=span({"low": -lost["high"], "high": -lost["low"]}),
+    )
 
 
 def _cost(bound: float) -> str:
-    return f"costs at most {100 * bound:.2f}" if bound >= 0 else f"costs nothing, but gains at least {-100 * bound:.2f}"
-
-
-def _numbers(found: Mapping[str, Any], percent: bool) -> list[str]:
-    """Return value, low and high with enough digits not to be rounded up to a perfect score."""
-    numbers = [found[key] for key in ("value", "low", "high")]
-    if not percent and numbers[0] >= 10:  # a perplexity
-        return [f"{x:,.{1 if numbers[0] < 1000 else 0}f}" for x in numbers]
-    digits = 3
-    while digits < 6 and any(x < 1 <= round(x, digits) for x in numbers[:2]):
-        digits += 1
-    shown = [f"{100 * x:.{digits - 2}f}" if percent else f"{x:.{digits}f}" for x in numbers]
-    return [each.replace("-", "−") for each in shown]
+    if bound >= 0:
+        return _("costs at most {points:.2f}", points=100 * bound)
+    return _("costs nothing, but gains at least {points:.2f}", points=-100 * bound)

@@ -25,7 +25,7 @@ from filbert.pretraining.fill_mask import fill_mask, next_sentence_probability
 from filbert.pretraining.folder import load_pretrained
 from filbert.pretraining.run import pretrain
 from filbert.progress import Silent
-from filbert.report.words import amount
+from filbert.report.figures import amount
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings,
         "ece_before": calibration.expected_calibration_error(*_questions(true_NL, before_NL)),
         "ece_after": calibration.expected_calibration_error(*_questions(true_NL, after_NL)),
         "bins": calibration.reliability(*_questions(true_NL, after_NL)),
+        "of": "label",
         "thresholds": [round(float(each), 4) for each in tuned_L],
     }
     tuned = replace(settings, thresholds=tuple(map(float, tuned_L)), weights=())

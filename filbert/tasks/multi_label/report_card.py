@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 
 from filbert.errors import counted
+from filbert.language import N_
 from filbert.report.card import code
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, labels_line, scored_card
 
 METRICS = (
-    Metric("macro_f1", "macro-F1", hub="f1"),
-    Metric("micro_f1", "micro-F1", hub="f1"),
-    Metric("map", "mean average precision"),
-    Metric("subset_accuracy", "subset accuracy"),
+    Metric("macro_f1", N_("macro-F1"), hub="f1"),
+    Metric("micro_f1", N_("micro-F1"), hub="f1"),
+    Metric("map", N_("mean average precision")),
+    Metric("subset_accuracy", N_("subset accuracy")),
 )
 MORE = (
-    Metric("samples_f1", "samples-F1"),
-    Metric("micro_precision", "micro-precision"),
-    Metric("micro_recall", "micro-recall"),
-    Metric("hamming_loss", "Hamming loss"),
-    Metric("ece", "calibration error"),
+    Metric("samples_f1", N_("samples-F1")),
+    Metric("micro_precision", N_("micro-precision")),
+    Metric("micro_recall", N_("micro-recall")),
+    Metric("hamming_loss", N_("Hamming loss")),
+    Metric("ece", N_("calibration error")),
 )
 
 

@@ -9,6 +9,8 @@ computed here.
 from __future__ import annotations
 
 from filbert.errors import counted
+from filbert.language import N_, _
+from filbert.report.figures import in_percent
 from filbert.report.html import Html
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
@@ -33,8 +35,8 @@ def heading(report: Report) -> Html:
     >>> "1 label, none or several a text" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
     True
     """
-    first = f"{counted(len(report['labels']), 'label')}, none or several a text"
-    return scored_heading("multi-label classification", report, first)
+    first = _("{labels}, none or several a text", labels=counted(len(report["labels"]), "label"))
+    return scored_heading(N_("multi-label classification"), report, first)
 
 
 def _labels(report: Report, log: Log) -> Html | None:
@@ -43,37 +45,41 @@ def _labels(report: Report, log: Log) -> Html | None:
         return None
     known = dict(zip(report["labels"], report.get("thresholds") or (), strict=False))
     rows = [{**each, "threshold": known.get(each["label"])} for each in found]
-    return class_table(rows, more=[("average_precision", "average precision")], plain=[("threshold", "given from")])
+    return class_table(
+        rows, more=[("average_precision", N_("average precision"))], plain=[("threshold", N_("given from"))]
+    )
 
 
 def _mistakes(report: Report, log: Log) -> Html | None:
     found = report.get("mistakes")
     if not found:
         return None
-    caption = "Where the model was surest of a label that is not there, or of the lack of one that is: read them first."
+    caption = _(
+        "Where the model was surest of a label that is not there, or of the lack of one that is: read them first."
+    )
     rows = [
         {
             "text": each["text"],
             "text_pair": each.get("text_pair"),
             "place": each.get("place"),
-            "true": ", ".join(each["labels"]) or "(none)",
-            "said": ", ".join(each["predicted"]) or "(none)",
-            "worst": f"{each['label']}, {100 * each['probability']:.1f} %",
+            "true": ", ".join(each["labels"]) or _("(none)"),
+            "said": ", ".join(each["predicted"]) or _("(none)"),
+            "worst": f"{each['label']}, {in_percent(100 * each['probability'])}",
         }
         for each in found
     ]
     columns = (
-        ("true", "labels in the data", "text"),
-        ("said", "model says", "text wrong"),
-        ("worst", "surest mistake, its probability", "text"),
+        ("true", N_("labels in the data"), "text"),
+        ("said", N_("model says"), "text wrong"),
+        ("worst", N_("surest mistake, its probability"), "text"),
     )
     return text_table(caption, rows, columns)
 
 
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS, MORE)),
-    ("classes", "Label by label", _labels),
-    ("mistakes", "Surest mistakes", _mistakes),
-    *run_sections([("map", "mean average precision"), ("micro_f1", "micro-F1 at a half")]),
+    ("summary", N_("Summary"), summary_section(METRICS, MORE)),
+    ("classes", N_("Label by label"), _labels),
+    ("mistakes", N_("Surest mistakes"), _mistakes),
+    *run_sections([("map", N_("mean average precision")), ("micro_f1", N_("micro-F1 at a half"))]),
 )
 KIND = Kind(missing, heading, SECTIONS, card, METRICS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from filbert.language import N_
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, scored_card
 
-METRICS = (Metric("f1", "F1", hub="f1"), Metric("em", "exact match", hub="exact_match"))
+METRICS = (Metric("f1", "F1", hub="f1"), Metric("em", N_("exact match"), hub="exact_match"))
 MORE = (
-    Metric("f1_answerable", "F1 where there is an answer"),
-    Metric("em_answerable", "exact match where there is an answer"),
-    Metric("em_unanswerable", "right where there is none"),
+    Metric("f1_answerable", N_("F1 where there is an answer")),
+    Metric("em_answerable", N_("exact match where there is an answer")),
+    Metric("em_unanswerable", N_("right where there is none")),
 )
 
 

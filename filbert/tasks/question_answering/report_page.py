@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _
+from filbert.report.figures import in_percent
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
@@ -28,7 +30,7 @@ def heading(report: Report) -> Html:
     >>> "answers out of texts" in heading({"scores": {"test": {"n": 1}}})
     True
     """
-    return scored_heading("question answering", report, "answers out of texts")
+    return scored_heading(N_("question answering"), report, _("answers out of texts"))
 
 
 def highlighted(context: str, marks: Mapping[str, Sequence[int]]) -> Html:
@@ -54,21 +56,22 @@ def _answers(found: Sequence[Mapping[str, Any]], caption: str) -> Html | None:
     rows = []
     for each in found:
         sure = each.get("confidence")
-        told = tag("td", each["answer"] or "no answer", class_="text wrong" if each["f1"] < 1 else "text")
-        true = tag("td", " | ".join(each["right"]) or "no answer", class_="text")
+        told = tag("td", each["answer"] or _("no answer"), class_="text wrong" if each["f1"] < 1 else "text")
+        true = tag("td", " | ".join(each["right"]) or _("no answer"), class_="text")
         asked = tag("p", tag("bdi", each["question"]))
         passage = tag("td", asked, highlighted(each["context"], each["marks"]), class_="passage")
-        numbers = tag("td", "—" if sure is None else f"{100 * sure:.0f} %"), tag("td", f"{100 * each['f1']:.0f} %")
+        shares = ("—" if share is None else in_percent(100 * share, ".0f") for share in (sure, each["f1"]))
+        numbers = [tag("td", share) for share in shares]
         place = tag("td", each["place"], class_="text place")
         rows.append(tag("tr", passage, told, true, numbers, place))
-    names = ("question and text", "model says", "in the data", "confidence", "F1", "place")
+    names = (_("question and text"), _("model says"), _("in the data"), _("confidence"), "F1", _("place"))
     kinds = ("text", "text", "text", None, None, "text")
     head = tag("tr", [tag("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds, strict=True)])
     return table(caption, head, rows, tall=True, kind="mistakes")
 
 
 def _mistakes(report: Report, log: Log) -> Html | None:
-    caption = (
+    caption = _(
         "The worst answers, those given with most confidence first: what the model says is marked, what the data says "
         "is bold. Read them: some are right answers that the data does not list."
     )
@@ -76,7 +79,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
 
 
 def _right(report: Report, log: Log) -> Html | None:
-    caption = "Right answers given with most confidence."
+    caption = _("Right answers given with most confidence.")
     return _answers([each for each in report.get("mistakes") or () if each["f1"] == 1], caption)
 
 
@@ -86,20 +89,28 @@ def _confidence(report: Report, log: Log) -> Html | None:
         return None
     said = []
     if found["temperature"] == 1.0:
-        said.append("The validation questions are too few to calibrate on: confidences only rank the answers.")
+        said.append(_("The validation questions are too few to calibrate on: confidences only rank the answers."))
     else:
         said.append(calibration_line({"temperature": found["temperature"]}, "question"))
     said.append(
-        f"On {counted(found['questions'], 'validation question')} {100 * found['exact']:.1f} % of the answers match "
-        f"exactly; the mean confidence is {100 * found['confidence_after']:.1f} %, before calibration "
-        f"{100 * found['confidence_before']:.1f} %."
+        _(
+            "On {questions} {exact:.1f} % of the answers match exactly; the mean confidence is {after:.1f} %, before "
+            "calibration {before:.1f} %.",
+            questions=counted(found["questions"], "validation question"),
+            exact=100 * found["exact"],
+            after=100 * found["confidence_after"],
+            before=100 * found["confidence_before"],
+        )
     )
     if report.get("unanswerable"):
         said.append(
-            f"“No answer” is given where it scores more than the best span by over {found['threshold']:.2f}: "
-            "that gives the best F1 on the validation questions."
+            _(
+                "“No answer” is given where it scores more than the best span by over {threshold:.2f}: that gives the "
+                "best F1 on the validation questions.",
+                threshold=found["threshold"],
+            )
         )
-    return tag("p", " ".join(said))
+    return tag("p", _(" ").join(said))
 
 
 def _questions(report: Report, log: Log) -> Html | None:
@@ -108,20 +119,21 @@ def _questions(report: Report, log: Log) -> Html | None:
         return None
     names = ("questions", "texts", "unanswerable")
     rows = [
-        tag("tr", tag("th", split, scope="row"), [tag("td", f"{counts[name]:,}") for name in names])
+        tag("tr", tag("th", _(split), scope="row"), [tag("td", f"{counts[name]:,}") for name in names])
         for split, counts in found.items()
     ]
-    head = tag("tr", [tag("th", name, scope="col") for name in ("split", "questions", "texts", "without an answer")])
-    return table("Questions, the texts they are asked of, and how many have no answer.", head, rows)
+    heads = (_("split"), _("questions"), _("texts"), _("without an answer"))
+    head = tag("tr", [tag("th", name, scope="col") for name in heads])
+    return table(_("Questions, the texts they are asked of, and how many have no answer."), head, rows)
 
 
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS, MORE)),
-    ("mistakes", "Worst answers", _mistakes),
-    ("right", "Right answers", _right),
-    ("confidence", "Can its confidence be trusted?", _confidence),
-    ("questions", "Questions and texts", _questions),
-    *(section for section in run_sections([("f1", "F1"), ("em", "exact match")]) if section[0] != "calibration"),
+    ("summary", N_("Summary"), summary_section(METRICS, MORE)),
+    ("mistakes", N_("Worst answers"), _mistakes),
+    ("right", N_("Right answers"), _right),
+    ("confidence", N_("Can its confidence be trusted?"), _confidence),
+    ("questions", N_("Questions and texts"), _questions),
+    *(section for section in run_sections([("f1", "F1"), ("em", N_("exact match"))]) if section[0] != "calibration"),
 )
 NEXT = ("one question", 'ask {model} "a question" --context FILE_OR_FOLDER')
 KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, NEXT)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from filbert.language import N_
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, scored_card
 
 METRICS = (
-    Metric("pearson", "Pearson", percent=False, hub="pearsonr"),
-    Metric("spearman", "Spearman", percent=False, hub="spearmanr"),
-    Metric("mae", "mean absolute error", percent=False, hub="mae"),
-    Metric("rmse", "root mean squared error", percent=False),
+    Metric("pearson", N_("Pearson"), percent=False, hub="pearsonr"),
+    Metric("spearman", N_("Spearman"), percent=False, hub="spearmanr"),
+    Metric("mae", N_("mean absolute error"), percent=False, hub="mae"),
+    Metric("rmse", N_("root mean squared error"), percent=False),
 )
 MORE = (Metric("r2", "R²", percent=False),)
 

@@ -9,6 +9,7 @@ computed here.
 from __future__ import annotations
 
 from filbert.errors import counted
+from filbert.language import N_, _
 from filbert.report.charts import histogram
 from filbert.report.html import Html, tag
 from filbert.report.kind import Kind
@@ -25,18 +26,20 @@ def heading(report: Report) -> Html:
     True
     """
     low, high = report.get("low"), report.get("high")
-    first = f"a number from {low:g} to {high:g}" if low is not None and high is not None else "a number"
-    return scored_heading("regression", report, first)
+    known = low is not None and high is not None
+    first = _("a number from {low:g} to {high:g}", low=low, high=high) if known else _("a number")
+    return scored_heading(N_("regression"), report, first)
 
 
 def _range(report: Report, log: Log) -> Html | None:
     found = report.get("calibration") or {}
     if not found.get("half_width"):
         return None
-    said = (
-        f"Nine of ten true numbers lie within {found['half_width']:.3g} of the answer. That half width of the range "
-        f"which each answer comes with was fitted on the validation texts, of which it holds "
-        f"{100 * found['inside']:.1f} %."
+    said = _(
+        "Nine of ten true numbers lie within {half:.3g} of the answer. That half width of the range which each answer "
+        "comes with was fitted on the validation texts, of which it holds {inside:.1f} %.",
+        half=found["half_width"],
+        inside=100 * found["inside"],
     )
     return tag("p", said)
 
@@ -46,9 +49,14 @@ def _numbers(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     edges, counts = found["edges"], found["counts"]["train"]
-    label = f"{counted(sum(counts), 'training text')} by their number, from {edges[0]:g} to {edges[-1]:g}"
+    label = _(
+        "{texts} by their number, from {low:g} to {high:g}",
+        texts=counted(sum(counts), "training text"),
+        low=edges[0],
+        high=edges[-1],
+    )
     chart = tag("div", histogram(edges, counts, label), class_="chart")
-    return tag("figure", chart, tag("figcaption", f"{label}."))
+    return tag("figure", chart, tag("figcaption", _("{sentence}.", sentence=label)))
 
 
 def _mistakes(report: Report, log: Log) -> Html | None:
@@ -56,18 +64,21 @@ def _mistakes(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     rows = [{**each, **{key: f"{each[key]:.4g}" for key in ("score", "predicted", "off")}} for each in found]
-    columns = (("score", "number in the data", ""), ("predicted", "model says", "wrong"), ("off", "off by", ""))
+    columns = (
+        ("score", N_("number in the data"), ""),
+        ("predicted", N_("model says"), "wrong"),
+        ("off", N_("off by"), ""),
+    )
     return text_table(
-        "The answers that are furthest off. Read them first: some are wrong numbers in the data.", rows, columns
+        _("The answers that are furthest off. Read them first: some are wrong numbers in the data."), rows, columns
     )
 
 
-RUN = run_sections([("pearson", "Pearson"), ("spearman", "Spearman")])
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS, MORE, [("rmse_of_mean", "RMSE of always the mean")])),
-    ("range", "How far off it is", _range),
-    ("mistakes", "Furthest off", _mistakes),
-    ("numbers", "The numbers it learned from", _numbers),
+    ("summary", N_("Summary"), summary_section(METRICS, MORE, [("rmse_of_mean", N_("RMSE of always the mean"))])),
+    ("range", N_("How far off it is"), _range),
+    ("mistakes", N_("Furthest off"), _mistakes),
+    ("numbers", N_("The numbers it learned from"), _numbers),
     *(
         section
         for section in run_sections([("pearson", "Pearson"), ("spearman", "Spearman")])

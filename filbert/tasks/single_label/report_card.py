@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from filbert.errors import counted
+from filbert.language import N_
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
 from filbert.report.score_card import CardParts, labels_line, scored_card
 
 METRICS = (
-    Metric("accuracy", "accuracy", hub="accuracy"),
-    Metric("macro_f1", "macro-F1", hub="f1"),
+    Metric("accuracy", N_("accuracy"), hub="accuracy"),
+    Metric("macro_f1", N_("macro-F1"), hub="f1"),
     Metric("mcc", "MCC", percent=False, hub="matthews_correlation"),
 )
-MORE = (Metric("auc", "AUC", percent=False), Metric("ece", "calibration error"))
+MORE = (Metric("auc", "AUC", percent=False), Metric("ece", N_("calibration error")))
 
 
 def card(report: Report, log: Log) -> str:

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _
+from filbert.report.figures import in_percent, share_of
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
 from filbert.report.scores import class_table, missing_scores, scored_heading, summary_section, text_table
 from filbert.report.sections import run_sections
-from filbert.report.words import main_split, share_of
+from filbert.report.words import main_split
 from filbert.tasks.single_label.report_card import METRICS, MORE, card
 
 MATRIX_CLASSES = 30  # more do not fit a page: then the most confused pairs
@@ -44,7 +46,7 @@ def heading(report: Report) -> Html:
     >>> "1 class" in heading({"labels": ["a"], "scores": {"test": {"n": 1}}})
     True
     """
-    return scored_heading("text classification", report, counted(len(report["labels"]), "class", "classes"))
+    return scored_heading(N_("text classification"), report, counted(len(report["labels"]), "class", "classes"))
 
 
 def _confusion(report: Report, log: Log) -> Html | None:
@@ -59,25 +61,27 @@ def _confusion(report: Report, log: Log) -> Html | None:
     if not counts_CC or len(labels) > MATRIX_CLASSES:
         return pairs
     head = [
-        tag("tr", tag("td"), tag("th", "predicted →", colspan=len(labels), scope="colgroup", class_="axis")),
-        tag("tr", tag("th", "true ↓", scope="col", class_="axis"), [_column(label, len(labels)) for label in labels]),
+        tag("tr", tag("td"), tag("th", _("predicted →"), colspan=len(labels), scope="colgroup", class_="axis")),
+        tag(
+            "tr", tag("th", _("true ↓"), scope="col", class_="axis"), [_column(label, len(labels)) for label in labels]
+        ),
     ]
     rows = []
     for i, (label, counts_C) in enumerate(zip(labels, counts_CC, strict=True)):
         cells = [_cell(count, sum(counts_C), i == j) for j, count in enumerate(counts_C)]
         rows.append(tag("tr", tag("th", label, scope="row"), cells))
-    caption = "Texts by true label (rows) and predicted label (columns); the shade is the share of the row."
+    caption = _("Texts by true label (rows) and predicted label (columns); the shade is the share of the row.")
     top = _most_confused(filled, labels)[:1]
     said = None
     if top:
-        true, predicted, count, _ = top[0]
+        true, predicted, count = top[0][:3]
         said = tag(
             "p",
-            "Most often: ",
+            _("Most often: "),
             tag("b", true),
-            " taken for ",
+            _(" taken for "),
             tag("b", predicted),
-            f", {count:,} {'text' if count == 1 else 'texts'}.",
+            _(", {texts}.", texts=counted(count, "text")),
         )
     return tag("div", table(caption, head, rows, kind="matrix"), said, pairs if top else None)
 
@@ -95,7 +99,7 @@ def _cell(count: int, whole: int, hit: bool) -> Html:
 def _most_confused(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int, float]]:
     """Return the confused pairs, most frequent first: true label, predicted label, texts, share of the true label's."""
     whole: Counter[int] = Counter()
-    for i, _, count in cells:
+    for i, _predicted, count in cells:
         whole[i] += count
     found = [(labels[i], labels[j], count, count / whole[i]) for i, j, count in cells if i != j]
     return sorted(found, key=lambda pair: (-pair[2], -pair[3]))
@@ -104,30 +108,34 @@ def _most_confused(cells: Sequence[Sequence[int]], labels: Sequence[str]) -> lis
 def _pairs(cells: Sequence[Sequence[int]], labels: Sequence[str], mistakes: Sequence[Mapping[str, Any]]) -> Html:
     """Return a table of the most confused pairs, each with the texts that are kept of it, the surest mistake first."""
     found = _most_confused(cells, labels)
-    wrong = sum(count for _, _, count, _ in found)
-    shown = sum(count for _, _, count, _ in found[:PAIRS])
+    wrong = sum(pair[2] for pair in found)
+    shown = sum(pair[2] for pair in found[:PAIRS])
     rows = [
         tag(
             "tr",
             tag("td", true, class_="text"),
             tag("td", predicted, class_="text"),
             tag("td", f"{count:,}"),
-            tag("td", f"{100 * share:.0f} %"),
+            tag("td", in_percent(100 * share, ".0f")),
             tag("td", _examples(true, predicted, mistakes), class_="passage"),
         )
         for true, predicted, count, share in found[:PAIRS]
     ]
     names = (
-        ("true label", "text"),
-        ("taken for", "text"),
-        ("texts", None),
-        ("of the label", None),
-        ("for example", "text"),
+        (_("true label"), "text"),
+        (_("taken for"), "text"),
+        (_("texts"), None),
+        (_("of the label"), None),
+        (_("for example"), "text"),
     )
     head = tag("tr", [tag("th", name, scope="col", class_=kind) for name, kind in names])
-    caption = (
-        f"The {len(rows)} most confused pairs of {len(labels):,} classes: {shown:,} of the {wrong:,} mistakes "
-        f"({share_of(shown, wrong)})."
+    caption = _(
+        "The {pairs} most confused pairs of {classes:,} classes: {shown:,} of the {wrong:,} mistakes ({share}).",
+        pairs=len(rows),
+        classes=len(labels),
+        shown=shown,
+        wrong=wrong,
+        share=share_of(shown, wrong),
     )
     return table(caption, head, rows, tall=True)
 
@@ -147,21 +155,22 @@ def _mistakes(report: Report, log: Log) -> Html | None:
     found = report.get("mistakes")
     if not found:
         return None
-    caption = "The wrong answers given with most confidence. Read them first: some are wrong labels in the data."
-    rows = [{**each, "chance": f"{100 * each['probability']:.1f} %"} for each in found if not each.get("as_example")]
+    caption = _("The wrong answers given with most confidence. Read them first: some are wrong labels in the data.")
+    shown = [each for each in found if not each.get("as_example")]
+    rows = [{**each, "chance": in_percent(100 * each["probability"])} for each in shown]
     columns = (
-        ("label", "label in the data", "text"),
-        ("predicted", "model says", "text wrong"),
-        ("chance", "probability", ""),
+        ("label", N_("label in the data"), "text"),
+        ("predicted", N_("model says"), "text wrong"),
+        ("chance", N_("probability"), ""),
     )
     return text_table(caption, rows, columns)
 
 
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS, MORE, [("log_loss", "log-loss")])),
-    ("confusion", "What is taken for what", _confusion),
-    ("classes", "Class by class", _classes),
-    ("mistakes", "Most confident mistakes", _mistakes),
-    *run_sections([("accuracy", "accuracy"), ("macro_f1", "macro-F1")]),
+    ("summary", N_("Summary"), summary_section(METRICS, MORE, [("log_loss", N_("log-loss"))])),
+    ("confusion", N_("What is taken for what"), _confusion),
+    ("classes", N_("Class by class"), _classes),
+    ("mistakes", N_("Most confident mistakes"), _mistakes),
+    *run_sections([("accuracy", N_("accuracy")), ("macro_f1", N_("macro-F1"))]),
 )
 KIND = Kind(missing, heading, SECTIONS, card, METRICS)

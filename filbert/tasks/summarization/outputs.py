@@ -184,6 +184,7 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings,
         "ece_before": calibration.expected_calibration_error(asked_M, before_M2),
         "ece_after": calibration.expected_calibration_error(asked_M, after_M2),
         "bins": calibration.reliability(asked_M, after_M2),
+        "of": "sentence",
     }
     return Calibrated(settings, Fold(temperature), facts)
 

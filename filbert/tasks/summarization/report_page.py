@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import N_, _, retold
 from filbert.report.charts import histogram
+from filbert.report.figures import with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.kind import Kind
 from filbert.report.page import Log, Report, Section
 from filbert.report.scores import missing_scores, scored_heading, summary_section
 from filbert.report.sections import run_sections
-from filbert.report.words import main_split, with_interval
+from filbert.report.words import main_split
 from filbert.tasks.summarization.report_card import METRICS, card, told_length
 
 
@@ -29,25 +31,28 @@ def heading(report: Report) -> Html:
     True
     """
     length = told_length(report)
-    first = f"summaries of {length}" if report.get("unit") == "share" else f"summaries of {length} of a text"
-    return scored_heading("extractive summaries", report, first)
+    share = report.get("unit") == "share"
+    first = (_("summaries of {length}") if share else _("summaries of {length} of a text")).format(
+        length=retold(length)
+    )
+    return scored_heading(N_("extractive summaries"), report, first)
 
 
 def _systems(report: Report, log: Log) -> Html | None:
     found = report["scores"][main_split(report)]
     if not found.get("beside"):
         return None
-    rows = [("model", found), *found["beside"].items()]
-    head = tag("tr", tag("td"), [tag("th", metric.name, scope="col") for metric in METRICS])
+    rows = [(N_("model"), found), *found["beside"].items()]
+    head = tag("tr", tag("td"), [tag("th", _(metric.name), scope="col") for metric in METRICS])
     body = [
         tag(
             "tr",
-            tag("th", name, scope="row"),
+            tag("th", _(name), scope="row"),
             [tag("td", with_interval(each.get(metric.key), metric.percent)) for metric in METRICS],
         )
         for name, each in rows
     ]
-    caption = (
+    caption = _(
         "The model beside summaries that need none. The oracle knows the reference: it takes, one after the other, the "
         "sentence that adds most, and no choice of sentences is much better."
     )
@@ -75,10 +80,15 @@ def _worst(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     rows = [_case(each) for each in found]
-    names = ("text, chosen sentences marked", "reference, and the sentences most like it", "ROUGE-1", "oracle", "place")
+    names = (
+        *(_("text, chosen sentences marked"), _("reference, and the sentences most like it"), "ROUGE-1"),
+        *(_("oracle"), _("place")),
+    )
     kinds = ("text", "text", None, None, "text")
     head = tag("tr", [tag("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds, strict=True)])
-    return table("Furthest below what their own sentences allow, worst first.", head, rows, tall=True, kind="mistakes")
+    return table(
+        _("Furthest below what their own sentences allow, worst first."), head, rows, tall=True, kind="mistakes"
+    )
 
 
 def _case(each: Mapping[str, Any]) -> Html:
@@ -95,22 +105,25 @@ def _places(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     counts = found["places"]
-    label = (
-        f"{counted(sum(counts), 'sentence')} of the training summaries by where in their text they stand, in percent"
+    label = _(
+        "{sentences} of the training summaries by where in their text they stand, in percent",
+        sentences=counted(sum(counts), "sentence"),
     )
     chart = tag("div", histogram([10 * i for i in range(11)], counts, label, "sentence"), class_="chart")
     of, taken, text, summary = found["medians"]
-    said = (
-        f"A text has {of:g} sentences and {text:,.0f} characters (medians), its summary {taken:g} and {summary:,.0f}."
+    said = _(
+        "{label}. A text has {of:g} sentences and {text:,.0f} characters (medians), its summary {taken:g} and "
+        "{summary:,.0f}.",
+        **{"label": label, "of": of, "text": text, "taken": taken, "summary": summary},
     )
-    return tag("figure", chart, tag("figcaption", f"{label}. {said}"))
+    return tag("figure", chart, tag("figcaption", said))
 
 
 SECTIONS: tuple[Section, ...] = (
-    ("summary", "Summary", summary_section(METRICS)),
-    ("systems", "Beside what needs no model", _systems),
-    ("mistakes", "Worst summaries", _worst),
-    ("places", "Where the summaries stand in their texts", _places),
-    *run_sections([("rouge1", "ROUGE-1 without stems"), ("rouge2", "ROUGE-2 without stems")]),
+    ("summary", N_("Summary"), summary_section(METRICS)),
+    ("systems", N_("Beside what needs no model"), _systems),
+    ("mistakes", N_("Worst summaries"), _worst),
+    ("places", N_("Where the summaries stand in their texts"), _places),
+    *run_sections([("rouge1", N_("ROUGE-1 without stems")), ("rouge2", N_("ROUGE-2 without stems"))]),
 )
 KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, ("one text", "summarize {model} article.txt"))
