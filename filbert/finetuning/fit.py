@@ -96,10 +96,9 @@ def fit(
     `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
     answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
     answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
-    report tells errors. With `folds` the recipe is first cross-validated, and what its models doubt is written to
-    `suspects.csv`. `track` names what else gets the training log: tensorboard, mlflow. `language` is that of the report
-    page: en or zh. Raises DataError, ConfigError, ModelError or TrainingError; what was in `out` is never replaced
-    without `overwrite`.
+    report tells errors. With `folds` the recipe is first cross-validated; what its models doubt is in `suspects.csv`.
+    `track` names what else gets the training log: tensorboard, mlflow. `language` is that of the report: en or zh.
+    Raises DataError, ConfigError, ModelError or TrainingError; what is in `out` is not replaced without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
@@ -122,7 +121,6 @@ def fit(
         fitted = calibrated(result.job)
         run.data = replace(run.data, settings=fitted.settings)
         _save(run, result, out, name)
-        save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
         watch.say(f"model saved in {out}")
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)
@@ -143,9 +141,7 @@ def fit(
         if folded is not None:
             report |= folded.facts
             write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
-        if language != "en":
-            report["language"] = language
-        write_json(out / "report.json", report)
+        write_json(out / "report.json", report | ({"language": language} if language != "en" else {}))
         write_report(out, data.task.page())
         track_scores(track, out / SCRATCH, report["scores"])
         delete_scratch(out)
@@ -249,6 +245,7 @@ def _save(run: Run, result: Result, out: Path, name: str) -> None:
     }
     fields = {"architectures": [task.HUB[0]], **task.saved(settings)}
     save_network(out, result.job.model, run.tokenizer, fields, info)
+    save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
 
 
 def _check_saved(run: Run, result: Result, engine: Engine, out: Path) -> None:

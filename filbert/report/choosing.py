@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from filbert.errors import counted
+from filbert.language import _, retold
+from filbert.report.figures import duration, in_percent
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report
-from filbert.report.words import duration, main_split
+from filbert.report.words import main_split
 
 
 def tuning(report: Report, log: Log) -> Html | None:
@@ -25,23 +27,25 @@ def tuning(report: Report, log: Log) -> Html | None:
         return None
     trials = found["trials"]
     names, by = list(trials[0]["settings"]), _by(trials[0]["figures"])
-    columns = ("trial", *(name.replace("_", " ") for name in names), by.replace("_", " "), "seconds", "")
+    columns = (_("trial"), *map(_spelled, names), _spelled(by), _("seconds"), "")
     head = tag("tr", [tag("th", name, scope="col") for name in columns])
     rows = []
     numbered = sorted(enumerate(trials, 1), key=lambda each: (each[0] != found["best"], not each[1]["whole"], each[0]))
     for number, each in numbered:
         cells = [_short(each["settings"][name]) for name in names]
-        cells += [_figure(each["figures"], by), f"{each['seconds']:,.0f}", "" if each["whole"] else "given up early"]
+        cells += [_figure(each["figures"], by), f"{each['seconds']:,.0f}", "" if each["whole"] else _("given up early")]
         kind = "chosen" if number == found["best"] else None
         rows.append(tag("tr", tag("th", f"{number:,}", scope="row"), [tag("td", cell) for cell in cells], class_=kind))
-    caption = "The best trial, whose model this is, then the others; the first one has the default options."
+    caption = _("The best trial, whose model this is, then the others; the first one has the default options.")
     mattered = found.get("mattered")
-    shares = ", ".join(f"{name.replace('_', ' ')} {100 * share:.0f} %" for name, share in (mattered or {}).items())
-    which = f"Of the differences between trials these options explain (fANOVA): {shares}." if shares else None
+    shares = _(", ").join(
+        f"{_spelled(name)} {in_percent(100 * share, '.0f')}" for name, share in (mattered or {}).items()
+    )
+    which = _("Of the differences between trials these options explain (fANOVA): {shares}.", shares=shares)
     return tag(
         "div",
         tag("p", _tuned(report)),
-        tag("p", which) if which else None,
+        tag("p", which) if shares else None,
         table(caption, head, rows, tall=True),
     )
 
@@ -56,15 +60,21 @@ def ensemble(report: Report, log: Log) -> Html | None:
     if not found:
         return None
     names = list(found["outputs"])
-    head = tag("tr", [tag("th", name, scope="col") for name in ("", *(name.replace("_", " ") for name in names))])
-    measured = [(f"seed {each['seed']}", each["figures"]) for each in found["members"]]
-    measured += [(f"{each['name']}: seeds {_listed(each)}", each["figures"]) for each in found["averages"]]
+    head = tag("tr", [tag("th", name, scope="col") for name in ("", *map(_spelled, names))])
+    measured = [
+        (f"seed {each['seed']}", _("seed {number}", number=each["seed"]), each["figures"]) for each in found["members"]
+    ]
+    for each in found["averages"]:
+        name = _("{name}: seeds {seeds}", name=retold(each["name"]), seeds=_(", ").join(map(str, each["seeds"])))
+        measured.append((each["name"], name, each["figures"]))
     rows = []
-    for name, figures in (*measured, ("outputs averaged, at the cost of all models", found["outputs"])):
-        kind = "chosen" if name.split(":")[0] == found["kept"] else None
+    for key, name, figures in (*measured, ("", _("outputs averaged, at the cost of all models"), found["outputs"])):
+        kind = "chosen" if key == found["kept"] else None
         cells = [tag("td", _figure(figures, each)) for each in names]
         rows.append(tag("tr", tag("th", name, scope="row"), cells, class_=kind))
-    caption = "On the validation texts: each training, the averages of their weights, and the average of their answers."
+    caption = _(
+        "On the validation texts: each training, the averages of their weights, and the average of their answers."
+    )
     return tag("div", tag("p", _averaged(found)), table(caption, head, rows))
 
 
@@ -83,17 +93,35 @@ def _tuned(report: Report) -> str:
     found = report["tuning"]
     trials, best = found["trials"], found["trials"][found["best"] - 1]
     by = _by(best["figures"])
-    options = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in best["settings"].items())
-    first = f"{by.replace('_', ' ')} {_figure(trials[0]['figures'], by)} with the default options"
-    what = "the default options were not beaten" if found["best"] == 1 else f"the best has {options}"
+    options = _(", ").join(f"{_spelled(name)} {_short(value)}" for name, value in best["settings"].items())
+    what = (
+        _("the best has {options}", options=options) if found["best"] > 1 else _("the default options were not beaten")
+    )
     given_up = sum(not each["whole"] for each in trials)
-    ended = f", {given_up:,} of them given up early" if given_up else ""
-    told = f"Search for options, {counted(len(trials), 'trial')} in {duration(found['seconds'])}{ended}: {what}; "
-    told += f"on the validation texts {first}, {_figure(best['figures'], by)} with the best."
+    told = _(
+        "Search for options, {trials} in {duration}{ended}: {what}; on the validation texts {metric} {first} with the "
+        "default options, {best} with the best.",
+        trials=counted(len(trials), "trial"),
+        duration=duration(found["seconds"]),
+        ended=_(", {trials:,} of them given up early", trials=given_up) if given_up else "",
+        what=what,
+        metric=_spelled(by),
+        first=_figure(trials[0]["figures"], by),
+        best=_figure(best["figures"], by),
+    )
     if len(trials) == 1:
         return told
-    honest = "the scores on the test texts are" if main_split(report) == "test" else "texts given with --test would be"
-    return f"{told} The best of {len(trials):,} validation scores is optimistic: {honest} the honest measure."
+    honest = _(
+        "The best of {trials:,} validation scores is optimistic: texts given with --test would be the honest measure.",
+        trials=len(trials),
+    )
+    if main_split(report) == "test":
+        honest = _(
+            "The best of {trials:,} validation scores is optimistic: the scores on the test texts are the honest "
+            "measure.",
+            trials=len(trials),
+        )
+    return _(" ").join([told, honest])
 
 
 def _averaged(found: Mapping[str, Any]) -> str:
@@ -101,16 +129,22 @@ def _averaged(found: Mapping[str, Any]) -> str:
     by = _by(found["outputs"])
     singles = [each["figures"][by] for each in found["members"]]
     best = min(singles) if by.endswith("loss") else max(singles)
-    averages = {each["name"]: each["figures"][by] for each in found["averages"]}
-    each = ", ".join(f"{name} {value:.4f}" for name, value in averages.items())
-    kept = (
-        f"{found['kept']} of the weights is kept"
-        if found["helped"]
-        else f"no average is better, {found['kept']} is kept"
+    averages = _(", ").join(f"{retold(each['name'])} {each['figures'][by]:.4f}" for each in found["averages"])
+    kept = _("{name} of the weights is kept", name=retold(found["kept"]))
+    if not found["helped"]:
+        kept = _(
+            "no average is better, {name} is kept", name=_("seed {number}", number=found["kept"].removeprefix("seed "))
+        )
+    return _(
+        "Of {count} trainings the best validates with {metric} {best:.4f}, {averages}: {kept}. Averaged answers, at "
+        "the cost of {count} models, would have {outputs:.4f}.",
+        count=len(singles),
+        metric=_spelled(by),
+        best=best,
+        averages=averages,
+        kept=kept,
+        outputs=found["outputs"][by],
     )
-    best_of = f"Of {len(singles)} trainings the best validates with {by.replace('_', ' ')} {best:.4f}"
-    outputs = f"Averaged answers, at the cost of {len(singles)} models, would have {found['outputs'][by]:.4f}."
-    return f"{best_of}, {each}: {kept}. {outputs}"
 
 
 def _by(figures: Mapping[str, Any]) -> str:
@@ -118,11 +152,12 @@ def _by(figures: Mapping[str, Any]) -> str:
 
 
 def _figure(figures: Mapping[str, Any], name: str) -> str:
-    return f"{figures[name]:.4f}" if name in figures else "none"
+    return f"{figures[name]:.4f}" if name in figures else _("none")
 
 
-def _listed(average: Mapping[str, Any]) -> str:
-    return ", ".join(map(str, average["seeds"]))
+def _spelled(name: str) -> str:
+    """Return the name of an option or a figure in words."""
+    return retold(name.replace("_", " "))
 
 
 def _short(value: Any) -> str:

@@ -139,7 +139,7 @@ def _best(report: Report) -> tuple[int, str]:
     """Return the best step, 0 where there is none, and by which validation figure it was chosen."""
     training = report.get("training") or {}
     by = training.get("best_by")
-    return training.get("best_step") or 0, _(" by {metric}", metric=_(by)) if by else ""
+    return training.get("best_step") or 0, _(" by {metric}", metric=retold(by)) if by else ""
 
 
 def panels(note: str, *charts: tuple[str, Html | None, Html | str | None]) -> Html | None:

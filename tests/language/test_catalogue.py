@@ -93,7 +93,7 @@ def test_stored_sentences_are_made_somewhere() -> None:
     ]
     code = "\n".join(constants)
     parts = {part for english in TABLES[STORED] for part, *_rest in string.Formatter().parse(english)}
-    assert [part for part in parts if part.strip() and part not in code] == []
+    assert [part for part in parts if part.strip() and part not in code and part.replace(" ", "_") not in code] == []
 
 
 def test_the_underscore_is_nothing_else_where_it_translates() -> None:

@@ -47,7 +47,7 @@ def _systems(report: Report, log: Log) -> Html | None:
     body = [
         tag(
             "tr",
-            tag("th", _(name), scope="row"),
+            tag("th", retold(name), scope="row"),
             [tag("td", with_interval(each.get(metric.key), metric.percent)) for metric in METRICS],
         )
         for name, each in rows
