@@ -6,10 +6,12 @@ dev part trains, its trial part tests, from `filbert-mini` and from a random sta
 models. The sliding window of TF-IDF beside each is the baseline of Filbert's own report. All EM and F1 are by
 filbert/metrics/spans.py, in percent of questions, with 95 % intervals.
 
-    python bench/question_answering.py [accuracy|speed] [--seeds 3] [--quick]
+    python bench/question_answering.py [accuracy|speed] [SET …] [--seeds 3] [--paragraphs N] [--quick]
 
 Rows are appended to bench/results/question_answering.jsonl as runs end; one that is there is not made again.
-`--quick` does all of it with 8 paragraphs and a tiny encoder, and writes to bench/work alone.
+`--paragraphs 200` samples so many paragraphs of each file, evenly spread, for a machine on which a whole one takes
+hours; its rows stand apart. `--quick` does all of it with 8 paragraphs and a tiny encoder, and writes to bench/work
+alone.
 """
 
 from __future__ import annotations
@@ -44,15 +46,17 @@ SETS = {  # name: training file, its own test, other tests, bases of Filbert, wh
 
 
 def few(path: Path, limit: int | None) -> Path:
-    """Return a file, or a copy of it with so many of its paragraphs."""
+    """Return a file, or a copy of it with so many of its paragraphs, evenly spread."""
     if limit is None:
         return path
-    told, left = json.loads(path.read_text("utf-8")), limit
+    told = json.loads(path.read_text("utf-8"))
+    count = sum(len(article["paragraphs"]) for article in told["data"])
+    kept = {i * count // limit for i in range(limit)} if limit < count else {*range(count)}
+    at = iter(range(count))
     for article in told["data"]:
-        article["paragraphs"] = article["paragraphs"][:left]
-        left -= len(article["paragraphs"])
+        article["paragraphs"] = [each for each in article["paragraphs"] if next(at) in kept]
     told["data"] = [article for article in told["data"] if article["paragraphs"]]
-    copy = WORK / "quick" / f"{path.parent.name}-{path.name}"
+    copy = WORK / f"{limit}-paragraphs" / f"{path.parent.name}-{path.name}"
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(json.dumps(told, ensure_ascii=False), "utf-8")
     return copy
@@ -108,22 +112,24 @@ def scored(answers: list[str], test: Path) -> Row | None:
     return figures(score_spans(answers, right, [is_chinese(row["question"], row["context"]) for row in rows]))
 
 
-def accuracy(results: Path, seeds: int, limit: int | None) -> None:
+def accuracy(results: Path, sets: list[str], seeds: int, limit: int | None, *, quick: bool) -> None:
     """Make the rows that are not there yet."""
-    for name, (train_name, test_name, others, bases, rival) in SETS.items():
+    for name in sets or SETS:
+        train_name, test_name, others, bases, rival = SETS[name]
         train, test = few(DATA / train_name, limit), few(DATA / test_name, limit)
         for seed in range(seeds):
-            for base in ("tiny",) if limit else bases:
-                model = WORK / "question_answering" / f"{name}-{base}-{seed}"
-                key = {"set": name, "who": "filbert", "base": base, "seed": seed, "epochs": EPOCHS}
+            for base in ("tiny",) if quick else bases:
+                model = WORK / "question_answering" / f"{name}-{base}-{seed}{f'-{limit}' if limit else ''}"
+                key = {"set": name, "paragraphs": limit, "who": "filbert", "base": base, "seed": seed, "epochs": EPOCHS}
                 if made(results, key, partial(fit_filbert, train, test, base, seed, model)) is None:
                     continue
                 for other, path in others.items():
                     asked = few(DATA / path, limit)
                     made(results, {**key, "set": other, "trained_on": name}, partial(evaluate, model, asked))
             if rival:
-                base, epochs = ("filbert-mini", 0.1) if limit else (bases[0], EPOCHS)
-                key = {"set": name, "who": "transformers", "base": base, "seed": seed, "epochs": epochs}
+                base, epochs = ("filbert-mini", 0.1) if quick else (bases[0], EPOCHS)
+                key = {"set": name, "paragraphs": limit, "who": "transformers", "base": base, "seed": seed}
+                key["epochs"] = epochs
                 made(results, key, partial(rival_row, train, test, key))
 
 
@@ -150,11 +156,11 @@ def made(results: Path, key: Row, make: Any) -> Row | None:
     return row
 
 
-def speed(results: Path, limit: int | None) -> None:
+def speed(results: Path, limit: int | None, *, quick: bool) -> None:
     """Answer the same questions with one model: ours by the engine, theirs by padded windows; compare the answers."""
-    base = "tiny" if limit else "minilm"
-    model = WORK / "question_answering" / f"policyqa-{base}-0"
-    test = few(DATA / "policyqa/test.json", limit or SPEED_PARAGRAPHS)
+    base = "tiny" if quick else "minilm"
+    model = WORK / "question_answering" / f"policyqa-{base}-0{f'-{limit}' if limit else ''}"
+    test = few(DATA / "policyqa/test.json", min(limit or SPEED_PARAGRAPHS, SPEED_PARAGRAPHS))
     if not model.is_dir():
         raise SystemExit(f"{model} is not there: run the accuracy part first")
     settings = json.loads((model / "filbert.json").read_text("utf-8"))["settings"]
@@ -189,17 +195,19 @@ def speed(results: Path, limit: int | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("accuracy", "speed"), help="one of the two [both]")
+    parser.add_argument("parts", nargs="*", choices=("accuracy", "speed", *SETS, []), help="part, sets [all]")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--paragraphs", type=int, metavar="N", help="sample so many of each file [all]")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    results, limit = (WORK / "quick" / "question_answering.jsonl", 8) if args.quick else (RESULTS, None)
+    results, limit = (WORK / "quick" / "question_answering.jsonl", 8) if args.quick else (RESULTS, args.paragraphs)
     if args.quick:
         shutil.rmtree(WORK / "quick", ignore_errors=True)
-    if args.part in (None, "accuracy"):
-        accuracy(results, 1 if args.quick else args.seeds, limit)
-    if args.part in (None, "speed"):
-        speed(results, limit)
+    sets = [part for part in args.parts if part in SETS]
+    if "accuracy" in args.parts or "speed" not in args.parts:
+        accuracy(results, sets, 1 if args.quick else args.seeds, limit, quick=args.quick)
+    if "speed" in args.parts or not args.parts:
+        speed(results, limit, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ Rows, with the figures of every text, are appended to bench/results/summarizatio
 there is not made again. At the end the folds are pooled: means, intervals over texts, differences to the first three
 sentences.
 
-    python bench/summarization.py [bbc] [csl] [speed] [--base minilm] [--epochs 3] [--quick]
+    python bench/summarization.py [bbc] [csl] [speed] [--base minilm] [--epochs 3] [--texts N] [--quick]
+
+`--texts 400` samples so many texts of a set, evenly spread, for a machine on which a whole one takes hours.
 """
 
 from __future__ import annotations
@@ -56,15 +58,19 @@ class Told(Silent):
         print("  ", text, flush=True)
 
 
-def bbc(quick: bool) -> list[Example]:
+def sampled(found: list[Example], limit: int | None) -> list[Example]:
+    """Return so many of the texts, evenly spread."""
+    return found if limit is None or limit >= len(found) else [found[i * len(found) // limit] for i in range(limit)]
+
+
+def bbc(limit: int | None) -> list[Example]:
     options = ReadOptions(encoding="latin-1")  # one article has a pound sign of its own
-    found = list(open_source(DATA / "bbc_news_summary.tar.xz", options).examples())
-    return found[:: len(found) // QUICK][:QUICK] if quick else found
+    return sampled(list(open_source(DATA / "bbc_news_summary.tar.xz", options).examples()), limit)
 
 
-def csl(part: str, quick: bool) -> list[Example]:
-    found = list(open_source(DATA / "csl" / "ts" / f"{part}.tsv", ReadOptions(text="2", label="3")).examples())
-    return found[:QUICK] if quick else found
+def csl(part: str, limit: int | None) -> list[Example]:
+    options = ReadOptions(text="2", label="3")
+    return sampled(list(open_source(DATA / "csl" / "ts" / f"{part}.tsv", options).examples()), limit)
 
 
 def folds_of(examples: Sequence[Example]) -> list[int]:
@@ -82,8 +88,8 @@ def folds_of(examples: Sequence[Example]) -> list[int]:
 class Bench:
     """Rows that are there, and those that are made."""
 
-    def __init__(self, path: Path, base: str, epochs: float | None, quick: bool) -> None:
-        self.path, self.base, self.epochs, self.quick = path, base, epochs, quick
+    def __init__(self, path: Path, base: str, epochs: float | None, limit: int | None, folds: int) -> None:
+        self.path, self.base, self.epochs, self.limit, self.folds = path, base, epochs, limit, folds
 
     def row(self, key: Row, make: Callable[[], Row]) -> Row:
         """Return the row of that key, made where it is not there yet."""
@@ -141,20 +147,20 @@ class Bench:
 
     def run_bbc(self) -> None:
         """Five folds."""
-        examples = bbc(self.quick)
+        examples = bbc(self.limit)
         fold_of = folds_of(examples)
-        for fold in range(2 if self.quick else FOLDS):
+        for fold in range(self.folds):
             train = [each for each, at in zip(examples, fold_of, strict=True) if at != fold]
             test = [each for each, at in zip(examples, fold_of, strict=True) if at == fold]
             self.set_of("bbc", fold, train, test, self.base)
 
     def run_csl(self) -> None:
         """Abstract → title."""
-        self.set_of("csl", 0, csl("dev", self.quick), csl("test", self.quick), "filbert-mini")
+        self.set_of("csl", 0, csl("dev", self.limit), csl("test", self.limit), "filbert-mini")
 
     def run_speed(self) -> None:
         """Summaries per second: Filbert, and a plain padded loop with the same weights."""
-        examples = bbc(self.quick)[: QUICK if self.quick else 500]
+        examples = bbc(min(self.limit or 500, 500))
         engine = self.fitted(examples, (), "speed", self.base)
         texts = [each.text for each in examples]
         key = {"part": "speed", "base": self.base, "epochs": self.epochs, "texts": len(texts)}
@@ -232,10 +238,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=["bbc", "csl", "speed", []], default=["bbc", "csl", "speed"])
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--epochs", type=float)
+    parser.add_argument("--texts", type=int, metavar="N", help="sample so many of each set [all]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} texts, two folds, one epoch")
     args = parser.parse_args()
     path = WORK / "quick.jsonl" if args.quick else RESULTS
-    bench = Bench(path, args.base, 1.0 if args.quick else args.epochs, args.quick)
+    limit, folds = (QUICK, 2) if args.quick else (args.texts, FOLDS)
+    bench = Bench(path, args.base, 1.0 if args.quick else args.epochs, limit, folds)
     for part in args.parts:
         getattr(bench, f"run_{part}")()
     pooled(path)
