@@ -187,6 +187,8 @@ class TrainConfig(RunConfig):
     balance: str = "none"
     """What is done about uneven classes: `none`, `weights` (of the loss), `sampling` (rare classes are drawn more
     often), or `auto`: all three are trained and the best by validation is kept."""
+    head_factor: float = 10.0
+    """Learning rate of a classification head on a trained base, in multiples of the base's, up to 1e-3; 1 is off."""
     dropout: float | None = None
     """Dropped share while training; None: the base's, 0.1 in BERT."""
     tune: int | str | None = None
@@ -196,7 +198,7 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("batch_size")
+        self._positive("batch_size", "head_factor")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout} — give a share from 0 to below 1")
         if not 1 <= self.ensemble <= MOST_MEMBERS:

@@ -16,6 +16,7 @@ from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
+from filbert.tasks.task import prior as prior
 from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer

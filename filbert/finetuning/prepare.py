@@ -118,6 +118,9 @@ def _network(data: Dataset, base: Base, config: TrainConfig) -> tuple[Network, T
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
     if config.dropout is not None:
         set_dropout(model, config.dropout)
+    if (prior_O := data.task.prior(data.splits.train, data.settings)) is not None:
+        with torch.no_grad():
+            model.last.bias.copy_(torch.from_numpy(prior_O))
     return model, tokenizer
 
 

@@ -25,6 +25,7 @@ from filbert.training.checkpoints import newest_checkpoint
 from filbert.training.job import Trained
 from filbert.training.log import LOG
 from filbert.training.loop import Loop
+from filbert.training.optimizer import head_rate
 from filbert.training.plan import Plan, plan
 from filbert.training.speed import measure_speed
 
@@ -175,6 +176,7 @@ def _train(
         used,
         layers=layers,
         rate=run.rate,
+        head_rates=new_head_rates(run, model),
         folder=work,
         identity={**run.identity, "balance": how},
         device=run.device,
@@ -184,6 +186,20 @@ def _train(
         after=after,
     )
     return loop.run(), job, used
+
+
+def new_head_rates(run: Run, model: Network) -> dict[str, float]:
+    """Return the learning rate of the head's parts, where there is one vector a text and the encoder is not new, too.
+
+    A head at the encoder's rate is still small when a short run ends (docs/log.md, "Rare labels, few texts").
+
+    >>> new_head_rates(run, model)  # doctest: +SKIP
+    {'pooler': 0.001, 'last': 0.001}
+    """
+    rate = head_rate(run.rate, run.config.head_factor)
+    if run.base.folder is None or not model.head.one_row or rate == run.rate:
+        return {}
+    return dict.fromkeys(model.head.names(), rate)
 
 
 def calibrated(job: TaskJob) -> Calibrated:

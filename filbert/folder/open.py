@@ -84,7 +84,7 @@ def base_parts(folder: Path, config: EncoderConfig, tensors: Mapping[str, npt.ND
 
 
 def _check_sizes(folder: Path, rows: int) -> None:
-    """Raise ModelError where a file of the tokenizer is far larger than the embeddings' rows explain: it is not read."""
+    """Raise ModelError where a tokenizer file is far larger than the rows of the embeddings explain: it is not read."""
     for path in (folder / "tokenizer.json", folder / "vocab.txt"):
         size = path.stat().st_size if path.is_file() else 0
         if size > (1 << 20) + TOKEN_BYTES * rows:

@@ -119,6 +119,11 @@ def settle_pieces(
     return settings, []
 
 
+def prior(train: Sequence[Example], settings: Any) -> FloatArray | None:
+    """Return None: the verb of a task whose last layer starts with biases of 0."""
+    return None
+
+
 def rule(settings: Any) -> tuple[str, Json]:
     """Return nothing: the verb of a task whose answers are plain from their probabilities."""
     return "", {}
@@ -214,6 +219,9 @@ class Task(Protocol):
         """Return settings whose loss weighs by class (how: weights), or each text's chance to be drawn (sampling)."""
 
     # -- the five verbs -----------------------------------------------------------------------------------------------
+
+    def prior(self, train: Sequence[Example], settings: Any) -> FloatArray | None:
+        """Return outputs_O that fit the frequencies of the targets, where the last layer's biases start; None: 0."""
 
     def features(
         self, encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Any, length: int

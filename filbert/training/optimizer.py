@@ -18,6 +18,8 @@ from filbert.model.device import working_dtype
 from filbert.training.adamw import FusedAdamW, able
 from filbert.training.muon import Muon
 
+HIGHEST = 1e-3  # peak learning rate of a head
+
 
 class MasterWeights:
     """A copy of the model's weights in fp32, which the optimizer updates; the model itself is turned to `dtype`.
@@ -157,8 +159,9 @@ class Optimizer:
 
     @property
     def rate(self) -> float:
-        """The largest learning rate now."""
-        return max(float(group["lr"]) for group in self.groups)
+        """The largest learning rate now, but for that of heads with one of their own."""
+        rates = [float(group["lr"]) for group in self.groups if not group["head"]]
+        return max(rates or [float(group["lr"]) for group in self.groups])
 
     def norm(self) -> float:
         """Return the L2 norm of all gradients together."""
@@ -212,6 +215,15 @@ def default_learning_rate(hidden: int, *, random_start: bool = False, optimizer:
     if optimizer == "muon":
         return pretraining_rate(hidden, random_start=True)
     return 5e-4 if random_start else min(5e-4, 1e-4 * (384 / hidden) ** (1.75 if hidden >= 384 else 3.42))
+
+
+def head_rate(rate: float, factor: float) -> float:
+    """Peak learning rate of a new head on a trained encoder: so many times the encoder's, at most 1e-3, never less.
+
+    >>> head_rate(1e-4, 10), head_rate(2e-5, 10), head_rate(2e-3, 10)
+    (0.001, 0.0002, 0.002)
+    """
+    return max(rate, min(HIGHEST, rate * factor))
 
 
 def pretraining_rate(hidden: int, *, random_start: bool) -> float:

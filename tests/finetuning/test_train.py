@@ -9,10 +9,14 @@ from films import CONFIG, Listening, Stopper, data, data_of, examples, run
 from safetensors.torch import load_file
 from small import same_weights
 
+from filbert.bases.find import find_base
+from filbert.config import TrainConfig
 from filbert.errors import ConfigError, Stopped
 from filbert.finetuning import train as train_module
-from filbert.finetuning.train import TRIED
+from filbert.finetuning.prepare import prepare
+from filbert.finetuning.train import TRIED, new_head_rates
 from filbert.inference.engine import load
+from filbert.progress import Silent
 from filbert.records import Example
 
 UNEVEN = data_of(examples(120, 0, rare=5))  # 24 to 96, of which 108 are trained on: 27 steps
@@ -134,3 +138,22 @@ def test_one_way_that_is_asked_for_is_trained_once_and_told(tmp_path):
     done = run(tmp_path / "run", data=data(), config=CONFIG.with_options(balance="weights"))
     assert done.report["training"]["balance"] == {"balance": "weights"}
     assert done.report["training"]["config"]["balance"] == "weights"
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "rates"),
+    [
+        ("filbert-mini", {"optimizer": "adamw", "learning_rate": 1e-4}, {"pooler": 1e-3, "last": 1e-3}),
+        (
+            "filbert-mini",
+            {"optimizer": "adamw", "learning_rate": 5e-5, "head_factor": 4},
+            {"pooler": 2e-4, "last": 2e-4},
+        ),
+        ("filbert-mini", {"optimizer": "adamw", "learning_rate": 1e-4, "head_factor": 1}, {}),
+        ("filbert-mini", {}, {}),  # Muon's rate is a head's
+        ("tiny", {"learning_rate": 1e-4}, {}),  # the encoder is new, too
+    ],
+)
+def test_a_new_head_on_a_trained_base_learns_faster(base, changes, rates):
+    prepared, model = prepare(data(), find_base(base), TrainConfig(**changes), "cpu", Silent())
+    assert new_head_rates(prepared, model) == pytest.approx(rates)

@@ -77,6 +77,15 @@ def test_each_target_moves_the_loss(name: str) -> None:
 
 
 @each_task
+def test_the_last_layer_starts_at_the_prior(name: str) -> None:
+    dataset = data(name)
+    prepared, model = prepare(dataset, find_base("tiny"), TrainConfig(), "cpu", Silent())
+    prior_O = tasks.TASKS[name].prior(dataset.splits.train, prepared.data.settings)
+    wanted_O = np.zeros(model.head.outputs) if prior_O is None else prior_O
+    assert np.allclose(model.last.bias.detach().numpy(), wanted_O)
+
+
+@each_task
 def test_a_model_that_gives_nan_is_said_so(name: str) -> None:
     task, found = tasks.TASKS[name], data(name)
     run_, model = prepare(found, find_base("tiny"), TrainConfig(seed=0), "cpu", Silent())

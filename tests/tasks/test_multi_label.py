@@ -163,6 +163,17 @@ def test_loss_is_the_binary_cross_entropy_of_each_label_on_average():
     assert weighed == pytest.approx(by_hand.item() + more, rel=1e-5)
 
 
+def test_a_head_that_starts_at_the_prior_loses_what_a_model_loses_that_does_not_read():
+    train = examples(*[("usual",)] * 50, *[("usual", "rare")] * 2, *[()] * 48)
+    settings = multi_label.settle(train, {}, "memory")
+    prior_L = multi_label.prior(train, settings)
+    targets_NL = torch.tensor([[label in each.target for label in settings.labels] for each in train]).float()
+    loss = binary_cross_entropy(torch.tensor(prior_L).float().expand(len(train), -1), targets_NL) / len(train)
+    _, constant = multi_label.constant(train, 1, settings)
+    assert loss.item() == pytest.approx(constant, abs=1e-3)
+    assert prior_L[0] < -3 < 0 < prior_L[1]  # rare, usual
+
+
 @pytest.mark.parametrize("label", range(3))
 def test_each_label_moves_the_loss_its_own_way(label):
     encodings = tokenizer().encode(["good film"])

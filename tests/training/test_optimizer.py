@@ -10,7 +10,7 @@ from torch import nn
 
 from filbert.config import TrainConfig
 from filbert.model.encoder import sinusoids
-from filbert.training.optimizer import MasterWeights, parameter_groups
+from filbert.training.optimizer import MasterWeights, Optimizer, parameter_groups
 
 
 def test_master_weights_keep_what_bf16_loses():
@@ -92,3 +92,18 @@ def test_a_part_can_have_a_rate_of_its_own():
 def test_without_layer_decay_every_rate_is_the_peak():
     groups = parameter_groups(MasterWeights(Job().model, torch.float32), 2, TrainConfig(), 2e-5)
     assert {group["peak"] for group in groups} == {2e-5}
+
+
+def test_the_log_tells_the_rate_of_the_encoder_and_the_head_has_its_own():
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "last": torch.nn.Linear(2, 2)})
+    masters = MasterWeights(model, torch.float32)
+    optimizer = Optimizer(masters, parameter_groups(masters, 2, TrainConfig(), 1e-4, {"last": 1e-3}), 1e-4)
+    for weight in masters.weights.values():
+        weight.grad = torch.ones_like(weight)
+    before = {name: weight.clone() for name, weight in masters.weights.items()}
+    optimizer.step(1.0, 1.0)
+    moved = {name: float((weight - before[name]).abs().max()) for name, weight in masters.weights.items()}
+    assert optimizer.rate == pytest.approx(1e-4)
+    assert moved["encoder.bias"] == pytest.approx(1e-4, rel=1e-3)
+    assert moved["last.bias"] == pytest.approx(1e-3, rel=1e-3)

@@ -41,6 +41,7 @@ from filbert.tasks.multi_label.settings import balanced as balanced
 from filbert.tasks.multi_label.settings import claim as claim
 from filbert.tasks.multi_label.settings import classes as classes
 from filbert.tasks.multi_label.settings import described as described
+from filbert.tasks.multi_label.settings import prior as prior
 from filbert.tasks.multi_label.settings import read as read
 from filbert.tasks.multi_label.settings import reopen as reopen
 from filbert.tasks.multi_label.settings import saved as saved

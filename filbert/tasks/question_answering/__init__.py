@@ -47,6 +47,7 @@ from filbert.tasks.question_answering.settings import target_of as target_of
 from filbert.tasks.question_answering.settings import unknown as unknown
 from filbert.tasks.question_answering.windows import QUESTION, windows
 from filbert.tasks.question_answering.windows import settle_pieces as settle_pieces
+from filbert.tasks.task import prior as prior
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

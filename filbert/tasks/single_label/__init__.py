@@ -44,6 +44,7 @@ from filbert.tasks.single_label.settings import settle as settle
 from filbert.tasks.single_label.settings import strata as strata
 from filbert.tasks.single_label.settings import target_of as target_of
 from filbert.tasks.single_label.settings import unknown as unknown
+from filbert.tasks.task import prior as prior
 from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
