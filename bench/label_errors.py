@@ -6,7 +6,8 @@ on the mean vectors of a frozen minilm (--model frozen). Measured is how many of
 with Wilson's interval; beside it what 200 texts at random hold. A flip is not the only wrong label: SST-2 has some of
 its own, which count as misses here. Finished folds stay in bench/work/, so an interrupted run goes on.
 
-    python bench/label_errors.py [--model minilm|frozen|linear] [--texts 4000] [--rate 0.05] [--folds 5] [--seeds 0 1 2]
+    python bench/label_errors.py [--model minilm|frozen|linear] [--texts 4000] [--rate 0.05] [--folds 5] [--epochs E]
+        [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def frozen(data: Dataset, folds: int, seed: int) -> list[tuple[Example, Predicti
 FAST = {"linear": linear, "frozen": frozen}
 
 
-def ranked(data: Dataset, model: str, folds: int, seed: int) -> tuple[Sequence[str], float]:
+def ranked(data: Dataset, model: str, folds: int, epochs: float | None, seed: int) -> tuple[Sequence[str], float]:
     """Return the places of the suspects, the most doubtful first, and the accuracy of the answers."""
     if model in FAST:
         texts, predictions = zip(*FAST[model](data, folds, seed), strict=True)
@@ -93,8 +94,9 @@ def ranked(data: Dataset, model: str, folds: int, seed: int) -> tuple[Sequence[s
         doubts = data.task.doubts(texts, predictions, data.settings)
         return [str(example.place) for example, _ in suspects(texts, doubts)], accuracy
     out = WORK / f"{model.replace('/', '-')}-{len(pool_of(data))}-seed{seed}"  # finished folds stay for a second try
+    config = TrainConfig(seed=seed, epochs=epochs)
     with Screen() as screen:
-        found = cross_validate(data, find_base(model), TrainConfig(seed=seed), "cpu", out, count=folds, watch=screen)
+        found = cross_validate(data, find_base(model), config, "cpu", out, count=folds, watch=screen)
     shutil.rmtree(out)
     accuracy = found.facts["cross_validation"]["scores"]["accuracy"]["value"]
     return [str(example.place) for example, _ in found.suspects], accuracy
@@ -106,18 +108,26 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=4_000)
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=float, help="of BERT [as many as fit finds fitting]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     asked = parser.parse_args()
     for seed in asked.seeds:
         started = time.perf_counter()
         data, places = flipped(asked.texts, asked.rate, seed)
-        order, accuracy = ranked(data, asked.model, asked.folds, seed)
+        order, accuracy = ranked(data, asked.model, asked.folds, asked.epochs, seed)
         first = order[:LOOKED]
         hits = len(places & set(first))
         low, high = wilson(hits, len(first))
         row = {
             **{"set": "sst2", "model": asked.model, "texts": asked.texts, "flipped": len(places)},
-            **{"folds": asked.folds, "seed": seed, "suspects": len(order), "looked_at": len(first), "hits": hits},
+            **{
+                "folds": asked.folds,
+                "epochs": asked.epochs,
+                "seed": seed,
+                "suspects": len(order),
+                "looked_at": len(first),
+                "hits": hits,
+            },
             "precision": {"value": hits / len(first), "low": low, "high": high},
             "random": len(places) / asked.texts,
             "accuracy": accuracy,

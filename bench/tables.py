@@ -554,9 +554,12 @@ def label_errors() -> list[str]:
         "suspects, so many were flipped, in percent with Wilson's interval. `python bench/label_errors.py`.",
         "",
     ]
-    lines += header("model | texts | folds | seed | accuracy out of fold | precision of 200 | at random | made")
+    lines += header(
+        "model | texts | folds | epochs | seed | accuracy out of fold | precision of 200 | at random | made"
+    )
     for row in rows:
-        cells = [row["model"], f"{row['texts']:,}", row["folds"], row["seed"], f"{100 * row['accuracy']:.1f}"]
+        epochs = row.get("epochs") or "—"
+        cells = [row["model"], f"{row['texts']:,}", row["folds"], epochs, row["seed"], f"{100 * row['accuracy']:.1f}"]
         cells += [percent(row["precision"]), f"{100 * row['random']:.1f}", made(row)]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return [*lines, ""]
