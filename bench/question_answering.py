@@ -6,7 +6,7 @@ dev part trains, its trial part tests, from `filbert-mini` and from a random sta
 models. The sliding window of TF-IDF beside each is the baseline of Filbert's own report. All EM and F1 are by
 filbert/metrics/spans.py, in percent of questions, with 95 % intervals.
 
-    python bench/question_answering.py [accuracy|speed] [SET …] [--seeds 3] [--paragraphs N] [--quick]
+    python bench/question_answering.py [accuracy|speed] [SET …] [--seeds 3] [--paragraphs N] [--who W] [--quick]
 
 Rows are appended to bench/results/question_answering.jsonl as runs end; one that is there is not made again.
 `--paragraphs 200` samples so many paragraphs of each file, evenly spread, for a machine on which a whole one takes
@@ -112,13 +112,13 @@ def scored(answers: list[str], test: Path) -> Row | None:
     return figures(score_spans(answers, right, [is_chinese(row["question"], row["context"]) for row in rows]))
 
 
-def accuracy(results: Path, sets: list[str], seeds: int, limit: int | None, *, quick: bool) -> None:
+def accuracy(results: Path, sets: list[str], seeds: int, limit: int | None, who: str, *, quick: bool) -> None:
     """Make the rows that are not there yet."""
     for name in sets or SETS:
         train_name, test_name, others, bases, rival = SETS[name]
         train, test = few(DATA / train_name, limit), few(DATA / test_name, limit)
         for seed in range(seeds):
-            for base in ("tiny",) if quick else bases:
+            for base in () if who == "transformers" else ("tiny",) if quick else bases:
                 model = WORK / "question_answering" / f"{name}-{base}-{seed}{f'-{limit}' if limit else ''}"
                 key = {"set": name, "paragraphs": limit, "who": "filbert", "base": base, "seed": seed, "epochs": EPOCHS}
                 if made(results, key, partial(fit_filbert, train, test, base, seed, model)) is None:
@@ -126,7 +126,7 @@ def accuracy(results: Path, sets: list[str], seeds: int, limit: int | None, *, q
                 for other, path in others.items():
                     asked = few(DATA / path, limit)
                     made(results, {**key, "set": other, "trained_on": name}, partial(evaluate, model, asked))
-            if rival:
+            if rival and who != "filbert":
                 base, epochs = ("filbert-mini", 0.1) if quick else (bases[0], EPOCHS)
                 key = {"set": name, "paragraphs": limit, "who": "transformers", "base": base, "seed": seed}
                 key["epochs"] = epochs
@@ -196,6 +196,7 @@ def speed(results: Path, limit: int | None, *, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=("accuracy", "speed", *SETS, []), help="part, sets [all]")
+    parser.add_argument("--who", choices=("filbert", "transformers", "both"), default="both")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--paragraphs", type=int, metavar="N", help="sample so many of each file [all]")
     parser.add_argument("--quick", action="store_true")
@@ -205,7 +206,7 @@ def main() -> None:
         shutil.rmtree(WORK / "quick", ignore_errors=True)
     sets = [part for part in args.parts if part in SETS]
     if "accuracy" in args.parts or "speed" not in args.parts:
-        accuracy(results, sets, 1 if args.quick else args.seeds, limit, quick=args.quick)
+        accuracy(results, sets, 1 if args.quick else args.seeds, limit, args.who, quick=args.quick)
     if "speed" in args.parts or not args.parts:
         speed(results, limit, quick=args.quick)
 
