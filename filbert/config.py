@@ -24,6 +24,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
 BALANCES = ("none", "weights", "sampling", "auto")
 MOST_MEMBERS = 20  # trainings that are averaged: more cost much and change little (Wortsman et al. 2022)
 MOST = 10**15  # of anything that is counted: what lies above is a slip
+UNKNOWN = 0.05  # share of the texts of known classes that may be told unknown, by `auto`
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
 
 
@@ -38,15 +39,15 @@ def check_points(points: float) -> None:
         )
 
 
-def check_rate(rate: float | None, reason: str = "") -> None:
-    """Raise a ConfigError for a share of wrong answers that cannot be allowed; `reason`: why the task has none.
+def check_rate(rate: float | None, reason: str = "", option: str = "--abstain", of: str = "wrong answers") -> None:
+    """Raise a ConfigError for a share that cannot be allowed; `reason`: why the task has none.
 
     >>> check_rate(0.02)
     """
     if rate is not None and reason:
-        raise ConfigError(f"--abstain — {reason} — leave it out")
+        raise ConfigError(f"{option} — {reason} — leave it out")
     if rate is not None and not 0 <= rate < 1:
-        raise ConfigError(f"--abstain {rate:g} — is no share of wrong answers — give 2% or 0.02 for two in a hundred")
+        raise ConfigError(f"{option} {rate:g} — is no share of {of} — give 2% or 0.02 for two in a hundred")
 
 
 def budget(given: int | str) -> tuple[int | None, float | None]:

@@ -125,8 +125,15 @@ class Prediction:
     """Whether the linear model of a cascade answered."""
     abstained: bool = False
     """Whether the confidence is below what the model needs to answer: its answer is then not given."""
+    unknown: bool = False
+    """Whether the text is of none of the known classes; its answer is then not given."""
     error: str | None = None
     """Why a row could not be scored ("empty_text"); then there is no answer."""
+
+    @property
+    def withheld(self) -> bool:
+        """Whether there is an answer that is not given."""
+        return self.abstained or self.unknown
 
     @property
     def unreadable(self) -> bool:

@@ -66,6 +66,7 @@ print(told["settings"]["labels"][int(level + 0.5)])
 """
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
 ABSTAIN = ""
+UNKNOWN = "a grade lies between others, so that no text is of none of them"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

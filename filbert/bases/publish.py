@@ -15,11 +15,11 @@ from typing import Any
 from filbert.bases.hub import brief, endpoint, fetch, hub_name
 from filbert.errors import ConfigError, ModelError
 from filbert.files import draft_folder, read_json, write_json
-from filbert.folder.open import CASCADE, MODEL_FILES, open_base, open_model_parts
+from filbert.folder.open import BESIDE, MODEL_FILES, open_base, open_model_parts
 from filbert.owned import MANIFEST, finished
 
 CARD = "README.md"
-MORE = (MANIFEST, CASCADE, CARD)
+MORE = (MANIFEST, *BESIDE, CARD)
 TEXTS = ("stored",)  # of the manifest
 SECONDS = 30.0  # that the hub may take to answer
 
@@ -38,9 +38,8 @@ def push(folder: Path, repo: str, *, public: bool = False, message: str = "") ->
     info = _checked(folder)
     with draft_folder(folder.resolve()) as draft:
         write_json(draft / MANIFEST, {key: value for key, value in info.items() if key not in TEXTS})
-        files = {name: folder / name for name in (CARD, *MODEL_FILES, CASCADE) if (folder / name).is_file()}
-        if CASCADE not in info["files"]:
-            files.pop(CASCADE, None)
+        names = (CARD, *MODEL_FILES, *(name for name in BESIDE if name in info["files"]))
+        files = {name: folder / name for name in names if (folder / name).is_file()}
         files[MANIFEST] = draft / MANIFEST
         commit, url = _upload(repo, files, public=public, message=message or "Upload a model made with Filbert")
     return {"repo": repo, "url": url, "commit": commit, "files": sorted(files)}
@@ -66,8 +65,8 @@ def _upload(repo: str, files: Mapping[str, Path], *, public: bool, message: str)
         changes: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(name, str(path)) for name, path in files.items()
         ]
-        if CASCADE not in files and api.file_exists(repo, CASCADE):  # of the model that was there before
-            changes.append(CommitOperationDelete(CASCADE))
+        gone = (name for name in BESIDE if name not in files)
+        changes += [CommitOperationDelete(name) for name in gone if api.file_exists(repo, name)]  # of the one before
         done = api.create_commit(repo, changes, commit_message=message)
     except HFValidationError as error:
         raise ConfigError(f"{repo} — is no name of a repository: {brief(error)} — write OWNER/NAME") from None

@@ -18,9 +18,11 @@ from filbert.cli.options import (
     Overwrite,
     ScoringPrecision,
     Slices,
+    Unknown,
     WithoutCascade,
     rate_of,
     reading,
+    unknown_of,
 )
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
 from filbert.errors import ConfigError, DataError, Place, Problem, counted, shown
@@ -46,6 +48,7 @@ def evaluate(
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
     abstain: Abstain = None,
+    unknown: Unknown = None,
     slices: Slices = None,
     device: Device = None,
     overwrite: Overwrite = False,
@@ -59,7 +62,8 @@ def evaluate(
     if out is not None:
         check_output(out, (path,), (model,), overwrite=overwrite, formats=())
     with Screen(results=not as_json) as screen:
-        engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
+        rates = {"abstain": rate_of(abstain), "unknown": unknown_of(unknown)}
+        engine = engine_of(model, device, precision, cascade=not no_cascade, **rates)
         examples, split, counts = targets_of(screen, engine, path, with_trained_columns(read, engine), split)
         predictions = _answers(screen, engine, examples)
         measured = {
@@ -159,13 +163,17 @@ def _answers(screen: Screen, engine: Engine, examples: list[Example]) -> list[Pr
 
 def _withheld(engine: Engine, examples: list[Example], predictions: list[Prediction]) -> dict[str, Any]:
     """Return how many texts a model that abstains answers, and how many of these answers are wrong."""
-    if not engine.least_confidence:
-        return {}
-    from filbert.metrics.selective import measured
+    from filbert.metrics.selective import measured, share
 
+    found_as = {}
+    if engine.farthest is not None:
+        count = sum(prediction.unknown for prediction in predictions)
+        found_as["unknown"] = {"farthest": engine.farthest, "share": share(count, len(predictions))}
+    if not engine.least_confidence:
+        return found_as
     wrong_N = engine.task.errors(examples, predictions, engine.settings)[1]
     found = measured([prediction.abstained for prediction in predictions], wrong_N)
-    return {"abstention": {"threshold": engine.least_confidence, **found}}
+    return {**found_as, "abstention": {"threshold": engine.least_confidence, **found}}
 
 
 def _sliced(
@@ -219,6 +227,10 @@ def _show_scores(
     screen.show("", *table(rows))
     if "abstention" in measured:
         screen.show("", f"{measured_line(split, measured['abstention'])} The scores are of all texts.", prose=True)
+    if "unknown" in measured:
+        share = with_interval(measured["unknown"]["share"], True)
+        line = f"{share} of them were told to be of none of the known classes. The scores are of all texts."
+        screen.show("", line, prose=True)
     for each in (measured.get("slices") or {"by": ()})["by"]:
         told = [(each["name"], "texts", str(measured["slices"]["error"]))]
         for row in each["rows"]:

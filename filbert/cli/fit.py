@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filbert.cli.console import Screen, table
+from filbert.cli.fit_options import measured_options, train_options
 from filbert.cli.options import (
     Device,
     Json,
-    Language,
     Overwrite,
-    Precision,
-    Slices,
     Track,
     expanded,
-    rate_of,
     reading,
-    spoken,
 )
 from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
@@ -34,81 +30,6 @@ if TYPE_CHECKING:
     from filbert.report.kind import Kind
 
     Fit = tuple[Path, dict[str, Any], Kind]
-
-
-def train_options(
-    *,
-    balance: Annotated[
-        str | None,
-        typer.Option(help="For uneven classes: none, weights, sampling, or auto (all three; the best stays) [none]."),
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for training; the schedule is fitted to it.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Epochs over the texts [by their number: 8 to 1].")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of split, initialisation, order, dropout [0].")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated [512].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
-    layer_decay: Annotated[
-        float | None, typer.Option(help="Factor on the rate from a layer to the one below [1].")
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay [0.01].")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropped share while training [the base's, 0.1].")] = None,
-    tune: Annotated[
-        str | None,
-        typer.Option(help="Search for the options that are not given, in so many trials or so much time: 20, 30min."),
-    ] = None,
-    ensemble: Annotated[
-        int | None, typer.Option(help="Train so often, the seed alone changed, and average the weights if that helps.")
-    ] = None,
-    precision: Precision = "auto",
-) -> TrainConfig:
-    """Return the TrainConfig of these command line options; ConfigError where one is wrong.
-
-    >>> train_options(epochs=2.0, balance="weights").epochs
-    2.0
-    """
-    return TrainConfig().with_options(
-        minutes=minutes,
-        epochs=epochs,
-        seed=seed,
-        batch_size=batch_size,
-        max_length=max_length,
-        learning_rate=learning_rate,
-        optimizer=optimizer,
-        layer_decay=layer_decay,
-        weight_decay=weight_decay,
-        dropout=dropout,
-        balance=balance,
-        tune=tune,
-        ensemble=ensemble,
-        precision=precision,
-    )
-
-
-def measured_options(
-    *,
-    abstain: Annotated[
-        str | None,
-        typer.Option("--abstain", help="Leave unsure texts unanswered, so that at most so many answers are wrong: 2%."),
-    ] = None,
-    slices: Slices = None,
-    language: Language = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=99, help="Train so often, the seed alone changed, and say the spread.")
-    ] = 1,
-) -> dict[str, Any]:
-    """Return what is measured and learned once the model is trained.
-
-    >>> measured_options(abstain="2%")
-    {'abstain': 0.02, 'slices': (), 'language': 'en', 'seeds': 1}
-    """
-    return {
-        "abstain": rate_of(abstain),
-        "slices": tuple(slices or ()),
-        "language": spoken(language) or "en",
-        "seeds": seeds,
-    }
 
 
 @expanded("config", train_options)
@@ -307,6 +228,7 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     from filbert.report.folds import folds_lines
     from filbert.report.selective import abstention_line
     from filbert.report.summary import summary_lines
+    from filbert.report.unknown import unknown_line
     from filbert.report.words import (
         advice,
         cascade_line,
@@ -340,8 +262,9 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
         screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
-    if line := abstention_line(report.get("abstention") or {}):
-        screen.show("", line, prose=True)
+    for line in (abstention_line(report.get("abstention") or {}), unknown_line(report.get("unknown"))):
+        if line:
+            screen.show("", line, prose=True)
     screen.show("", truncation_line(split, report["truncation"][split], example_of(report)), prose=True)
     if split == "validation":
         screen.show(f"There is no test split. {chosen_on(report)}", prose=True)
@@ -383,6 +306,7 @@ def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str,
         "diagnosis": report.get("diagnosis"),
         "cascade": report.get("cascade"),
         "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
+        "unknown": report.get("unknown"),
         "cross_validation": report.get("cross_validation"),
         "suspects": report["suspects"]["count"] if report.get("suspects") else None,
         "tuning": report.get("tuning"),

@@ -39,6 +39,14 @@ Abstain = Annotated[
     ),
 ]
 
+Unknown = Annotated[
+    str | None,
+    typer.Option(
+        "--unknown",
+        help="Texts of known classes, 5% for instance, that may be told to be of none; 0: all get one [as fitted].",
+    ),
+]
+
 Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="Column of the input to tell errors by; may be given several times.")
 ]
@@ -166,8 +174,8 @@ def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(maker, eval_str=True).parameters
 
 
-def rate_of(given: str | None) -> float | None:
-    """Return the share of wrong answers that --abstain allows; None where it is not given. Raises ConfigError.
+def rate_of(given: str | None, option: str = "--abstain", of: str = "wrong answers") -> float | None:
+    """Return the share that an option allows; None where it is not given. Raises ConfigError.
 
     >>> rate_of("2%"), rate_of("0.02"), rate_of("0"), rate_of(None)
     (0.02, 0.02, 0.0, None)
@@ -180,9 +188,7 @@ def rate_of(given: str | None) -> float | None:
     except ValueError:
         rate = -1.0
     if not 0 <= rate < 1:
-        raise ConfigError(
-            f"--abstain {shown(given)} — is no share of wrong answers — give 2% or 0.02 for two in a hundred"
-        )
+        raise ConfigError(f"{option} {shown(given)} — is no share of {of} — give 2% or 0.02 for two in a hundred")
     return rate
 
 
@@ -195,6 +201,15 @@ def spoken(language: str | None) -> str | None:
     if language is not None and language not in LANGUAGES:
         raise ConfigError(f"--language — is {shown(language)} — choose one of: {', '.join(LANGUAGES)}")
     return language
+
+
+def unknown_of(given: str | None) -> float | None:
+    """Return the share of texts that --unknown allows to be told unknown wrongly; None where it is not given.
+
+    >>> unknown_of("5%"), unknown_of("0"), unknown_of(None)
+    (0.05, 0.0, None)
+    """
+    return rate_of(given, "--unknown", "texts")
 
 
 def parse_merges(given: Iterable[str]) -> dict[str, str]:

@@ -106,7 +106,13 @@ def check_precision(precision: str) -> None:
 
 
 def engine_of(
-    model: Path, device: str | None, precision: str, *, cascade: bool = True, abstain: float | None = None
+    model: Path,
+    device: str | None,
+    precision: str,
+    *,
+    cascade: bool = True,
+    abstain: float | None = None,
+    unknown: float | None = None,
 ) -> Engine:
     """Open a model folder for prediction; ModelError where it is not one.
 
@@ -115,7 +121,7 @@ def engine_of(
     """
     from filbert.inference.engine import load
 
-    return load(model, device=device, precision=precision, cascade=cascade, abstain=abstain)
+    return load(model, device=device, precision=precision, cascade=cascade, abstain=abstain, unknown=unknown)
 
 
 def with_trained_columns(read: ReadOptions, model: Engine | Known) -> ReadOptions:

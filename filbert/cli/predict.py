@@ -17,9 +17,11 @@ from filbert.cli.options import (
     Model,
     Overwrite,
     ScoringPrecision,
+    Unknown,
     WithoutCascade,
     rate_of,
     reading,
+    unknown_of,
 )
 from filbert.cli.parts import (
     CLASSES,
@@ -69,6 +71,7 @@ def predict(
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
     abstain: Abstain = None,
+    unknown: Unknown = None,
     device: Device = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -82,7 +85,8 @@ def predict(
         if pair is not None or (source is not None and source != "-" and not os.path.exists(source)):
             if pair is None:
                 refuse_missing(sources[0])
-            engine = engine_of(model, device, precision, cascade=not no_cascade, abstain=rate_of(abstain))
+            rates = {"abstain": rate_of(abstain), "unknown": unknown_of(unknown)}
+            engine = engine_of(model, device, precision, cascade=not no_cascade, **rates)
             texts = (sources[0],) if pair is None else (sources[0], pair)
             _predict_text(screen, engine, texts, as_json=as_json)
             return
@@ -92,7 +96,7 @@ def predict(
             stdin_bytes()
         target = _target(sources, out, as_json=as_json)
         how: dict[str, Any] = {"device": device, "precision": precision, "cascade": not no_cascade}
-        how["abstain"] = rate_of(abstain)
+        how |= {"abstain": rate_of(abstain), "unknown": unknown_of(unknown)}
         who = {"processes": processes, "ray": ray}
         facts = _predict_rows(screen, model, sources, target, read, how=how, who=who, overwrite=overwrite, bom=bom)
     if as_json:
@@ -124,7 +128,9 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction)})
         return
     found = engine.task.show(prediction, engine.settings)
-    if prediction.abstained:
+    if prediction.unknown:
+        screen.show("none of the known classes; --unknown 0 gives the nearest", style="bold")
+    elif prediction.abstained:
         least = f"confidence {prediction.confidence or 0.0:.3f} is below {engine.least_confidence:.3f}"
         screen.show(f"no answer: {least}; --abstain 0 gives one", style="bold")
     else:
@@ -219,6 +225,7 @@ def _predict_rows(
         "unreadable": tally.unreadable,
         "by_linear": tally.by_linear,
         "abstained": tally.abstained,
+        "unknown": tally.unknown,
         "answers": dict(tally.answers.most_common()),
         **rule_facts,
         "seconds": round(tally.seconds, 3),
@@ -242,6 +249,7 @@ def _show_tally(
     errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
     abstained = f"{tally.abstained:,} left unanswered · " if tally.abstained else ""
+    abstained += f"{tally.unknown:,} of no known class · " if tally.unknown else ""
     by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
     before = f"{tally.kept:,} scored before the run was stopped · " if tally.kept else ""
     speed = f"{abstained}{by_linear}{before}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from filbert.cli.console import Screen
-from filbert.cli.options import Abstain, Device, ScoringPrecision, WithoutCascade, rate_of
+from filbert.cli.options import Abstain, Device, ScoringPrecision, Unknown, WithoutCascade, rate_of, unknown_of
 from filbert.cli.parts import check_precision
 from filbert.errors import ConfigError
 
@@ -36,6 +36,7 @@ def serve(
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
     abstain: Abstain = None,
+    unknown: Unknown = None,
     device: Device = None,
 ) -> None:
     """Answer over HTTP: text-embeddings-inference's routes, the hub's inference API, and a page to try models."""
@@ -48,7 +49,7 @@ def serve(
 
     key = read_key(api_key_file, host)
     with Screen(results=True) as screen:
-        setup = Setup("", device, precision, not no_cascade, rate_of(abstain))
+        setup = Setup("", device, precision, not no_cascade, rate_of(abstain), unknown_of(unknown))
         limits = Limits(queue=queue_seconds)
         server = Server(models, setup, host=host, port=port, key=key, limits=limits, tell=screen.say)
         asyncio.run(server.run())

@@ -1,6 +1,7 @@
 """A closer look at the errors of a finished model, for the report: where it errs, what it leaves unanswered.
 
-errors by length, class and column · the risk–coverage curve and --abstain · training texts like those of mistakes
+errors by length, class and column · the risk–coverage curve and --abstain · texts of no known class, --unknown ·
+training texts like those of mistakes
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from filbert.finetuning.abstention import learn_abstention
 from filbert.finetuning.diagnosis import diagnose
 from filbert.finetuning.prepare import Run
 from filbert.finetuning.similar import add_similar
+from filbert.finetuning.unknown import learn_unknown
 from filbert.inference.slices import sliced
 from filbert.progress import Watcher
 from filbert.records import Prediction
@@ -29,6 +31,7 @@ def look_closer(
     report: Json,
     *,
     abstain: float | None,
+    unknown: float | None,
     cascade: bool,
     columns: Sequence[str],
     watch: Watcher,
@@ -48,4 +51,5 @@ def look_closer(
         "diagnosis": None if wrong is None else wrong.json(report["training"]["command"]),
         "slices": sliced(task, examples, errors, columns, tokens=tokens),
         "abstention": learn_abstention(out, run, known, abstain, cascade=cascade),
+        "unknown": learn_unknown(out, run, unknown, watch) if unknown else None,
     }

@@ -18,21 +18,22 @@ import numpy as np
 import torch
 
 from filbert.bases.find import Base, find_base
-from filbert.config import TrainConfig, check_points, check_rate
+from filbert.config import TrainConfig
 from filbert.data.splits import fingerprint
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.cascade import add_cascade_to, texts_of
-from filbert.finetuning.choosing import check_choosing, trained
+from filbert.finetuning.choosing import trained
 from filbert.finetuning.closer import look_closer
 from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.diagnosis import gain
 from filbert.finetuning.facts import length_profile
-from filbert.finetuning.folds import SUSPECTS, CrossValidated, check_folds, cross_validate, pool_of
+from filbert.finetuning.folds import SUSPECTS, CrossValidated, cross_validate
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
+from filbert.finetuning.refuse import check
 from filbert.finetuning.train import Result, calibrated
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
@@ -82,6 +83,7 @@ def fit(
     unlabelled: Sequence[str | Path] = (),
     cascade: float | None = None,
     abstain: float | None = None,
+    unknown: float | None = None,
     slices: Sequence[str] = (),
     folds: int | None = None,
     language: str = "en",
@@ -95,18 +97,17 @@ def fit(
     linear model answers the texts it is sure of in BERT's place, at the cost of so many points of accuracy at most.
     `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
     answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
-    answers that is allowed, the model leaves texts unanswered that it is unsure of. `slices` are columns by which the
-    report tells errors. With `folds` the recipe is first cross-validated; what its models doubt is in `suspects.csv`.
-    `track` names what else gets the training log: tensorboard, mlflow. `language` is that of the report: en or zh.
-    Raises DataError, ConfigError, ModelError or TrainingError; what is in `out` is not replaced without `overwrite`.
+    answers that is allowed, the model leaves texts unanswered that it is unsure of; with `unknown`, a share of texts of
+    known classes, those that lie farther from all of them than the rest. `slices` are columns by which the report tells
+    errors. With `folds` the recipe is first cross-validated; what its models doubt is in `suspects.csv`. `track` names
+    what else gets the training log: tensorboard, mlflow. `language` is that of the report: en or zh. Raises DataError,
+    ConfigError, ModelError or TrainingError; what is in `out` is not replaced without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
-    _check(data, cascade, unlabelled, config, adapt=adapt, folds=folds)
+    check(data, config, cascade, unlabelled, adapt=adapt, folds=folds, abstain=abstain, unknown=unknown)
     check_trackers(track)
-    check_rate(abstain, data.task.ABSTAIN)
     check_columns(slices, [*splits.parts.values()][-1], source)
-    check_folds(folds, len(pool_of(data)))
     refuse_taken(out, overwrite=overwrite, inputs=(source, base, *unlabelled))
     with locked(out):
         claim(out, overwrite=overwrite)
@@ -136,8 +137,8 @@ def fit(
         _measure_int8(out, run, known)
         if cascade is not None:
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
-        told: Json = {"abstain": abstain, "cascade": cascade is not None, "columns": slices, "watch": watch}
-        report |= look_closer(out, run, known, report, **told)
+        told: Json = {"abstain": abstain, "unknown": unknown, "cascade": cascade is not None, "columns": slices}
+        report |= look_closer(out, run, known, report, **told, watch=watch)
         if folded is not None:
             report |= folded.facts
             write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
@@ -200,27 +201,6 @@ def _first(
             config = replace(config, minutes=config.minutes / (folds + 1))
         folded = cross_validate(data, base, replace(config, ensemble=1), device, out, count=folds, watch=watch)
     return _First(base, config, adaptation, folded)
-
-
-def _check(
-    data: Dataset,
-    cascade: float | None,
-    unlabelled: Sequence[str | Path],
-    config: TrainConfig,
-    *,
-    adapt: bool,
-    folds: int | None,
-) -> None:
-    """Refuse what could only fail after training."""
-    check_choosing(config, folds)
-    if cascade is not None:
-        check_points(cascade)
-        if data.task.CASCADE:
-            raise ConfigError(f"--cascade — {data.task.CASCADE} — leave it out")
-    if config.balance != "none" and data.task.BALANCE:
-        raise ConfigError(f"--balance {config.balance} — {data.task.BALANCE} — leave it out")
-    if unlabelled and not adapt and cascade is None:
-        raise ConfigError("texts without labels are for --adapt and --cascade — add one of the two, or both")
 
 
 def _classes(data: Dataset) -> IntArray:

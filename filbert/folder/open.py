@@ -1,6 +1,6 @@
 """Read a base model's or a finished model's folder into numpy arrays, after checking that its files belong together.
 
-    folder → config, weights under our names, tokenizer, other tensors (→ manifest, the linear model of a cascade)
+    folder → config, weights under our names, tokenizer, other tensors (→ manifest, cascade, detector of unknown texts)
 
 No torch here, so that scoring in C++ starts without it. torch_parts.py makes torch modules of these parts, save.py
 writes folders.
@@ -24,6 +24,7 @@ from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
 from filbert.folder.layout import as_fp32, from_hugging_face, layer_shapes, modern_names, read_config, read_weights
 from filbert.linear.cascade import Cascade
+from filbert.linear.detector import Detector
 from filbert.linear.model import BUCKETS, Linear
 from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
@@ -34,6 +35,8 @@ TOKEN_BYTES = 256  # of a tokenizer's file for each row of the embeddings, at mo
 FEW = 16  # rows without a token, at most, that may be lost lines of the vocabulary
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 CASCADE = "cascade.safetensors"  # linear model of a cascade
+UNKNOWN = "unknown.safetensors"  # what tells texts of none of the known classes
+BESIDE = (CASCADE, UNKNOWN)  # files that a model may have
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -57,6 +60,7 @@ class ModelParts:
     info: dict[str, Any]  # filbert.json, or {} for a folder made by others
     max_length: int
     cascade: Cascade | None = None
+    detector: Detector | None = None
 
 
 def open_base(folder: Path, *, checked: bool = False) -> BaseParts:
@@ -124,7 +128,8 @@ def open_model_parts(folder: str | Path) -> ModelParts:
         _check_manifest(folder, info)
     base = open_base(folder, checked=bool(info))
     max_length = min(info.get("max_length", base.config.max_positions), base.config.max_positions)
-    return ModelParts(base, read_json(folder / "config.json"), info, max_length, _cascade(folder, info))
+    fields = read_json(folder / "config.json")
+    return ModelParts(base, fields, info, max_length, _cascade(folder, info), _detector(folder, info))
 
 
 def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
@@ -168,6 +173,21 @@ def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
     return Cascade(linear, threshold)
 
 
+def _detector(folder: Path, info: dict[str, Any]) -> Detector | None:
+    """Open what tells texts of none of the known classes; None where the folder has none."""
+    if UNKNOWN not in info.get("files", ()):
+        return None
+    try:
+        found = load_file(str(folder / UNKNOWN))
+        detector = Detector(*(found[name] for name in ("directions", "means", "levels")))
+    except (SafetensorError, KeyError) as e:
+        raise ModelError(f"{folder}/{UNKNOWN} cannot be read ({str(e)[:120]}) — restore the file") from None
+    shapes = [each.shape for each in (detector.directions_KD, detector.means_CK, detector.levels_L)]
+    if [len(shape) for shape in shapes] != [2, 2, 1] or shapes[0][0] != shapes[1][1] or not all(shapes[1]):
+        raise ModelError(f"{folder}/{UNKNOWN} — its parts do not belong together — restore the folder")
+    return detector
+
+
 def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
     if info.get("format") != FORMAT:
         raise ModelError(
@@ -197,7 +217,7 @@ def _check_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 def _check_files(folder: Path, info: dict[str, Any]) -> None:
     files = info.get("files")
-    if not isinstance(files, dict) or {*files} - {CASCADE} != set(MODEL_FILES):
+    if not isinstance(files, dict) or {*files} - {*BESIDE} != set(MODEL_FILES):
         raise ModelError(f"{folder}/filbert.json files — must list {', '.join(MODEL_FILES)} — restore the file")
     for name, digest in files.items():
         if not (folder / name).is_file():

@@ -11,17 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from filbert.files import draft_folder, read_json, sha256, write_json, write_tensors
 from filbert.folder.layout import head_names, hugging_face_config, to_hugging_face
-from filbert.folder.open import CASCADE, FORMAT, MODEL_FILES
+from filbert.folder.open import BESIDE, CASCADE, FORMAT, MODEL_FILES, UNKNOWN
 from filbert.linear.cascade import Cascade
+from filbert.linear.detector import Detector
 from filbert.model.network import Network
 from filbert.owned import MANIFEST
 from filbert.text.tokenizer import VOCABULARY, Tokenizer
 from filbert.version import versions
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def save_network(
@@ -36,9 +40,24 @@ def save_network(
 def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
     """Write the linear model of a cascade into the folder of its model; the manifest comes last."""
     linear = cascade.linear
-    arrays = {"buckets": linear.buckets_F, "idf": linear.idf_F, "weights": linear.weights_FC, "bias": linear.bias_C}
-    write_tensors(folder / CASCADE, {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()})
-    add_facts(folder, {"cascade": facts}, {CASCADE: sha256(folder / CASCADE)})
+    arrays: Arrays = {
+        "buckets": linear.buckets_F,
+        "idf": linear.idf_F,
+        "weights": linear.weights_FC,
+        "bias": linear.bias_C,
+    }
+    _add_file(folder, CASCADE, arrays, {"cascade": facts})
+
+
+def add_detector(folder: Path, detector: Detector, facts: dict[str, Any]) -> None:
+    """Write what tells texts of none of the known classes into the folder of its model; the manifest comes last."""
+    arrays: Arrays = {"directions": detector.directions_KD, "means": detector.means_CK, "levels": detector.levels_L}
+    _add_file(folder, UNKNOWN, arrays, facts)
+
+
+def _add_file(folder: Path, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
+    write_tensors(folder / name, {key: torch.from_numpy(array).contiguous() for key, array in arrays.items()})
+    add_facts(folder, facts, {name: sha256(folder / name)})
 
 
 def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
@@ -86,7 +105,7 @@ def publish(draft: Path, folder: Path, names: Sequence[str], info: dict[str, Any
     files = {name: sha256(draft / name) for name in names}
     write_json(draft / MANIFEST, {"format": FORMAT, **info, "files": files})
     folder.mkdir(exist_ok=True)
-    for name in ("config.json", CASCADE):  # a cascade is the model's before
+    for name in ("config.json", *BESIDE):  # what stands beside is the model's before
         (folder / name).unlink(missing_ok=True)
     for name in (MANIFEST, *sorted(names, key="config.json".__eq__)):
         (draft / name).replace(folder / name)

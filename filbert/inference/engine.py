@@ -21,6 +21,7 @@ from filbert.inference import int8_fallback
 from filbert.inference.abstention import threshold_of
 from filbert.inference.model import Model, open_model
 from filbert.inference.scorer import Scorer, scorer_of
+from filbert.inference.unknown import farthest_of, with_vectors
 from filbert.model.device import best_device
 from filbert.records import Encoding, Example, Features, IntArray, Prediction
 from filbert.tasks.task import Outputs
@@ -54,6 +55,7 @@ class Engine:
         precision: str = "fp32",
         cascade: bool = True,
         abstain: float | None = None,
+        unknown: float | None = None,
         scorer: Scorer | None = None,
     ) -> None:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
@@ -62,6 +64,12 @@ class Engine:
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
         self.least_confidence = threshold_of(model.info, abstain)  # of an answer; below it the model abstains
+        self.farthest = farthest_of(model.info, model.detector, unknown)  # from the classes, of a text that is answered
+        self._detector = None if self.farthest is None else model.detector
+        self._outputs = model.head.outputs  # the task's; behind them stand those for the detector
+        if self._detector is not None:
+            self.cascade = None  # its linear model knows no distances
+            model = with_vectors(model, self._detector.directions_KD)
         self.device = device
         self.tokenizer = model.tokenizer
         self._scorer: Scorer = scorer or scorer_of(model, device, precision)
@@ -121,22 +129,34 @@ class Engine:
         """Return the predictions of examples given as word pieces."""
         windows = self._windows(encodings)
         outputs, by_linear_N = self._cascade_outputs(encodings, windows, done)
+        outputs, far_N = self._apart(outputs)
         found = self.task.decode(outputs, self.settings, windows)
         results = []
-        for prediction, pieces, parts, linear in zip(found, encodings, windows, by_linear_N.tolist(), strict=True):
+        for prediction, pieces, parts, linear, far in zip(
+            found, encodings, windows, by_linear_N.tolist(), far_N, strict=True
+        ):
             unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
             cut = not linear and any(part.cut for part in parts)  # the linear model does not truncate
             sure = prediction.confidence
             unsure = self.least_confidence > 0 and (sure is None or sure < self.least_confidence)
-            results.append(replace(prediction, truncated=cut, unk_ratio=unknown, by_linear=linear, abstained=unsure))
+            told = {"truncated": cut, "unk_ratio": unknown, "by_linear": linear, "abstained": unsure, "unknown": far}
+            results.append(replace(prediction, **told))
         return results
+
+    def _apart(self, outputs: Outputs) -> tuple[Outputs, list[bool]]:
+        """Return the outputs of the task alone, and which texts are of none of the known classes."""
+        if self._detector is None or not len(outputs):
+            return outputs, [False] * len(outputs)
+        rows_NO = np.asarray(outputs)[:, 0]
+        away_N = self._detector.distances(rows_NO[:, self._outputs :])
+        return rows_NO[:, None, : self._outputs], (away_N > (self.farthest or np.inf)).tolist()
 
     def _cascade_outputs(
         self, encodings: Sequence[Sequence[Encoding]], windows: Sequence[Sequence[Features]], done: Done
     ) -> tuple[Outputs, npt.NDArray[np.bool_]]:
         """Return the outputs for each text, and which of them are the linear model's."""
         if self.cascade is None or not encodings:
-            return self.outputs(windows, done), np.zeros(len(windows), dtype=bool)
+            return self._scored(windows, done), np.zeros(len(windows), dtype=bool)
         logits_NC, sure_N = self.cascade.answer([self.pieces(each) for each in encodings])
         rest, answered = np.flatnonzero(~sure_N).tolist(), int(sure_N.sum())
         done(answered)
@@ -155,11 +175,16 @@ class Engine:
         self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None, *, fallback: bool = True
     ) -> Outputs:
         """Return the head's outputs for each window; with `fallback`, bf16 scores again what int8 is unsure of."""
+        return self._apart(self._scored(windows, done, fallback=fallback))[0]
+
+    def _scored(self, windows: Sequence[Sequence[Features]], done: Done, *, fallback: bool = True) -> Outputs:
+        """Return outputs for each window, those for the detector behind the task's."""
         if not windows:
             return []
         found = scored(self._scorer, windows, done)
         if self._exact is not None and fallback:
-            unsure = np.flatnonzero(self.task.sureness(found, self.settings, windows)[1] < self._margin).tolist()
+            own = self._apart(found)[0]
+            unsure = np.flatnonzero(self.task.sureness(own, self.settings, windows)[1] < self._margin).tolist()
             if unsure:
                 exact = scored(self._exact, [windows[i] for i in unsure])
                 for place, i in enumerate(unsure):
@@ -237,14 +262,17 @@ def load(
     precision: str = "fp32",
     cascade: bool = True,
     abstain: float | None = None,
+    unknown: float | None = None,
 ) -> Engine:
     """Open a run folder, or any BERT classifier of a task known here, for scoring.
 
     `precision` "fp32" agrees with `transformers` to 1e-5; "bf16" is faster and within 0.02; "int8", on a CPU with
     AVX-512 VNNI and bf16, is the fastest and within 0.05; texts that it is unsure of are scored again in bf16.
     `cascade=False` ignores the linear model of a cascade. `abstain` is the share of wrong answers that is allowed, 0.02
-    for instance: less sure texts get no answer; 0: every text gets one; None: as the model was fitted. Raises
-    ModelError, or ConfigError where the machine lacks the precision or the validation texts do not show the share.
+    for instance: less sure texts get no answer; 0: every text gets one; None: as the model was fitted. `unknown` is the
+    share of texts of known classes that may be taken for texts of none, which get no answer; 0 and None likewise.
+    Raises ModelError, or ConfigError where the machine lacks the precision or the validation texts do not show a share.
     """
     where = best_device(device)
-    return Engine(open_model(path), device=where, precision=precision, cascade=cascade, abstain=abstain)
+    how: dict[str, Any] = {"precision": precision, "cascade": cascade, "abstain": abstain, "unknown": unknown}
+    return Engine(open_model(path), device=where, **how)

@@ -57,6 +57,8 @@ class Tally:
     """Scored by the linear model of a cascade."""
     abstained: int = 0
     """Scored, but not answered, as the model is not sure enough."""
+    unknown: int = 0
+    """Scored, but not answered, as the text is of none of the known classes."""
     kept: int = 0
     """Of those read, the rows that an earlier run had scored before it was stopped."""
     answers: Counter[str] = field(default_factory=Counter)
@@ -82,6 +84,7 @@ class Tally:
         self.unreadable += row.unreadable
         self.by_linear += row.by_linear
         self.abstained += row.cells.get("abstained", False)
+        self.unknown += row.cells.get("unknown", False)
         self.answers.update(row.answers)
 
 
@@ -107,26 +110,30 @@ class Answers(Protocol):
     task: Task
     settings: Any
     least_confidence: float
+    farthest: float | None
 
 
 def result_types(model: Answers) -> dict[str, str]:
-    """Return the task's result columns and their types, and `abstained` where the model may do so."""
+    """Return the task's result columns and their types, and `abstained` and `unknown` where an answer may be so."""
     may = {"abstained": "bool"} if model.least_confidence else {}
-    return {**model.task.columns(model.settings), **may}
+    apart = {"unknown": "bool"} if model.farthest is not None else {}
+    return {**model.task.columns(model.settings), **may, **apart}
 
 
 def cells(engine: Engine, prediction: Prediction) -> Row:
     """Return all result cells of a prediction: the task's, then those of every task (`LAST`).
 
-    Where the model abstains the cells of the answer are empty; its numbers stay.
+    Where the answer is withheld its cells are empty; its numbers stay.
     """
     row, kinds = engine.task.row(prediction, engine.settings), engine.task.columns(engine.settings)
-    if prediction.abstained:
+    if prediction.withheld:
         row = {name: cell if kinds[name] == "float" else None for name, cell in row.items()}
     may = {"abstained": prediction.abstained} if engine.least_confidence else {}
+    apart = {"unknown": prediction.unknown} if engine.farthest is not None else {}
     return {
         **row,
         **may,
+        **apart,
         "truncated": prediction.truncated,
         "unk_ratio": round(prediction.unk_ratio, 3),
         "error": prediction.error,
@@ -138,7 +145,7 @@ def scored_rows(engine: Engine, inputs: Sequence[Inputs]) -> list[Scored]:
     return [
         Scored(
             cells(engine, prediction),
-            () if prediction.abstained or prediction.error is not None else tuple(engine.task.tally(prediction)),
+            () if prediction.withheld or prediction.error is not None else tuple(engine.task.tally(prediction)),
             prediction.unreadable,
             prediction.by_linear,
         )

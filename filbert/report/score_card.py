@@ -17,6 +17,7 @@ from filbert.report.card import code, escaped, front_matter, how_made, table
 from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
+from filbert.report.unknown import unknown_line
 from filbert.report.words import (
     against_baseline,
     calibration_line,
@@ -157,6 +158,10 @@ def _reading(report: Report, whole: str) -> str:
     if report.get("cascade") and report["cascade"]["share"]:
         sentence = f"{cascade_line(report['cascade'])} `transformers` and `--no-cascade` use BERT alone."
         parts.append(f"## Cascade\n\n{sentence}")
+    if sentence := unknown_line(report.get("unknown")):
+        parts.append(
+            f"## None of the known classes\n\n{sentence} `transformers` and `--unknown 0` give the nearest one."
+        )
     return "\n\n".join(parts)
 
 

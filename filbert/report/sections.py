@@ -20,6 +20,7 @@ from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
 from filbert.report.slices import slices_section
+from filbert.report.unknown import unknown_section
 from filbert.report.words import calibration_line, cascade_line, example_of, truncation_line
 
 
@@ -352,6 +353,7 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
         ("slices", N_("Where it errs"), slices_section),
         ("calibration", N_("Calibration"), _calibration),
         ("abstention", N_("Errors by share answered"), selective_section),
+        ("unknown", N_("None of the known classes"), unknown_section),
         ("cascade", N_("Cascade"), _cascade),
         ("lengths", N_("Text lengths"), _lengths),
         ("tuning", N_("Search for options"), tuning),

@@ -29,6 +29,7 @@ def predict_reply(found: Sequence[Scored], asking: Asking) -> Any:
             {
                 **{"answer": a.shown, "bars": a.bars, "row": a.row, "truncated": a.truncated},
                 **({"abstained": a.abstained} if "abstained" in a.row else {}),
+                **({"unknown": a.unknown} if "unknown" in a.row else {}),
             }
             for a in (one.answer for one in found)
         ]
@@ -94,6 +95,7 @@ def reply_headers(found: Sequence[Scored], asking: Asking, began: float, read: f
     counts = {
         "x-truncated": sum(each.answer.truncated for each in found),
         "x-abstained": sum(each.answer.abstained for each in found),
+        "x-unknown": sum(each.answer.unknown for each in found),
         "x-capped": asking.capped,
     }
     return headers | {name: str(count) for name, count in counts.items() if count}

@@ -22,6 +22,8 @@ class Setup(msgspec.Struct):
     cascade: bool = True
     abstain: float | None = None
     """Share of wrong answers that is allowed; None: as each model was fitted."""
+    unknown: float | None = None
+    """Share of texts of known classes that may be told unknown, likewise."""
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -77,6 +79,8 @@ class Answer(msgspec.Struct, array_like=True):
     truncated: bool = False
     abstained: bool = False
     """Whether the answer is withheld, as the model is not sure enough."""
+    unknown: bool = False
+    """Whether it is withheld, as the text is of none of the known classes."""
 
 
 class Batch(msgspec.Struct):

@@ -58,7 +58,8 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
     """Open a model and make sure that it answers its stored texts as it did when it was saved; ModelError."""
     folder = Path(setup.model)
     before = version_of(folder)
-    engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade, abstain=setup.abstain)
+    rates = {"abstain": setup.abstain, "unknown": setup.unknown}
+    engine = load(folder, device=setup.device, precision=setup.precision, cascade=setup.cascade, **rates)
     if version_of(folder) != before:
         raise ModelError(f"{folder} — changed while it was opened — try again when it is complete")
     replay(engine, setup.precision)
@@ -142,12 +143,13 @@ def scored(engine: Engine, items: Sequence[Item]) -> Answers:
         )
         answers.append(
             Answer(
-                hub=_withheld(hub) if prediction.abstained else hub,
+                hub=_withheld(hub) if prediction.withheld else hub,
                 row=cells(engine, prediction),
-                shown="" if prediction.abstained else shown.answer,
+                shown="" if prediction.withheld else shown.answer,
                 bars=dict(shown.bars),
                 truncated=prediction.truncated,
                 abstained=prediction.abstained,
+                unknown=prediction.unknown,
             )
         )
     return Answers(answers, tokenised - began, time.perf_counter() - tokenised)

@@ -167,6 +167,9 @@ class Task(Protocol):
     """Why there is no cascade with a linear model, as a sentence; empty where it can."""
     ABSTAIN: str
     """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
+    UNKNOWN: str
+    """Why no text is told to be of none of the known classes, as a sentence; empty where it can: with one row of the
+    head, `classes` of one word and no answer beside them."""
 
     PLAIN: str
     """The end of the program beside an exported model: with `tokenizer`, `told` (filbert.json) and `logits`, it prints

@@ -71,6 +71,7 @@ probabilities = 1 / (1 + np.exp(-logits(text.ids, text.type_ids)))
 for label, probability, threshold in zip(labels, probabilities, thresholds or [0.5] * len(labels)):
     print(f"{label}\\t{probability:.6f}" + ("\\tyes" if probability >= threshold else ""))
 """
+UNKNOWN = "a text without any of the labels is an answer of its own"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -72,6 +72,7 @@ print("" if none and settings["unanswerable"] else sys.argv[2][text.offsets[firs
 """
 BALANCE = "answers are no classes to balance"
 ABSTAIN = ""
+UNKNOWN = "its answer stands in the text that it is given"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

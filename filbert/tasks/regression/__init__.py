@@ -65,6 +65,7 @@ print(f"{logits(text.ids, text.type_ids)[0]:.6g}")  # in the unit of the trainin
 """
 BALANCE = "numbers have no classes to balance"
 ABSTAIN = "numbers are near or far, not right or wrong"
+UNKNOWN = "its answers are numbers, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -60,6 +60,7 @@ WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
+UNKNOWN = ""
 CASCADE = ""
 PLAIN = """\
 tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too

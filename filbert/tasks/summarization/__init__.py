@@ -75,6 +75,7 @@ for sentence, score in zip(sys.argv[1:], scores):
 """
 BALANCE = "summaries have no classes to balance"
 ABSTAIN = "summaries are more or less like a person's, not right or wrong"
+UNKNOWN = "its answers are sentences, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 
