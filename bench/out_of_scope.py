@@ -2,9 +2,9 @@
 
     python bench/out_of_scope.py [--per-class 20] [--epochs 4]
 
-A model is fitted on so many questions of each of the 150 intents (`fit`, base minilm); then every score is a formula on its
-logits and pooled vectors. Known questions are the test set's 4,500, unknown ones its 1,000. Thresholds accept 95 % of the
-3,000 known validation questions. One row a score in bench/results/out_of_scope.jsonl.
+A model is fitted on so many questions of each of the 150 intents (`fit`, base minilm); then every score is a formula on
+its logits and pooled vectors. Known questions are the test set's 4,500, unknown ones its 1,000. Thresholds accept 95 %
+of the 3,000 known validation questions. One row a score in bench/results/out_of_scope.jsonl.
 
 maximum probability   Hendrycks & Gimpel 2017         Mahalanobis    Lee et al. 2018, Podolskiy et al. 2021
 energy                Liu et al. 2020                 k neighbours   Sun et al. 2022 (k 10, vectors of length 1)
