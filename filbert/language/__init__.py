@@ -124,10 +124,11 @@ def retold(told: str) -> str:
     for pattern, said in _patterns(_spoken.get()):
         if found := pattern.fullmatch(told):
             values = found.groupdict().items()  # one word may be a label, and stays
-            return said.format(**{name: retold(value) if " " in value else value for name, value in values})
+            return said.format(**{k: retold(value) if " " in value or k in WORDS else value for k, value in values})
     return told
 
 
+WORDS = {"split", "header", "kind", "side", "unit", "by"}  # places that hold a word of ours
 COUNT = re.compile(r"([\d,]+) (.+?)s?")
 PLACE = re.compile(r"\{(\w+)[^{}]*\}")  # a name, and perhaps how it is shown
 

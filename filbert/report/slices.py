@@ -11,7 +11,8 @@ from filbert.report.figures import with_interval
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report
 
-LENGTH = N_("length")  # the name of the slices by length in tokens
+TOLD = (N_("length"), N_("score"), N_("answers"))  # slices that are told in words of ours …
+OURS = (*TOLD, N_("label"), N_("labels"))  # … and that have a name of ours; the others are columns
 
 
 def slices_section(report: Report, log: Log) -> Html | None:
@@ -60,12 +61,13 @@ def worse_lines(found: Mapping[str, Any]) -> list[str]:
 
 def _named(each: Mapping[str, Any]) -> str:
     """Return what texts are sliced by: length, the target, or the name of a column, which is not translated."""
-    return _(each["name"])
+    return _(each["name"]) if each["name"] in OURS else str(each["name"])
 
 
 def _valued(each: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Return a slice; a label or a cell is not translated."""
-    return retold(row["value"]) if each["name"] == LENGTH else str(row["value"])
+    """Return a slice, in the language that is spoken where it is told in words of ours."""
+    value = str(row["value"])
+    return retold(value) if each["name"] in TOLD else value
 
 
 def _worse(row: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
