@@ -112,6 +112,16 @@ threshold is fitted on the validation texts: with 95 % confidence the cascade lo
 against BERT alone. With `--unlabelled` the linear model is also trained on BERT's predictions for those texts, which
 takes as long as predicting them and is not part of `--minutes`.
 """,
+    "distil": """\
+The student is trained on the teacher's probabilities, softened by `--temperature` (Hinton et al. 2015); a number is
+learned as it is. Several teachers (`--teacher`, all with the same labels) are averaged. The labels of TEXTS are not
+read: more texts without labels are what a student needs most. Texts of `--validation` and `--test` are left out of
+them. With `--test` student and teacher are measured on labelled texts, else all figures say how far the student agrees;
+both are timed in turns. No student can learn questions on texts or summaries this way. The result is a run folder as
+`fit` leaves it. The same command (without `--overwrite`) resumes a stopped run; what the teacher has answered is kept.
+
+In Python: `filbert.distil(["runs/teacher"], [("A text.",), …], "runs/student")`.
+""",
     "predict": """\
 The output has the file's own columns, in order and unchanged, and then `label` and `probability_CLASS` for each class
 (with several labels `labels`, separated by `|`; with numbers `score`, and `score_low` and `score_high`, a 90 %

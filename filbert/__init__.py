@@ -14,15 +14,26 @@ from filbert.version import __version__
 
 if TYPE_CHECKING:
     from filbert.estimator import QuestionAnswerer, Summarizer, TextClassifier, TextRegressor
+    from filbert.finetuning.distil import distil
     from filbert.inference.engine import Engine, load
 
-__all__ = ["Engine", "QuestionAnswerer", "Summarizer", "TextClassifier", "TextRegressor", "__version__", "load"]
+__all__ = [
+    "Engine",
+    "QuestionAnswerer",
+    "Summarizer",
+    "TextClassifier",
+    "TextRegressor",
+    "__version__",
+    "distil",
+    "load",
+]
 
 _HOMES = {
     "QuestionAnswerer": "filbert.estimator",
     "TextClassifier": "filbert.estimator",
     "TextRegressor": "filbert.estimator",
     "Summarizer": "filbert.estimator",
+    "distil": "filbert.finetuning.distil",
     "load": "filbert.inference.engine",
     "Engine": "filbert.inference.engine",
 }

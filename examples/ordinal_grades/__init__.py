@@ -16,10 +16,12 @@ from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
+from filbert.tasks.task import averaged as averaged
 from filbert.tasks.task import prior as prior
 from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.text.tokenizer import Tokenizer
+from ordinal_grades.outputs import answered as answered
 from ordinal_grades.outputs import baseline as baseline
 from ordinal_grades.outputs import calibrate as calibrate
 from ordinal_grades.outputs import columns as columns
@@ -35,6 +37,7 @@ from ordinal_grades.outputs import quantities as quantities
 from ordinal_grades.outputs import row as row
 from ordinal_grades.outputs import score as score
 from ordinal_grades.outputs import show as show
+from ordinal_grades.outputs import soften as soften
 from ordinal_grades.outputs import sureness as sureness
 from ordinal_grades.outputs import tally as tally
 from ordinal_grades.outputs import validate as validate
@@ -67,6 +70,7 @@ print(told["settings"]["labels"][int(level + 0.5)])
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
 ABSTAIN = ""
 UNKNOWN = "a grade lies between others, so that no text is of none of them"
+DISTIL = ""
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,19 @@ def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tup
     """Return the probabilities, and twice how far the expected grade is from where it is rounded the other way."""
     above_NQ = sigmoid(only_window(outputs))
     return above_NQ, 2 * np.abs(above_NQ.sum(axis=1) % 1 - 0.5)
+
+
+def soften(outputs: Outputs, settings: Settings, temperature: float) -> FloatArray:
+    """Return P(above k) at a temperature."""
+    return sigmoid(only_window(outputs) / temperature)
+
+
+def answered(prediction: Prediction, settings: Settings, random: np.random.Generator | None = None) -> Any:
+    """Return the grade, or one drawn: one number between 0 and 1 answers all questions, as one text has one grade."""
+    assert isinstance(prediction, GradePrediction)
+    if random is None:
+        return prediction.grade
+    return settings.labels[int((np.array(prediction.above) > random.random()).sum())]
 
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:

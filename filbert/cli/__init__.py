@@ -22,6 +22,7 @@ from typer.core import TyperCommand
 from filbert.cli import (
     ask,
     compare,
+    distil,
     doctor,
     evaluate,
     explain,
@@ -42,6 +43,7 @@ from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
     "fit": fit.fit,
+    "distil": distil.distil,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "explain": explain.explain,

@@ -97,7 +97,7 @@ def targets_of(
     source = open_source(path, read, rejects=rejects)
     for line in source.found:
         screen.say(line, indent=2)
-    _check_texts(engine, source)
+    check_texts(engine, source)
     choice = ", ".join(source.splits)
     if split is None:
         split = "test" if "test" in source.splits else source.splits[0]
@@ -121,8 +121,11 @@ def targets_of(
     return examples, split, counts
 
 
-def _check_texts(engine: Engine, source: Source) -> None:
-    """Raise ConfigError where the rows have one text and the model reads two, or the other way round."""
+def check_texts(engine: Engine, source: Source) -> None:
+    """Raise ConfigError where the rows have one text and the model reads two, or the other way round.
+
+    >>> check_texts(engine, open_source("labelled.csv"))  # doctest: +SKIP
+    """
     names, wanted = source.input_names, engine.texts
     if wanted is None or len(names) == wanted:
         return

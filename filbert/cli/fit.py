@@ -110,10 +110,10 @@ def fit(
         for n in range(1, seeds):
             screen.show("", f"seed {split_seed + n}")
             fits.append(trained(folder.with_name(f"{folder.name}-seed{n}"), replace(config, seed=split_seed + n)))
-        _show_fitted(screen, folder, report, kind)
+        show_fitted(screen, folder, report, kind)
         spread = _spread(screen, fits)
     if as_json:
-        print_json({**_fit_facts(folder, report, kind), **spread})
+        print_json({**fit_facts(folder, report, kind), **spread})
 
 
 def _spread(screen: Screen, fits: Sequence[Fit]) -> dict[str, Any]:
@@ -222,9 +222,13 @@ def _finished_by_this_command(folder: Path) -> dict[str, Any] | None:
     return report if (report.get("training") or {}).get("command") == command_line() else None
 
 
-def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
-    """Print the scores beside the baseline's, how many texts were truncated, and the next commands."""
+def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: Kind) -> None:
+    """Print the scores beside the baseline's, how many texts were truncated, and the next commands.
+
+    >>> show_fitted(screen, folder, report, task.page())  # doctest: +SKIP
+    """
     from filbert.report.choosing import choosing_lines
+    from filbert.report.distillation import distilled_lines
     from filbert.report.folds import folds_lines
     from filbert.report.selective import abstention_line
     from filbert.report.summary import summary_lines
@@ -258,7 +262,7 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     for line in (repeated_line(report, split, kind.metrics[0]), missed, failed):
         if line:
             screen.show("", line, prose=True)
-    for line in (*choosing_lines(report), *folds_lines(report, str(folder))):
+    for line in (*distilled_lines(report), *choosing_lines(report), *folds_lines(report, str(folder))):
         screen.show("", line, prose=True)
     if report.get("cascade"):
         screen.show("", cascade_line(report["cascade"]), prose=True)
@@ -283,8 +287,12 @@ def _show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: 
     screen.show("", *table(rows))
 
 
-def _fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """Return what --json prints of a run, a part of report.json."""
+def fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """Return what --json prints of a run, a part of report.json.
+
+    >>> fit_facts(folder, report, task.page())["split"]  # doctest: +SKIP
+    'test'
+    """
     from filbert.report.words import difference_of, main_split
 
     split = main_split(report)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filbert.finetuning.abstention import learn_abstention
 from filbert.finetuning.diagnosis import diagnose
+from filbert.finetuning.distilled import beside_teachers
 from filbert.finetuning.prepare import Run
 from filbert.finetuning.similar import add_similar
 from filbert.finetuning.unknown import learn_unknown
@@ -50,6 +51,7 @@ def look_closer(
     return {
         "diagnosis": None if wrong is None else wrong.json(report["training"]["command"]),
         "slices": sliced(task, examples, errors, columns, tokens=tokens),
+        "distillation": None if run.data.soft is None else beside_teachers(out, run, known, watch),
         "abstention": learn_abstention(out, run, known, abstain, cascade=cascade),
         "unknown": learn_unknown(out, run, unknown, watch) if unknown else None,
     }

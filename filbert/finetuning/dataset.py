@@ -19,12 +19,28 @@ from filbert.finetuning.corrections import corrected
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.options import ReadOptions
 from filbert.readers.sources import Source, open_source
-from filbert.records import Example
+from filbert.records import Example, FloatArray, Prediction
 from filbert.tasks.task import Json, Reading, Task
 from filbert.text.same import same_key
 from filbert.text.visible import visible
 
 Parts = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Soft:
+    """What teachers say of the texts, for a student to learn (finetuning/distil.py)."""
+
+    targets_N: FloatArray
+    """Of each training text: a row of probabilities at `temperature`, or a number."""
+    temperature: float
+    identity: str
+    """A digest of the teachers and their answers, by which a run to be resumed knows them."""
+    answers: Mapping[str, Sequence[Prediction]]
+    """What the teachers answer to the texts of the parts that are held out."""
+    drawn: Sequence[Example] = ()
+    """The validation texts with targets drawn by the teachers' probabilities, where nobody has labelled them."""
+    facts: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,8 @@ class Dataset:
     """Bad rows that were left out."""
     group: str | None = None
     """The column whose values stay on one side of a split."""
+    soft: Soft | None = None
+    """What a student learns in place of the training texts' targets."""
 
 
 def read_dataset(

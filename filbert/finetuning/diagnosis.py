@@ -112,6 +112,8 @@ def diagnose(run: Run, report: Json, predictions: Sequence[Prediction], losses: 
     `predictions` are those for the texts that the report's main scores are of, `losses` the training loss of each step.
     """
     chance = run.data.task.constant(run.data.splits.train, 1, run.data.settings)[1]
+    if run.data.soft is not None:
+        chance = None  # a student's loss is one of probabilities, at a temperature
     usual = default_learning_rate(
         run.encoder_config.hidden, random_start=run.base.folder is None, optimizer=run.config.optimizer
     )

@@ -11,11 +11,10 @@ a member only where it helps, are compared with the best single training on the 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +49,7 @@ def averaged(
     measured = {name: _measured(job, each) for name, (_, each) in soups.items()}
     name = max(measured, key=lambda name: measured[name][0])
     kept = name if measured[name][0] > singles[best][0] else ""
-    outputs = mean_outputs([_outputs(job, each.weights()) for each in members])
+    outputs = job.task.averaged([_outputs(job, each.weights()) for each in members], job.settings)
     together = job.task.validate(outputs, job.examples, job.settings, job.windows)[1]
     shutil.copyfile(members[best].folder / LOG, out / LOG)
     facts: Json = {
@@ -126,15 +125,3 @@ def _measured(job: TaskJob, weights: Weights) -> tuple[Goal, dict[str, float]]:
     job.model.load_state_dict(dict(weights))
     job.model.eval()
     return job.validate()
-
-
-def mean_outputs(outputs: Sequence[Outputs]) -> Outputs:
-    """Return the mean of what several models gave for the same windows.
-
-    >>> mean_outputs([np.zeros((1, 1, 2)), np.ones((1, 1, 2))])
-    array([[[0.5, 0.5]]])
-    """
-    if all(isinstance(each, np.ndarray) for each in outputs):
-        return np.asarray(np.mean(np.stack([np.asarray(each) for each in outputs]), axis=0))
-    texts = zip(*outputs, strict=True)
-    return [[np.mean(np.stack(window), axis=0) for window in zip(*each, strict=True)] for each in texts]

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from filbert.errors import TrainingError
+from filbert.finetuning.dataset import Soft
 from filbert.inference.engine import finite, scored
 from filbert.inference.scorer import TorchScorer
 from filbert.model.network import Network
@@ -85,14 +86,23 @@ class TaskJob:
         model: Network,
         validation: tuple[Sequence[Example], Windows],
         device: str,
+        *,
+        soft: Soft | None = None,
     ) -> None:
-        self.task, self.settings, self.model, self.device = task, settings, model, device
+        self.task, self.settings, self.model, self.device, self.soft = task, settings, model, device, soft
         self.examples, self.windows = validation
         self.keep = tuple({name.split(".")[0] for name in model.head.names()})
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
-        """Return the task's loss summed over a packed batch."""
-        return self.task.loss(self.model(*tensors), batch, self.settings)
+        """Return the task's loss summed over a packed batch; of a student at the temperature of what it learns.
+
+        Its gradients fall with the square of the temperature, and are scaled back (Hinton et al. 2015).
+        """
+        outputs = self.model(*tensors)
+        if self.soft is None:
+            return self.task.loss(outputs, batch, self.settings)
+        heat = self.soft.temperature
+        return self.task.loss(outputs / heat, batch, self.settings) * heat**2
 
     def units(self, batch: PackedBatch) -> tuple[int, ...]:
         """Return the number of texts."""

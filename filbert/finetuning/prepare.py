@@ -58,9 +58,15 @@ class Run:
     def windows(self, split: str, length: int) -> list[list[Features]]:
         """Return the windows of each text of a split, at most `length` tokens each."""
         task, settings = self.data.task, self.data.settings
-        return [
+        found = [
             task.features(encodings, example.target, self.tokenizer, settings, length)
             for encodings, example in zip(self.encodings[split], self.data.splits.parts[split], strict=True)
+        ]
+        if split != "train" or self.data.soft is None:
+            return found
+        return [
+            [replace(window, target=target) for window in each]
+            for each, target in zip(found, self.data.soft.targets_N, strict=True)
         ]
 
     def cut(self, length: int) -> None:
@@ -98,6 +104,8 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
         "filbert": __version__,
         **asdict(config),
     }
+    if data.soft is not None:
+        identity["teachers"] = data.soft.identity
     rate = config.learning_rate or usual
     run = Run(data, base, config, device, rate, tokenizer, shape, encodings, identity)
     run.cut(config.max_length)

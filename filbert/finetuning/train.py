@@ -135,7 +135,7 @@ def job_of(run: Run, model: Network) -> TaskJob:
     >>> job_of(run, model).outputs()  # doctest: +SKIP
     """
     validation = run.data.splits.validation, run.features["validation"]
-    return TaskJob(run.data.task, run.data.settings, model, validation, run.device)
+    return TaskJob(run.data.task, run.data.settings, model, validation, run.device, soft=run.data.soft)
 
 
 def _train(
@@ -210,7 +210,8 @@ def calibrated(job: TaskJob) -> Calibrated:
     >>> calibrated(job).facts["temperature"]  # doctest: +SKIP
     1.31
     """
-    found = job.task.calibrate(job.outputs(), job.examples, job.settings, job.windows)
+    drawn = job.soft.drawn if job.soft else ()
+    found = job.task.calibrate(job.outputs(), drawn or job.examples, job.settings, job.windows)
     with torch.no_grad():
         job.model.last.weight.div_(found.fold.divisor)
         job.model.last.bias.div_(found.fold.divisor)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from filbert.errors import counted
+from filbert.report.distillation import distilled_from
 from filbert.report.figures import duration
 from filbert.report.html import plain
 from filbert.report.kind import Metric
@@ -111,6 +112,8 @@ def how_made(report: Report) -> str:
     facts += [duration(training["seconds"])] if training.get("seconds") is not None else []
     facts += [f"on {escaped(training['device'])}"] if training.get("device") else []
     facts += [f"{escaped(name)} {escaped(version)}" for name, version in versions.items()]
-    if not lines and not facts:
+    taught = [escaped(line) for line in distilled_from(report)]
+    if not lines and not facts and not taught:
         return ""
-    return "\n".join(["## How it was made", "", *lines, ", ".join(facts) + "." if facts else ""]).rstrip()
+    made = [", ".join(facts) + "."] if facts else []
+    return "\n".join(["## How it was made", "", *lines, *made, *(["", *taught] if taught else [])]).rstrip()

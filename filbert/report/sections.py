@@ -14,6 +14,7 @@ from filbert.errors import counted
 from filbert.language import N_, _, pgettext, plural, retold
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.choosing import ensemble, tuning
+from filbert.report.distillation import distillation
 from filbert.report.figures import duration, in_percent, points, share_of
 from filbert.report.folds import cross_validation, suspects
 from filbert.report.html import Html, table, tag
@@ -356,6 +357,7 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
         ("unknown", N_("None of the known classes"), unknown_section),
         ("cascade", N_("Cascade"), _cascade),
         ("lengths", N_("Text lengths"), _lengths),
+        ("distillation", N_("Student and teacher"), distillation),
         ("tuning", N_("Search for options"), tuning),
         ("ensemble", N_("Average of several trainings"), ensemble),
         ("folds", N_("Cross-validation"), cross_validation),

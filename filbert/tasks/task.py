@@ -129,6 +129,28 @@ def rule(settings: Any) -> tuple[str, Json]:
     return "", {}
 
 
+def averaged(outputs: Sequence[Outputs], settings: Any) -> Outputs:
+    """Return the mean of what several models gave: the verb of a task whose outputs are no probabilities of their own.
+
+    >>> averaged([np.zeros((1, 1, 2)), np.ones((1, 1, 2))], None)
+    array([[[0.5, 0.5]]])
+    """
+    if all(isinstance(each, np.ndarray) for each in outputs):
+        return np.asarray(np.mean(np.stack([np.asarray(each) for each in outputs]), axis=0))
+    texts = zip(*outputs, strict=True)
+    return [[np.mean(np.stack(window), axis=0) for window in zip(*each, strict=True)] for each in texts]
+
+
+def soften(outputs: Outputs, settings: Any, temperature: float) -> FloatArray:
+    """Return nothing: the verb of a task from which no student learns; its DISTIL says why."""
+    return np.empty(0)
+
+
+def answered(prediction: Prediction, settings: Any, random: np.random.Generator | None = None) -> Any:
+    """Return nothing: the verb of a task from which no student learns; its DISTIL says why."""
+    return None
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number that an explanation is of: what the head gave for one window, times `factors`, summed."""
@@ -165,6 +187,8 @@ class Task(Protocol):
     """Why training cannot be balanced between classes, as a sentence; empty where it can."""
     CASCADE: str
     """Why there is no cascade with a linear model, as a sentence; empty where it can."""
+    DISTIL: str
+    """Why no student can learn from a model's answers, as a sentence; empty where one can."""
     ABSTAIN: str
     """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
     UNKNOWN: str
@@ -296,6 +320,18 @@ class Task(Protocol):
 
         Nothing at all where a target is not right or wrong, as a summary.
         """
+
+    def averaged(self, outputs: Sequence[Outputs], settings: Any) -> Outputs:
+        """Return outputs that are decoded into the mean of several models' answers to the same windows."""
+
+    def soften(self, outputs: Outputs, settings: Any, temperature: float) -> FloatArray:
+        """Return what a student learns of each text: a target that `loss` takes for outputs divided by `temperature`.
+
+        A row of probabilities, or a number (Hinton et al. 2015).
+        """
+
+    def answered(self, prediction: Prediction, settings: Any, random: np.random.Generator | None = None) -> Any:
+        """Return an answer as a target; with `random` one that is drawn by the probabilities."""
 
     # -- for people and programs --------------------------------------------------------------------------------------
 

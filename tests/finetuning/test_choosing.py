@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from films import CONFIG, Listening, contents, data, data_of, examples, run
@@ -14,7 +13,7 @@ from filbert.bases.find import find_base
 from filbert.config import TrainConfig, budget
 from filbert.errors import ConfigError, Stopped, TrainingError
 from filbert.finetuning import choosing, tune
-from filbert.finetuning.ensemble import greedy, mean, mean_outputs
+from filbert.finetuning.ensemble import greedy, mean
 from filbert.finetuning.prepare import prepare
 from filbert.finetuning.train import job_of
 from filbert.inference.engine import load
@@ -159,7 +158,3 @@ def test_averages_are_means_and_the_greedy_one_takes_what_helps() -> None:
     assert same_weights(weights, members[0])
     taken, weights = greedy(job, enumerate(members), (-1.0,))  # whatever is tried first is better
     assert taken[:2] == [0, 1]
-    halves = mean_outputs([np.zeros((2, 1, 3)), np.ones((2, 1, 3))])
-    assert (np.asarray(halves) == 0.5).all()
-    ragged = [[[np.zeros(3)], [np.zeros(2), np.zeros(4)]], [[np.ones(3)], [np.ones(2), np.ones(4)]]]
-    assert [[part.tolist() for part in each] for each in mean_outputs(ragged)] == [[[0.5] * 3], [[0.5] * 2, [0.5] * 4]]

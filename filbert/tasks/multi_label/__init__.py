@@ -16,6 +16,8 @@ from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
+from filbert.tasks.multi_label.outputs import answered as answered
+from filbert.tasks.multi_label.outputs import averaged as averaged
 from filbert.tasks.multi_label.outputs import baseline as baseline
 from filbert.tasks.multi_label.outputs import calibrate as calibrate
 from filbert.tasks.multi_label.outputs import columns as columns
@@ -33,6 +35,7 @@ from filbert.tasks.multi_label.outputs import row as row
 from filbert.tasks.multi_label.outputs import rule as rule
 from filbert.tasks.multi_label.outputs import score as score
 from filbert.tasks.multi_label.outputs import show as show
+from filbert.tasks.multi_label.outputs import soften as soften
 from filbert.tasks.multi_label.outputs import sureness as sureness
 from filbert.tasks.multi_label.outputs import tally as tally
 from filbert.tasks.multi_label.outputs import validate as validate
@@ -63,6 +66,7 @@ WINDOWS = False
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
+DISTIL = ""
 PLAIN = """\
 tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
 text = tokenizer.encode(*sys.argv[1:])

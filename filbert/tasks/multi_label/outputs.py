@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.multi_label.settings import Settings
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
+LEAST = 1e-12  # of a mean probability, so that it has a logarithm
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
 HALF = 0.5
 TOLD = 20  # labels whose thresholds are said
@@ -150,6 +152,27 @@ def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tup
     """Return probabilities_NL, and twice how far the nearest is from its threshold."""
     found_NL = label_sets.sigmoid(only_window(outputs))
     return found_NL, 2 * np.abs(found_NL - thresholds(settings)).min(axis=1)
+
+
+def averaged(outputs: Sequence[Outputs], settings: Settings) -> Outputs:
+    """Return the logits of the mean probabilities of several models."""
+    mean_NL = np.mean([label_sets.sigmoid(only_window(each)) for each in outputs], axis=0)
+    mean_NL = np.clip(mean_NL, LEAST, 1 - LEAST)
+    return np.asarray((np.log(mean_NL) - np.log1p(-mean_NL))[:, None])
+
+
+def soften(outputs: Outputs, settings: Settings, temperature: float) -> FloatArray:
+    """Return the probability of each label at a temperature."""
+    return label_sets.sigmoid(only_window(outputs) / temperature)
+
+
+def answered(prediction: Prediction, settings: Settings, random: np.random.Generator | None = None) -> Any:
+    """Return the labels, or some drawn by the probability of each."""
+    assert isinstance(prediction, LabelsPrediction)
+    if random is None:
+        return prediction.labels or ()
+    drawn_L = random.random(len(settings.labels)) < np.array(prediction.probabilities)
+    return tuple(label for label, drawn in zip(settings.labels, drawn_L.tolist(), strict=True) if drawn)
 
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:

@@ -47,7 +47,10 @@ from filbert.tasks.question_answering.settings import target_of as target_of
 from filbert.tasks.question_answering.settings import unknown as unknown
 from filbert.tasks.question_answering.windows import QUESTION, windows
 from filbert.tasks.question_answering.windows import settle_pieces as settle_pieces
+from filbert.tasks.task import answered as answered
+from filbert.tasks.task import averaged as averaged
 from filbert.tasks.task import prior as prior
+from filbert.tasks.task import soften as soften
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ none = start[0] + end[0] - start[first] - end[last] > settings["threshold"]
 print("" if none and settings["unanswerable"] else sys.argv[2][text.offsets[first][0] : text.offsets[last][1]])
 """
 BALANCE = "answers are no classes to balance"
+DISTIL = "its answers are places in a text, which teacher and student cut into different word pieces"
 ABSTAIN = ""
 UNKNOWN = "its answer stands in the text that it is given"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"

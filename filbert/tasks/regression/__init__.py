@@ -14,6 +14,7 @@ from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
 from filbert.tasks.framing import framed
+from filbert.tasks.regression.outputs import answered as answered
 from filbert.tasks.regression.outputs import baseline as baseline
 from filbert.tasks.regression.outputs import calibrate as calibrate
 from filbert.tasks.regression.outputs import columns as columns
@@ -29,6 +30,7 @@ from filbert.tasks.regression.outputs import quantities as quantities
 from filbert.tasks.regression.outputs import row as row
 from filbert.tasks.regression.outputs import score as score
 from filbert.tasks.regression.outputs import show as show
+from filbert.tasks.regression.outputs import soften as soften
 from filbert.tasks.regression.outputs import sureness as sureness
 from filbert.tasks.regression.outputs import tally as tally
 from filbert.tasks.regression.outputs import validate as validate
@@ -44,6 +46,7 @@ from filbert.tasks.regression.settings import settle as settle
 from filbert.tasks.regression.settings import strata as strata
 from filbert.tasks.regression.settings import target_of as target_of
 from filbert.tasks.regression.settings import unknown as unknown
+from filbert.tasks.task import averaged as averaged
 from filbert.tasks.task import prior as prior
 from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
@@ -64,6 +67,7 @@ text = tokenizer.encode(*sys.argv[1:])
 print(f"{logits(text.ids, text.type_ids)[0]:.6g}")  # in the unit of the training texts
 """
 BALANCE = "numbers have no classes to balance"
+DISTIL = ""
 ABSTAIN = "numbers are near or far, not right or wrong"
 UNKNOWN = "its answers are numbers, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from filbert.tasks.regression.settings import Settings
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
 DIGITS = 6  # significant ones of a number given
+NINE_IN_TEN = 1.6449  # standard deviations to either side of a normal distribution
 RARE = 0.05  # an error that one in twenty is as large as
 
 
@@ -100,6 +102,18 @@ def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tup
     width = settings.high - settings.low
     found_N1 = only_window(outputs)
     return found_N1 / (width if np.isfinite(width) and width > 0 else 1.0), np.ones(len(found_N1))
+
+
+def soften(outputs: Outputs, settings: Settings, temperature: float) -> FloatArray:
+    """Return the numbers scaled to mean 0 and spread 1 and divided by the temperature, which thereby has no effect."""
+    return np.asarray((only_window(outputs)[:, 0] - settings.mean) / settings.spread / temperature)
+
+
+def answered(prediction: Prediction, settings: Settings, random: np.random.Generator | None = None) -> Any:
+    """Return the number, or one drawn from a normal distribution of which nine in ten lie in the range."""
+    assert isinstance(prediction, NumberPrediction)
+    score = float(prediction.score or 0.0)
+    return score if random is None else score + float(random.normal()) * settings.half_width / NINE_IN_TEN
 
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:

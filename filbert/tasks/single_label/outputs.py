@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from filbert.tasks.labels import MISTAKES, passage
 from filbert.tasks.single_label.settings import UNEVEN, Settings
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 
+LEAST = 1e-12  # of a mean probability, so that it has a logarithm
 FEW = 10  # validation texts of a class: of fewer, one moves macro-F1 by several points
 CONFUSIONS, EXAMPLES = 10, 2  # pairs of labels that are taken for each other most often, and texts kept of each
 DIGITS = 6  # of a probability: beyond fp32's agreement between machines
@@ -114,6 +116,31 @@ def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tup
         return found_NC, np.ones(len(found_NC))
     two_N2 = np.sort(found_NC, axis=1)[:, -2:]
     return found_NC, two_N2[:, -1] - two_N2[:, 0]
+
+
+def averaged(outputs: Sequence[Outputs], settings: Settings) -> Outputs:
+    """Return the logarithms of the mean probabilities of several models.
+
+    >>> one, two = np.log([[[0.5, 0.5]]]), np.log([[[0.9, 0.1]]])
+    >>> np.exp(averaged([one, two], Settings(("a", "b")))).round(2)
+    array([[[0.7, 0.3]]])
+    """
+    mean_NC = np.mean([calibration.softmax(only_window(each)) for each in outputs], axis=0)
+    return np.asarray(np.log(np.maximum(mean_NC, LEAST))[:, None])
+
+
+def soften(outputs: Outputs, settings: Settings, temperature: float) -> FloatArray:
+    """Return the probabilities of the classes at a temperature (Hinton et al. 2015)."""
+    return calibration.softmax(only_window(outputs), temperature)
+
+
+def answered(prediction: Prediction, settings: Settings, random: np.random.Generator | None = None) -> Any:
+    """Return the label, or one drawn by the probabilities."""
+    assert isinstance(prediction, LabelPrediction)
+    if random is None:
+        return prediction.label
+    chances_C = np.array(prediction.probabilities)
+    return settings.labels[int(random.choice(len(chances_C), p=chances_C / chances_C.sum()))]
 
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:

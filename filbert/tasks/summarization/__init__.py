@@ -48,9 +48,12 @@ from filbert.tasks.summarization.settings import settle as settle
 from filbert.tasks.summarization.settings import strata as strata
 from filbert.tasks.summarization.settings import target_of as target_of
 from filbert.tasks.summarization.settings import unknown as unknown
+from filbert.tasks.task import answered as answered
+from filbert.tasks.task import averaged as averaged
 from filbert.tasks.task import prior as prior
 from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
+from filbert.tasks.task import soften as soften
 from filbert.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ for sentence, score in zip(sys.argv[1:], scores):
     print(f"{1 / (1 + np.exp(-score)):.6f}\\t{sentence}")
 """
 BALANCE = "summaries have no classes to balance"
+DISTIL = "its answers are sentences, of which a window of the student holds others than the teacher's"
 ABSTAIN = "summaries are more or less like a person's, not right or wrong"
 UNKNOWN = "its answers are sentences, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
