@@ -43,13 +43,13 @@ from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
     "fit": fit.fit,
-    "distil": distil.distil,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
     "explain": explain.explain,
     "report": report.report,
     "doctor": doctor.doctor,
     "compare": compare.compare,
+    "distil": distil.distil,
     "label": label.label,
     "serve": serve.serve,
     "push": hub.push,
