@@ -194,7 +194,7 @@ def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[
     rest_L = 1 - share_L
     parts_L = [share * np.log(np.where(share > 0, share, 1.0)) for share in (share_L, rest_L)]
     loss = None if settings.weights else float(-np.sum(parts_L, axis=0).mean())
-    return labelled(np.tile(share_L, (count, 1)), replace(settings, thresholds=())), loss
+    return labelled(share_L[np.newaxis], replace(settings, thresholds=())) * count, loss
 
 
 def compare(

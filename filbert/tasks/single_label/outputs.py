@@ -162,7 +162,7 @@ def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[
     share_C = np.bincount(true(train, settings), minlength=len(settings.labels)) / len(train)
     mass_C = share_C * np.array(settings.weights or [1.0] * len(share_C))
     log_C = np.log(np.where(mass_C > 0, mass_C / mass_C.sum(), 1.0))
-    return labelled(np.tile(share_C, (count, 1)), settings), float(-(mass_C * log_C).sum())
+    return labelled(share_C[np.newaxis], settings) * count, float(-(mass_C * log_C).sum())
 
 
 def compare(
