@@ -23,6 +23,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
 }
 BALANCES = ("none", "weights", "sampling", "auto")
 MOST_MEMBERS = 20  # trainings that are averaged: more cost much and change little (Wortsman et al. 2022)
+POOLINGS = ("cls", "mean", "auto")
 MOST = 10**15  # of anything that is counted: what lies above is a slip
 UNKNOWN = 0.05  # share of the texts of known classes that may be told unknown, by `auto`
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
@@ -196,6 +197,9 @@ class TrainConfig(RunConfig):
     """Budget of a search for the options that are not given, in trials (`20`) or time (`"30min"`); None: no search."""
     ensemble: int = 1
     """Trainings, the seed alone changed, whose weights are averaged where that validates better."""
+    pooling: str = "auto"
+    """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by one more layer; or `auto`:
+    the mean where it trained the base."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,6 +216,8 @@ class TrainConfig(RunConfig):
                 raise ConfigError(f"{name} is {getattr(self, name)} — give at least 8 tokens")
         if self.balance not in BALANCES:
             raise ConfigError(f"balance is {self.balance!r} — choose {', '.join(BALANCES)}")
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"pooling is {self.pooling!r} — choose {', '.join(POOLINGS)}")
 
 
 @dataclass(frozen=True, kw_only=True)

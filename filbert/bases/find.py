@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from filbert.bases.hub import Unavailable, fetch
-from filbert.bases.load import check_base, files_of
+from filbert.bases.load import check_base, files_of, pooling_of
 from filbert.config import SIZES
 from filbert.errors import ModelError, shown
 from filbert.files import compare, files_sha256, read_json
@@ -52,6 +52,8 @@ class Base:
     """Why this model, as a sentence to print."""
     revision: str | None
     """Commit of a hub model, otherwise None."""
+    pooling: str = "cls"
+    """What it was trained by to stand for a text: the vector of [CLS], or the "mean" of all tokens' vectors."""
 
     @property
     def optimizer(self) -> str:
@@ -79,6 +81,11 @@ def find_base(name: str | None, *, texts_sample: Sequence[str] = (), device: str
     >>> find_base("mini").size
     'mini'
     """
+    base = _find(name, texts_sample, device)
+    return base if base.folder is None else replace(base, pooling=pooling_of(base.folder))
+
+
+def _find(name: str | None, texts_sample: Sequence[str], device: str) -> Base:
     if name is None:
         return _choose(texts_sample, device)
     if name in SIZES:

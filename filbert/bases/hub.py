@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from filbert.errors import ModelError, shown
 from filbert.files import compare
-from filbert.folder.check import NEEDED, TOKENIZER, WEIGHTS, check_folder, check_names, file_names
+from filbert.folder.check import NEEDED, POOLING, TOKENIZER, WEIGHTS, check_folder, check_names, file_names
 
 WANTED = [
     "config.json",
@@ -27,6 +27,7 @@ WANTED = [
     *TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
+    POOLING,
 ]
 STALL_SECONDS = 300.0  # without a byte on disk; the hub library writes 10 MB at a time, its Xet part up to 64 MB
 
@@ -147,7 +148,7 @@ def _snapshot(repo: str, revision: str | None, *, local: bool, more: Sequence[st
             cache_dir=_cache_folder(),
             endpoint=endpoint(),
             allow_patterns=[*WANTED, *more],
-            ignore_patterns="*/*",
+            ignore_patterns="*/*.safetensors",
             local_files_only=local,
         )
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filbert.bases import tensorflow
+from filbert.errors import ModelError
 from filbert.files import read_json
-from filbert.folder.check import TOKENIZER, WEIGHTS, check_folder, check_names, file_names, safe_file_names
+from filbert.folder.check import POOLING, TOKENIZER, WEIGHTS, check_folder, check_names, file_names, safe_file_names
 from filbert.folder.layout import encoder_config
 from filbert.folder.open import BaseParts, base_parts, open_base
 from filbert.text.tokenizer import Tokenizer
@@ -61,6 +62,20 @@ def files_of(folder: Path) -> list[str]:
         shards = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
         names |= {"config.json", *WEIGHTS, *shards}
     return sorted(name for name in names if (folder / name).is_file())
+
+
+def pooling_of(folder: Path) -> str:
+    """Return "mean" where sentence-transformers trained a base by the mean of its tokens' vectors, else "cls".
+
+    >>> pooling_of(Path("all-MiniLM-L6-v2")), pooling_of(Path("bert-base-uncased"))
+    ('mean', 'cls')
+    """
+    try:
+        found = read_json(folder / POOLING)
+    except ModelError:  # most bases have none
+        return "cls"
+    mean = found.get("pooling_mode_mean_tokens") is True or found.get("pooling_mode") == "mean"
+    return "mean" if mean else "cls"
 
 
 def open_base_parts(folder: Path) -> BaseParts:

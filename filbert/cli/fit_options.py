@@ -35,6 +35,9 @@ def train_options(
     ensemble: Annotated[
         int | None, typer.Option(help="Train so often, the seed alone changed, and average the weights if that helps.")
     ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="What stands for a text: cls, mean (of its tokens) or auto (the base's) [cls].")
+    ] = None,
     precision: Precision = "auto",
 ) -> TrainConfig:
     """Return the TrainConfig of these command line options; ConfigError where one is wrong.
@@ -56,6 +59,7 @@ def train_options(
         balance=balance,
         tune=tune,
         ensemble=ensemble,
+        pooling=pooling,
         precision=precision,
     )
 

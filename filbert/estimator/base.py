@@ -37,6 +37,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         optimizer: str | None = None,
         layer_decay: float | None = None,
+        pooling: str | None = None,
         precision: str | None = None,
         patience: int | None = None,
         seed: int = 0,
@@ -57,6 +58,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.layer_decay = layer_decay
+        self.pooling = pooling
         self.precision = precision
         self.patience = patience
         self.seed = seed

@@ -365,6 +365,7 @@ def _training_facts(run: Run, result: Result, *, config: TrainConfig, command: s
         "config": {
             **asdict(result.config or config),
             "optimizer": run.config.optimizer,
+            "pooling": run.config.pooling,
             "learning_rate": run.rate,
             "epochs": result.plan.epochs,
         },

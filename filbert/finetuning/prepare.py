@@ -12,9 +12,11 @@ from torch import Tensor
 from filbert.bases.find import FILBERT_MINI, Base, are_chinese
 from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
-from filbert.errors import counted
+from filbert.errors import ConfigError, counted
 from filbert.finetuning.dataset import Dataset
 from filbert.model.encoder import Encoder, set_dropout
+from filbert.model.head import Head
+from filbert.model.mean_layer import add_mean_layer
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
@@ -80,8 +82,11 @@ class Run:
 
 def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: Watcher) -> tuple[Run, Network]:
     """Make the network and everything beside it. Raises ModelError where the base cannot be loaded."""
+    config = replace(config, pooling=pooling_for(data.task.head(data.settings), base.pooling, config.pooling))
     model, tokenizer = _network(data, base, config)
     shape = model.encoder.config
+    if config.pooling == "mean":
+        watch.say(f"pooling mean: the mean of its tokens stands for a text, by one layer more, {shape.layers} in all")
     config = replace(config, max_length=min(config.max_length, shape.max_positions))
     if config.optimizer == "auto":
         config = replace(config, optimizer=base.optimizer)
@@ -112,6 +117,21 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
     return run, model
 
 
+def pooling_for(head: Head, base: str, asked: str) -> str:
+    """Return what stands for a text, "cls" or "mean": what was asked for, else what trained the base.
+
+    A head that does not read [CLS] keeps its own rows: ConfigError where the mean was asked for.
+
+    >>> pooling_for(Head(outputs=2), "mean", "auto"), pooling_for(Head(outputs=2, rows="tokens"), "mean", "auto")
+    ('mean', 'cls')
+    """
+    if head.rows == "first":
+        return base if asked == "auto" else asked
+    if asked == "mean":
+        raise ConfigError("--pooling mean — this task does not read one vector a text — leave it out")
+    return "cls"
+
+
 def _network(data: Dataset, base: Base, config: TrainConfig) -> tuple[Network, Tokenizer]:
     """Load the base, or initialise one of its size at random, with a vocabulary learned from the training texts."""
     generator, heads = torch.Generator().manual_seed(config.seed), dict[str, Tensor]()
@@ -121,6 +141,8 @@ def _network(data: Dataset, base: Base, config: TrainConfig) -> tuple[Network, T
         assert base.size is not None
         tokenizer = learn([text for example in data.splits.train for text in example.inputs], VOCABULARY)
         encoder = Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator)
+    if config.pooling == "mean":
+        add_mean_layer(encoder, generator)
     model = Network(encoder, data.task.head(data.settings), generator)
     if model.head.pooled and "pooler.dense.weight" in heads:
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})

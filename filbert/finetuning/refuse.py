@@ -10,6 +10,7 @@ from filbert.errors import ConfigError
 from filbert.finetuning.choosing import check_choosing
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.folds import check_folds, pool_of
+from filbert.finetuning.prepare import pooling_for
 
 
 def check(
@@ -39,5 +40,6 @@ def check(
         raise ConfigError("--cascade and --unknown — its linear model knows no distances — leave one of them out")
     if config.balance != "none" and data.task.BALANCE:
         raise ConfigError(f"--balance {config.balance} — {data.task.BALANCE} — leave it out")
+    pooling_for(data.task.head(data.settings), "cls", config.pooling)
     if unlabelled and not adapt and cascade is None:
         raise ConfigError("texts without labels are for --adapt and --cascade — add one of the two, or both")

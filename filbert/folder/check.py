@@ -16,6 +16,7 @@ from filbert.files import read_json
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER = ("tokenizer.json", "vocab.txt")
+POOLING = "1_Pooling/config.json"  # of sentence-transformers
 NEEDED = (("config.json",), WEIGHTS, TOKENIZER)  # one file of each group
 CODE_KEYS = ("auto_map", "custom_pipelines")  # keys of a config that name Python files to run
 CONFIG_LIMIT = 4 << 20  # bytes of a config.json: 50,000 labels, each named twice

