@@ -98,7 +98,7 @@ def test_a_stopped_run_goes_on_with_the_layer(fitted, base, tmp_path):
 def test_a_head_that_reads_other_rows_keeps_them(rows):
     head = Head(outputs=2, rows=rows)
     assert pooling_for(head, "mean", "auto") == pooling_for(head, "mean", "cls") == "cls"
-    with pytest.raises(ConfigError, match="--pooling mean — .* leave it out"):
+    with pytest.raises(ConfigError, match=r"--pooling mean — .* leave it out"):
         pooling_for(head, "cls", "mean")
 
 
