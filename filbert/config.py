@@ -197,7 +197,7 @@ class TrainConfig(RunConfig):
     """Budget of a search for the options that are not given, in trials (`20`) or time (`"30min"`); None: no search."""
     ensemble: int = 1
     """Trainings, the seed alone changed, whose weights are averaged where that validates better."""
-    pooling: str = "auto"
+    pooling: str = "cls"
     """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by one more layer; or `auto`:
     the mean where it trained the base."""
 

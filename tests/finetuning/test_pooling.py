@@ -21,6 +21,7 @@ from filbert.inference.engine import load
 from filbert.model.head import Head
 
 LAYERS = 2  # of the base
+AUTO = films.CONFIG.with_options(pooling="auto")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(base, tmp_path_factory) -> Path:
-    return run(tmp_path_factory.mktemp("mean") / "run", base=str(base)).folder
+    return run(tmp_path_factory.mktemp("mean") / "run", base=str(base), config=AUTO).folder
 
 
 def layers_of(folder: Path) -> int:
@@ -69,7 +70,7 @@ def test_it_is_said_and_can_be_asked_of_any_base(tmp_path):
 
 
 def test_an_adapted_base_is_pooled_as_before(base, tmp_path):
-    done = run(tmp_path / "run", base=str(base), adapt=True)
+    done = run(tmp_path / "run", base=str(base), adapt=True, config=AUTO)
     assert done.report["adaptation"]["kept"]
     assert layers_of(done.folder) == LAYERS + 1
 
@@ -79,7 +80,7 @@ def test_balance_auto_begins_every_way_with_the_layer(base, tmp_path):
         tmp_path / "run",
         base=str(base),
         data=films.data_of(films.examples(60, 0, rare=5)),
-        config=films.CONFIG.with_options(balance="auto"),
+        config=AUTO.with_options(balance="auto"),
     )
     assert layers_of(done.folder) == LAYERS + 1
 
@@ -87,10 +88,10 @@ def test_balance_auto_begins_every_way_with_the_layer(base, tmp_path):
 def test_a_stopped_run_goes_on_with_the_layer(fitted, base, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(Stopped):
-        run(out, base=str(base), watch=films.Stopper(5))
+        run(out, base=str(base), config=AUTO, watch=films.Stopper(5))
     with pytest.raises(ConfigError, match="pooling"):
         run(out, base=str(base), config=films.CONFIG.with_options(pooling="cls"))
-    again = run(out, base=str(base)).folder
+    again = run(out, base=str(base), config=AUTO).folder
     assert (again / "model.safetensors").read_bytes() == (fitted / "model.safetensors").read_bytes()
 
 
