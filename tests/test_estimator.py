@@ -147,3 +147,17 @@ def test_cross_validation_in_processes_returns_its_estimators():
     assert len(found["test_score"]) == 2
     for each in found["estimator"]:
         assert each.predict(TEXTS).shape == (len(TEXTS),)
+
+
+def test_unsure_texts_get_no_answer_with_abstain():
+    texts, labels = TEXTS * 8, LABELS * 8
+    options = {**QUICK, "epochs": 12, "learning_rate": 1e-3, "batch_size": 16, "abstain": 0.4}
+    model = TextClassifier(**options).fit(texts, labels)
+    assert clone(model).get_params()["abstain"] == 0.4
+    model.engine_.least_confidence = np.median(model.predict_proba(TEXTS).max(axis=1))
+    given, sure = model.predict(TEXTS), model.predict_proba(TEXTS).max(axis=1) >= model.engine_.least_confidence
+    assert [answer is None for answer in given] == (~sure).tolist()
+    assert set(given[sure]) <= {"neg", "pos"}
+    assert model.score(TEXTS, LABELS) == (model.classes_[model.predict_proba(TEXTS).argmax(axis=1)] == LABELS).mean()
+    with pytest.raises(ConfigError, match="near or far"):
+        TextRegressor(**QUICK, abstain=0.1).fit(TEXTS, [float(len(text)) for text in TEXTS])

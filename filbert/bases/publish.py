@@ -1,8 +1,8 @@
 """Push a model folder to the Hugging Face hub, and pull one: whole, compared with its manifest, and nothing else.
 
 Pushed are the files that a model is opened from, its manifest and its card. What was made of texts stays here: report,
-log, rejects, checkpoints, the numbers of seen texts, and the texts stored in the manifest. The token is that of
-HF_TOKEN or of `hf auth login`; it is never an argument and never shown.
+log, rejects, checkpoints, the numbers of seen texts, and, unless asked for, the texts stored in the manifest. The token
+is that of HF_TOKEN or of `hf auth login`; it is never an argument and never shown.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ TEXTS = ("stored",)  # of the manifest
 SECONDS = 30.0  # that the hub may take to answer
 
 
-def push(folder: Path, repo: str, *, public: bool = False, message: str = "") -> dict[str, Any]:
+def push(folder: Path, repo: str, *, public: bool = False, message: str = "", texts: bool = False) -> dict[str, Any]:
     """Upload a model in one commit and return its address, the commit and the names of its files.
 
-    A repository that is not there is made, private unless `public`. Raises ModelError where the folder is no whole
+    A repository that is not there is made, private unless `public`. `texts` pushes the texts, too, that the model is
+    verified by. Raises ModelError where the folder is no whole
     model, ConfigError where the hub refuses.
 
     >>> push(Path("runs/reviews"), "me/reviews")["files"][0]  # doctest: +SKIP
@@ -37,7 +38,7 @@ def push(folder: Path, repo: str, *, public: bool = False, message: str = "") ->
         raise ModelError(f"{folder} — is no model of Filbert's — give the run folder that `filbert fit` wrote")
     info = _checked(folder)
     with draft_folder(folder.resolve()) as draft:
-        write_json(draft / MANIFEST, {key: value for key, value in info.items() if key not in TEXTS})
+        write_json(draft / MANIFEST, {key: value for key, value in info.items() if texts or key not in TEXTS})
         names = (CARD, *MODEL_FILES, *(name for name in BESIDE if name in info["files"]))
         files = {name: folder / name for name in names if (folder / name).is_file()}
         files[MANIFEST] = draft / MANIFEST

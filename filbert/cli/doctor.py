@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 
 from filbert.cli.console import Screen, cells
 from filbert.cli.options import Json, Overwrite, reading
-from filbert.errors import ConfigError, safe
+from filbert.errors import ConfigError, DataError, safe
 from filbert.failures import print_json
 from filbert.readers.options import ReadOptions
 
@@ -45,6 +47,12 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Write a cleaned copy to -o; the file itself is not changed.")
     ] = False,
+    drop_near: Annotated[
+        bool, typer.Option("--drop-near", help="Keep of texts that are nearly the same the first alone, too.")
+    ] = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Look at the texts alone: no column is a label.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for the cleaned copy.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -58,31 +66,37 @@ def doctor(
 
     if fix != (out is not None):
         raise ConfigError("--fix and -o go together: filbert doctor reviews.csv --fix -o cleaned.csv")
+    if drop_near and not fix:
+        raise ConfigError("--drop-near — is for the cleaned copy — add --fix -o cleaned.csv, or leave it out")
+    if unlabelled and (task or read.label):
+        raise ConfigError("--unlabelled — looks at texts alone — leave --task and --label out")
     if out is not None:
         check_output(out, (path, validation, test), overwrite=overwrite)
     with Screen(results=not as_json) as screen:
         screen.say(f"reading {path}")
-        examined = examine(
-            path,
-            read,
-            held_out={"validation": validation, "test": test},
-            watch=screen,
-            task=task,
-            group=group,
-            base=base,
-            max_length=max_length,
-        )
+        with _hinted():
+            examined = examine(
+                path,
+                read,
+                held_out={"validation": validation, "test": test},
+                watch=screen,
+                task=task,
+                group=group,
+                base=base,
+                max_length=max_length,
+                labelled=not unlabelled,
+            )
         screen.clear()
         for line in examined.read.found:
             screen.say(line, indent=2)
         _show(screen, examined, _folders(path, validation, test))
-        counts = _fix(screen, examined, out, overwrite=overwrite) if out is not None else None
+        counts = _fix(screen, examined, out, overwrite=overwrite, near=drop_near) if out is not None else None
     refused = any(each.level == "refused" for each in examined.findings)
     if as_json:
         print_json(
             {
                 "source": path,
-                "task": examined.read.task.NAME,
+                "task": examined.read.task.NAME or None,
                 "counts": {name: len(part) for name, part in examined.parts.items()},
                 "base": examined.base or None,
                 "tokens": examined.lengths or None,
@@ -93,6 +107,20 @@ def doctor(
         )
     if refused:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _hinted() -> Iterator[None]:
+    """Say in an error on the label's column that texts without labels can be examined, too."""
+    try:
+        yield
+    except DataError as error:
+        hint = "; --unlabelled looks at the texts alone"
+        unclear = "which column is the label"
+        raise DataError(
+            [replace(each, todo=each.todo + hint) if unclear in each.wrong else each for each in error.problems],
+            error.total,
+        ) from error
 
 
 def _folders(*paths: str | None) -> list[str]:
@@ -138,11 +166,11 @@ def _show_finding(screen: Screen, found: Finding, folders: Sequence[str]) -> Non
         screen.show(f"{blank}→ {safe(found.cure)}")
 
 
-def _fix(screen: Screen, examined: Examined, out: Path, *, overwrite: bool) -> Counter[str]:
+def _fix(screen: Screen, examined: Examined, out: Path, *, overwrite: bool, near: bool) -> Counter[str]:
     """Write the cleaned copy and print what became of the rows."""
     from filbert.finetuning.clean import write_cleaned
 
-    counts = write_cleaned(examined, out, overwrite=overwrite)
+    counts = write_cleaned(examined, out, overwrite=overwrite, near=near)
     bad = sum(each.count for each in examined.findings if each.check == "bad rows")
     if bad:
         counts["bad"] = bad

@@ -19,14 +19,17 @@ def push(
     *,
     public: Annotated[bool, typer.Option("--public", help="Let all read a repository that is made [private].")] = False,
     message: Annotated[str, typer.Option("--message", help="Of the commit.")] = "",
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Push the texts stored for `filbert verify`, too: at most 32 of yours.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Push a model to the Hugging Face hub: weights, tokenizer, settings and card, no texts."""
+    """Push a model to the Hugging Face hub: weights, tokenizer, settings and card; no texts unless asked for."""
     from filbert.bases.publish import push as push_model
 
     with Screen(results=not as_json) as screen:
         screen.progress("uploading", 0, 0)
-        done = push_model(model, repo, public=public, message=message)
+        done = push_model(model, repo, public=public, message=message, texts=texts)
         screen.clear()
         screen.show(*table([("pushed", done["url"]), ("commit", done["commit"]), ("files", ", ".join(done["files"]))]))
     if as_json:

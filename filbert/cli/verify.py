@@ -60,7 +60,8 @@ def verify(model: Model, *, as_json: Json = False) -> None:
         inputs = texts_of(engine.info)
         if not inputs:
             raise ConfigError(
-                f"{model}/filbert.json stored — holds no texts to verify the model by — fit the model again"
+                f"{model}/filbert.json stored — holds no texts to verify the model by, as a push leaves them out — "
+                "verify the folder that it was pushed from, push it with --texts, or fit the model again"
             )
         found = _opened(screen, model, engine, inputs)
         same = [each for each in found if each.apart is not None and not each.failed]

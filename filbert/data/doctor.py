@@ -25,6 +25,7 @@ FEW = 10  # training texts of a class: of fewer, little can be learned
 NAMED = 10  # classes, languages, groups that are listed in a sentence
 MINORITY = 0.3  # share of texts in another language than most, below which they look like strangers
 FIX = "--fix -o CLEANED"
+NEAR = "--drop-near"
 
 
 def quick(parts: Parts, classes: Sequence[Sequence[str]], unused: Sequence[str], group: str | None) -> list[Finding]:
@@ -127,8 +128,11 @@ def _contradiction(examples: Sequence[Example]) -> str:
     return ", ".join(f"{example.place} {shown(example.target, 30)}" for example in examples[:4])
 
 
-def nearly_repeated(parts: Parts, told: Callable[[int, int], None]) -> list[Finding]:
-    """Return the texts that are nearly another one, within parts and across; of many a sample of train is compared."""
+def nearly_repeated(parts: Parts, told: Callable[[int, int], None]) -> tuple[list[Finding], list[int]]:
+    """Return the texts that are nearly another one, within parts and across, and which of train are copies of a first.
+
+    Of many texts a sample of train is compared.
+    """
     held = [(name, at) for name, part in parts.items() if name != "train" for at in range(len(part))]
     step = max(1, -(-len(parts["train"]) // max(1, MOST - len(held))))
     rows = [("train", at) for at in range(0, len(parts["train"]), step)] + held[:MOST]
@@ -149,9 +153,9 @@ def nearly_repeated(parts: Parts, told: Callable[[int, int], None]) -> list[Find
             cure = "scores on them are too good: look at some, and take them out on one side"
         else:
             said = f"{counted(len(chosen), 'text is', 'texts are')} nearly the same as another one of its part{sample}"
-            cure = "look at some: templates and copies count more than once"
+            cure = f"look at some: templates and copies count more than once; {FIX} {NEAR} keeps the first of each"
         findings.append(Finding("near duplicates", said, len(chosen), where, cure))
-    return findings
+    return findings, [rows[a][1] for a, b, _ in pairs if rows[a][0] == rows[b][0] == "train"]
 
 
 def superfluous(train: Sequence[Example], met: Repeats) -> dict[int, str]:

@@ -49,6 +49,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         unlabelled: Sequence[str | Path] = (),
         tune: int | str | None = None,
         ensemble: int = 1,
+        abstain: float | None = None,
     ) -> None:
         self.base = base
         self.epochs = epochs
@@ -70,6 +71,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.unlabelled = unlabelled
         self.tune = tune
         self.ensemble = ensemble
+        self.abstain = abstain
 
     def _fit(self, data: Dataset, name: str, source: str) -> None:
         options = {f.name: getattr(self, f.name) for f in fields(TrainConfig) if hasattr(self, f.name)}
@@ -89,6 +91,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
             adapt=self.adapt,
             unlabelled=tuple(self.unlabelled),
             cascade=getattr(self, "cascade", None),
+            abstain=self.abstain,
         )
         self.engine_: Engine = load(self.fitted_.folder, device=self.device)
         self.report_: dict[str, Any] = self.fitted_.report

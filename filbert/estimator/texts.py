@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.metrics import accuracy_score
 from typing_extensions import Self
 
 from filbert import tasks
 from filbert.errors import ConfigError, DataError, Place, Problem, shown
 from filbert.estimator.base import TextEstimator, check_lengths, dataset_at, inputs_of, missing, source_of
 from filbert.finetuning.dataset import dataset_of
-from filbert.records import FloatArray
+from filbert.records import FloatArray, Prediction
 
 
 class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
@@ -32,6 +32,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     baseline beside the model, as the command does. `adapt=True` lets the base read the training texts first.
     `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a cost of at most half a point of
     accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes.
+    `abstain=0.02` leaves texts unanswered, so that at most two in a hundred answers are wrong: `predict` gives None for
+    them, and where a text may have several labels a row of -1; `score` is that of all texts, as if each were answered.
     `tune=20` or `tune="30min"` searches for the options that are not given; `ensemble=3` averages three trainings.
 
     >>> model = TextClassifier(base="minilm", epochs=2, seed=1)         # doctest: +SKIP
@@ -64,6 +66,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         unlabelled: Sequence[str | Path] = (),
         tune: int | str | None = None,
         ensemble: int = 1,
+        abstain: float | None = None,
         cascade: float | None = None,
     ) -> None:
         super().__init__(
@@ -87,6 +90,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             unlabelled=unlabelled,
             tune=tune,
             ensemble=ensemble,
+            abstain=abstain,
         )
         self.balance = balance
         self.cascade = cascade
@@ -115,15 +119,33 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probability of each class (N × C), columns in the order of `classes_`."""
-        rows = [found.probabilities for found in self._answers(X)]  # type: ignore[attr-defined]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes_))[:, self._columns]
+        return self._probabilities(self._answers(X))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the most probable class of each text; where a text may have several, a row of 0 and 1 (N × C)."""
-        check_is_fitted(self)
-        if not self._several:
-            return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        """Return the most probable class of each text; where a text may have several, a row of 0 and 1 (N × C).
+
+        With `abstain` None stands for a text that gets no answer, or a row of -1.
+        """
         answers = self._answers(X)
+        found = self._given(answers)
+        if self.abstain:
+            unsure_N = np.array([each.abstained for each in answers], dtype=bool)
+            found = found if self._several else found.astype(object)
+            found[unsure_N] = -1 if self._several else None
+        return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy over all texts; with `abstain`, too, each counts by its most probable class."""
+        return float(accuracy_score(y, self._given(self._answers(X)), sample_weight=sample_weight))
+
+    def _probabilities(self, answers: Sequence[Prediction]) -> FloatArray:
+        rows = [found.probabilities for found in answers]  # type: ignore[attr-defined]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes_))[:, self._columns]
+
+    def _given(self, answers: Sequence[Prediction]) -> npt.NDArray[Any]:
+        """Return the classes of all texts, also of those that are left unanswered."""
+        if not self._several:
+            return np.asarray(self.classes_[self._probabilities(answers).argmax(axis=1)])
         number = {str(label): i for i, label in enumerate(self.classes_)}
         given_NC = np.zeros((len(answers), len(number)), dtype=np.int64)
         for row_C, found in zip(given_NC, answers, strict=True):

@@ -13,20 +13,23 @@ from filbert.finetuning.examine import Examined
 from filbert.inference.writers import open_writer
 from filbert.records import Example
 from filbert.tasks.labels import MISSING, variants
+from filbert.text.visible import visible
 
 PART = "split"
 
 
-def write_cleaned(examined: Examined, out: Path, *, overwrite: bool) -> Counter[str]:
+def write_cleaned(examined: Examined, out: Path, *, overwrite: bool, near: bool = False) -> Counter[str]:
     """Write the copy, in the format of its suffix → how many rows were written, left out and changed, by why.
 
-    Parts of one source go into one table, with a column that says which. Raises ConfigError where `out` exists.
+    With `near` texts that are nearly the same as an earlier one are left out, too. Parts of one source go into one
+    table, with a column that says which. Raises ConfigError where `out` exists.
 
     >>> write_cleaned(examined, Path("clean.csv"), overwrite=False)  # doctest: +SKIP
     Counter({'written': 9265, 'held out, too': 335})
     """
     read, counts = examined.read, Counter[str]()
     gone = superfluous(read.train, examined.met)
+    gone = {**dict.fromkeys(examined.near if near else (), "nearly repeated"), **gone}
     usual = {other: first for first, others in variants(_labels(examined)) for other in others}
     target = next(iter(read.columns.get("target", [])), ["label"])
     where = target[0] if len(target) == 1 else ""
@@ -41,6 +44,9 @@ def write_cleaned(examined: Examined, out: Path, *, overwrite: bool) -> Counter[
                 at += name in ("train", "all")
                 if name in ("train", "all") and (why := gone.get(at)):
                     counts[why] += 1
+                    continue
+                if not any(map(visible, example.inputs)):
+                    counts["empty"] += 1
                     continue
                 if _missing(example, where):
                     counts["no label"] += 1

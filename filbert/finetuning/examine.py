@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 
@@ -22,17 +24,23 @@ from filbert.data.groups import check_group
 from filbert.data.shortcuts import unused_columns
 from filbert.data.splits import make_splits
 from filbert.errors import DataError, ModelError, Problem, counted, shown
-from filbert.finetuning.dataset import Read, read_parts
+from filbert.finetuning.dataset import Read, columns_of, read_parts
 from filbert.folder.layout import read_config
 from filbert.progress import Watcher
 from filbert.readers.ledger import Ledger
 from filbert.readers.options import ReadOptions
+from filbert.readers.sources import open_source
 from filbert.records import UNREADABLE, Example, FloatArray, IntArray
 from filbert.tasks.framing import special_tokens
 from filbert.tasks.labels import MISSING, merge_option, variants
+from filbert.tasks.task import Reading, Task
 from filbert.text.tokenizer import Tokenizer
+from filbert.text.visible import visible
 
 SAMPLED = 20_000  # texts that are cut into word pieces
+NO_TASK = cast(
+    "Task", SimpleNamespace(NAME="", WINDOWS=False, classes=lambda texts: [()] * len(texts))
+)  # of texts alone
 LEVELS = (REFUSED, WARNING, NOTE)
 
 
@@ -48,6 +56,8 @@ class Examined:
     base: str
     lengths: Mapping[str, int]
     """Tokens of the training texts: `median`, `most` (of 19 in 20), `longest`; how many texts are `cut`, of `texts`."""
+    near: Sequence[int] = ()
+    """Which texts of train are nearly the same as an earlier one."""
 
     @property
     def parts(self) -> dict[str, Sequence[Example]]:
@@ -74,27 +84,63 @@ def examine(
     group: str | None = None,
     base: str | None = None,
     max_length: int = 512,
+    labelled: bool = True,
 ) -> Examined:
     """Look at everything; DataError only where the source cannot be read at all, or its task or columns not be told.
+
+    With `labelled=False` the texts alone are looked at; `read` then has no task.
 
     >>> examine("reviews.csv", ReadOptions(), held_out={}, watch=Silent()).findings  # doctest: +SKIP
     []
     """
     ledger = Ledger()
-    read = read_parts(path, options, ledger, task=task, held_out=held_out)
-    parts = parts_of(read)
-    findings = [*_bad_rows(ledger), *_refusals(read, parts, str(path), group)]
-    met, lengths, name = Repeats(), dict[str, int](), ""
+    if labelled:
+        read = read_parts(path, options, ledger, task=task, held_out=held_out)
+        parts = parts_of(read)
+        findings = [*_bad_rows(ledger), *_refusals(read, parts, str(path), group)]
+    else:
+        read = _texts_alone(path, options, ledger, held_out)
+        parts = parts_of(read)
+        findings = [*_bad_rows(ledger), *_empty(parts)]
+    met, lengths, name, near = Repeats(), dict[str, int](), "", list[int]()
     if parts["train"]:
         watch.say("looking for repeated texts")
         met = repeats(parts["train"], {key: part for key, part in parts.items() if key != "train"})
         findings += [*_labels(read, parts), *repeated(parts, met)]
-        findings += nearly_repeated(parts, lambda done, total: watch.progress("comparing texts", done, total))
+        alike, near = nearly_repeated(parts, lambda done, total: watch.progress("comparing texts", done, total))
+        findings += alike
         findings += quick(parts, read.task.classes(parts["train"]), unused_columns(parts["train"], read.columns), group)
         name, pieces, lengths = _pieces(read, parts, base, max_length, watch)
         findings += pieces
     findings.sort(key=lambda each: LEVELS.index(each.level))
-    return Examined(read, findings, met, [key for key, given in held_out.items() if given is not None], name, lengths)
+    apart = [key for key, given in held_out.items() if given is not None]
+    return Examined(read, findings, met, apart, name, lengths, near)
+
+
+def _texts_alone(
+    path: str | Path, options: ReadOptions, ledger: Ledger, held_out: Mapping[str, str | Path | None]
+) -> Read:
+    """Read texts without targets, those of parts that are given apart, too."""
+    source = open_source(path, options, labelled=False)
+    parts = {name: list[Example]() for name in ("train", "validation", "test", "all")}
+    for split, example in source.tagged(ledger):
+        parts.setdefault(split, []).append(example)
+    found = list(source.found)
+    for name, given in held_out.items():
+        if given is not None:
+            more = open_source(given, replace(options, columns=columns_of(source)), labelled=False)
+            found += [f"{name} — {line}" for line in more.found]
+            parts[name] = [example for _, example in more.tagged(ledger)]
+    return Read(NO_TASK, Reading(lambda cell: cell, ""), parts, found, columns_of(source))
+
+
+def _empty(parts: Mapping[str, Sequence[Example]]) -> list[Finding]:
+    """Return the texts in which nothing can be seen."""
+    nothing = [each for part in parts.values() for each in part if not any(map(visible, each.inputs))]
+    if not nothing:
+        return []
+    said = f"{counted(len(nothing), 'text is', 'texts are')} empty, or show nothing"
+    return [Finding("empty", said, len(nothing), places(nothing), f"{FIX} leaves them out")]
 
 
 def _bad_rows(ledger: Ledger) -> list[Finding]:

@@ -63,6 +63,14 @@ def test_no_text_leaves(hub, token, run: Run) -> None:
     assert hub.private == set()
 
 
+def test_the_texts_to_verify_by_are_pushed_where_asked_for(hub, run: Run, token, tmp_path: Path) -> None:
+    folder = fitted("single-label").folder
+    commit = run("push", folder, REPO, "--texts", "--json").json["commit"]
+    told = json.loads(hub.repos["model", REPO].commits[commit]["filbert.json"])
+    assert told["stored"] == json.loads((folder / "filbert.json").read_text())["stored"]
+    assert told["stored"]["inputs"]
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_card_tells_the_hub_what_a_model_is(name: str) -> None:
     card = ModelCard.load(fitted(name).folder / "README.md", ignore_metadata_errors=False)

@@ -151,3 +151,46 @@ def test_fit_keeps_groups_together_and_points_to_the_doctor(run: Run, tmp_path: 
     assert run("fit", "a.csv", *TRAIN, "--group", "doctor").err.count("there is no column 'doctor' — columns: ") == 1
     corrected = run("fit", "a.csv", *TRAIN, "-o", "b", "--corrections", "a.csv")
     assert (corrected.code, "has no column corrected" in corrected.err) == (2, True)
+
+
+NEAR = "a parcel came, and the box was wet and torn and held nothing at all, and nobody cared about it on {}"
+
+
+def test_texts_without_labels_are_examined_alone(run: Run, tmp_path: Path) -> None:
+    lines = [f"line number {n} of it" for n in range(30)]
+    (tmp_path / "a.txt").write_text(
+        "\n".join([*lines, lines[0], "", NEAR.format("Monday"), NEAR.format("Friday")]) + "\n"
+    )
+    ran = run("doctor", "a.txt", *BASE)
+    assert ran.code == 2
+    assert "cannot tell which column is the label" in ran.err
+    assert "--unlabelled looks at the texts alone" in ran.err
+    ran = run("doctor", "a.txt", "--unlabelled", *BASE, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["task"] is None
+    assert ran.json["counts"] == {"train": 34}
+    found = {each["check"]: each["places"] for each in ran.json["findings"]}
+    assert found["duplicates"] == ["a.txt:31 = a.txt:1"]
+    assert found["empty"] == ["a.txt:32"]
+    assert len(found["near duplicates"]) == 1
+    ran = run("doctor", "a.txt", "--unlabelled", *BASE, "--fix", "-o", "b.csv")
+    assert "32 rows; left out or changed: 1 repeated, 1 empty" in ran.out
+    assert run("doctor", "a.txt", "--unlabelled", "--label", "x").code == 2
+
+
+def test_near_duplicates_are_dropped_where_asked_for(run: Run, tmp_path: Path) -> None:
+    days = ("Monday", "Tuesday", "Friday")
+    rows = [f"{NEAR.format(day)},pos" for day in days] + [
+        f"a film number {n},{('neg', 'pos')[n % 2]}" for n in range(20)
+    ]
+    rows = [f'"{text}",{label}' for text, label in (row.rsplit(",", 1) for row in rows)]
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    ran = run("doctor", "a.csv", *BASE, "--fix", "-o", "all.csv")
+    assert "--drop-near keeps the first of each" in ran.out
+    assert len(rows_of(tmp_path / "all.csv")) == 23
+    ran = run("doctor", "a.csv", *BASE, "--fix", "--drop-near", "-o", "first.csv")
+    assert "21 rows; left out or changed: 2 nearly repeated" in ran.out
+    assert [row["text"] for row in rows_of(tmp_path / "first.csv")][:2] == [NEAR.format("Monday"), "a film number 0"]
+    ran = run("doctor", "a.csv", *BASE, "--drop-near")
+    assert ran.code == 2
+    assert "add --fix -o cleaned.csv" in ran.err

@@ -28,6 +28,10 @@ def test_explain_writes_a_page_once(run: Run, model: Path, tmp_path: Path) -> No
     assert (tmp_path / "why.html").read_text("utf-8") == before
     assert run("explain", model, "another", "-o", "why.html", "--overwrite").code == 0
     assert run("explain", model, TEXT, "-o", "why.csv").code == 2
+    assert run("explain", model, TEXT, "-o", "zh.html", "--language", "zh").code == 0
+    chinese = (tmp_path / "zh.html").read_text("utf-8")
+    assert '<html lang="zh">' in chinese
+    assert "逐词贡献" in chinese
 
 
 def test_explain_as_json_by_occlusion_of_a_label(run: Run, model: Path) -> None:

@@ -85,4 +85,6 @@ def test_a_model_without_stored_texts_says_so(tmp_path, capsys) -> None:
     shutil.copytree(run(next(iter(tasks.TASKS))).folder, folder)
     write_json(folder / "filbert.json", {**read_json(folder / "filbert.json"), "stored": {}})
     assert command(["verify", str(folder)]) == 2
-    assert "holds no texts to verify the model by" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
+    assert "holds no texts to verify the model by, as a push leaves them out" in told
+    assert "push it with --texts, or fit the model again" in told
