@@ -86,6 +86,9 @@ Bad rows stop the command, all of them listed; `--on-bad-rows quarantine` leaves
 
 The same command (without `--overwrite`) resumes a stopped run.
 
+`--recipe FILE.toml` reads options from a file, which the command line overrides: [recipes.md](recipes.md) has one for
+sentiment, topics, intents, emotions, paraphrases, similarity, medical and legal texts, questions and summaries.
+
 With `--folds K` the texts are dealt into K folds, and K models, each trained on the other folds, answer them: the
 scores of cross-validation, and `suspects.csv`, the texts whose target those models doubt, the most doubtful first.
 Write the right target into its column `corrected`, or anything into `leave_out`, and fit again with

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from filbert.cli.options import Language, Precision, Slices, rate_of, spoken, unknown_of
+from filbert.cli.recipes import Recipe
 from filbert.config import UNKNOWN, TrainConfig
 
 
@@ -82,8 +83,9 @@ def measured_options(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=99, help="Train so often, the seed alone changed, and say the spread.")
     ] = 1,
+    recipe: Recipe = None,
 ) -> dict[str, Any]:
-    """Return what is measured and learned once the model is trained.
+    """Return what is measured and learned once the model is trained; a recipe has become options by then.
 
     >>> measured_options(abstain="2%")
     {'abstain': 0.02, 'unknown': None, 'slices': (), 'language': 'en', 'seeds': 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from filbert.cli.console import Screen, duration, fitted, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, Track, expanded
 from filbert.cli.parts import command_line, shell_quoted
+from filbert.cli.recipes import read_recipe
 from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, shown
 from filbert.failures import print_json
@@ -221,7 +221,6 @@ RECIPE: dict[str, tuple[type, ...]] = {  # the keys of a recipe and the types of
     "weights": (list, str),
     "tokens": (str, int, float),
 }
-RECIPE_BYTES = 1 << 20
 TYPE_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
@@ -229,18 +228,7 @@ def _recipe(path: Path | None) -> dict[str, Any]:
     """Read a recipe: a flat TOML table of the options of `pretrain`."""
     if path is None:
         return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    if path.exists() and not (path.is_file() and path.stat().st_size <= RECIPE_BYTES):
-        raise ConfigError(f"{path} — is no recipe: a TOML file of at most {RECIPE_BYTES >> 10:,} kB — give the file")
-    try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ConfigError(f"{path} — is nested too deeply for a recipe — write a flat table of options") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} — cannot be read as TOML: {error} — correct the recipe") from None
+    options = read_recipe(path)
     for key, value in options.items():
         if key not in RECIPE:
             raise ConfigError(f"{path} {key} — is not an option — known options are {', '.join(sorted(RECIPE))}")
