@@ -94,7 +94,11 @@ def gain(
     weight_N = _weights(task, examples)
     blind_N, ours_N = (task.errors(examples, each, settings)[1] * weight_N for each in (same, predictions))
     less_N = blind_N - ours_N
-    return {**interval(float(less_N.mean()), resampled_means(less_N)), "of": float(blind_N.mean()), "n": len(examples)}
+    return {
+        **interval(float(less_N.mean()), resampled_means(less_N), texts=len(less_N)),
+        "of": float(blind_N.mean()),
+        "n": len(examples),
+    }
 
 
 def _weights(task: Task, examples: Sequence[Example]) -> FloatArray:

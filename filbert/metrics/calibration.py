@@ -177,7 +177,7 @@ def ece_interval(truth_N: Ints, chances_NC: FloatArray, resamples: int, rng: np.
     drawn = rng.multinomial(n, counts / n, size=resamples) * gaps / n
     drawn_R = np.abs(drawn[:, 0::2] + drawn[:, 1::2]).sum(axis=1)
     value = float(np.abs((counts * gaps).reshape(BINS, 2).sum(axis=1)).sum() / n)
-    found = interval(value, np.clip(drawn_R - drawn_R.mean() + value, 0, 1))
+    found = interval(value, np.clip(drawn_R - drawn_R.mean() + value, 0, 1), texts=n)
     if counts[0::2].sum() in (0, n):  # all right or all wrong: the bootstrap sees no noise at all
         low, high = wilson(int(right_N.sum()), n)
         found["high"] = min(1.0, max(found["high"], value + high - low))

@@ -131,9 +131,9 @@ def _overall(seen: Score, drawn: Score, n: int, right: int, chance: float) -> Sc
     if right == n:
         mcc = ((low - chance) / (1 - chance), 1.0) if chance < 1 else (-1.0, 1.0)
     return {
-        "accuracy": interval(seen["accuracy"][0], drawn["accuracy"], (low, high)),
-        "macro_f1": interval(seen["macro_f1"][0], drawn["macro_f1"], (low, high)),
-        "mcc": interval(seen["mcc"][0], drawn["mcc"], mcc),
+        "accuracy": interval(seen["accuracy"][0], drawn["accuracy"], (low, high), texts=n),
+        "macro_f1": interval(seen["macro_f1"][0], drawn["macro_f1"], (low, high), texts=n),
+        "mcc": interval(seen["mcc"][0], drawn["mcc"], mcc, texts=n),
     }
 
 

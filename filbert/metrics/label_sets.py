@@ -100,7 +100,7 @@ def score_label_sets(
         "n": n,
         "labels": list(labels),
         **_overall(seen, drawn, truth_NL, said_NL),
-        "map": _mean_of_labels(ranked_L, ranked_RL, int(truth_NL.any(axis=1).sum())),
+        "map": _mean_of_labels(ranked_L, ranked_RL, truth_NL.sum(axis=0), int(truth_NL.any(axis=1).sum())),
         "ece": _calibration_error(seen["ece"][0], drawn["ece"], truth_NL),
         "cardinality": {"true": float(truth_NL.sum() / n), "predicted": float(said_NL.sum() / n)},
         "per_label": _per_label(seen, drawn, seen_M[: 3 * width].reshape(3, width), labels, (ranked_L, ranked_RL)),
@@ -168,20 +168,29 @@ def _overall(seen: Score, drawn: Score, truth_NL: Flags, said_NL: Flags) -> Scor
         "micro_recall": int(true_N.sum()),
         "hamming_loss": n,
     }
-    return {name: _share(seen[name][0], drawn[name], many) for name, many in texts.items()}
+    evidence = dict.fromkeys(texts, float(n))
+    if either:  # a mean over labels is no surer than their counts are, of which the harmonic mean is near the rare ones
+        evidence["macro_f1"] = float(1 / np.mean(1 / np.maximum(truth_NL.sum(axis=0)[_met(truth_NL, said_NL)], 1)))
+    return {name: _share(seen[name][0], drawn[name], many, evidence[name]) for name, many in texts.items()}
 
 
-def _share(value: float, drawn_R: FloatArray, texts: int) -> Score:
+def _met(truth_NL: Flags, said_NL: Flags) -> Flags:
+    """Return which labels are true or predicted somewhere."""
+    return np.asarray(truth_NL.any(axis=0) | said_NL.any(axis=0))
+
+
+def _share(value: float, drawn_R: FloatArray, texts: int, evidence: float) -> Score:
     """Return a figure from 0 to 1 with its interval; where that has no width, Wilson's of the share of texts."""
-    return interval(value, drawn_R, None if np.isnan(value) else wilson(round(float(value) * texts), texts))
+    certain = None if np.isnan(value) else wilson(round(float(value) * texts), texts)
+    return interval(value, drawn_R, certain, texts=evidence)
 
 
-def _mean_of_labels(values_L: FloatArray, drawn_RL: FloatArray, texts: int) -> Score:
-    """Return the mean over labels that some text has, and its interval."""
+def _mean_of_labels(values_L: FloatArray, drawn_RL: FloatArray, counts_L: npt.NDArray[np.int64], texts: int) -> Score:
+    """Return the mean over labels that some text has, and its interval, as wide as the rarest of them asks for."""
     with np.errstate(invalid="ignore"):
         value = float(np.nansum(values_L) / np.float64((~np.isnan(values_L)).sum()))
         drawn_R = np.nansum(drawn_RL, axis=1) / (~np.isnan(drawn_RL)).sum(axis=1)
-    return _share(value, drawn_R, texts)
+    return _share(value, drawn_R, texts, float(counts_L[counts_L > 0].min(initial=texts)))
 
 
 def _calibration_error(value: float, drawn_R: FloatArray, truth_NL: Flags) -> Score:
@@ -191,7 +200,7 @@ def _calibration_error(value: float, drawn_R: FloatArray, truth_NL: Flags) -> Sc
     decisions are true, or none is, the bootstrap sees no noise in them: then Wilson's width is added.
     """
     high = min(1.0, value + wilson(0, len(truth_NL))[1])
-    found = interval(value, np.clip(drawn_R - drawn_R.mean() + value, 0, 1), (value, high))
+    found = interval(value, np.clip(drawn_R - drawn_R.mean() + value, 0, 1), (value, high), texts=len(truth_NL))
     if truth_NL.all() or not truth_NL.any():
         found["high"] = max(found["high"], high)
     return found
@@ -210,7 +219,7 @@ def _per_label(
         hit, true, said = (int(count) for count in counts_3L[:, column])
         ends = wilson_rates(hit, true, said)
         found = {name: interval(seen[name][0, column], drawn[name][:, column], ends[name]) for name in ends}
-        found["average_precision"] = _share(ranked[0][column], ranked[1][:, column], true)
+        found["average_precision"] = _share(ranked[0][column], ranked[1][:, column], true, true)
         rows.append({"label": label, "support": true, "predicted": said, **found})
     return rows
 
@@ -246,7 +255,7 @@ def paired_difference_of_macro_f1(
         both_RN = np.concatenate((counts_RN, swapped_RD), axis=1).astype(np.float32)
         drawn.append(_macro_f1_difference(both_RN @ columns_NM, width))
     unseen = wilson(0, n)[1]  # the two say the same: they may yet differ on this share of all texts
-    return interval(value, np.concatenate(drawn), (-unseen, unseen))
+    return interval(value, np.concatenate(drawn), (-unseen, unseen), texts=n)
 
 
 def _difference_columns(truth_NL: Flags, first_NL: Flags, second_NL: Flags) -> npt.NDArray[np.float32]:

@@ -81,7 +81,7 @@ def _figure(name: str, value: float, drawn_R: FloatArray, width: float, n: int) 
         return interval(math.nan, drawn_R)
     if least == -1 and n < FEWEST_FOR_CORRELATION:
         return {"value": value, "low": least, "high": most}
-    return interval(value, drawn_R, (max(least, value - width), min(most, value + width)))
+    return interval(value, drawn_R, (max(least, value - width), min(most, value + width)), texts=n)
 
 
 def _moments(truth_N: FloatArray, said_N: FloatArray) -> FloatArray:
@@ -163,7 +163,7 @@ def paired_difference_of_errors(
     for name, width in widths.items():
         apart_R = first[name] - second[name]
         value = float(apart_R[0]) if n > 1 else math.nan
-        found[name] = interval(value, apart_R[1:], (value - width, value + width))
+        found[name] = interval(value, apart_R[1:], (value - width, value + width), texts=n)
     return {**found["pearson"], "mae": found["mae"]}
 
 

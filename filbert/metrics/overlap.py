@@ -113,5 +113,5 @@ def means(figures_NF: FloatArray, *, resamples: int = 1000) -> Score:
     unseen = wilson(0, n)[1]
     found: Score = {}
     for name, value, drawn_R in zip(FIGURES, values_F.tolist(), drawn_RF.T, strict=True):
-        found[name] = interval(value, drawn_R, (max(0.0, value - unseen), min(1.0, value + unseen)))
+        found[name] = interval(value, drawn_R, (max(0.0, value - unseen), min(1.0, value + unseen)), texts=n)
     return found

@@ -78,7 +78,7 @@ def mean_error(errors_N: FloatArray, *, binary: bool) -> dict[str, Any]:
     if binary:
         low, high = wilson(int(errors_N.sum()), len(errors_N))
         return {"value": mean, "low": low, "high": high}
-    return interval(mean, resampled_means(errors_N))
+    return interval(mean, resampled_means(errors_N), texts=len(errors_N))
 
 
 def _numbers(values: Sequence[str]) -> list[float] | None:

@@ -178,4 +178,4 @@ def mean(values_N: npt.ArrayLike) -> Score:
         return {"value": None, "low": None, "high": None}
     value = float(each_N.mean())
     certain = wilson(round(value * len(each_N)), len(each_N))
-    return interval(value, resampled_means(each_N), certain)
+    return interval(value, resampled_means(each_N), certain, texts=len(each_N))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 from filbert.errors import ConfigError
 from filbert.metrics.intervals import (
+    expanded,
     grouped_mean,
     interval,
     paired_difference,
     paired_difference_of_means,
+    resampled_means,
     text_counts,
     wilson,
     wilson_rates,
@@ -85,3 +87,18 @@ def test_a_difference_of_means_is_of_the_same_texts_and_never_certain() -> None:
     assert -0.05 < equal["low"] < 0 < equal["high"] < 0.05
     alone = paired_difference_of_means(one[:1], one[:1])
     assert (alone["low"], alone["high"]) == pytest.approx((-wilson(0, 1)[1], wilson(0, 1)[1]))
+
+
+@pytest.mark.parametrize("texts", [5, 20, 100, 100_000])
+def test_the_share_that_is_left_out_is_students(texts: int) -> None:
+    student = t.ppf(0.975, texts - 1) * (texts / (texts - 1)) ** 0.5
+    assert expanded(texts) == pytest.approx(norm.cdf(-student), abs=5e-4)
+
+
+def test_the_mean_of_few_texts_has_an_interval_that_holds_it_often_enough() -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        errors_N = rng.normal(size=8)
+        found = interval(float(errors_N.mean()), resampled_means(errors_N), texts=8)
+        held += found["low"] <= 0 <= found["high"]
+    assert held > 0.92 * 400  # 0.87 by plain percentiles
