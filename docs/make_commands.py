@@ -129,6 +129,8 @@ In Python: `filbert.distil(["runs/teacher"], [("A text.",), …], "runs/student"
 The output has the file's own columns, in order and unchanged, and then `label` and `probability_CLASS` for each class
 (with several labels `labels`, separated by `|`; with numbers `score`, and `score_low` and `score_high`, a 90 %
 prediction interval), `truncated` (the text was too long: its head and tail were used, or of a pair the beginnings),
+with `fit --long windows` `decided_start`, `decided_end` and `decided_weight` (which characters of a text that was read
+in several windows stand in the one that decided most; of a pair, of the longer text),
 `unk_ratio` (the share of tokens that are [UNK]; from 0.3 on there is a warning) and `error` (`empty_text`: no visible
 character, so no label). An added column whose name the file already has gets the prefix `predicted_`. The file
 appears when it is complete, and replaces nothing without `--overwrite`. Texts are read from the columns that the

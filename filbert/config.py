@@ -24,6 +24,7 @@ SIZES = {  # layers, hidden, heads: Turc et al. 2019, and Devlin et al. 2018 for
 BALANCES = ("none", "weights", "sampling", "auto")
 MOST_MEMBERS = 20  # trainings that are averaged: more cost much and change little (Wortsman et al. 2022)
 POOLINGS = ("cls", "mean", "auto")
+LONG = ("head-tail", "head", "windows", "auto")
 MOST = 10**15  # of anything that is counted: what lies above is a slip
 UNKNOWN = 0.05  # share of the texts of known classes that may be told unknown, by `auto`
 SCORING = ("fp32", "bf16", "int8", "auto")  # precisions of a model that does not train
@@ -200,6 +201,10 @@ class TrainConfig(RunConfig):
     pooling: str = "cls"
     """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by one more layer; or `auto`:
     the mean where it trained the base."""
+    long: str = "head-tail"
+    """How a text longer than `max_length` is read: its first quarter and its end (`head-tail`), its `head` alone, the
+    whole text in overlapping `windows` whose outputs are averaged by a trained weight, or `auto`: what a linear model
+    learns more of."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -218,6 +223,8 @@ class TrainConfig(RunConfig):
             raise ConfigError(f"balance is {self.balance!r} — choose {', '.join(BALANCES)}")
         if self.pooling not in POOLINGS:
             raise ConfigError(f"pooling is {self.pooling!r} — choose {', '.join(POOLINGS)}")
+        if self.long not in LONG:
+            raise ConfigError(f"long is {shown(self.long)} — choose {', '.join(LONG)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,7 @@ class Features:
     begin: int = 0  # … and which of its word pieces stands first in this window
     marks: IntArray | None = None  # rows of this window that are read each for itself: the [CLS] of every sentence …
     marked: int = 0  # … and how many of them the text has before this window
+    end: int = 0  # of a text in several windows that are averaged: the word piece after the last of this window
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,6 +110,27 @@ class PackedBatch:
     marks: Marks | None = None
     masked_M: IntArray | None = None  # pre-training: the rows of T to be predicted …
     originals_M: IntArray | None = None  # … and the ids that stood there
+    texts_B: IntArray | None = None  # where texts are several windows each: of which of `order_B` each window is
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One of the windows that a long text was read in, and how much it decided."""
+
+    part: int
+    """0 in the first text, 1 in the second."""
+    start: int
+    end: int
+    """Where it stands in its text, in code points."""
+    weight: float
+    """Its share in the mean that is the answer: those of all windows sum to 1."""
+    answer: float
+    """The weight times what is explained of the answer (a logit, or its lead over the next): they sum to the text's."""
+
+    def told(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        rounded = {"weight": round(self.weight, 4), "answer": round(self.answer, 4)}
+        return {"text": self.part + 1, "start": self.start, "end": self.end, **rounded}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +151,8 @@ class Prediction:
     """Whether the text is of none of the known classes; its answer is then not given."""
     error: str | None = None
     """Why a row could not be scored ("empty_text"); then there is no answer."""
+    evidence: tuple[Evidence, ...] = ()
+    """Of a text that was read in several windows, whose outputs are averaged: the windows, what decided most first."""
 
     @property
     def withheld(self) -> bool:

@@ -62,6 +62,7 @@ EXAMPLE = "text"
 TARGET = "grade"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+LONG = "a grade is read off one window"
 PLAIN = """\
 text = tokenizer.encode(*sys.argv[1:])
 level = (1 / (1 + np.exp(-logits(text.ids, text.type_ids)))).sum()

@@ -21,7 +21,13 @@ def train_options(
     epochs: Annotated[float | None, typer.Option(help="Epochs over the texts [by their number: 8 to 1].")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, initialisation, order, dropout [0].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts per step [32].")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a text; longer ones are truncated [512].")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens read at once; --long says what becomes of longer texts [512].")
+    ] = None,
+    long: Annotated[
+        str | None,
+        typer.Option(help="How longer texts are read: head-tail, head, windows (whole), or auto [head-tail]."),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [by the model's width].")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or muon [the base's, else adamw].")] = None,
     layer_decay: Annotated[
@@ -52,6 +58,7 @@ def train_options(
         seed=seed,
         batch_size=batch_size,
         max_length=max_length,
+        long=long,
         learning_rate=learning_rate,
         optimizer=optimizer,
         layer_decay=layer_decay,

@@ -125,7 +125,8 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         )
     if as_json:
         names = ("text", "text_pair")
-        print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction)})
+        windows = {"windows": [each.told() for each in prediction.evidence]} if prediction.evidence else {}
+        print_json({**dict(zip(names, texts, strict=False)), **result_cells(engine, prediction), **windows})
         return
     found = engine.task.show(prediction, engine.settings)
     if prediction.unknown:
@@ -139,6 +140,10 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         screen.show(*(f"  {line}" for line in bars(found.bars)))
     if rule := engine.task.rule(engine.settings)[0]:
         screen.say(rule)
+    if prediction.evidence:
+        first = prediction.evidence[0]
+        where = f"characters {first.start:,} to {first.end:,}" + f" of text {first.part + 1}" * (len(texts) > 1)
+        screen.say(f"read in {len(prediction.evidence)} windows; {where} decided most (weight {first.weight:.2f})")
     if prediction.truncated:
         screen.say(engine.task.TRUNCATED.format(length=engine.max_length))
     if prediction.unreadable:

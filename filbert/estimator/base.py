@@ -34,6 +34,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         minutes: float | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
+        long: str | None = None,
         learning_rate: float | None = None,
         optimizer: str | None = None,
         layer_decay: float | None = None,
@@ -56,6 +57,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.minutes = minutes
         self.batch_size = batch_size
         self.max_length = max_length
+        self.long = long
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.layer_decay = layer_decay

@@ -31,7 +31,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     without it the run lives in a temporary folder as long as the estimator does. `compare=True` fits the linear
     baseline beside the model, as the command does. `adapt=True` lets the base read the training texts first.
     `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a cost of at most half a point of
-    accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes.
+    accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes, `long`
+    for texts beyond `max_length` tokens: "head-tail", "head", "windows" or "auto".
     `abstain=0.02` leaves texts unanswered, so that at most two in a hundred answers are wrong: `predict` gives None for
     them, and where a text may have several labels a row of -1; `score` is that of all texts, as if each were answered.
     `tune=20` or `tune="30min"` searches for the options that are not given; `ensemble=3` averages three trainings.
@@ -50,6 +51,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         minutes: float | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
+        long: str | None = None,
         learning_rate: float | None = None,
         optimizer: str | None = None,
         layer_decay: float | None = None,
@@ -75,6 +77,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             minutes=minutes,
             batch_size=batch_size,
             max_length=max_length,
+            long=long,
             learning_rate=learning_rate,
             optimizer=optimizer,
             layer_decay=layer_decay,

@@ -62,7 +62,7 @@ class TransformersScorer:
         found = [self._outputs(each) for each in features]
         done(len(found))
         head = self._head.head
-        return np.array(found).reshape(len(found), head.outputs) if head.one_row else found
+        return np.array(found).reshape(len(found), head.width) if head.one_row else found
 
     def _outputs(self, text: Features) -> FloatArray:
         import torch
@@ -72,7 +72,11 @@ class TransformersScorer:
                 "input_ids": torch.as_tensor(text.ids)[None],
                 "token_type_ids": torch.as_tensor(text.segments)[None],
             }
-            out = self._model(**{name: tensor.long() for name, tensor in given.items()})
+            more = {"output_hidden_states": True} if self._head.head.weighed else {}
+            out = self._model(**{name: tensor.long() for name, tensor in given.items()}, **more)
+        if self._head.head.weighed:  # the weight of a window is no output of theirs
+            weight = self._head.first(out.hidden_states[-1][0, :1].numpy())[0, -1:]
+            return np.concatenate((out.logits[0].double().numpy(), weight))
         if "last_hidden_state" in out:
             return self._head.by_text(out.last_hidden_state[0].numpy(), pack([text]))[0]
         parts = [each[0].double().numpy() for each in out.to_tuple()]  # logits, or those of start and of end

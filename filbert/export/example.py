@@ -6,6 +6,8 @@ How a file is opened is the format's, what a text is and what the outputs mean t
 from __future__ import annotations
 
 from filbert.export.formats import Format
+from filbert.model.head import Head
+from filbert.tasks.long_texts import ALL_WINDOWS, ONE_WINDOW
 from filbert.tasks.task import Task
 
 HEAD = '''\
@@ -33,12 +35,13 @@ def logits(ids, segments, **more):
 '''
 
 
-def example(format_: Format, task: Task) -> str:
-    """Return the program.
+def example(format_: Format, task: Task, head: Head) -> str:
+    """Return the program; a `head` that weighs windows has it read all of them.
 
     >>> from filbert.export.formats import FORMATS
     >>> from filbert.tasks import TASKS
-    >>> 20 < len(example(FORMATS["onnx"], next(iter(TASKS.values()))).splitlines()) < 32
+    >>> 20 < len(example(FORMATS["onnx"], next(iter(TASKS.values())), Head(2)).splitlines()) < 32
     True
     """
-    return HEAD.format(package=format_.package, opened=format_.opened_by) + task.PLAIN
+    plain = task.PLAIN.replace(ONE_WINDOW, ALL_WINDOWS) if head.weighed else task.PLAIN
+    return HEAD.format(package=format_.package, opened=format_.opened_by) + plain

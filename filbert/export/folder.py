@@ -108,7 +108,7 @@ def _write(model: Model, folder: Path, draft: Path, format_: Format, *, int8: bo
 
 def _finish(model: Model, draft: Path, format_: Format, told: dict[str, Any]) -> None:
     """Add the example and, last, the manifest."""
-    write_text(draft / "example.py", example(format_, model.task))
+    write_text(draft / "example.py", example(format_, model.task, model.head))
     files = {path.name: sha256(path) for path in sorted(draft.iterdir()) if path.is_file()}
     kept = {key: model.info[key] for key in KEPT if key in model.info}
     info = {"task": model.task.NAME, "max_length": model.max_length, **kept}

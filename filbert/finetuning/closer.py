@@ -13,14 +13,16 @@ from filbert.finetuning.abstention import learn_abstention
 from filbert.finetuning.diagnosis import diagnose
 from filbert.finetuning.distilled import beside_teachers
 from filbert.finetuning.prepare import Run
-from filbert.finetuning.similar import add_similar
+from filbert.finetuning.similar import add_similar, numbered
 from filbert.finetuning.unknown import learn_unknown
 from filbert.inference.slices import sliced
 from filbert.progress import Watcher
-from filbert.records import Prediction
+from filbert.records import Example, Prediction
 from filbert.report import read_log
 from filbert.tasks.task import Json
 from filbert.training.log import LOG
+
+CHARACTERS = 600  # of a window that decided, in the report
 
 Predictions = Mapping[str, Sequence[Prediction]]  # by split
 
@@ -46,6 +48,7 @@ def look_closer(
     errors = task.errors(examples, known[last], run.data.settings)
     tokens = [sum(len(window) + window.cut for window in each) for each in run.features[last]]
     add_similar(out, run, examples, report["mistakes"], watch)
+    add_decided(examples, known[last], report["mistakes"])
     losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line]
     wrong = diagnose(run, report, known[last], losses)
     return {
@@ -55,3 +58,19 @@ def look_closer(
         "abstention": learn_abstention(out, run, known, abstain, cascade=cascade),
         "unknown": learn_unknown(out, run, unknown, watch) if unknown else None,
     }
+
+
+def add_decided(examples: Sequence[Example], predictions: Sequence[Prediction], mistakes: list[Json]) -> None:
+    """Add to each mistake on a text that was read in several windows the one that `decided` most, and its begin.
+
+    >>> from filbert.records import Evidence
+    >>> mistakes = [{"text": "a b", "place": "memory"}]
+    >>> add_decided([Example(("a b",))], [Prediction(evidence=(Evidence(0, 2, 3, 0.75, 1.5),))], mistakes)
+    >>> mistakes[0]["decided"]["passage"]
+    'b'
+    """
+    for mistake, number in numbered(examples, mistakes):
+        for first in predictions[number].evidence[:1]:
+            whole = examples[number].inputs[first.part][first.start : first.end]
+            short = whole if len(whole) <= CHARACTERS else whole[: CHARACTERS - 1] + "…"
+            mistake["decided"] = {**first.told(), "passage": short}

@@ -47,6 +47,7 @@ from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
 from filbert.report import write_report
+from filbert.tasks.long_texts import HEAD_TAIL
 from filbert.tasks.task import Json
 from filbert.text.languages import codes
 from filbert.text.tokenizer import Tokenizer
@@ -217,7 +218,7 @@ def _save(run: Run, result: Result, out: Path, name: str) -> None:
         "columns": run.data.columns or {"inputs": [[] for _ in run.data.splits.train[0].inputs], "target": []},
         "name": name,
         "max_length": result.plan.max_length,
-        "long_texts": "windows" if task.WINDOWS else "head+tail",
+        "long_texts": settings.long if not task.LONG else "windows" if task.WINDOWS else HEAD_TAIL,
         "base": run.base.name,
         "revision": run.base.revision,
         "data_fingerprint": run.data.splits.fingerprint,
@@ -319,7 +320,8 @@ def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, comman
         "data": _data_facts(run.data, source),
         "model": _model_facts(run, result),
         "training": _training_facts(run, result, config=config, command=command),
-        "truncation": {split: cuts(windows) for split, windows in run.features.items()},
+        "truncation": {split: cuts(windows, averaged=run.averaged) for split, windows in run.features.items()},
+        "long_texts": run.long_facts,
         "lengths": {
             **length_profile(run.lengths, result.plan.max_length),
             "of": "window" if run.data.task.WINDOWS else None,

@@ -14,6 +14,7 @@ from filbert.bases.load import load_base
 from filbert.config import EncoderConfig, TrainConfig
 from filbert.errors import ConfigError, counted
 from filbert.finetuning.dataset import Dataset
+from filbert.finetuning.long_texts import Chosen, choose
 from filbert.model.encoder import Encoder, set_dropout
 from filbert.model.head import Head
 from filbert.model.mean_layer import add_mean_layer
@@ -21,6 +22,7 @@ from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
 from filbert.tasks.framing import special_tokens
+from filbert.tasks.long_texts import HEAD_TAIL, WINDOWS
 from filbert.tasks.task import Task
 from filbert.text.tokenizer import Tokenizer, encoded
 from filbert.text.vocab import learn
@@ -30,6 +32,7 @@ from filbert.version import __version__
 SAMPLED = 1_000  # training texts, for what the base's vocabulary has no pieces for
 VOCABULARY = 8_000  # word pieces learned from the training texts for random weights
 ENCODED_AT_ONCE = 2_000  # texts
+AUTO = "auto"  # as TrainConfig.long
 
 Encodings = Sequence[Sequence[Encoding]]  # of each text, or of both of a pair
 
@@ -49,6 +52,26 @@ class Run:
     identity: dict[str, Any]
     features: dict[str, list[list[Features]]] = field(default_factory=dict)
     """The windows of each text of each split, at the longest length of the run."""
+    long: Chosen | None = None
+    """How long texts are read, where that was left open."""
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the outputs of a text's windows are averaged: then all of them are one training text."""
+        return self.data.task.head(self.data.settings).weighed
+
+    @property
+    def long_facts(self) -> dict[str, Any] | None:
+        """How long texts are read, and why if that was chosen, for the report; None where the task has its own way."""
+        if self.data.task.LONG:
+            return None
+        chosen = {"why": self.long.why, **self.long.facts} if self.long else {}
+        return {"asked": self.config.long, "way": self.data.settings.long, **chosen}
+
+    def short(self, length: int) -> list[Features]:
+        """Return the training texts cut to one window each, or, where windows are no parts of one answer, all these."""
+        cut = replace(self.data.settings, long=HEAD_TAIL) if self.averaged else self.data.settings
+        return [window for each in self._windows("train", length, cut) for window in each]
 
     @property
     def lengths(self) -> list[int]:
@@ -59,7 +82,10 @@ class Run:
 
     def windows(self, split: str, length: int) -> list[list[Features]]:
         """Return the windows of each text of a split, at most `length` tokens each."""
-        task, settings = self.data.task, self.data.settings
+        return self._windows(split, length, self.data.settings)
+
+    def _windows(self, split: str, length: int, settings: Any) -> list[list[Features]]:
+        task = self.data.task
         found = [
             task.features(encodings, example.target, self.tokenizer, settings, length)
             for encodings, example in zip(self.encodings[split], self.data.splits.parts[split], strict=True)
@@ -83,6 +109,8 @@ class Run:
 def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: Watcher) -> tuple[Run, Network]:
     """Make the network and everything beside it. Raises ModelError where the base cannot be loaded."""
     config = replace(config, pooling=pooling_for(data.task.head(data.settings), base.pooling, config.pooling))
+    if not data.task.LONG:
+        data = replace(data, settings=replace(data.settings, long=HEAD_TAIL if config.long == AUTO else config.long))
     model, tokenizer = _network(data, base, config)
     shape = model.encoder.config
     if config.pooling == "mean":
@@ -92,13 +120,21 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
         config = replace(config, optimizer=base.optimizer)
     usual = default_learning_rate(shape.hidden, random_start=base.folder is None, optimizer=config.optimizer)
     encodings = {
-        split: _encode(tokenizer, examples, split, data.task.WINDOWS, watch)
+        split: _encode(tokenizer, examples, split, data.task.WINDOWS or config.long in (WINDOWS, AUTO), watch)
         for split, examples in data.splits.parts.items()
     }
     settings, lines = data.task.settle_pieces(data.splits.train, encodings["train"], data.settings)
     data = replace(data, settings=settings)
     for line in lines:
         watch.say(line)
+    long = None
+    if config.long == AUTO:
+        watch.progress("comparing ways to read long texts", 0, 0)
+        long = choose(data, encodings["train"], config.max_length)
+        watch.say(f"long texts: {long.way} — {long.why}")
+        data = replace(data, settings=replace(data.settings, long=long.way))
+        if long.way == WINDOWS:
+            model, _ = _network(data, base, config)
     identity = {
         "data": data.splits.fingerprint,
         "task": data.task.NAME,
@@ -112,7 +148,7 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
     if data.soft is not None:
         identity["teachers"] = data.soft.identity
     rate = config.learning_rate or usual
-    run = Run(data, base, config, device, rate, tokenizer, shape, encodings, identity)
+    run = Run(data, base, config, device, rate, tokenizer, shape, encodings, identity, long=long)
     run.cut(config.max_length)
     return run, model
 
@@ -183,27 +219,35 @@ def warn_unreadable(tokenizer: Tokenizer, train: Sequence[Example], watch: Watch
     )
 
 
-def cuts(windows: Sequence[Sequence[Features]]) -> dict[str, int]:
-    """Count texts and tokens, and those that were cut.
+def cuts(windows: Sequence[Sequence[Features]], *, averaged: bool = False) -> dict[str, int]:
+    """Count texts and tokens, and those that were cut; where windows are `averaged`, the texts that have several, too.
 
     >>> import numpy as np
     >>> cuts([[Features(np.zeros(8, np.int32), np.zeros(8, np.int32), cut=2)]])
     {'texts': 1, 'cut_texts': 1, 'tokens': 8, 'cut_tokens': 2}
     """
+    long = [each for each in windows if len(each) > 1]
     return {
         "texts": len(windows),
         "cut_texts": sum(any(row.cut for row in each) for each in windows),
         "tokens": sum(len(row) for each in windows for row in each),
-        "cut_tokens": sum(row.cut for each in windows for row in each),
+        "cut_tokens": sum(
+            max(row.cut for row in each) if averaged else sum(row.cut for row in each) for each in windows
+        ),
+        **({"long_texts": len(long), "long_windows": sum(map(len, long))} if averaged else {}),
     }
 
 
-def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher, task: Task) -> None:
+def warn_cut(found: Mapping[str, int], longest: int, watch: Watcher, task: Task, *, head_only: bool = False) -> None:
     """Say how many training texts are cut, and how much of them."""
     what = f"{found['cut_texts']:,} of {counted(found['texts'], f'training {task.EXAMPLE}')}"
     if found["cut_texts"] and task.WINDOWS:
         left_out = f"the end of what is too long for a window is left out, {counted(found['cut_tokens'], 'token')}"
         watch.say(f"warning: of {what} {left_out}")
+    elif found.get("long_texts"):
+        many = f"{found['long_texts']:,} of {counted(found['texts'], f'training {task.EXAMPLE}')}"
+        watch.say(f"longer than {longest} tokens: {many}; read whole, in {found['long_windows']:,} windows")
     elif found["cut_texts"]:
         share = found["cut_tokens"] / (found["tokens"] + found["cut_tokens"])
-        watch.say(f"longer than {longest} tokens: {what}; head and tail are kept, {share:.1%} of all tokens left out")
+        kept = "the head is kept" if head_only else "head and tail are kept"
+        watch.say(f"longer than {longest} tokens: {what}; {kept}, {share:.1%} of all tokens left out")

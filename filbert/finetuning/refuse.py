@@ -41,5 +41,7 @@ def check(
     if config.balance != "none" and data.task.BALANCE:
         raise ConfigError(f"--balance {config.balance} — {data.task.BALANCE} — leave it out")
     pooling_for(data.task.head(data.settings), "cls", config.pooling)
+    if config.long != TrainConfig().long and data.task.LONG:
+        raise ConfigError(f"--long {config.long} — {data.task.LONG} — leave it out")
     if unlabelled and not adapt and cascade is None:
         raise ConfigError("texts without labels are for --adapt and --cascade — add one of the two, or both")

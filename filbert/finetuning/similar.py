@@ -38,8 +38,7 @@ def add_similar(out: Path, run: Run, examples: Sequence[Example], mistakes: list
     task = run.data.task
     if task.WINDOWS or not mistakes:
         return
-    number = {_key(passage(example)): i for i, example in enumerate(examples)}
-    found = [(each, number[_key(each)]) for each in mistakes if _key(each) in number]
+    found = numbered(examples, mistakes)
     chosen = _chosen(run)
     watch.progress("looking for similar training texts", 0, 0)
     last = list(run.encodings)[-1]
@@ -49,6 +48,16 @@ def add_similar(out: Path, run: Run, examples: Sequence[Example], mistakes: list
     for (mistake, _), near_N in zip(found, near_MN, strict=True):
         best = np.argsort(-near_N, kind="stable")[:SHOWN]
         mistake["similar"] = [_told(run.data.splits.train[chosen[i]], float(near_N[i])) for i in best.tolist()]
+
+
+def numbered(examples: Sequence[Example], mistakes: Sequence[Json]) -> list[tuple[Json, int]]:
+    """Return the mistakes, each with the number of its text.
+
+    >>> numbered([Example(("a",)), Example(("b",))], [passage(Example(("b",)))])[0][1]
+    1
+    """
+    number = {_key(passage(example)): i for i, example in enumerate(examples)}
+    return [(each, number[_key(each)]) for each in mistakes if _key(each) in number]
 
 
 def _key(told: Mapping[str, Any]) -> tuple[Any, ...]:

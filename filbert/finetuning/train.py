@@ -14,12 +14,13 @@ from torch import Tensor
 
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError
-from filbert.finetuning.job import TaskJob, TextFeed
+from filbert.finetuning.job import TaskJob, TextFeed, WindowFeed, window_tokens
 from filbert.finetuning.prepare import Run, cuts, warn_cut
 from filbert.finetuning.trainings import Training, keep, recalled
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
+from filbert.tasks.long_texts import HEAD
 from filbert.tasks.task import Calibrated, Json
 from filbert.training.checkpoints import newest_checkpoint
 from filbert.training.job import Trained
@@ -149,9 +150,11 @@ def _train(
         run.data = replace(run.data, settings=settings)
 
     def feed(early: int | None) -> TextFeed:
-        short = flat(run.windows("train", early)) if early else None
-        rows = flat(run.features["train"])
-        return TextFeed(rows, short, config.batch_size, config.tokens_per_batch, config.seed, chances_N)
+        short, texts = run.short(early) if early else None, run.features["train"]
+        how = config.batch_size, config.tokens_per_batch, config.seed, chances_N
+        if run.averaged:
+            return WindowFeed([each[0] for each in texts], short, *how, texts=texts)
+        return TextFeed(flat(texts), short, *how)
 
     def measure() -> float:
         watch.say("measuring the speed of this machine for a few seconds")
@@ -161,13 +164,16 @@ def _train(
     job = job_of(run, model)
     interrupted = newest_checkpoint(work)
     known = Plan(**interrupted[1]["plan"]) if interrupted else None
-    used = known or plan(config, run.lengths, model.head.outputs, measure, whole=task.WINDOWS)
+    lengths = window_tokens(run.features["train"]) if run.averaged else run.lengths
+    whole = {"whole": task.WINDOWS or run.averaged, "shorter": not task.WINDOWS}
+    used = known or plan(config, lengths, model.head.outputs, measure, **whole)
     if used.reason:
         watch.say(used.reason)
     if used.max_length != config.max_length:
         run.cut(used.max_length)
         job = job_of(run, model)
-    warn_cut(cuts(run.features["train"]), used.max_length, watch, task)
+    found = cuts(run.features["train"], averaged=run.averaged)
+    warn_cut(found, used.max_length, watch, task, head_only=getattr(run.data.settings, "long", "") == HEAD)
     texts = feed(used.early_length)
     loop = Loop(
         job,

@@ -13,7 +13,7 @@ import numpy as np
 from filbert.finetuning.prepare import Run
 from filbert.folder.open import UNKNOWN
 from filbert.folder.save import add_detector
-from filbert.inference.engine import scored
+from filbert.inference.engine import averaged, scored
 from filbert.inference.model import open_model
 from filbert.inference.scorer import scorer_of
 from filbert.inference.unknown import told, with_vectors
@@ -55,5 +55,5 @@ def _vectors(out: Path, run: Run, windows: Sequence[Sequence[Features]]) -> Floa
     """Return the pooled vector of each text."""
     model = open_model(out)
     whole = with_vectors(model, np.eye(model.config.hidden, dtype=np.float32))
-    rows_NO = np.asarray(scored(scorer_of(whole, run.device, "fp32"), windows))[:, 0]
+    rows_NO = np.asarray(averaged(scored(scorer_of(whole, run.device, "fp32"), windows), whole.head)[0])[:, 0]
     return rows_NO[:, model.head.outputs :]

@@ -136,7 +136,7 @@ def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
     """Return the weights and biases of a head under our names; ModelError where one is missing or of another shape."""
     width, names = parts.config.hidden, head.names()
     shapes: dict[str, tuple[int, ...]] = {}
-    for module, rows in (("pooler", width), ("last", head.outputs)):
+    for module, rows in (("pooler", width), ("last", head.outputs), ("weigh", 1)):
         if module in names:
             shapes |= {f"{module}.weight": (rows, width), f"{module}.bias": (rows,)}
     for i in range(head.layers):

@@ -19,11 +19,13 @@ import numpy.typing as npt
 from filbert.errors import ConfigError, ModelError, shown
 from filbert.inference import int8_fallback
 from filbert.inference.abstention import threshold_of
+from filbert.inference.evidence import evidence
 from filbert.inference.model import Model, open_model
 from filbert.inference.scorer import Scorer, scorer_of
 from filbert.inference.unknown import farthest_of, with_vectors
 from filbert.model.device import best_device
-from filbert.records import Encoding, Example, Features, IntArray, Prediction
+from filbert.model.head import Head, average
+from filbert.records import Encoding, Example, Features, FloatArray, IntArray, Prediction
 from filbert.tasks.task import Outputs
 from filbert.text.tokenizer import encoded, grouped
 from filbert.text.visible import visible
@@ -59,7 +61,7 @@ class Engine:
         scorer: Scorer | None = None,
     ) -> None:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
-        self.config = model.config
+        self.config, self.head = model.config, model.head
         self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
@@ -86,7 +88,7 @@ class Engine:
 
     def encode(self, inputs: Sequence[Inputs]) -> list[list[Encoding]]:
         """Turn the texts of each example into word pieces, without truncation."""
-        return encoded(self.tokenizer, inputs, offsets=self.task.WINDOWS)
+        return encoded(self.tokenizer, inputs, offsets=self.task.WINDOWS or self.head.weighed)
 
     def features(self, inputs: Sequence[Inputs]) -> list[list[Features]]:
         """Turn examples into windows: the same ids as in training for the same texts."""
@@ -128,18 +130,21 @@ class Engine:
     def answer(self, encodings: Sequence[Sequence[Encoding]], done: Done = lambda texts: None) -> list[Prediction]:
         """Return the predictions of examples given as word pieces."""
         windows = self._windows(encodings)
-        outputs, by_linear_N = self._cascade_outputs(encodings, windows, done)
+        rows: dict[int, Sequence[FloatArray]] = {}
+        outputs, by_linear_N = self._cascade_outputs(encodings, windows, done, rows)
         outputs, far_N = self._apart(outputs)
         found = self.task.decode(outputs, self.settings, windows)
         results = []
-        for prediction, pieces, parts, linear, far in zip(
-            found, encodings, windows, by_linear_N.tolist(), far_N, strict=True
+        for i, (prediction, pieces, parts, linear, far) in enumerate(
+            zip(found, encodings, windows, by_linear_N.tolist(), far_N, strict=True)
         ):
             unknown = max(self.tokenizer.unk_ratio(encoding) for encoding in pieces)
             cut = not linear and any(part.cut for part in parts)  # the linear model does not truncate
             sure = prediction.confidence
             unsure = self.least_confidence > 0 and (sure is None or sure < self.least_confidence)
             told = {"truncated": cut, "unk_ratio": unknown, "by_linear": linear, "abstained": unsure, "unknown": far}
+            if i in rows:
+                told["evidence"] = evidence(self.task, self.settings, rows[i], parts, pieces)
             results.append(replace(prediction, **told))
         return results
 
@@ -152,17 +157,23 @@ class Engine:
         return rows_NO[:, None, : self._outputs], (away_N > (self.farthest or np.inf)).tolist()
 
     def _cascade_outputs(
-        self, encodings: Sequence[Sequence[Encoding]], windows: Sequence[Sequence[Features]], done: Done
+        self,
+        encodings: Sequence[Sequence[Encoding]],
+        windows: Sequence[Sequence[Features]],
+        done: Done,
+        rows: dict[int, Sequence[FloatArray]],
     ) -> tuple[Outputs, npt.NDArray[np.bool_]]:
-        """Return the outputs for each text, and which of them are the linear model's."""
+        """Return the outputs for each text, and which of them are the linear model's; `rows` as `_scored` fills it."""
         if self.cascade is None or not encodings:
-            return self._scored(windows, done), np.zeros(len(windows), dtype=bool)
+            return self._scored(windows, done, rows=rows), np.zeros(len(windows), dtype=bool)
         logits_NC, sure_N = self.cascade.answer([self.pieces(each) for each in encodings])
         rest, answered = np.flatnonzero(~sure_N).tolist(), int(sure_N.sum())
         done(answered)
         if rest:
-            found = self.outputs([windows[i] for i in rest], lambda texts: done(answered + texts))
+            some: dict[int, Sequence[FloatArray]] = {}
+            found = self._scored([windows[i] for i in rest], lambda texts: done(answered + texts), rows=some)
             logits_NC[rest] = np.asarray(found)[:, 0]
+            rows |= {rest[i]: each for i, each in some.items()}
         return logits_NC[:, None], sure_N
 
     def pieces(self, encodings: Sequence[Encoding]) -> IntArray:
@@ -174,21 +185,37 @@ class Engine:
     def outputs(
         self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None, *, fallback: bool = True
     ) -> Outputs:
-        """Return the head's outputs for each window; with `fallback`, bf16 scores again what int8 is unsure of."""
+        """Return the head's outputs for each window, or one row a text where the head averages windows.
+
+        With `fallback`, bf16 scores again what int8 is unsure of.
+        """
         return self._apart(self._scored(windows, done, fallback=fallback))[0]
 
-    def _scored(self, windows: Sequence[Sequence[Features]], done: Done, *, fallback: bool = True) -> Outputs:
-        """Return outputs for each window, those for the detector behind the task's."""
+    def _scored(
+        self,
+        windows: Sequence[Sequence[Features]],
+        done: Done,
+        *,
+        fallback: bool = True,
+        rows: dict[int, Sequence[FloatArray]] | None = None,
+    ) -> Outputs:
+        """Return outputs as `outputs` does, those for the detector behind the task's.
+
+        `rows` is filled with what was averaged: the rows of the windows of each text that has several.
+        """
         if not windows:
             return []
-        found = scored(self._scorer, windows, done)
+        found, kept = averaged(scored(self._scorer, windows, done), self.head)
         if self._exact is not None and fallback:
             own = self._apart(found)[0]
             unsure = np.flatnonzero(self.task.sureness(own, self.settings, windows)[1] < self._margin).tolist()
             if unsure:
-                exact = scored(self._exact, [windows[i] for i in unsure])
+                exact, again = averaged(scored(self._exact, [windows[i] for i in unsure]), self.head)
                 for place, i in enumerate(unsure):
                     found[i] = exact[place]  # type: ignore[index]
+                kept |= {unsure[place]: each for place, each in again.items()}
+        if rows is not None:
+            rows.update(kept)
         if not finite(found):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return found
@@ -243,6 +270,18 @@ def scored(scorer: Scorer, windows: Sequence[Sequence[Features]], done: Done = l
         return rows[:, None]
     left = iter(rows)
     return [[next(left) for _ in each] for each in windows]
+
+
+def averaged(rows: Outputs, head: Head) -> tuple[Outputs, dict[int, Sequence[FloatArray]]]:
+    """Return the outputs of texts, averaged over their windows where the head weighs these, and what was averaged.
+
+    >>> averaged([[np.array([1.0, 0.0]), np.array([3.0, 0.0])]], Head(1, weighed=True))[0].tolist()
+    [[[2.0]]]
+    """
+    if not head.weighed:
+        return rows, {}
+    found = [average(np.asarray(each, dtype=np.float64))[0] for each in rows]
+    return np.array(found)[:, None], {i: each for i, each in enumerate(rows) if len(each) > 1}
 
 
 def finite(outputs: Outputs) -> bool:

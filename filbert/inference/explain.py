@@ -22,6 +22,7 @@ from filbert.errors import ConfigError, shown
 from filbert.files import write_text
 from filbert.inference.model import Model
 from filbert.language import speaking
+from filbert.model.head import average
 from filbert.records import Encoding, Features, FloatArray, IntArray, Prediction
 from filbert.report.explanation import WITHIN, explanation_page
 from filbert.tasks.task import Quantity
@@ -233,7 +234,11 @@ class _Case:
 
     def chosen(self, name: str | None) -> tuple[Quantity, tuple[str, ...]]:
         """Return what is to be explained, and the names of all that can be; ConfigError where it is not there."""
-        found = self.model.task.quantities(self.outputs(self.windows), self.model.settings, self.windows)
+        rows = self.outputs(self.windows)
+        if self.model.head.weighed:
+            found = in_deciding_windows(self.model, rows, self.windows)
+        else:
+            found = self.model.task.quantities(rows, self.model.settings, self.windows)
         names = tuple(each.name for each in found)
         if not found:
             raise ConfigError("the answers of this model are not the sum of a network's outputs — fit one to explain")
@@ -297,3 +302,20 @@ class _Case:
         index, weight = attention_weights(self.network, self.windows[window], self.device)
         tokens = tuple(self.model.tokenizer.token(int(i)) for i in self.windows[window].ids)
         return Attention(tokens, index, weight)
+
+
+def in_deciding_windows(model: Model, rows: Sequence[FloatArray], windows: Sequence[Features]) -> list[Quantity]:
+    """Return what can be explained of an answer that is the mean over windows, each in the window that did most for it.
+
+    >>> in_deciding_windows(model, rows, windows)[0].meaning  # doctest: +SKIP
+    "the logit of 'good' less that of 'bad', in the window that decided most"
+    """
+    outputs_O, weights_W = average(np.asarray(rows, dtype=np.float64))
+    where = ", in the window that decided most" if len(windows) > 1 else ""
+    found = []
+    for each in model.task.quantities([outputs_O], model.settings, windows):
+        shares_W = [weight * each.of(row[:-1]) for weight, row in zip(weights_W.tolist(), rows, strict=True)]
+        sign = np.sign(sum(shares_W)) or 1.0
+        factors = np.append(each.factors, 0.0)  # the weight of the window is no part of the answer
+        found.append(Quantity(each.name, each.meaning + where, factors, int(np.argmax(sign * np.array(shares_W)))))
+    return found

@@ -63,7 +63,7 @@ class GraphScorer:
                 found[i] = np.asarray(row[: self._rows(each)] if self._rows(each) else row, dtype=np.float64)
             ready += len(chosen)
             done(ready)
-        return np.array(found).reshape(len(found), self._head.outputs) if self._head.one_row else found
+        return np.array(found).reshape(len(found), self._head.width) if self._head.one_row else found
 
     def _rows(self, text: Features) -> int:
         """Return how many rows of outputs a text has: its marks or tokens; 0 where it has one and no list of them."""

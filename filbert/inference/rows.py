@@ -22,6 +22,8 @@ from filbert.tasks.task import Task
 
 LAST = {"truncated": "bool", "unk_ratio": "float", "error": "string"}  # the last columns, for every task
 
+DECIDED = {"decided_start": "int", "decided_end": "int", "decided_weight": "float"}
+
 Inputs = tuple[str, ...]
 
 
@@ -114,10 +116,14 @@ class Answers(Protocol):
 
 
 def result_types(model: Answers) -> dict[str, str]:
-    """Return the task's result columns and their types, and `abstained` and `unknown` where an answer may be so."""
+    """Return the task's result columns and their types, and what this model may say beside.
+
+    `abstained` and `unknown`, and for long texts the window that decided most, as code points of its text, its weight.
+    """
     may = {"abstained": "bool"} if model.least_confidence else {}
     apart = {"unknown": "bool"} if model.farthest is not None else {}
-    return {**model.task.columns(model.settings), **may, **apart}
+    long = DECIDED if model.task.head(model.settings).weighed else {}
+    return {**model.task.columns(model.settings), **may, **apart, **long}
 
 
 def cells(engine: Engine, prediction: Prediction) -> Row:
@@ -129,7 +135,11 @@ def cells(engine: Engine, prediction: Prediction) -> Row:
     if prediction.withheld:
         row = {name: cell if kinds[name] == "float" else None for name, cell in row.items()}
     may = {"abstained": prediction.abstained} if engine.least_confidence else {}
-    apart = {"unknown": prediction.unknown} if engine.farthest is not None else {}
+    apart: Row = {"unknown": prediction.unknown} if engine.farthest is not None else {}
+    if engine.head.weighed:
+        first = prediction.evidence[0] if prediction.evidence else None
+        places = (None,) * 3 if first is None else (first.start, first.end, round(first.weight, 4))
+        apart |= dict(zip(DECIDED, places, strict=True))
     return {
         **row,
         **may,

@@ -77,8 +77,9 @@ class NativeScorer:
     """Encoder and head in C++; a text gets the same bits in any batch. Raises ConfigError as NativeEncoder does."""
 
     def __init__(self, model: Model, precision: str) -> None:
+        joined = model.head.joined(model.arrays)
         pooled_first = model.head.rows == "first" and model.head.pooled
-        head = {name.replace("last.", "classifier."): array for name, array in model.arrays.items()}
+        head = {name.replace("last.", "classifier."): array for name, array in joined.items()}
         self.encoder = NativeEncoder(model.config, model.weights, precision, head=head if pooled_first else None)
         self._head, self._pooled_first = NumpyHead(model.head, model.config, model.arrays), pooled_first
 
@@ -93,7 +94,7 @@ class NativeScorer:
             ready += len(chosen)
             done(ready)
         head = self._head.head
-        return np.array(found).reshape(len(found), head.outputs) if head.one_row else found
+        return np.array(found).reshape(len(found), head.width) if head.one_row else found
 
     def _rows(self, batch: PackedBatch) -> FloatArray | list[FloatArray]:
         given = batch.ids_T, batch.positions_T, batch.segments_T, batch.starts_B

@@ -40,8 +40,12 @@ class Network(nn.Module):
         self.dropout = Dropout(encoder.config.dropout)
         if head.last:
             self.last = Linear(width, head.outputs)
+        if head.weighed:
+            self.weigh = Linear(width, 1)
         for name in head.names():
             initialise(self.get_submodule(name), generator)
+        if head.weighed:
+            nn.init.zeros_(self.weigh.weight)  # at first all windows weigh the same
 
     def forward(self, ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, spans: Spans) -> Tensor:
         """Return outputs_BO, or outputs_TO of every token, or outputs_MO of every mark, in fp32."""
@@ -57,6 +61,8 @@ class Network(nn.Module):
             rows_D = torch.tanh(self.pooler(rows_D))
         if self.head.rows != "tokens":  # there BERT has none before its last layer, and so has transformers
             rows_D = self.dropout(rows_D)
+        if self.head.weighed:
+            return torch.cat((self.last(rows_D), self.weigh(rows_D)), dim=-1)
         return self.last(rows_D) if self.head.last else rows_D
 
     def _marked(self, given: tuple[Tensor, Tensor, Tensor], spans: Spans) -> Tensor:
@@ -78,3 +84,18 @@ class Network(nn.Module):
             for layer in self.between:
                 hidden_RD = layer(hidden_RD, over)
         return hidden_RD[: len(rows_M)]  # type: ignore[no-any-return]
+
+
+def averaged(rows_BO: Tensor, texts_B: Tensor, texts: int) -> Tensor:
+    """Return the outputs of each text, the mean over its windows as `head.average` has it; window b is of `texts_B[b]`.
+
+    >>> averaged(torch.tensor([[2.0, 0.0], [5.0, 1.0], [4.0, 0.0]]), torch.tensor([0, 1, 0]), 2).tolist()
+    [[3.0], [5.0]]
+    """
+    outputs_BO, score_B = rows_BO[:, :-1], rows_BO[:, -1]
+    highest_N = torch.full((texts,), -torch.inf, device=rows_BO.device)
+    highest_N = highest_N.scatter_reduce(0, texts_B, score_B.detach(), "amax")
+    powers_B = torch.exp(score_B - highest_N[texts_B])
+    total_N = torch.zeros(texts, device=rows_BO.device).index_add(0, texts_B, powers_B)
+    weighed_BO = (powers_B / total_N[texts_B])[:, None] * outputs_BO
+    return torch.zeros(texts, outputs_BO.shape[1], device=rows_BO.device).index_add(0, texts_B, weighed_BO)

@@ -31,7 +31,7 @@ class NumpyHead:
     """
 
     def __init__(self, head: Head, config: EncoderConfig, arrays: Mapping[str, Array]) -> None:
-        self.head, self.config, self._arrays = head, config, arrays
+        self.head, self.config, self._arrays = head, config, head.joined(arrays)
 
     def first(self, rows_BD: Array) -> FloatArray:
         """Return outputs_BO for the [CLS] vectors."""

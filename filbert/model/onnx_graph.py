@@ -70,8 +70,8 @@ def bert_graph(
     if head.rows == "marks":
         inputs |= {ROWS: ("batch", "marks"), NUMBERS: ("batch", "marks")}
     rows: Sequence[Axis] = {"tokens": ("length",), "marks": ("marks",)}.get(head.rows, ())
-    made = BertGraph(inputs, {OUTPUT: ("batch", *rows, head.outputs)})
-    _Builder(made.graph, config, {**weights, **arrays}, int8=int8).build(head)
+    made = BertGraph(inputs, {OUTPUT: ("batch", *rows, head.width)})
+    _Builder(made.graph, config, {**weights, **head.joined(arrays)}, int8=int8).build(head)
     return made
 
 

@@ -6,6 +6,7 @@ Inside a batch texts are sorted by length, so that attention can group texts of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,26 @@ def pack(features: Sequence[Features], order: Sequence[int] | IntArray | None = 
         order_B=chosen.astype(np.int32),
         targets_B=None if any(t is None for t in targets) else _stacked(targets, joined=marks is not None),
         marks=marks,
+    )
+
+
+def pack_texts(texts: Sequence[Sequence[Features]], order: Sequence[int] | IntArray) -> PackedBatch:
+    """Pack all windows of the texts at the indices `order`; the targets are one of each text, in that order.
+
+    >>> a = Features(np.array([2, 9, 9, 3]), np.zeros(4, np.int32), 1)
+    >>> b = Features(np.array([2, 7, 3]), np.zeros(3, np.int32), 0)
+    >>> batch = pack_texts([[a, b], [b]], [1, 0]); batch.texts_B.tolist(), batch.targets_B.tolist()
+    ([0, 1, 1], [0, 1])
+    """
+    chosen = [texts[int(i)] for i in order]
+    batch = pack([window for each in chosen for window in each])
+    owner_B = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(each) for each in chosen])
+    targets = [each[0].target for each in chosen]
+    return replace(
+        batch,
+        order_B=np.asarray(order, dtype=np.int32),
+        texts_B=owner_B[batch.order_B],
+        targets_B=None if any(t is None for t in targets) else _stacked(targets, joined=False),
     )
 
 

@@ -29,6 +29,11 @@ from filbert.report.words import (
 )
 
 LABELS_SHOWN = 50
+WINDOWS = (
+    "Texts longer than {longest:,} tokens are read whole by Filbert, in overlapping windows: the answer is the mean of "
+    "the windows' outputs, weighed by the softmax of a trained weight (the tensors `window_weight`). `transformers` "
+    "opens the folder as the model of one window: it ignores these tensors, and a longer text has to be cut for it."
+)
 
 
 @dataclass(frozen=True)
@@ -145,11 +150,16 @@ def _reading(report: Report, whole: str) -> str:
     parts = []
     if whole:
         parts.append(f"## Long texts\n\n{whole}")
+    elif longest and (report.get("long_texts") or {}).get("way") == "windows":
+        parts.append("\n".join(["## Long texts", "", WINDOWS.format(longest=longest), "", *cut]))
     elif longest or cut:
+        head_only = (report.get("long_texts") or {}).get("way") == "head"
         sentence = f"Texts longer than {longest:,} tokens are truncated" if longest else "Long texts are truncated"
         if (report.get("data") or {}).get("inputs") == 2:
             sentence = sentence.replace("Texts", "Pairs of texts").replace("Long texts", "Long pairs")
             sentence += ", the longer text first, at its end."
+        elif head_only:
+            sentence += ": their head is read, as a transformers tokenizer keeps it."
         else:
             sentence += ": Filbert keeps their head and tail, a transformers tokenizer only the head."
         parts += ["\n".join(["## Long texts", "", sentence, *([""] if cut else []), *cut])]

@@ -226,11 +226,24 @@ def text_table(caption: str, found: Sequence[Mapping[str, Any]], columns: Sequen
         shown = [t if len(t) <= MISTAKE_CHARACTERS else t[:MISTAKE_CHARACTERS].rstrip() + " …" for t in texts]
         cells = [tag("td", str(each.get(key) or ""), class_=kind or None) for key, _name, kind in columns]
         place = tag("td", each.get("place") or "", class_="text place")
-        passage = [tag("div", tag("bdi", t)) for t in shown], _similar(each.get("similar") or ())
+        passage = (
+            [tag("div", tag("bdi", t)) for t in shown],
+            _decided(each.get("decided")),
+            _similar(each.get("similar") or ()),
+        )
         rows.append(tag("tr", tag("td", passage, class_="passage"), cells, place))
     names = [(_("text"), "text"), *((_(name), kind) for _key, name, kind in columns), (_("place"), "text")]
     head = tag("tr", [tag("th", name, scope="col", class_="text" if "text" in kind else None) for name, kind in names])
     return table(caption, head, rows, tall=True, kind="mistakes")
+
+
+def _decided(found: Mapping[str, Any] | None) -> Html | None:
+    """Return the window that decided most of a long text, to be opened."""
+    if not found:
+        return None
+    places = {key: found[key] for key in ("start", "end", "weight")}
+    where = _("decided by characters {start:,} to {end:,}, weight {weight:.2f}", **places)
+    return tag("details", tag("summary", where), tag("p", tag("bdi", found["passage"])), class_="similar")
 
 
 def _similar(found: Sequence[Mapping[str, Any]]) -> Html | None:

@@ -95,15 +95,19 @@ def _lengths(report: Report, log: Log) -> Html | None:
             beyond=beyond,
             longest=longest,
         )
+        whole = (report.get("long_texts") or {}).get("way") == "windows"
+        longer = _("read in windows, {texts}", texts=counted(beyond, each)) if whole else ""
         legend = legend_of(
             ("model", _("up to {tokens}", tokens=counted(longest, "token"))),
-            ("cut", _("truncated, {texts}", texts=counted(beyond, each))),
+            ("cut", longer or _("truncated, {texts}", texts=counted(beyond, each))),
         )
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
         caption = label + (_("; the last bar holds all longer texts.") if uneven else _("."))
         picture = _figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
     lines = [tag("li", truncation_line(split, each, example_of(report))) for split, each in cut.items() if each]
-    return tag("div", picture, tag("ul", lines) if lines else None)
+    why = (report.get("long_texts") or {}).get("why")
+    chosen = tag("p", _("How long texts are read was chosen: {why}.", why=why)) if why else None
+    return tag("div", picture, tag("ul", lines) if lines else None, chosen)
 
 
 def _curves(measured: Sequence[tuple[str, str]]) -> Callable[[Report, Log], Html | None]:

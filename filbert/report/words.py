@@ -198,6 +198,14 @@ def truncation_line(split: str, found: Mapping[str, Any], each: str = "text") ->
     """
     texts = counted(found["texts"], each)
     if not found["cut_texts"]:
+        if many := found.get("long_texts"):
+            return _(
+                "{split}: none of {texts} truncated, {many:,} of them read whole, in {windows}",
+                split=_(split),
+                texts=texts,
+                many=many,
+                windows=counted(found["long_windows"], "window"),
+            )
         return _("{split}: none of {texts} truncated", split=_(split), texts=texts)
     whole = found["tokens"] + found["cut_tokens"]
     return _(

@@ -70,7 +70,7 @@ def opened(setup: Setup) -> tuple[Engine, Ready]:
         task=engine.task.NAME,
         kind=engine.task.HUB[1],
         texts=engine.texts,
-        whole=engine.task.WINDOWS,
+        whole=engine.task.WINDOWS or engine.head.weighed,
         max_length=engine.max_length,
         columns={role: list(names) for role, names in columns.items()},
         types=result_types(engine),
@@ -163,9 +163,9 @@ def _withheld(hub: Any) -> Any:
 
 
 def _outputs(engine: Engine, item: Item) -> Any:
-    """Return what the head gives an item's only window; None where it has several."""
+    """Return what the head gives an item, in its only window or on average; None where windows are no parts of it."""
     windows = engine.features([item.inputs])
-    return np.asarray(engine.outputs(windows)[0][0]) if len(windows[0]) == 1 else None
+    return np.asarray(engine.outputs(windows)[0][0]) if len(windows[0]) == 1 or engine.head.weighed else None
 
 
 if __name__ == "__main__":

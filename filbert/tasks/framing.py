@@ -14,11 +14,13 @@ from filbert.records import Encoding, Features, FloatArray, IntArray
 from filbert.text.tokenizer import Tokenizer
 
 
-def framed(encodings: Sequence[Encoding], tokenizer: Tokenizer, length: int, target: Any = None) -> Features:
+def framed(
+    encodings: Sequence[Encoding], tokenizer: Tokenizer, length: int, target: Any = None, *, head_only: bool = False
+) -> Features:
     """Frame one text or two, at most `length` tokens with the special ones.
 
-    One text that is too long keeps the first quarter and the last three (Sun et al. 2019). Of two the longer one is cut
-    first, at its end, as `transformers` does ("longest_first").
+    One text that is too long keeps the first quarter and the last three (Sun et al. 2019), or its begin, with
+    `head_only`. Of two the longer one is cut first, at its end, as `transformers` does ("longest_first").
 
     >>> tokenizer = Tokenizer.from_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"])
     >>> row = framed(tokenizer.encode(["a b b b b b b b a a"]), tokenizer, length=8)
@@ -29,7 +31,7 @@ def framed(encodings: Sequence[Encoding], tokenizer: Tokenizer, length: int, tar
     ([2, 5, 5, 3, 6, 6, 6, 3], [0, 0, 0, 0, 1, 1, 1, 1], 1)
     """
     if len(encodings) == 1:
-        ids, cut = _head_and_tail(encodings[0].ids, length - 2)
+        ids, cut = _head_and_tail(encodings[0].ids, length - 2, head_only=head_only)
         whole = np.concatenate(([tokenizer.cls], ids, [tokenizer.sep])).astype(np.int32)
         return Features(whole, np.zeros(len(whole), dtype=np.int32), target, cut)
     a, b = (encoding.ids for encoding in encodings)
@@ -61,10 +63,10 @@ def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
     return (short, long) if a <= b else (long, short)
 
 
-def _head_and_tail(ids: IntArray, room: int) -> tuple[IntArray, int]:
+def _head_and_tail(ids: IntArray, room: int, *, head_only: bool) -> tuple[IntArray, int]:
     cut = max(0, len(ids) - room)
     if cut:
-        head = room // 4
+        head = room if head_only else room // 4
         ids = np.concatenate((ids[:head], ids[len(ids) - (room - head) :]))
     return ids, cut
 

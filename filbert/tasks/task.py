@@ -181,6 +181,8 @@ class Task(Protocol):
     """Its class in `transformers`, and the hub's name for what it does."""
     WINDOWS: bool
     """Whether a long text is read whole, in several windows; else it is cut."""
+    LONG: str
+    """Why it cannot be chosen how long texts are read, as a sentence; empty where the settings have it as `long`."""
     TRUNCATED: str
     """What is said of a text that was not read to its end, with {length} for the tokens of a window."""
     BALANCE: str

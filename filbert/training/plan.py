@@ -39,12 +39,19 @@ class Plan:
 
 
 def plan(
-    config: TrainConfig, lengths: Sequence[int], classes: int, measure: Callable[[], float], *, whole: bool = False
+    config: TrainConfig,
+    lengths: Sequence[int],
+    classes: int,
+    measure: Callable[[], float],
+    *,
+    whole: bool = False,
+    shorter: bool = True,
 ) -> Plan:
     """Fit epochs and longest length to `config.minutes`, by the tokens/s that `measure` returns.
 
     `lengths` are the texts' own, in tokens. Texts are cut as little as one pass over all of them allows. Without
-    `config.minutes` nothing is measured. With `whole` nothing is cut: the lengths are those of windows.
+    `config.minutes` nothing is measured. With `whole` nothing is cut: the lengths are those of windows. Without
+    `shorter` the first half of a run reads the texts as the second.
     """
     wanted = default_epochs(len(lengths), classes) if config.epochs is None else config.epochs
     lengths_N = np.asarray(lengths)
@@ -52,13 +59,13 @@ def plan(
     def early(epochs: float, crop: int) -> int | None:
         return (
             config.early_length
-            if not whole and epochs >= 2 and config.early_length < min(crop, lengths_N.max())
+            if shorter and epochs >= 2 and config.early_length < min(crop, lengths_N.max())
             else None
         )
 
     def tokens(epochs: float, crop: int) -> float:
-        short = np.minimum(lengths_N, early(epochs, crop) or crop).sum()
-        return float(epochs / 2 * (short + np.minimum(lengths_N, crop).sum()))
+        late = lengths_N if whole else np.minimum(lengths_N, crop)
+        return float(epochs / 2 * (np.minimum(late, early(epochs, crop) or late).sum() + late.sum()))
 
     if config.minutes is None:
         return Plan(wanted, config.max_length, early(wanted, config.max_length))
@@ -69,5 +76,6 @@ def plan(
     crop = next((n for n in crops if tokens(1, n) <= affordable), crops[-1])
     fitting = [wanted, *(n for n in range(math.ceil(wanted) - 1, 0, -1)), affordable / tokens(1, crop)]
     epochs = next((n for n in fitting if tokens(n, crop) <= affordable), fitting[-1])
-    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min are {epochs:.2g} epochs of texts cut at {crop} tokens"
+    read = "in windows of" if whole else "cut at"
+    reason = f"{speed:,.0f} tokens/s: {config.minutes:g} min are {epochs:.2g} epochs of texts {read} {crop} tokens"
     return Plan(epochs, crop, early(epochs, crop), max(1.0, seconds - MEASURING_SECONDS), reason)

@@ -53,6 +53,6 @@ def raise_unless_smaller_helps(error: Exception, batch: PackedBatch, where: str)
     """Return where memory ran out and smaller batches may fit; otherwise raise the error, or a TrainingError."""
     if not out_of_memory(error):
         raise error
-    if len(batch.order_B) == 1:
+    if len(batch.starts_B) == 2:
         what = f"{where}: out of memory on a single text of {len(batch.ids_T):,} tokens"
         raise TrainingError(f"{what} — cut texts shorter, or choose a smaller model") from error

@@ -64,7 +64,7 @@ def test_the_manifest_says_where_the_model_comes_from(finished):
     assert (info["task"], info["settings"]["labels"]) == ("single-label", ["neg", "pos"])
     assert (info["base"], info["name"], info["columns"]) == ("tiny", "films", {"inputs": [[]], "target": []})
     assert info["data_fingerprint"] == data().splits.fingerprint
-    assert info["long_texts"] == "head+tail"
+    assert info["long_texts"] == "head-tail"
     assert {"filbert", "torch"} <= info["versions"].keys()
 
 

@@ -15,7 +15,7 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
-from filbert.tasks.framing import framed
+from filbert.tasks.long_texts import ONE_WINDOW, head_of, windows
 from filbert.tasks.multi_label.outputs import answered as answered
 from filbert.tasks.multi_label.outputs import averaged as averaged
 from filbert.tasks.multi_label.outputs import baseline as baseline
@@ -63,18 +63,20 @@ EXAMPLE = "text"
 TARGET = "labels"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+LONG = ""
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
 DISTIL = ""
-PLAIN = """\
-tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
-text = tokenizer.encode(*sys.argv[1:])
+PLAIN = (
+    ONE_WINDOW
+    + """\
 labels, thresholds = told["settings"]["labels"], told["settings"]["thresholds"]
-probabilities = 1 / (1 + np.exp(-logits(text.ids, text.type_ids)))
+probabilities = 1 / (1 + np.exp(-found))
 for label, probability, threshold in zip(labels, probabilities, thresholds or [0.5] * len(labels)):
     print(f"{label}\\t{probability:.6f}" + ("\\tyes" if probability >= threshold else ""))
 """
+)
 UNKNOWN = "a text without any of the labels is an answer of its own"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
@@ -82,14 +84,14 @@ CASCADE = "a linear model answers in BERT's place where each text has one of sev
 def features(
     encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Settings, length: int
 ) -> list[Features]:
-    """Return the text, or two, in one window, and 0 or 1 for each label."""
+    """Return the text, or two, in its windows, with 0 or 1 for each label."""
     flags_L = None if target is None else flags([target], settings)[0].astype(np.float32)
-    return [framed(encodings, tokenizer, length, flags_L)]
+    return windows(encodings, flags_L, tokenizer, settings.long, length)
 
 
 def head(settings: Settings) -> Head:
-    """Return pooler and one linear layer on [CLS]."""
-    return Head(outputs=len(settings.labels))
+    """Return pooler and one linear layer on [CLS], with the weight of a window where texts are read in several."""
+    return head_of(len(settings.labels), settings.long)
 
 
 def loss(outputs: Tensor, batch: PackedBatch, settings: Settings) -> Tensor:

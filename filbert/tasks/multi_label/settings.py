@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from filbert.tasks.labels import (
     sort_labels,
     variant_lines,
 )
+from filbert.tasks.long_texts import HEAD_TAIL, saved_way
 from filbert.tasks.task import Claim, Json, Reading
 
 HEAVIEST = 20.0  # most that a missed rare label may weigh against a false one
@@ -38,6 +39,8 @@ class Settings:
     """One for each label; empty before they are tuned: a half."""
     weights: tuple[float, ...] = ()
     """How much more a text that has the label counts, one for each; empty: as much."""
+    long: str = HEAD_TAIL
+    """How a text beyond the longest length is read (long_texts.py)."""
 
 
 def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
@@ -159,7 +162,7 @@ def reopen(info: Json, config: Json) -> Settings:
     sound = all(isinstance(x, float) and 0 <= x <= 1 for x in thresholds) and len(thresholds) in (0, len(labels))
     if not sound:
         raise ValueError(f"filbert.json settings — thresholds are {shown(thresholds)} — restore the file")
-    return Settings(labels, tuple(thresholds))
+    return Settings(labels, tuple(thresholds), long=saved_way(settings))
 
 
 def saved(settings: Settings) -> Json:
@@ -198,7 +201,7 @@ def balanced(train: Sequence[Example], settings: Settings, how: str) -> tuple[Se
     counts = Counter(label for example in train for label in example.target)
     if how == "weights":
         ratios = [(len(train) - counts[label]) / max(1, counts[label]) for label in settings.labels]
-        return Settings(settings.labels, weights=tuple(min(HEAVIEST, ratio**0.5) for ratio in ratios)), None
+        return replace(settings, weights=tuple(min(HEAVIEST, ratio**0.5) for ratio in ratios)), None
     groups = strata(train)
     sizes = Counter(groups)
     chances_N = np.array([sizes[group] ** -0.5 for group in groups])

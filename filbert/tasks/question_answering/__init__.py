@@ -61,6 +61,7 @@ EXAMPLE = "question"
 TARGET = "answers"
 HUB = ("BertForQuestionAnswering", "question-answering")
 WINDOWS = True
+LONG = "long texts are read whole, in windows, as an answer stands in one place"
 TRUNCATED = f"the question is too long: at most its first {QUESTION} tokens were read"
 PLAIN = """\
 tokenizer.enable_truncation(told["max_length"], strategy="only_second")  # Filbert reads all of a long text, in windows

@@ -13,7 +13,7 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
-from filbert.tasks.framing import framed
+from filbert.tasks.long_texts import ONE_WINDOW, head_of, windows
 from filbert.tasks.regression.outputs import answered as answered
 from filbert.tasks.regression.outputs import baseline as baseline
 from filbert.tasks.regression.outputs import calibrate as calibrate
@@ -60,12 +60,14 @@ EXAMPLE = "text"
 TARGET = "score"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+LONG = ""
 TRUNCATED = "longer than {length} tokens: the text was truncated"
-PLAIN = """\
-tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
-text = tokenizer.encode(*sys.argv[1:])
-print(f"{logits(text.ids, text.type_ids)[0]:.6g}")  # in the unit of the training texts
+PLAIN = (
+    ONE_WINDOW
+    + """\
+print(f"{found[0]:.6g}")  # in the unit of the training texts
 """
+)
 BALANCE = "numbers have no classes to balance"
 DISTIL = ""
 ABSTAIN = "numbers are near or far, not right or wrong"
@@ -76,14 +78,14 @@ CASCADE = "a linear model answers in BERT's place where each text has one of sev
 def features(
     encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Settings, length: int
 ) -> list[Features]:
-    """Return the text, or two, in one window, and the number scaled to mean 0 and spread 1."""
+    """Return the text, or two, in its windows, with the number scaled to mean 0 and spread 1."""
     scaled = None if target is None else (target - settings.mean) / settings.spread
-    return [framed(encodings, tokenizer, length, scaled)]
+    return windows(encodings, scaled, tokenizer, settings.long, length)
 
 
 def head(settings: Settings) -> Head:
-    """Return pooler and one linear layer on [CLS]."""
-    return Head(outputs=1)
+    """Return pooler and one linear layer on [CLS], with the weight of a window where texts are read in several."""
+    return head_of(1, settings.long)
 
 
 def loss(outputs: Tensor, batch: PackedBatch, settings: Settings) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from filbert.errors import DataError, Place, Problem, Refusal, counted, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.labels import refuse_other_heads
+from filbert.tasks.long_texts import HEAD_TAIL, saved_way
 from filbert.tasks.task import Claim, Json, Reading
 
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
@@ -31,6 +32,8 @@ class Settings:
     """Nine of ten answers are no further off, fitted on the validation texts (Vovk et al. 2005); 0: not fitted."""
     low: float = float("-inf")
     high: float = float("inf")
+    long: str = HEAD_TAIL
+    """How a text beyond the longest length is read (long_texts.py)."""
 
 
 def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
@@ -154,8 +157,9 @@ def reopen(info: Json, config: Json) -> Settings:
     settings = info.get("settings")
     if settings is None:
         return Settings(0.0, 1.0)
+    long = saved_way(settings)
     try:
-        return Settings(**{key: float(value) for key, value in settings.items()})
+        return Settings(**{key: float(value) for key, value in settings.items() if key != "long"}, long=long)
     except (TypeError, ValueError):
         raise ValueError(f"filbert.json settings — are {shown(settings)} — restore the file") from None
 

@@ -13,7 +13,7 @@ from filbert.model.head import Head
 from filbert.records import Encoding, Features, PackedBatch
 from filbert.report.kind import Kind
 from filbert.tasks.asking import asked as asked
-from filbert.tasks.framing import framed
+from filbert.tasks.long_texts import ONE_WINDOW, head_of, windows
 from filbert.tasks.single_label.outputs import answered as answered
 from filbert.tasks.single_label.outputs import averaged as averaged
 from filbert.tasks.single_label.outputs import baseline as baseline
@@ -60,32 +60,34 @@ EXAMPLE = "text"
 TARGET = "label"
 HUB = ("BertForSequenceClassification", "text-classification")
 WINDOWS = False
+LONG = ""
 TRUNCATED = "longer than {length} tokens: the text was truncated"
 BALANCE = ""
 ABSTAIN = ""
 UNKNOWN = ""
 CASCADE = ""
 DISTIL = ""
-PLAIN = """\
-tokenizer.enable_truncation(told["max_length"])  # Filbert keeps the end of a long text, too
-text = tokenizer.encode(*sys.argv[1:])
-powers = np.exp(logits(text.ids, text.type_ids))
+PLAIN = (
+    ONE_WINDOW
+    + """\
+powers = np.exp(found)
 for label, probability in zip(told["settings"]["labels"], powers / powers.sum()):
     print(f"{label}\\t{probability:.6f}")
 """
+)
 
 
 def features(
     encodings: Sequence[Encoding], target: Any, tokenizer: Tokenizer, settings: Settings, length: int
 ) -> list[Features]:
-    """Return the text, or two, in one window, and the number of its label."""
+    """Return the text, or two, in its windows, with the number of its label."""
     number = None if target is None else settings.labels.index(target)
-    return [framed(encodings, tokenizer, length, number)]
+    return windows(encodings, number, tokenizer, settings.long, length)
 
 
 def head(settings: Settings) -> Head:
-    """Return pooler and one linear layer on [CLS]."""
-    return Head(outputs=len(settings.labels))
+    """Return pooler and one linear layer on [CLS], with the weight of a window where texts are read in several."""
+    return head_of(len(settings.labels), settings.long)
 
 
 def loss(outputs: Tensor, batch: PackedBatch, settings: Settings) -> Tensor:

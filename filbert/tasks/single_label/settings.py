@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from filbert.tasks.labels import (
     variant_lines,
     whole_numbers,
 )
+from filbert.tasks.long_texts import HEAD_TAIL, saved_way
 from filbert.tasks.task import Claim, Json, Reading
 from filbert.text.visible import visible
 
@@ -36,10 +37,12 @@ UNEVEN = 5  # times as many texts of the largest class as of the smallest, from 
 
 @dataclass(frozen=True)
 class Settings:
-    """The labels in the order of the outputs, and what the loss of each is multiplied by, where it is."""
+    """The labels in the order of the outputs, what the loss of each is multiplied by, where it is."""
 
     labels: tuple[str, ...]
     weights: tuple[float, ...] = ()
+    long: str = HEAD_TAIL
+    """How a text beyond the longest length is read (long_texts.py)."""
 
 
 def claim(cells: Sequence[str], names: Sequence[str] = ()) -> Claim | None:
@@ -120,7 +123,7 @@ def reopen(info: Json, config: Json) -> Settings:
         )
     if settings is not None and labels_of_settings(settings) != labels:
         raise ValueError("filbert.json — its labels and those of config.json differ — restore the folder")
-    return Settings(labels)
+    return Settings(labels, long=saved_way(settings or {}))
 
 
 def saved(settings: Settings) -> Json:
@@ -160,6 +163,6 @@ def balanced(train: Sequence[Example], settings: Settings, how: str) -> tuple[Se
     counts = Counter(str(example.target) for example in train)
     weights = {label: len(train) / (len(counts) * count) for label, count in counts.items()}
     if how == "weights":
-        return Settings(settings.labels, tuple(weights[label] for label in settings.labels)), None
+        return replace(settings, weights=tuple(weights[label] for label in settings.labels)), None
     chances_N = np.array([weights[str(example.target)] for example in train])
     return settings, chances_N / chances_N.sum()

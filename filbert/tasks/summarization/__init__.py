@@ -64,6 +64,7 @@ EXAMPLE = "text"
 TARGET = "summary"
 HUB = ("BertModel", "summarization")
 WINDOWS = True
+LONG = "long texts are read whole, in windows, and their sentences ranked together"
 TRUNCATED = "a sentence is longer than {length} tokens: its end was not read"
 PLAIN = """\
 sentences = [tokenizer.encode(sentence) for sentence in sys.argv[1:]]  # of one document; Filbert finds them itself
