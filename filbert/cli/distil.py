@@ -10,7 +10,8 @@ import typer
 
 from filbert.cli.console import Screen
 from filbert.cli.evaluate import check_texts, targets_of
-from filbert.cli.fit import fit_facts, show_fitted, train_options
+from filbert.cli.fit import fit_facts, show_fitted
+from filbert.cli.fit_options import train_options
 from filbert.cli.options import Device, Json, Overwrite, expanded, reading
 from filbert.cli.parts import command_line, engine_of, name_of, with_trained_columns
 from filbert.config import TrainConfig
