@@ -25,7 +25,7 @@ def write_report(folder: Path, kind: Kind, language: str | None = None) -> None:
 
         write_report(Path("runs/reviews"), kind)
     """
-    report = read_report(folder)
+    report = {**read_report(folder), "folder": folder.resolve().name}
     log = read_log(folder / "train.jsonl")
     try:
         if wrong := kind.missing(report):

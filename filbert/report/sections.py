@@ -17,6 +17,7 @@ from filbert.report.choosing import ensemble, tuning
 from filbert.report.distillation import distillation
 from filbert.report.figures import duration, in_percent, points, share_of
 from filbert.report.folds import cross_validation, suspects
+from filbert.report.following import Command, following
 from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
@@ -348,8 +349,10 @@ def legend_of(*entries: tuple[str, str]) -> Html | None:
     return tag("span", shown, class_="legend") if shown else None
 
 
-def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
+def run_sections(measured: Sequence[tuple[str, str]], first: Command | None = None) -> tuple[Section, ...]:
     """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
+
+    `first` is what the task does with its models beside `predict`, the first of the commands to use it.
 
     >>> [each[0] for each in run_sections([("accuracy", "accuracy")])][:3]
     ['slices', 'calibration', 'abstention']
@@ -370,4 +373,5 @@ def run_sections(measured: Sequence[tuple[str, str]]) -> tuple[Section, ...]:
         ("data", N_("Data"), _data),
         ("training", N_("Model and training"), model_and_training),
         ("reproduce", N_("Reproduce"), reproduction),
+        ("next", N_("Next steps"), following(first)),
     )

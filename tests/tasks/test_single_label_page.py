@@ -29,6 +29,7 @@ SECTIONS = [
     "data",
     "training",
     "reproduce",
+    "next",
 ]
 
 

@@ -127,13 +127,17 @@ def _questions(report: Report, log: Log) -> Html | None:
     return table(_("Questions, the texts they are asked of, and how many have no answer."), head, rows)
 
 
+NEXT = (N_("one question"), 'ask {model} "a question" --context FILE_OR_FOLDER')
 SECTIONS: tuple[Section, ...] = (
     ("summary", N_("Summary"), summary_section(METRICS, MORE)),
     ("mistakes", N_("Worst answers"), _mistakes),
     ("right", N_("Right answers"), _right),
     ("confidence", N_("Can its confidence be trusted?"), _confidence),
     ("questions", N_("Questions and texts"), _questions),
-    *(section for section in run_sections([("f1", "F1"), ("em", N_("exact match"))]) if section[0] != "calibration"),
+    *(
+        section
+        for section in run_sections([("f1", "F1"), ("em", N_("exact match"))], NEXT)
+        if section[0] != "calibration"
+    ),
 )
-NEXT = ("one question", 'ask {model} "a question" --context FILE_OR_FOLDER')
 KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, NEXT)

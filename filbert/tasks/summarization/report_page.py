@@ -119,11 +119,12 @@ def _places(report: Report, log: Log) -> Html | None:
     return tag("figure", chart, tag("figcaption", said))
 
 
+NEXT = (N_("one text"), "summarize {model} article.txt")
 SECTIONS: tuple[Section, ...] = (
     ("summary", N_("Summary"), summary_section(METRICS)),
     ("systems", N_("Beside what needs no model"), _systems),
     ("mistakes", N_("Worst summaries"), _worst),
     ("places", N_("Where the summaries stand in their texts"), _places),
-    *run_sections([("rouge1", N_("ROUGE-1 without stems")), ("rouge2", N_("ROUGE-2 without stems"))]),
+    *run_sections([("rouge1", N_("ROUGE-1 without stems")), ("rouge2", N_("ROUGE-2 without stems"))], NEXT),
 )
-KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, ("one text", "summarize {model} article.txt"))
+KIND = Kind(missing_scores, heading, SECTIONS, card, METRICS, NEXT)
