@@ -107,7 +107,7 @@ def _lengths(report: Report, log: Log) -> Html | None:
         picture = _figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
     lines = [tag("li", truncation_line(split, each, example_of(report))) for split, each in cut.items() if each]
     why = (report.get("long_texts") or {}).get("why")
-    chosen = tag("p", _("How long texts are read was chosen: {why}.", why=why)) if why else None
+    chosen = tag("p", _("How long texts are read was chosen: {why}.", why=retold(why))) if why else None
     return tag("div", picture, tag("ul", lines) if lines else None, chosen)
 
 
