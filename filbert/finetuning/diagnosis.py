@@ -102,12 +102,14 @@ def gain(
 
 
 def _weights(task: Task, examples: Sequence[Example]) -> FloatArray:
-    """Return weights of mean 1 by which each class counts the same; 1 where a text has none, or several."""
+    """Return weights of mean 1 by which each class counts the same; of several labels a text, or none, its stratum.
+
+    Most texts may have no label: a model that finds the rare ones and is wrong on a few others has learned something.
+    """
     classes = task.classes(examples)
-    if any(len(each) != 1 for each in classes):
-        return np.ones(len(examples))
-    counts = Counter(each[0] for each in classes)
-    return np.array([len(examples) / len(counts) / counts[each[0]] for each in classes])
+    keys = [each[0] for each in classes] if all(len(each) == 1 for each in classes) else [*task.strata(examples)]
+    counts = Counter(keys)
+    return np.array([len(examples) / len(counts) / counts[key] for key in keys])
 
 
 def diagnose(run: Run, report: Json, predictions: Sequence[Prediction], losses: Sequence[float]) -> Diagnosis | None:

@@ -21,6 +21,7 @@ from filbert.config import TrainConfig
 from filbert.finetuning.diagnosis import again, gain, rose
 from filbert.records import Example
 from filbert.report.words import diagnosis_line
+from filbert.tasks import multi_label
 
 COMMAND = "filbert fit films.csv --learning-rate 9 --epochs 1"
 
@@ -149,3 +150,18 @@ def test_fit_says_it_on_the_terminal_and_in_json(run: Run, tmp_path: Path) -> No
     told = " ".join(ran.out.split())
     assert "warning: neither BERT nor the linear model does better" in told
     assert "Next: filbert doctor films.csv" in told
+
+
+def test_a_model_that_finds_rare_labels_has_learned_though_most_texts_have_none() -> None:
+    task, settings = tasks.multi_label, multi_label.Settings(("late", "odd"))
+    rare = [Example((f"text {n}",), (("late",), ("odd",))[n % 2]) for n in range(40)]
+    many = [*rare, *(Example((f"text {n}",), ()) for n in range(40, 1_000))]
+    found_NL = np.zeros((1_000, 2))
+    found_NL[np.arange(28), np.arange(28) % 2] = 1  # 28 of 40 are found …
+    found_NL[100:128, 0] = 1  # … and as many given to texts without a label: as many texts are exactly right as by none
+    learned = gain(task, many, many, multi_label.outputs.labelled(found_NL, settings), settings)
+    assert learned is not None
+    assert learned["low"] > 0.2 * learned["of"] > 0.1
+    nothing = gain(task, many, many, multi_label.outputs.labelled(np.zeros((1_000, 2)), settings), settings)
+    assert nothing is not None
+    assert nothing["value"] == 0
