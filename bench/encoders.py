@@ -27,8 +27,9 @@ from filbert.config import TrainConfig
 from filbert.files import sha256
 from filbert.finetuning.dataset import Dataset, read_dataset
 from filbert.finetuning.fit import fit
-from filbert.linear.baseline import linear_probabilities
+from filbert.linear.baseline import fit_texts
 from filbert.metrics import classes
+from filbert.metrics.calibration import softmax
 
 RESULTS = HERE / "results" / "encoders.jsonl"
 LINEAR = "tfidf"  # TF-IDF + logistic regression, which has no seed
@@ -93,8 +94,8 @@ def fine_tune(data: Dataset, out: Path, base: str, config: TrainConfig) -> Row:
 
 def linear(data: Dataset) -> Row:
     splits, labels = data.splits, data.settings.labels
-    found = linear_probabilities(splits.train, numbers(splits.train, data), {"test": splits.test}, len(labels))
-    scores = classes.score(numbers(splits.test, data), found.outputs["test"], labels)
+    found = fit_texts(splits.train, numbers(splits.train, data), {"test": splits.test}, len(labels))
+    scores = classes.score(numbers(splits.test, data), softmax(found.outputs["test"]), labels)
     return {
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],

@@ -83,6 +83,7 @@ class Features:
     marks: IntArray | None = None  # rows of this window that are read each for itself: the [CLS] of every sentence …
     marked: int = 0  # … and how many of them the text has before this window
     end: int = 0  # of a text in several windows that are averaged: the word piece after the last of this window
+    texts: tuple[str, ...] = ()  # the texts that were given, for a linear model beside the encoder
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import filbert
-from filbert.linear.baseline import linear_probabilities
+from filbert.linear.baseline import fit_texts
 from filbert.readers.sources import open_source
 from filbert.records import Example
 
@@ -90,7 +90,7 @@ def test_it_can_be_learned_but_not_at_once(name):
     for k in range(5):
         train, test = [row for i, row in enumerate(rows) if i % 5 != k], rows[k::5]
         true_N = [FILES[name].index(row.target) for row in train]
-        found = linear_probabilities(train, true_N, {"test": test}, len(FILES[name]))
+        found = fit_texts(train, true_N, {"test": test}, len(FILES[name]))
         guesses = found.outputs["test"].argmax(axis=1)
         right += [FILES[name][guess] == row.target for guess, row in zip(guesses, test, strict=True)]
     assert 0.75 <= np.mean(right) <= 0.95

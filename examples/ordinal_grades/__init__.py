@@ -72,6 +72,7 @@ BALANCE = "the questions of grades overlap, and have no classes to weigh"
 ABSTAIN = ""
 UNKNOWN = "a grade lies between others, so that no text is of none of them"
 DISTIL = ""
+BLEND = "the linear model names a grade, where the head answers a question for each"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from filbert.metrics import numbers
+from filbert.metrics.calibration import softmax
 from filbert.metrics.intervals import interval, text_counts, wilson
 from filbert.metrics.label_sets import fit_sigmoid_temperature, sigmoid
 from filbert.records import Example, Features, FloatArray, IntArray, Prediction
@@ -128,10 +129,10 @@ def answered(prediction: Prediction, settings: Settings, random: np.random.Gener
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
     """Fit TF-IDF + logistic regression, which knows no order, and add up its classes."""
-    from filbert.linear.baseline import linear_probabilities
+    from filbert.linear.baseline import fit_texts
 
-    found = linear_probabilities(train, true(train, settings), asked, len(settings.labels))
-    above = {split: 1 - rows_NK.cumsum(axis=1)[:, :-1] for split, rows_NK in found.outputs.items()}
+    found = fit_texts(train, true(train, settings), asked, len(settings.labels))
+    above = {split: 1 - softmax(rows_NK).cumsum(axis=1)[:, :-1] for split, rows_NK in found.outputs.items()}
     predictions = {split: graded(above_NQ, settings) for split, above_NQ in above.items()}
     return Baseline(found.name, found.seconds, predictions, found.note)
 

@@ -72,7 +72,6 @@ def fit(
     ] = None,
     device: Device = None,
     measured: dict[str, Any],
-    no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the linear baseline.")] = False,
     track: Track = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -94,7 +93,6 @@ def fit(
                 device=device,
                 overwrite=overwrite,
                 track=track or (),
-                compare=not no_baseline,
                 adapt=adapt,
                 unlabelled=unlabelled or (),
                 cascade=cascade,
@@ -227,6 +225,7 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
 
     >>> show_fitted(screen, folder, report, task.page())  # doctest: +SKIP
     """
+    from filbert.report.blend import blend_line
     from filbert.report.choosing import choosing_lines
     from filbert.report.distillation import distilled_lines
     from filbert.report.folds import folds_lines
@@ -257,6 +256,8 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
         screen.show("", comparison, prose=True)
     if difference and (sentence := advice(difference, measured_on, linear=report["baseline"].get("linear", True))):
         screen.show(sentence, prose=True)
+    if joined := blend_line(report, kind.metrics[0]):
+        screen.show("", joined, prose=True)
     failed = diagnosis_line(report)
     missed = "" if failed else never_answered(report, split)
     for line in (repeated_line(report, split, kind.metrics[0]), missed, failed):
@@ -312,6 +313,7 @@ def fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, 
         "difference": difference_of(report, split),
         "truncation": report["truncation"][split],
         "diagnosis": report.get("diagnosis"),
+        "blend": report.get("blend"),
         "cascade": report.get("cascade"),
         "abstention": {key: each for key, each in (report.get("abstention") or {}).items() if key != "curves"} or None,
         "unknown": report.get("unknown"),

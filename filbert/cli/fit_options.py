@@ -86,6 +86,10 @@ def measured_options(
         ),
     ] = None,
     slices: Slices = None,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Leave out the linear baseline, and the blend with it.")
+    ] = False,
+    no_blend: Annotated[bool, typer.Option("--no-blend", help="Never blend BERT with the linear baseline.")] = False,
     language: Language = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=99, help="Train so often, the seed alone changed, and say the spread.")
@@ -94,13 +98,15 @@ def measured_options(
 ) -> dict[str, Any]:
     """Return what is measured and learned once the model is trained; a recipe has become options by then.
 
-    >>> measured_options(abstain="2%")
-    {'abstain': 0.02, 'unknown': None, 'slices': (), 'language': 'en', 'seeds': 1}
+    >>> measured_options(abstain="2%", no_blend=True)["blend"]
+    False
     """
     return {
         "abstain": rate_of(abstain),
         "unknown": unknown_of(f"{UNKNOWN:g}" if unknown == "auto" else unknown),
         "slices": tuple(slices or ()),
+        "compare": not no_baseline,
+        "blend": not (no_baseline or no_blend),
         "language": spoken(language) or "en",
         "seeds": seeds,
     }

@@ -46,6 +46,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         out: str | Path | None = None,
         overwrite: bool = False,
         compare: bool = False,
+        blend: bool = True,
         adapt: bool = False,
         unlabelled: Sequence[str | Path] = (),
         tune: int | str | None = None,
@@ -69,6 +70,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.out = out
         self.overwrite = overwrite
         self.compare = compare
+        self.blend = blend
         self.adapt = adapt
         self.unlabelled = unlabelled
         self.tune = tune
@@ -92,6 +94,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
             compare=self.compare,
             adapt=self.adapt,
             unlabelled=tuple(self.unlabelled),
+            blend=self.blend,
             cascade=getattr(self, "cascade", None),
             abstain=self.abstain,
         )

@@ -29,10 +29,10 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
     `predict` then gives a row of 0 and 1 in the order of `classes_`. Parameters are those of `filbert fit` (see
     TrainConfig for the training ones); None takes the default. `out` is the run folder to write (model, report, log);
     without it the run lives in a temporary folder as long as the estimator does. `compare=True` fits the linear
-    baseline beside the model, as the command does. `adapt=True` lets the base read the training texts first.
-    `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a cost of at most half a point of
-    accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is for uneven classes, `long`
-    for texts beyond `max_length` tokens: "head-tail", "head", "windows" or "auto".
+    baseline beside the model, as the command does; `blend=True` adds it to BERT where that helps. `adapt=True` lets the
+    base read the training texts first. `cascade=0.5` makes a cascade: a linear model answers what it is sure of, at a
+    cost of at most half a point of accuracy. `adapt` and `cascade` also read the files of `unlabelled`. `balance` is
+    for uneven classes, `long` for texts beyond `max_length` tokens: "head-tail", "head", "windows" or "auto".
     `abstain=0.02` leaves texts unanswered, so that at most two in a hundred answers are wrong: `predict` gives None for
     them, and where a text may have several labels a row of -1; `score` is that of all texts, as if each were answered.
     `tune=20` or `tune="30min"` searches for the options that are not given; `ensemble=3` averages three trainings.
@@ -64,6 +64,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         out: str | Path | None = None,
         overwrite: bool = False,
         compare: bool = False,
+        blend: bool = True,
         adapt: bool = False,
         unlabelled: Sequence[str | Path] = (),
         tune: int | str | None = None,
@@ -89,6 +90,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             out=out,
             overwrite=overwrite,
             compare=compare,
+            blend=blend,
             adapt=adapt,
             unlabelled=unlabelled,
             tune=tune,

@@ -4,7 +4,8 @@
 
 OUT holds the model in its format, the tokenizer, config.json (labels), filbert.json (task, settings with thresholds,
 longest text, what was measured, the SHA-256 of every file; no texts; a temperature is part of the weights) and
-example.py. It is made as a whole: an export that is refused leaves nothing.
+example.py; of a blend also the linear model, which example.py adds to the exported BERT. It is made as a whole: an
+export that is refused leaves nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from filbert.export.doors import DOORS
 from filbert.export.example import example
 from filbert.export.formats import Format, format_of
 from filbert.files import draft_folder, read_json, sha256, write_json, write_text
+from filbert.folder.linear_parts import BLEND
 from filbert.folder.open import FORMAT
 from filbert.inference.engine import Engine
 from filbert.inference.model import Model, open_model
@@ -29,7 +31,7 @@ from filbert.model.onnx_graph import bert_graph
 from filbert.owned import MANIFEST, finished, refuse_inputs
 from filbert.records import Example
 
-KEPT = ("task", "settings", "columns", "name", "max_length", "long_texts", "base", "data_fingerprint")
+KEPT = ("blend", "task", "settings", "columns", "name", "max_length", "long_texts", "base", "data_fingerprint")
 EXPORT = "export"  # the key of filbert.json that marks an export
 
 Tell = Callable[[gate.Measured], None]
@@ -65,7 +67,10 @@ def export(
         _write(model, folder, draft, format_, int8=int8)
         run = format_.opened(draft)
         exported = Engine(model, cascade=False, scorer=GraphScorer(model.head, run))
-        sizes = _bytes(folder.glob("*.safetensors")), _bytes(draft / name for name in format_.files)
+        sizes = (
+            _bytes(folder.glob("*.safetensors")),
+            _bytes(path for path in draft.iterdir() if path.name in (*format_.files, BLEND)),
+        )
         found = gate.measure((exact, exported), texts, sizes, gate.INT8 if int8 else gate.EXACT, done)
         tell(found)
         if found.missed:
@@ -104,11 +109,13 @@ def _write(model: Model, folder: Path, draft: Path, format_: Format, *, int8: bo
     format_.write(bert_graph(model.config, model.weights, model.head, model.arrays, int8=int8), draft)
     model.tokenizer.save(draft, model.max_length)
     shutil.copyfile(folder / "config.json", draft / "config.json")
+    if model.blend is not None:
+        shutil.copyfile(folder / BLEND, draft / BLEND)
 
 
 def _finish(model: Model, draft: Path, format_: Format, told: dict[str, Any]) -> None:
     """Add the example and, last, the manifest."""
-    write_text(draft / "example.py", example(format_, model.task, model.head))
+    write_text(draft / "example.py", example(format_, model.task, model.head, blended=model.blend is not None))
     files = {path.name: sha256(path) for path in sorted(draft.iterdir()) if path.is_file()}
     kept = {key: model.info[key] for key in KEPT if key in model.info}
     info = {"task": model.task.NAME, "max_length": model.max_length, **kept}

@@ -26,7 +26,7 @@ from filbert.finetuning.prepare import Run
 from filbert.folder.save import add_cascade
 from filbert.inference.engine import Engine, load
 from filbert.linear.cascade import Cascade, fit_cascade, seconds_each
-from filbert.linear.model import BATCH_TEXTS
+from filbert.linear.counts import BATCH_TEXTS
 from filbert.linear.risk import NEVER, choose_threshold, upper_bound
 from filbert.metrics import calibration, intervals
 from filbert.progress import Watcher

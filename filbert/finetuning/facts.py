@@ -1,11 +1,23 @@
-"""What a report says of a run beside its scores: how long the texts are, and where they are cut."""
+"""What a report says of a run beside its scores: data, model, training, how long the texts are, where they are cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
+
+from filbert.config import TrainConfig
+from filbert.data.splits import fingerprint
+from filbert.finetuning.dataset import Dataset
+from filbert.finetuning.prepare import Run, cuts
+from filbert.finetuning.train import Result
+from filbert.model.device import working_dtype
+from filbert.tasks.task import Json
+from filbert.text.languages import codes
+from filbert.version import versions
 
 
 def length_profile(lengths: Sequence[int], max_length: int) -> dict[str, Any]:
@@ -39,3 +51,69 @@ def _round_width(width: float) -> int:
             if step * size >= width:
                 return step * size
         size *= 10
+
+
+def run_facts(run: Run, result: Result, *, source: str, config: TrainConfig, command: str) -> Json:
+    """Return what the report says of the run: the settings of its task by name, data, model and training.
+
+    >>> run_facts(run, result, source="reviews.csv", config=config, command="")["lengths"]  # doctest: +SKIP
+    {'edges': [0, 5, 10], 'counts': [40, 60], 'max_length': 512, 'of': None}
+    """
+    return {
+        **asdict(run.data.settings),
+        "data": _data_facts(run.data, source),
+        "model": _model_facts(run, result),
+        "training": _training_facts(run, result, config=config, command=command),
+        "truncation": {split: cuts(windows, averaged=run.averaged) for split, windows in run.features.items()},
+        "long_texts": run.long_facts,
+        "lengths": {
+            **length_profile(run.lengths, result.plan.max_length),
+            "of": "window" if run.data.task.WINDOWS else None,
+        },
+        "versions": versions(),
+        **result.facts,
+    }
+
+
+def _data_facts(data: Dataset, source: str) -> Json:
+    return {
+        "source": source,
+        "found": list(data.found),
+        "counts": {split: len(examples) for split, examples in data.splits.parts.items()},
+        "quarantined": data.quarantined,
+        "inputs": len(data.splits.train[0].inputs),
+        "languages": codes([example.inputs[-1] for example in data.splits.train]),
+        "example": data.task.EXAMPLE,
+        **data.facts,
+        "fingerprint": data.splits.fingerprint,
+        "fingerprints": {split: fingerprint(texts) for split, texts in data.splits.parts.items() if split != "train"},
+    }
+
+
+def _model_facts(run: Run, result: Result) -> Json:
+    return {
+        "base": run.base.name,
+        "reason": run.base.reason,
+        "layers": run.encoder_config.layers,
+        "hidden": run.encoder_config.hidden,
+        "parameters": sum(p.numel() for p in result.job.model.parameters()),
+        "max_length": result.plan.max_length,
+    }
+
+
+def _training_facts(run: Run, result: Result, *, config: TrainConfig, command: str) -> Json:
+    return {
+        **result.trained.facts(),
+        "precision": "bf16" if working_dtype(config.precision, run.device) == torch.bfloat16 else "fp32",
+        "device": run.device,
+        "seed": config.seed,
+        "balance": result.balance,
+        "config": {
+            **asdict(result.config or config),
+            "optimizer": run.config.optimizer,
+            "pooling": run.config.pooling,
+            "learning_rate": run.rate,
+            "epochs": result.plan.epochs,
+        },
+        "command": command,
+    }

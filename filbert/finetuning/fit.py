@@ -1,6 +1,6 @@
 """From labelled texts to a finished run folder: everything `filbert fit` and the estimators do, in order.
 
-    data set → base (→ adapt) → prepare → train → calibrate → save → score what was saved → baseline → report
+    data set → base (→ adapt) → prepare → train → calibrate → baseline → blend → save → score what was saved → report
 
 The model that is scored is the one that was written and opened again, so the report speaks of what people will use.
 What a target is, and what a score, is the task's.
@@ -15,41 +15,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from filbert.bases.find import Base, find_base
 from filbert.config import TrainConfig
-from filbert.data.splits import fingerprint
 from filbert.errors import ConfigError, TrainingError
 from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
+from filbert.finetuning.blend import Completed, completed, facts_of
 from filbert.finetuning.cascade import add_cascade_to, texts_of
 from filbert.finetuning.choosing import trained
 from filbert.finetuning.closer import look_closer
 from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.diagnosis import gain
-from filbert.finetuning.facts import length_profile
+from filbert.finetuning.facts import run_facts
 from filbert.finetuning.folds import SUSPECTS, CrossValidated, cross_validate
 from filbert.finetuning.job import outputs_of
-from filbert.finetuning.prepare import Run, cuts, prepare, warn_unreadable
+from filbert.finetuning.prepare import Run, prepare, warn_unreadable
 from filbert.finetuning.refuse import check
-from filbert.finetuning.train import Result, calibrated
+from filbert.finetuning.train import Result
 from filbert.folder.claim import claim, delete_scratch, locked, refuse_taken
 from filbert.folder.save import add_facts, save_network
 from filbert.folder.seen import save_seen
 from filbert.inference import int8_fallback
+from filbert.inference.blended import blended
 from filbert.inference.engine import Engine, load
 from filbert.inference.slices import check_columns
 from filbert.inference.stored import answers, stored
-from filbert.model.device import best_device, working_dtype
+from filbert.model.device import best_device
+from filbert.model.network import Network
 from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
 from filbert.report import write_report
 from filbert.tasks.long_texts import HEAD_TAIL
-from filbert.tasks.task import Json
-from filbert.text.languages import codes
+from filbert.tasks.task import Baseline, Json
 from filbert.text.tokenizer import Tokenizer
 from filbert.training.tracking import check_trackers, track_scores
 from filbert.version import versions
@@ -80,6 +80,7 @@ def fit(
     overwrite: bool = False,
     track: Sequence[str] = (),
     compare: bool = True,
+    blend: bool = True,
     adapt: bool = False,
     unlabelled: Sequence[str | Path] = (),
     cascade: float | None = None,
@@ -93,16 +94,16 @@ def fit(
 ) -> Fitted:
     """Fine-tune a model on a data set and leave a finished run folder at `out`.
 
-    An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too. With
-    `adapt` the base first reads the training texts as masked language modelling (Sun et al. 2019). With `cascade` a
-    linear model answers the texts it is sure of in BERT's place, at the cost of so many points of accuracy at most.
-    `unlabelled` are sources of more texts, for one or both: the base reads them, and the linear model learns what BERT
-    answers to them; texts of the validation and test splits are left out of them. With `abstain`, a share of wrong
-    answers that is allowed, the model leaves texts unanswered that it is unsure of; with `unknown`, a share of texts of
-    known classes, those that lie farther from all of them than the rest. `slices` are columns by which the report tells
-    errors. With `folds` the recipe is first cross-validated; what its models doubt is in `suspects.csv`. `track` names
-    what else gets the training log: tensorboard, mlflow. `language` is that of the report: en or zh. Raises DataError,
-    ConfigError, ModelError or TrainingError; what is in `out` is not replaced without `overwrite`.
+    An unfinished run of the same data and settings in `out` is resumed. `compare` fits the linear baseline too, and
+    `blend` adds it to BERT where that helps. With `adapt` the base first reads the training texts as masked language
+    modelling (Sun et al. 2019). With `cascade` a linear model answers the texts it is sure of in BERT's place, at the
+    cost of so many points of accuracy at most. `unlabelled` are sources of more texts, for one or both: the base reads
+    them, and the linear model learns what BERT answers to them; texts of the validation and test splits are left out.
+    With `abstain`, a share of wrong answers that is allowed, the model leaves texts unanswered that it is unsure of;
+    with `unknown`, a share of texts of known classes, those that lie farther from all of them than the rest. `slices`
+    are columns by which the report tells errors. With `folds` the recipe is first cross-validated; what its models
+    doubt is in `suspects.csv`. `track` adds logs: tensorboard, mlflow. `language` is that of the report: en or zh.
+    Raises DataError, ConfigError, ModelError or TrainingError; what is in `out` is not replaced without `overwrite`.
     """
     watch, splits = watch or Silent(), data.splits
     config, device = config or TrainConfig(), best_device(device)
@@ -113,36 +114,34 @@ def fit(
     with locked(out):
         claim(out, overwrite=overwrite)
         more = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
-        chosen = _base(base, data, device, watch)
-        first = _first(data, chosen, out, config, device, adapt=adapt, unlabelled=unlabelled, folds=folds, watch=watch)
-        chosen, config, folded = first.base, first.config, first.folded
-        run, model = prepare(data, chosen, config, device, watch)
-        result = trained(run, model, out, track=track, watch=watch)
-        if result.trained.stopped.startswith("early"):
-            watch.say(f"training stopped {result.trained.stopped}")
-        fitted = calibrated(result.job)
-        run.data = replace(run.data, settings=fitted.settings)
-        _save(run, result, out, name)
+        told: Json = {"adapt": adapt, "unlabelled": unlabelled, "folds": folds, "blend": blend, "watch": watch}
+        first = _first(data, _base(base, data, device, watch), out, config, device, **told)
+        run, model = prepare(data, first.base, first.config, device, watch)
+        result = _trained(run, model, out, track, watch)
+        told = {"compare": compare, "blend": blend, "balance": result.balance["balance"], "watch": watch}
+        ready = completed(run, result.job, **told)
+        _save(run, result, out, name, ready)
         watch.say(f"model saved in {out}")
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)
-        known = _predictions(run, engine, watch)
+        known, alone = _predictions(run, engine, ready, watch)
         report = {
             "task": data.task.NAME,
             "name": name,
-            **_facts(run, result, source=source, config=config, command=command),
+            **run_facts(run, result, source=source, config=first.config, command=command),
             "adaptation": first.adaptation,
-            "calibration": fitted.facts,
-            **_scores(run, known, compare=compare, watch=watch),
+            "calibration": ready.calibrated.facts,
+            **_scores(run, known, ready.baseline if compare else None),
+            "blend": facts_of(run, ready, alone),
         }
         _measure_int8(out, run, known)
         if cascade is not None:
             report["cascade"] = add_cascade_to(engine, out, run, cascade, known=known, unlabelled=more, watch=watch)
-        told: Json = {"abstain": abstain, "unknown": unknown, "cascade": cascade is not None, "columns": slices}
+        told = {"abstain": abstain, "unknown": unknown, "cascade": cascade is not None, "columns": slices}
         report |= look_closer(out, run, known, report, **told, watch=watch)
-        if folded is not None:
-            report |= folded.facts
-            write_suspects(out / SUSPECTS, folded.suspects, pairs=len(splits.train[0].inputs) > 1)
+        if first.folded is not None:
+            report |= first.folded.facts
+            write_suspects(out / SUSPECTS, first.folded.suspects, pairs=len(splits.train[0].inputs) > 1)
         write_json(out / "report.json", report | ({"language": language} if language != "en" else {}))
         write_report(out, data.task.page())
         track_scores(track, out / SCRATCH, report["scores"])
@@ -180,6 +179,7 @@ def _first(
     adapt: bool,
     unlabelled: Sequence[str | Path],
     folds: int | None,
+    blend: bool,
     watch: Watcher,
 ) -> _First:
     """Adapt the base and cross-validate, where that was asked for."""
@@ -200,7 +200,8 @@ def _first(
     if folds is not None:
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes / (folds + 1))
-        folded = cross_validate(data, base, replace(config, ensemble=1), device, out, count=folds, watch=watch)
+        one = replace(config, ensemble=1)
+        folded = cross_validate(data, base, one, device, out, count=folds, blend=blend, watch=watch)
     return _First(base, config, adaptation, folded)
 
 
@@ -210,7 +211,15 @@ def _classes(data: Dataset) -> IntArray:
     return np.unique(keys, return_inverse=True)[1].astype(np.int32)
 
 
-def _save(run: Run, result: Result, out: Path, name: str) -> None:
+def _trained(run: Run, model: Network, out: Path, track: Sequence[str], watch: Watcher) -> Result:
+    """Train, and say so where it stopped early."""
+    result = trained(run, model, out, track=track, watch=watch)
+    if result.trained.stopped.startswith("early"):
+        watch.say(f"training stopped {result.trained.stopped}")
+    return result
+
+
+def _save(run: Run, result: Result, out: Path, name: str, ready: Completed) -> None:
     task, settings = run.data.task, run.data.settings
     info = {
         "task": task.NAME,
@@ -225,14 +234,14 @@ def _save(run: Run, result: Result, out: Path, name: str) -> None:
         "versions": versions(),
     }
     fields = {"architectures": [task.HUB[0]], **task.saved(settings)}
-    save_network(out, result.job.model, run.tokenizer, fields, info)
+    save_network(out, result.job.model, run.tokenizer, fields, info, blend=ready.blend)
     save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
 
 
 def _check_saved(run: Run, result: Result, engine: Engine, out: Path) -> None:
     """Raise TrainingError unless the opened folder gives what the model in memory gives; store texts with answers."""
     windows = run.features["validation"][:COMPARED]
-    pairs = zip(engine.outputs(windows), outputs_of(result.job.model, windows, run.device), strict=True)
+    pairs = zip(engine.bert(windows)[0], outputs_of(result.job.model, windows, run.device), strict=True)
     apart = max(float(np.abs(a - b).max()) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
     if not apart <= AGREEMENT * max(1.0, _size(engine, windows)):
         raise TrainingError(f"the saved model differs by {apart:.1e} from the one in memory — report this bug")
@@ -241,23 +250,28 @@ def _check_saved(run: Run, result: Result, engine: Engine, out: Path) -> None:
 
 def _size(engine: Engine, windows: Sequence[Sequence[Any]]) -> float:
     """Return how large the outputs are: a number in thousands may differ by more than a logit may."""
-    return float(max(np.abs(part).max() for each in engine.outputs(windows) for part in each))
+    return float(max(np.abs(part).max() for each in engine.bert(windows)[0] for part in each))
 
 
-def _predictions(run: Run, engine: Engine, watch: Watcher) -> Predictions:
-    """Return what the saved model answers to the held-out texts."""
-    found = {}
+def _predictions(run: Run, engine: Engine, ready: Completed, watch: Watcher) -> tuple[Predictions, Predictions]:
+    """Return what the saved model answers to the held-out texts, and, where it is a blend, what BERT alone does."""
+    found, alone = {}, {}
     for split, encodings in run.encodings.items():
-        if split != "train":
-            found[split] = engine.answer(encodings, _teller(watch, f"scoring {split} texts", len(encodings)))
-    return found
+        if split == "train":
+            continue
+        windows = run.features[split]
+        bert, rows = engine.bert(windows, _teller(watch, f"scoring {split} texts", len(windows)))
+        found[split] = engine.decoded(blended(engine.blend, bert, windows), encodings, windows, rows=rows)
+        if ready.blend is not None:
+            alone[split] = run.data.task.decode(bert, ready.alone.settings, windows)
+    return found, alone
 
 
 def _teller(watch: Watcher, stage: str, total: int) -> Callable[[int], None]:
     return lambda done: watch.progress(stage, done, total)
 
 
-def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> Json:
+def _scores(run: Run, known: Predictions, linear: Baseline | None) -> Json:
     """Score every held-out split, and the baseline on it."""
     task, settings, parts = run.data.task, run.data.settings, run.data.splits.parts
     last = list(known)[-1]
@@ -268,10 +282,6 @@ def _scores(run: Run, known: Predictions, *, compare: bool, watch: Watcher) -> J
     }
     if fresh := _without_repeated(run, known):
         found["without_repeated"] = fresh
-    if not compare:
-        return found
-    watch.say(f"fitting the baseline on the same {task.EXAMPLE}s")
-    linear = task.baseline(parts["train"], {split: parts[split] for split in known}, settings)
     if linear is not None:
         theirs = gain(task, parts["train"], parts[last], linear.predictions[last], settings)
         found["over_constant"]["baseline"] = theirs
@@ -311,65 +321,3 @@ def _measure_int8(out: Path, run: Run, known: Predictions) -> None:
         given = [answers(fast, task.decode(outputs, settings, chosen)) for outputs in (int8, fp32)]
         changed_N = np.array([one != two for one, two in zip(*given, strict=True)])
         add_facts(out, {"int8_margin": int8_fallback.measured_margin(int8_NK, exact_NK, margin_N, changed_N)})
-
-
-def _facts(run: Run, result: Result, *, source: str, config: TrainConfig, command: str) -> Json:
-    """Return what the report says of the run: the settings of its task by name, data, model and training."""
-    return {
-        **asdict(run.data.settings),
-        "data": _data_facts(run.data, source),
-        "model": _model_facts(run, result),
-        "training": _training_facts(run, result, config=config, command=command),
-        "truncation": {split: cuts(windows, averaged=run.averaged) for split, windows in run.features.items()},
-        "long_texts": run.long_facts,
-        "lengths": {
-            **length_profile(run.lengths, result.plan.max_length),
-            "of": "window" if run.data.task.WINDOWS else None,
-        },
-        "versions": versions(),
-        **result.facts,
-    }
-
-
-def _data_facts(data: Dataset, source: str) -> Json:
-    return {
-        "source": source,
-        "found": list(data.found),
-        "counts": {split: len(examples) for split, examples in data.splits.parts.items()},
-        "quarantined": data.quarantined,
-        "inputs": len(data.splits.train[0].inputs),
-        "languages": codes([example.inputs[-1] for example in data.splits.train]),
-        "example": data.task.EXAMPLE,
-        **data.facts,
-        "fingerprint": data.splits.fingerprint,
-        "fingerprints": {split: fingerprint(texts) for split, texts in data.splits.parts.items() if split != "train"},
-    }
-
-
-def _model_facts(run: Run, result: Result) -> Json:
-    return {
-        "base": run.base.name,
-        "reason": run.base.reason,
-        "layers": run.encoder_config.layers,
-        "hidden": run.encoder_config.hidden,
-        "parameters": sum(p.numel() for p in result.job.model.parameters()),
-        "max_length": result.plan.max_length,
-    }
-
-
-def _training_facts(run: Run, result: Result, *, config: TrainConfig, command: str) -> Json:
-    return {
-        **result.trained.facts(),
-        "precision": "bf16" if working_dtype(config.precision, run.device) == torch.bfloat16 else "fp32",
-        "device": run.device,
-        "seed": config.seed,
-        "balance": result.balance,
-        "config": {
-            **asdict(result.config or config),
-            "optimizer": run.config.optimizer,
-            "pooling": run.config.pooling,
-            "learning_rate": run.rate,
-            "epochs": result.plan.epochs,
-        },
-        "command": command,
-    }

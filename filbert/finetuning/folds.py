@@ -19,11 +19,13 @@ from filbert.config import TrainConfig
 from filbert.data.groups import Key, folds, group_key, linked, same_text
 from filbert.data.splits import make_splits
 from filbert.errors import ConfigError, DataError, Place, Problem
+from filbert.finetuning.blend import completed
 from filbert.finetuning.dataset import Dataset, last_text
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import prepare
-from filbert.finetuning.train import calibrated, job_with, train
+from filbert.finetuning.train import job_with, train
 from filbert.finetuning.trainings import keep, recalled
+from filbert.inference.blended import blended
 from filbert.progress import Watcher
 from filbert.records import Example, Prediction
 from filbert.tasks.labels import passage
@@ -86,9 +88,19 @@ def dealt(data: Dataset, pool: Sequence[Example], count: int, seed: int) -> list
 
 
 def cross_validate(
-    data: Dataset, base: Base, config: TrainConfig, device: str, out: Path, *, count: int, watch: Watcher
+    data: Dataset,
+    base: Base,
+    config: TrainConfig,
+    device: str,
+    out: Path,
+    *,
+    count: int,
+    blend: bool = False,
+    watch: Watcher,
 ) -> CrossValidated:
     """Train a model for each fold, on the texts of the others, and let it answer those of its own.
+
+    With `blend` each is blended with a linear model on the same texts where that helps, as the model of all texts is.
 
     Raises as training does. An interrupted one goes on with the fold that it was at.
 
@@ -104,7 +116,7 @@ def cross_validate(
         watch.say(f"fold {fold + 1} of {count}: {len(rest):,} texts to train on, {len(held):,} to answer")
         part = _part(data, rest, [pool[at] for at in held], config.seed)
         folder = out / "checkpoints" / f"fold-{fold + 1}"
-        found = _answers(part, base, config, device, folder=folder, watch=watch)
+        found = _answers(part, base, config, device, folder=folder, blend=blend, watch=watch)
         answers.update(zip(held, found, strict=True))
         by_fold.append(data.task.score(part.splits.test, found, data.settings))
     predictions = [answers[at] for at in range(len(pool))]
@@ -120,7 +132,7 @@ def _part(data: Dataset, rest: Sequence[Example], held: Sequence[Example], seed:
 
 
 def _answers(
-    data: Dataset, base: Base, config: TrainConfig, device: str, *, folder: Path, watch: Watcher
+    data: Dataset, base: Base, config: TrainConfig, device: str, *, folder: Path, blend: bool, watch: Watcher
 ) -> list[Prediction]:
     """Train on a fold's texts, or take the weights of before an interruption, and answer those held out."""
     run, model = prepare(data, base, config, device, watch)
@@ -131,9 +143,10 @@ def _answers(
         keep(folder, run.identity, (result.trained, result.plan), job.model.state_dict())
     else:
         job = job_with(run, known.weights(), known.plan)
-    settings = calibrated(job).settings
+    ready = completed(run, job, blend=blend, balance=config.balance, watch=watch)
     windows = run.features["test"]
-    return data.task.decode(outputs_of(job.model, windows, device), settings, windows)
+    outputs = blended(ready.blend, outputs_of(job.model, windows, device), windows)
+    return data.task.decode(outputs, ready.calibrated.settings, windows)
 
 
 def _summed(

@@ -21,7 +21,7 @@ from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import Features, FloatArray
 from filbert.tasks.long_texts import HEAD
-from filbert.tasks.task import Calibrated, Json
+from filbert.tasks.task import Calibrated, Json, Outputs
 from filbert.training.checkpoints import newest_checkpoint
 from filbert.training.job import Trained
 from filbert.training.log import LOG
@@ -208,16 +208,18 @@ def new_head_rates(run: Run, model: Network) -> dict[str, float]:
     return dict.fromkeys(model.head.names(), rate)
 
 
-def calibrated(job: TaskJob) -> Calibrated:
+def calibrated(job: TaskJob, outputs: Outputs | None = None) -> Calibrated:
     """Fit what the task fits on the validation texts, and fold what can be folded into the last layer.
+
+    `outputs` are those of the validation texts before that, where they are known.
 
     Folded, the outputs are right wherever the weights go, `transformers` included.
 
     >>> calibrated(job).facts["temperature"]  # doctest: +SKIP
     1.31
     """
-    drawn = job.soft.drawn if job.soft else ()
-    found = job.task.calibrate(job.outputs(), drawn or job.examples, job.settings, job.windows)
+    drawn, found_for = job.soft.drawn if job.soft else (), job.outputs() if outputs is None else outputs
+    found = job.task.calibrate(found_for, drawn or job.examples, job.settings, job.windows)
     with torch.no_grad():
         job.model.last.weight.div_(found.fold.divisor)
         job.model.last.bias.div_(found.fold.divisor)

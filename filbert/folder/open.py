@@ -1,6 +1,6 @@
 """Read a base model's or a finished model's folder into numpy arrays, after checking that its files belong together.
 
-    folder → config, weights under our names, tokenizer, other tensors (→ manifest, cascade, detector of unknown texts)
+    folder → config, weights under our names, tokenizer, other tensors (→ manifest, linear models, detector)
 
 No torch here, so that scoring in C++ starts without it. torch_parts.py makes torch modules of these parts, save.py
 writes folders.
@@ -23,9 +23,10 @@ from filbert.errors import ModelError, shown
 from filbert.files import read_json, sha256
 from filbert.folder.check import check_folder
 from filbert.folder.layout import as_fp32, from_hugging_face, layer_shapes, modern_names, read_config, read_weights
+from filbert.folder.linear_parts import LINEAR_FILES, blend_of, cascade_of
+from filbert.linear.blend import Blend
 from filbert.linear.cascade import Cascade
 from filbert.linear.detector import Detector
-from filbert.linear.model import BUCKETS, Linear
 from filbert.model.head import Head
 from filbert.text.tokenizer import Tokenizer
 
@@ -34,9 +35,8 @@ PADDING = (8, 16, 32, 64, 128, 256, 1_000)  # vocabularies are padded to a multi
 TOKEN_BYTES = 256  # of a tokenizer's file for each row of the embeddings, at most, beside a megabyte; BERT's have 25
 FEW = 16  # rows without a token, at most, that may be lost lines of the vocabulary
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-CASCADE = "cascade.safetensors"  # linear model of a cascade
 UNKNOWN = "unknown.safetensors"  # what tells texts of none of the known classes
-BESIDE = (CASCADE, UNKNOWN)  # files that a model may have
+BESIDE = (*LINEAR_FILES, UNKNOWN)  # files that a model may have
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -53,13 +53,14 @@ class BaseParts:
 
 @dataclass(frozen=True)
 class ModelParts:
-    """A finished model's folder: encoder and tokenizer, config.json, manifest, and its cascade, if it has one."""
+    """A finished model's folder: encoder and tokenizer, config.json, manifest, and the linear models that it has."""
 
     base: BaseParts
     fields: dict[str, Any]  # config.json
     info: dict[str, Any]  # filbert.json, or {} for a folder made by others
     max_length: int
     cascade: Cascade | None = None
+    blend: Blend | None = None
     detector: Detector | None = None
 
 
@@ -128,8 +129,8 @@ def open_model_parts(folder: str | Path) -> ModelParts:
         _check_manifest(folder, info)
     base = open_base(folder, checked=bool(info))
     max_length = min(info.get("max_length", base.config.max_positions), base.config.max_positions)
-    fields = read_json(folder / "config.json")
-    return ModelParts(base, fields, info, max_length, _cascade(folder, info), _detector(folder, info))
+    fields, linear = read_json(folder / "config.json"), (cascade_of(folder, info), blend_of(folder, info))
+    return ModelParts(base, fields, info, max_length, *linear, _detector(folder, info))
 
 
 def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
@@ -152,25 +153,6 @@ def head_arrays(parts: BaseParts, head: Head, where: str | Path) -> Arrays:
             raise ModelError(f"{where} — {wrong} — weights and labels are of different models")
         found[ours] = parts.heads[name]
     return found
-
-
-def _cascade(folder: Path, info: dict[str, Any]) -> Cascade | None:
-    """Open the linear model of a cascade; None where the folder has none."""
-    if CASCADE not in info.get("files", ()):
-        return None
-    told = info.get("cascade")
-    threshold = told.get("threshold") if isinstance(told, dict) else None
-    try:
-        found = load_file(str(folder / CASCADE))
-        linear = Linear(*(found[name] for name in ("buckets", "idf", "weights", "bias")))
-    except (SafetensorError, KeyError) as e:
-        raise ModelError(f"{folder}/{CASCADE} cannot be read ({str(e)[:120]}) — restore the file") from None
-    features, classes = len(linear.buckets_F), len(linear.bias_C)
-    shapes = (linear.idf_F.shape, linear.weights_FC.shape, linear.bias_C.shape)
-    inside = features and linear.buckets_F.min() >= 0 and linear.buckets_F.max() < BUCKETS
-    if shapes != ((features,), (features, classes), (classes,)) or not inside or not isinstance(threshold, float):
-        raise ModelError(f"{folder}/{CASCADE} — its parts do not belong together — restore the folder")
-    return Cascade(linear, threshold)
 
 
 def _detector(folder: Path, info: dict[str, Any]) -> Detector | None:

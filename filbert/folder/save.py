@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from filbert.files import draft_folder, read_json, sha256, write_json, write_tensors
 from filbert.folder.layout import head_names, hugging_face_config, to_hugging_face
-from filbert.folder.open import BESIDE, CASCADE, FORMAT, MODEL_FILES, UNKNOWN
+from filbert.folder.linear_parts import BLEND, CASCADE, arrays_of, blend_info
+from filbert.folder.open import BESIDE, FORMAT, MODEL_FILES, UNKNOWN
+from filbert.linear.blend import Blend
 from filbert.linear.cascade import Cascade
 from filbert.linear.detector import Detector
 from filbert.model.network import Network
@@ -29,24 +32,30 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def save_network(
-    folder: Path, model: Network, tokenizer: Tokenizer, fields: Mapping[str, Any], info: dict[str, Any]
+    folder: Path,
+    model: Network,
+    tokenizer: Tokenizer,
+    fields: Mapping[str, Any],
+    info: dict[str, Any],
+    *,
+    blend: Blend | None = None,
 ) -> None:
-    """Write a network's folder; `fields` (with "architectures") go into config.json, `info` into the manifest."""
+    """Write a network's folder; `fields` (with "architectures") go into config.json, `info` into the manifest.
+
+    The linear model of a `blend` goes into a file of its own, and how it is asked into the manifest's "blend".
+    """
     (architecture,) = fields["architectures"]
     config = {**hugging_face_config(model.encoder.config, architecture), **fields}
-    write_folder(folder, hugging_face_tensors(model, model.head.names()), tokenizer, config, info)
+    more: dict[str, dict[str, Tensor]] = {}
+    if blend is not None:
+        more = {BLEND: _tensors(arrays_of(blend.linear.linear))}
+        info = {**info, "blend": {**info.get("blend", {}), **blend_info(blend)}}
+    write_folder(folder, hugging_face_tensors(model, model.head.names()), tokenizer, config, info, more=more)
 
 
 def add_cascade(folder: Path, cascade: Cascade, facts: dict[str, Any]) -> None:
     """Write the linear model of a cascade into the folder of its model; the manifest comes last."""
-    linear = cascade.linear
-    arrays: Arrays = {
-        "buckets": linear.buckets_F,
-        "idf": linear.idf_F,
-        "weights": linear.weights_FC,
-        "bias": linear.bias_C,
-    }
-    _add_file(folder, CASCADE, arrays, {"cascade": facts})
+    _add_file(folder, CASCADE, arrays_of(cascade.linear), {"cascade": facts})
 
 
 def add_detector(folder: Path, detector: Detector, facts: dict[str, Any]) -> None:
@@ -56,8 +65,12 @@ def add_detector(folder: Path, detector: Detector, facts: dict[str, Any]) -> Non
 
 
 def _add_file(folder: Path, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
-    write_tensors(folder / name, {key: torch.from_numpy(array).contiguous() for key, array in arrays.items()})
+    write_tensors(folder / name, _tensors(arrays))
     add_facts(folder, facts, {name: sha256(folder / name)})
+
+
+def _tensors(arrays: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()}
 
 
 def add_facts(folder: Path, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> None:
@@ -76,15 +89,26 @@ def hugging_face_tensors(model: nn.Module, heads: Mapping[str, str]) -> dict[str
 
 
 def write_folder(
-    folder: Path, tensors: dict[str, Tensor], tokenizer: Tokenizer, config: dict[str, Any], info: dict[str, Any]
+    folder: Path,
+    tensors: dict[str, Tensor],
+    tokenizer: Tokenizer,
+    config: dict[str, Any],
+    info: dict[str, Any],
+    *,
+    more: Mapping[str, dict[str, Tensor]] = MappingProxyType({}),
 ) -> None:
-    """Write the files of a model folder, of which none is replaced before all are on disk; `info` is the manifest's."""
+    """Write the files of a model folder, of which none is replaced before all are on disk; `info` is the manifest's.
+
+    `more` are further files of tensors, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with draft_folder(folder / MANIFEST) as draft:
         write_tensors(draft / "model.safetensors", tensors)
         tokenizer.save(draft, info["max_length"])
         write_json(draft / "config.json", config)
-        publish(draft, folder, MODEL_FILES, info)
+        for name, found in more.items():
+            write_tensors(draft / name, found)
+        publish(draft, folder, (*MODEL_FILES, *more), info)
 
 
 def save_vocabulary(folder: Path, tokenizer: Tokenizer) -> None:

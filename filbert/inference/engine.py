@@ -8,9 +8,10 @@ Shapes: N texts, O outputs of the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from filbert.errors import ConfigError, ModelError, shown
 from filbert.inference import int8_fallback
 from filbert.inference.abstention import threshold_of
+from filbert.inference.blended import blended
 from filbert.inference.evidence import evidence
 from filbert.inference.model import Model, open_model
 from filbert.inference.scorer import Scorer, scorer_of
@@ -63,6 +65,7 @@ class Engine:
         self.task, self.settings, self.folder = model.task, model.settings, model.folder
         self.config, self.head = model.config, model.head
         self.cascade = model.cascade if cascade else None  # a linear model, which answers the texts it is sure of
+        self.blend = model.blend  # another one, whose outputs are added to BERT's
         self.max_length = model.max_length
         self.info: dict[str, Any] = model.info
         self.least_confidence = threshold_of(model.info, abstain)  # of an answer; below it the model abstains
@@ -132,8 +135,23 @@ class Engine:
         windows = self._windows(encodings)
         rows: dict[int, Sequence[FloatArray]] = {}
         outputs, by_linear_N = self._cascade_outputs(encodings, windows, done, rows)
+        return self.decoded(outputs, encodings, windows, by_linear_N, rows)
+
+    def decoded(
+        self,
+        outputs: Outputs,
+        encodings: Sequence[Sequence[Encoding]],
+        windows: Sequence[Sequence[Features]],
+        by_linear_N: npt.NDArray[np.bool_] | None = None,
+        rows: Mapping[int, Sequence[FloatArray]] = MappingProxyType({}),
+    ) -> list[Prediction]:
+        """Return the predictions of examples whose outputs are known.
+
+        Some outputs may be those of a cascade's linear model; `rows` are the windows' of texts that have several.
+        """
         outputs, far_N = self._apart(outputs)
         found = self.task.decode(outputs, self.settings, windows)
+        by_linear_N = np.zeros(len(found), dtype=bool) if by_linear_N is None else by_linear_N
         results = []
         for i, (prediction, pieces, parts, linear, far) in enumerate(
             zip(found, encodings, windows, by_linear_N.tolist(), far_N, strict=True)
@@ -187,7 +205,8 @@ class Engine:
     ) -> Outputs:
         """Return the head's outputs for each window, or one row a text where the head averages windows.
 
-        With `fallback`, bf16 scores again what int8 is unsure of.
+        Where a linear model is blended with BERT: the sum of both. With `fallback`, bf16 scores again what int8
+        is unsure of.
         """
         return self._apart(self._scored(windows, done, fallback=fallback))[0]
 
@@ -205,12 +224,14 @@ class Engine:
         """
         if not windows:
             return []
-        found, kept = averaged(scored(self._scorer, windows, done), self.head)
+        found, kept = self.bert(windows, done)
+        found = blended(self.blend, found, windows)
         if self._exact is not None and fallback:
             own = self._apart(found)[0]
             unsure = np.flatnonzero(self.task.sureness(own, self.settings, windows)[1] < self._margin).tolist()
             if unsure:
                 exact, again = averaged(scored(self._exact, [windows[i] for i in unsure]), self.head)
+                exact = blended(self.blend, exact, [windows[i] for i in unsure])
                 for place, i in enumerate(unsure):
                     found[i] = exact[place]  # type: ignore[index]
                 kept |= {unsure[place]: each for place, each in again.items()}
@@ -219,6 +240,12 @@ class Engine:
         if not finite(found):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return found
+
+    def bert(
+        self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None
+    ) -> tuple[Outputs, dict[int, Sequence[FloatArray]]]:
+        """Return what BERT alone gives, before a linear model is blended in, and the rows that were averaged."""
+        return averaged(scored(self._scorer, windows, done), self.head)
 
     def explain(
         self,

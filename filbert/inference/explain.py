@@ -20,6 +20,7 @@ import numpy as np
 
 from filbert.errors import ConfigError, shown
 from filbert.files import write_text
+from filbert.inference.blended import blended
 from filbert.inference.model import Model
 from filbert.language import speaking
 from filbert.model.head import average
@@ -235,10 +236,11 @@ class _Case:
     def chosen(self, name: str | None) -> tuple[Quantity, tuple[str, ...]]:
         """Return what is to be explained, and the names of all that can be; ConfigError where it is not there."""
         rows = self.outputs(self.windows)
+        outputs = [row for each in blended(self.model.blend, [[each] for each in rows], [self.windows]) for row in each]
         if self.model.head.weighed:
             found = in_deciding_windows(self.model, rows, self.windows)
         else:
-            found = self.model.task.quantities(rows, self.model.settings, self.windows)
+            found = self.model.task.quantities(outputs, self.model.settings, self.windows)
         names = tuple(each.name for each in found)
         if not found:
             raise ConfigError("the answers of this model are not the sum of a network's outputs — fit one to explain")
@@ -246,7 +248,15 @@ class _Case:
             raise ConfigError(
                 f"--output {shown(name)} — is none of this text's — choose one of {shown(', '.join(names))}"
             )
-        return found[names.index(name) if name is not None else 0], names
+        quantity = found[names.index(name) if name is not None else 0]
+        return (quantity if self.model.blend is None else self._of_bert(quantity, outputs, rows)), names
+
+    def _of_bert(self, quantity: Quantity, outputs: Sequence[FloatArray], bert: Sequence[FloatArray]) -> Quantity:
+        """Return BERT's part of a quantity of a blend; it says what the linear model adds."""
+        assert self.model.blend is not None
+        part = replace(quantity, factors=self.model.blend.factor * np.asarray(quantity.factors))
+        added = quantity.of(outputs[quantity.window]) - part.of(bert[quantity.window])
+        return replace(part, meaning=f"BERT's part of {quantity.meaning} (the linear model adds {added:+.3f})")
 
     def by_gradients(self, quantity: Quantity) -> Attributed:
         """Return the integrated gradients of each token of the window."""

@@ -10,6 +10,7 @@ from filbert import tasks
 from filbert.config import EncoderConfig
 from filbert.errors import ModelError
 from filbert.folder.open import Arrays, head_arrays, open_model_parts
+from filbert.linear.blend import Blend
 from filbert.linear.cascade import Cascade
 from filbert.linear.detector import Detector
 from filbert.model.head import Head
@@ -31,6 +32,7 @@ class Model:
     max_length: int
     info: dict[str, Any]  # filbert.json, or {} where the folder has none
     cascade: Cascade | None = None
+    blend: Blend | None = None
     detector: Detector | None = None
     folder: Path | None = None
     """Where it was opened; None for one made in memory."""
@@ -54,6 +56,8 @@ def open_model(folder: str | Path) -> Model:
     arrays = head_arrays(parts.base, head, folder)
     if parts.cascade is not None and (task.CASCADE or len(parts.cascade.linear.bias_C) != head.outputs):
         raise ModelError(f"{folder} — its cascade does not belong to this model — restore the folder")
+    if parts.blend is not None and (task.BLEND or len(parts.blend.linear.linear.bias_C) != head.outputs):
+        raise ModelError(f"{folder} — its blend does not belong to this model — restore the folder")
     detector = parts.detector
     if detector is not None and (task.UNKNOWN or detector.directions_KD.shape[1] != parts.base.config.hidden):
         raise ModelError(f"{folder} — what tells unknown texts does not belong to this model — restore the folder")
@@ -69,6 +73,7 @@ def open_model(folder: str | Path) -> Model:
         parts.max_length,
         parts.info,
         parts.cascade,
+        parts.blend,
         detector,
         Path(folder),
     )

@@ -21,9 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filbert.linear.model import BATCH_TEXTS, BUCKETS, Linear, count_pieces, fit_linear
+from filbert.linear.counts import BATCH_TEXTS, Counts, count_runs
+from filbert.linear.model import Linear, fit_linear
 from filbert.metrics import calibration
 from filbert.records import FloatArray, IntArray
+
+MAX_NGRAM = 3  # word pieces
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,18 @@ def fit_cascade(
     train: Sequence[IntArray], train_N: IntArray, held_out: Sequence[IntArray], held_out_N: IntArray, classes: int
 ) -> Linear:
     """Fit the linear model, with a temperature fitted on the held-out texts folded into its weights."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # as scikit-learn does; not needed to predict
-
-    counts = count_pieces(train)
-    matrix = csr_matrix(
-        (counts.counts_K.astype(np.float32), counts.buckets_K.astype(np.int32), counts.starts),
-        shape=(len(counts), BUCKETS),
-    )
-    found = fit_linear(matrix, train_N, classes)
+    found = fit_linear(count_pieces(train), train_N, classes)
     temperature = np.float32(calibration.fit_temperature(found.logits(count_pieces(held_out)), held_out_N))
     return Linear(found.buckets_F, found.idf_F, found.weights_FC / temperature, found.bias_C / temperature)
+
+
+def count_pieces(texts: Sequence[IntArray]) -> Counts:
+    """Count the runs of one to three word pieces in texts given as ids.
+
+    >>> len(count_pieces([np.array([7, 8, 7], np.int32)]).buckets_K)
+    5
+    """
+    return count_runs(texts, MAX_NGRAM)
 
 
 def seconds_each(work: Callable[[], Any], texts: int) -> float:

@@ -1,43 +1,29 @@
-"""A linear text classifier: logistic regression on hashed TF-IDF features.
+"""A linear model: logistic or ridge regression on hashed TF-IDF features.
 
-Used by the baseline of every report, on words and bigrams (baseline.py), and by the cascade, on n-grams of word pieces
-(cascade.py). scikit-learn fits; prediction is numpy, so that a model with a cascade opens without scikit-learn.
+Used for texts (texts.py) by the baseline of every report and by the blend with BERT, and for word pieces by the cascade
+(cascade.py). scikit-learn fits; prediction is numpy, so that a model with a linear part opens without scikit-learn.
 
-Shapes: N texts, K features found in them (all texts end to end), F features kept, C classes.
+Shapes: N texts, K features found in them (all texts end to end), F features kept, C outputs (classes, labels or one
+number), S similarities of a pair.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filbert.hashing import mix64
-from filbert.records import FloatArray, IntArray
+from filbert.linear.counts import BUCKETS, Counts, Ints
+from filbert.records import FloatArray
 
-BUCKETS = 2**22  # IMDb has 1.5 M different words and pairs
 MAX_FEATURES = 500_000
-MAX_WEIGHTS = 5_000_000  # features × classes: 150 classes keep the 33,000 most common features
-MAX_NGRAM = 3  # word pieces
-BATCH_TEXTS = 2_000  # hashed at once
+MAX_WEIGHTS = 5_000_000  # features × outputs: 150 classes keep the 33,000 most common features
+SURE = 30.0  # log-odds of what every text has, or none
 
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Feature counts of texts: text n has the distinct features `buckets_K[starts[n]:starts[n + 1]]`."""
-
-    starts: Ints
-    buckets_K: Ints
-    counts_K: Ints
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
+Weights = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,9 +31,11 @@ class Linear:
     """A fitted model: the buckets kept, their inverse document frequencies, weights and bias."""
 
     buckets_F: Ints  # ascending
-    idf_F: npt.NDArray[np.float32]
-    weights_FC: npt.NDArray[np.float32]
-    bias_C: npt.NDArray[np.float32]
+    idf_F: Weights
+    weights_FC: Weights
+    bias_C: Weights
+    similar_SC: Weights | None = None
+    """Weights of the similarities of a pair of texts."""
 
     def logits(self, counts: Counts) -> FloatArray:
         """Return logits_NC of texts; a text without a known feature gets the bias."""
@@ -63,7 +51,17 @@ class Linear:
             length = np.sqrt(np.add.reduceat(value_K * value_K, first))
             for c, weight_F in enumerate(self.weights_FC.T):
                 found_NC[texts, c] = np.add.reduceat(value_K * weight_F[place_K], first) / length
+        if self.similar_SC is not None and counts.similar_NS is not None:
+            for similar_N, weight_C in zip(counts.similar_NS.T, self.similar_SC.astype(np.float64), strict=True):
+                found_NC += similar_N[:, None] * weight_C  # no product of matrices: the same bits in any batch
         return found_NC + self.bias_C
+
+    def scaled(self, factor: float, shift: float = 0.0) -> Linear:
+        """Return a model that gives `factor` times these outputs + `shift`, and none that is infinite."""
+        bias_C = np.clip(self.bias_C, -SURE, None) * factor + shift
+        similar = None if self.similar_SC is None else (self.similar_SC * factor).astype(np.float32)
+        weights_FC = (self.weights_FC * factor).astype(np.float32)
+        return replace(self, weights_FC=weights_FC, bias_C=bias_C.astype(np.float32), similar_SC=similar)
 
     def _places(self) -> npt.NDArray[np.int32]:
         """Return the feature of each bucket, -1 where none was kept; cached."""
@@ -75,54 +73,41 @@ class Linear:
         return table
 
 
-def count_pieces(texts: Sequence[IntArray]) -> Counts:
-    """Count the unigrams, bigrams and trigrams of word pieces in texts given as ids.
+def fit_linear(counts: Counts, target: npt.ArrayLike, outputs: int) -> Linear:
+    """Fit TF-IDF and a linear model to the counts of texts.
 
-    >>> counts = count_pieces([np.array([7, 8, 7], np.int32), np.array([], np.int32)])
-    >>> counts.starts.tolist(), sorted(counts.counts_K.tolist())
-    ([0, 5, 5], [1, 1, 1, 1, 2])
+    `target` are numbers of classes, N (logistic regression; unseen classes are not predicted), yes or no for each
+    label, N × L (a logistic regression each), or numbers, N (ridge regression).
     """
-    starts, buckets, counts = [np.zeros(1, np.int64)], [], []
-    for begin in range(0, len(texts), BATCH_TEXTS):
-        part = texts[begin : begin + BATCH_TEXTS]
-        text_T = np.repeat(np.arange(len(part)), [len(ids) for ids in part])
-        key_K, count_K = np.unique(_keys(part, text_T), return_counts=True)
-        many_N = np.bincount(key_K // BUCKETS, minlength=len(part))
-        starts.append(starts[-1][-1] + np.cumsum(many_N))
-        buckets.append(key_K % BUCKETS)
-        counts.append(count_K)
-    whole = (np.concatenate(each) if each else np.empty(0, np.int64) for each in (buckets, counts))
-    return Counts(np.concatenate(starts), *whole)
-
-
-def _keys(texts: Sequence[IntArray], text_T: Ints) -> Ints:
-    """Return text · BUCKETS + bucket of every n-gram of one to three pieces."""
-    ids_T = np.concatenate([*texts, np.empty(0, np.int32)]).astype(np.uint64)
-    run, keys = np.zeros(len(ids_T), np.uint64), []
-    for pieces in range(1, MAX_NGRAM + 1):
-        last = len(ids_T) - pieces + 1
-        if last <= 0:
-            break
-        run = mix64(run[:last] ^ (ids_T[pieces - 1 :] + np.uint64(pieces << 32)))
-        inside = text_T[:last] == text_T[pieces - 1 :]
-        keys.append(text_T[:last][inside] * BUCKETS + (run[inside] >> np.uint64(42)).astype(np.int64))
-    return np.concatenate([*keys, np.empty(0, np.int64)])
-
-
-def fit_linear(counts_NB: Any, true_N: npt.ArrayLike, classes: int) -> Linear:
-    """Fit TF-IDF + logistic regression to a sparse matrix of counts, N × BUCKETS; unseen classes are not predicted."""
+    from scipy import sparse  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import TfidfTransformer  # here, so that a saved model opens without it
 
-    truth_N = np.asarray(true_N)
-    kept_F = kept_features(counts_NB.indices, min_texts(len(truth_N)), classes)
+    target_N = np.asarray(target)
+    kept_F = kept_features(counts.buckets_K, min_texts(len(target_N)), outputs)
     tfidf = TfidfTransformer(sublinear_tf=True)
-    weights_FC, bias_C = fit_logistic(tfidf.fit_transform(counts_NB[:, kept_F]), truth_N, classes)
-    return Linear(kept_F, tfidf.idf_.astype(np.float32), weights_FC, bias_C)
+    features = tfidf.fit_transform(counts.matrix()[:, kept_F])
+    if counts.similar_NS is not None:
+        features = sparse.hstack((features, counts.similar_NS.astype(np.float32))).tocsr()
+    weights, bias_C = _fitted(features, target_N, outputs)
+    parts = weights[: len(kept_F)], weights[len(kept_F) :] if counts.similar_NS is not None else None
+    return Linear(kept_F, tfidf.idf_.astype(np.float32), parts[0], bias_C, parts[1])
 
 
-def fit_logistic(
-    features_NF: Any, truth_N: npt.NDArray[Any], classes: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _fitted(features_NF: Any, target_N: npt.NDArray[Any], outputs: int) -> tuple[Weights, Weights]:
+    """Return weights_FC and bias_C by the kind of target."""
+    if target_N.dtype == bool:
+        found = [fit_logistic(features_NF, target_N[:, label].astype(np.int32), 2) for label in range(outputs)]
+        bias = [np.clip(bias_2[1] - bias_2[0], -SURE, SURE) for _, bias_2 in found]
+        return np.stack([weights_F2[:, 1] for weights_F2, _ in found], axis=1), np.array(bias, np.float32)
+    if np.issubdtype(target_N.dtype, np.integer):
+        return fit_logistic(features_NF, target_N, outputs)
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=1.0).fit(features_NF, target_N)
+    return np.asarray(model.coef_, np.float32)[:, None], np.array([model.intercept_], np.float32)
+
+
+def fit_logistic(features_NF: Any, truth_N: npt.NDArray[Any], classes: int) -> tuple[Weights, Weights]:
     """Fit logistic regression → weights_FC, bias_C; the bias of a class without texts is -inf."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -156,11 +141,11 @@ def min_texts(texts: int) -> int:
     return 2 if texts > 2000 else 1
 
 
-def kept_features(indices: npt.NDArray[np.int32], least: int, classes: int) -> Ints:
+def kept_features(buckets_K: npt.NDArray[np.int32], least: int, outputs: int) -> Ints:
     """Return the features found in at least `least` texts, the most common ones where there are too many."""
-    texts_B = np.bincount(indices, minlength=BUCKETS)
+    texts_B = np.bincount(buckets_K, minlength=BUCKETS)
     kept_F = np.flatnonzero(texts_B >= least)
-    most = min(MAX_FEATURES, MAX_WEIGHTS // (1 if classes == 2 else classes))
+    most = min(MAX_FEATURES, MAX_WEIGHTS // (1 if outputs == 2 else outputs))
     if len(kept_F) > most:
         kept_F = np.sort(kept_F[np.argsort(-texts_B[kept_F], kind="stable")[:most]])
     return kept_F if len(kept_F) else np.arange(1)

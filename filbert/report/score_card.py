@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filbert.errors import counted
+from filbert.report.blend import bert_alone, blend_line
 from filbert.report.card import code, escaped, front_matter, how_made, table
 from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
@@ -110,9 +111,10 @@ def _what(report: Report, parts: CardParts) -> str:
 def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     columns: list[tuple[str, Mapping[str, Any]]] = []
     for split in ("test", "validation"):
-        for system, scores in (("model", report["scores"]), ("baseline", report.get("baseline") or {})):
-            if scores.get(split):
-                columns.append((f"{split}, {system}", scores[split]))
+        beside = {"BERT alone": bert_alone(report, split), "baseline": (report.get("baseline") or {}).get(split)}
+        for system, scores in {"model": report["scores"].get(split), **beside}.items():
+            if scores:
+                columns.append((f"{split}, {system}", scores))
     rows: list[Sequence[str]] = [("", *(name for name, _ in columns))]
     for metric in metrics:
         if any(metric.key in each for _, each in columns):
@@ -121,6 +123,8 @@ def _scores(report: Report, metrics: Sequence[Metric]) -> str:
     notes = [f"In brackets: 95 % intervals over {example_of(report)}s."]
     if report["scores"].get("validation"):
         notes.append(chosen_on(report))
+    if joined := blend_line(report, metrics[0]):
+        notes.append(joined)
     baseline_name = (report.get("baseline") or {}).get("name")
     if baseline_name:
         notes.append(f"The baseline is {escaped(baseline_name)}, trained on the same {example_of(report)}s.")
@@ -193,9 +197,10 @@ def _use(report: Report, name: str, parts: CardParts) -> str:
     ]
     if not parts.code:
         return "\n".join([*lines, "", "`transformers` opens its encoder, as `AutoModel`."])
+    blended = " — BERT alone, without the linear model of the blend" if (report.get("blend") or {}).get("kept") else ""
     lines += [
         "",
-        "With transformers:",
+        f"With transformers{blended}:",
         "",
         "```python",
         *parts.imports,

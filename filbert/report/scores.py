@@ -11,6 +11,7 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.language import _, plural, retold
+from filbert.report.blend import blend_line
 from filbert.report.charts import interval_bar, whiskers
 from filbert.report.figures import interval_of, points, signed, span, value_of, with_interval
 from filbert.report.html import Html, table, tag
@@ -85,6 +86,8 @@ def summary_section(
         ]
         if split == "validation":
             notes.append(_("There is no test split. {more}", more=chosen_on(report)))
+        if joined := blend_line(report, metrics[0]):
+            notes.append(joined)
         if repeated := repeated_line(report, split, metrics[0]):
             notes.append(_("{sentence}.", sentence=repeated))
         everything = _all_scores(report, [*metrics, *more], plain)

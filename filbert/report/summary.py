@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filbert.errors import counted
+from filbert.report.blend import bert_alone
 from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
 from filbert.report.words import against_baseline, example_of, main_split
 
 
 def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
-    """Return the summary as table rows, the header first: metric, model and, if there is one, baseline.
+    """Return the summary as table rows, the header first: metric, model, BERT alone in a blend, and the baseline.
 
     >>> known = {"scores": {"test": {"n": 4, "accuracy": {"value": 0.75, "low": 0.3, "high": 0.95}}}}
     >>> summary_rows(known, [Metric("accuracy", "accuracy")])
@@ -20,11 +21,12 @@ def summary_rows(report: Mapping[str, Any], metrics: Sequence[Metric]) -> list[t
     """
     split = main_split(report)
     model = report["scores"][split]
-    beside = (report.get("baseline") or {}).get(split)
-    rows = [(f"{split}, {counted(model['n'], example_of(report))}", "model", *(["baseline"] if beside else []))]
+    beside = {"BERT alone": bert_alone(report, split), "baseline": (report.get("baseline") or {}).get(split)}
+    known = {"model": model, **{name: found for name, found in beside.items() if found}}
+    rows: list[tuple[str, ...]] = [(f"{split}, {counted(model['n'], example_of(report))}", *known)]
     for metric in metrics:
         if metric.key in model:
-            cells = (with_interval(each.get(metric.key), metric.percent) for each in (model, beside) if each)
+            cells = (with_interval(each.get(metric.key), metric.percent) for each in known.values())
             rows.append((metric.name, *cells))
     return rows
 

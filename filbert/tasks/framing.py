@@ -30,16 +30,17 @@ def framed(
     >>> pair.ids.tolist(), pair.segments.tolist(), pair.cut
     ([2, 5, 5, 3, 6, 6, 6, 3], [0, 0, 0, 0, 1, 1, 1, 1], 1)
     """
+    texts = tuple(encoding.text for encoding in encodings)
     if len(encodings) == 1:
         ids, cut = _head_and_tail(encodings[0].ids, length - 2, head_only=head_only)
         whole = np.concatenate(([tokenizer.cls], ids, [tokenizer.sep])).astype(np.int32)
-        return Features(whole, np.zeros(len(whole), dtype=np.int32), target, cut)
+        return Features(whole, np.zeros(len(whole), dtype=np.int32), target, cut, texts=texts)
     a, b = (encoding.ids for encoding in encodings)
     left_a, left_b = longest_first(len(a), len(b), length - 3)
     cut = len(a) + len(b) - left_a - left_b
     whole = np.concatenate(([tokenizer.cls], a[:left_a], [tokenizer.sep], b[:left_b], [tokenizer.sep]))
     segments = np.repeat(np.array([0, 1], np.int32), [left_a + 2, left_b + 1])
-    return Features(whole.astype(np.int32), segments, target, cut)
+    return Features(whole.astype(np.int32), segments, target, cut, texts=texts)
 
 
 def special_tokens(texts: int) -> int:

@@ -25,6 +25,8 @@ from filbert.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from filbert.linear.baseline import LinearFit
+
 Json = dict[str, Any]
 Goal = tuple[float, ...]
 Windows = Sequence[Sequence[Features]]
@@ -88,6 +90,10 @@ class Baseline:
     """What was left out to stay within memory, or nothing."""
     linear: bool = True
     """Whether it is a linear model; it is called one then."""
+    fitted: LinearFit | None = None
+    """The linear model with its outputs, where they are of the shape of the head's and can be blended with them."""
+    losses: Callable[[Outputs, Sequence[Example]], FloatArray] | None = None
+    """The loss of each text for outputs as the head gives them while it trains; where there are `fitted` ones."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,8 @@ class Task(Protocol):
     """Why there is no cascade with a linear model, as a sentence; empty where it can."""
     DISTIL: str
     """Why no student can learn from a model's answers, as a sentence; empty where one can."""
+    BLEND: str
+    """Why there is no blend with a linear model, as a sentence; empty where it can: `baseline` gives one `fitted`."""
     ABSTAIN: str
     """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
     UNKNOWN: str

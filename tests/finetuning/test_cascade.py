@@ -20,8 +20,7 @@ from filbert.finetuning.fit import fit
 from filbert.finetuning.prepare import prepare
 from filbert.inference.engine import load
 from filbert.inference.model import open_model
-from filbert.linear.cascade import Cascade
-from filbert.linear.model import count_pieces
+from filbert.linear.cascade import Cascade, count_pieces
 from filbert.progress import Silent
 from filbert.records import Example
 from filbert.report.words import cascade_line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from filbert.linear.cascade import Cascade, fit_cascade
-from filbert.linear.model import BUCKETS, Linear, count_pieces, fit_linear
+from filbert.linear.cascade import Cascade, count_pieces, fit_cascade
+from filbert.linear.model import Linear, fit_linear
 from filbert.linear.risk import NEVER
 from filbert.metrics.calibration import softmax
 
@@ -14,15 +14,9 @@ def pieces(*texts):
     return [np.array(text, dtype=np.int32) for text in texts]
 
 
-def matrix(counts):
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((counts.counts_K, counts.buckets_K, counts.starts), shape=(len(counts), BUCKETS))
-
-
 def test_answers_stand_from_the_threshold_on():
     texts = pieces([1, 2], [3, 4], [9], [])
-    linear = fit_linear(matrix(count_pieces(texts[:2] * 5)), [0, 1] * 5, 2)
+    linear = fit_linear(count_pieces(texts[:2] * 5), [0, 1] * 5, 2)
     logits_NC, none_N = Cascade(linear, NEVER).answer(texts)
     assert not none_N.any()
     sure_N = softmax(logits_NC).max(axis=1)
@@ -38,7 +32,7 @@ def test_no_text_has_no_answer():
 
 def test_many_texts_are_answered_in_parts_as_one_by_one(monkeypatch):
     texts = pieces(*[[i % 7, i % 5] for i in range(30)])
-    cascade = Cascade(fit_linear(matrix(count_pieces(texts)), np.arange(30) % 3, 3), 0.5)
+    cascade = Cascade(fit_linear(count_pieces(texts), np.arange(30) % 3, 3), 0.5)
     whole = cascade.answer(texts)[0]
     monkeypatch.setattr("filbert.linear.cascade.BATCH_TEXTS", 4)
     np.testing.assert_allclose(cascade.answer(texts)[0], whole, rtol=1e-6)
@@ -49,7 +43,7 @@ def test_it_is_calibrated_on_what_it_did_not_see():
     texts = [rng.integers(0, 50, 12).astype(np.int32) for _ in range(600)]
     true_N = np.array([int((text < 25).sum() + rng.normal(0, 3) > 6) for text in texts], dtype=np.int32)
     calibrated = fit_cascade(texts[:400], true_N[:400], texts[400:], true_N[400:], 2)
-    plain = fit_linear(matrix(count_pieces(texts[:400])), true_N[:400], 2)
+    plain = fit_linear(count_pieces(texts[:400]), true_N[:400], 2)
     counts = count_pieces(texts[400:])
 
     def loss(model):

@@ -7,18 +7,13 @@ import pytest
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
-from filbert.linear.model import BUCKETS, count_pieces, fit_linear
+from filbert.linear.cascade import count_pieces
+from filbert.linear.model import fit_linear
 from filbert.metrics.calibration import softmax
 
 
 def pieces(*texts):
     return [np.array(text, dtype=np.int32) for text in texts]
-
-
-def matrix(counts):
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((counts.counts_K, counts.buckets_K, counts.starts), shape=(len(counts), BUCKETS))
 
 
 # -- features ---------------------------------------------------------------------------------------------------------
@@ -55,9 +50,9 @@ def test_it_answers_as_scikit_learn_does(classes):
     texts = [rng.integers(0, 40, rng.integers(1, 30)).astype(np.int32) for _ in range(200)]
     true_N = np.array([int(text.sum()) % classes for text in texts])
     counts = count_pieces(texts)
-    ours = softmax(fit_linear(matrix(counts), true_N, classes).logits(counts))
+    ours = softmax(fit_linear(counts, true_N, classes).logits(counts))
     known = np.unique(counts.buckets_K)
-    weighed = TfidfTransformer(sublinear_tf=True).fit_transform(matrix(counts)[:, known])
+    weighed = TfidfTransformer(sublinear_tf=True).fit_transform(counts.matrix()[:, known])
     theirs = LogisticRegression(C=10.0, tol=1e-5, max_iter=150).fit(weighed, true_N).predict_proba(weighed)
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
     assert (ours.argmax(1) == theirs.argmax(1)).all()
@@ -65,16 +60,16 @@ def test_it_answers_as_scikit_learn_does(classes):
 
 def test_classes_that_never_came_are_never_said():
     counts = count_pieces(pieces([1], [2], [1], [2]))
-    chances = softmax(fit_linear(matrix(counts), [3, 1, 3, 1], 5).logits(counts))
+    chances = softmax(fit_linear(counts, [3, 1, 3, 1], 5).logits(counts))
     assert chances.argmax(1).tolist() == [3, 1, 3, 1]
     assert (chances[:, [0, 2, 4]] == 0).all()
-    only = softmax(fit_linear(matrix(counts), [2, 2, 2, 2], 3).logits(count_pieces(pieces([9], []))))
+    only = softmax(fit_linear(counts, [2, 2, 2, 2], 3).logits(count_pieces(pieces([9], []))))
     assert only.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
 def test_a_text_of_nothing_known_gets_the_bias():
     counts = count_pieces(pieces([1, 2], [3, 4], [1], [4]))
-    model = fit_linear(matrix(counts), [0, 1, 0, 1], 2)
+    model = fit_linear(counts, [0, 1, 0, 1], 2)
     found = model.logits(count_pieces(pieces([], [77], [1])))
     np.testing.assert_allclose(found[:2], [model.bias_C, model.bias_C])
     assert (found[2] != model.bias_C).any()

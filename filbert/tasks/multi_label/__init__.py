@@ -79,6 +79,7 @@ for label, probability, threshold in zip(labels, probabilities, thresholds or [0
 )
 UNKNOWN = "a text without any of the labels is an answer of its own"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
+BLEND = ""
 
 
 def features(

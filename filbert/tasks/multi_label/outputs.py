@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def validate(
     found_NL = label_sets.sigmoid(logits_NL)
     met_L = true_NL.any(axis=0)
     precision = float(average_precision_score(true_NL[:, met_L], found_NL[:, met_L])) if met_L.any() else 0.0
-    loss = float(np.mean(np.logaddexp(0, logits_NL) - np.where(true_NL, logits_NL, 0)))
+    loss = float(losses(settings, outputs, examples).mean())
     micro = float(f1_score(true_NL, found_NL >= HALF, average="micro", zero_division=0))
     return (precision, -loss), {"map": precision, "micro_f1": micro, "loss": loss}
 
@@ -146,6 +147,16 @@ def _questions(true_NL: Flags, probabilities_NL: FloatArray) -> tuple[IntArray, 
     """Return each text's question for each label on its own: the answer, no or yes, and the probability of both."""
     chances_M = probabilities_NL.reshape(-1)
     return true_NL.reshape(-1).astype(np.int32), np.stack((1 - chances_M, chances_M), axis=1)
+
+
+def losses(settings: Settings, outputs: Outputs, examples: Sequence[Example]) -> FloatArray:
+    """Return the binary cross-entropy of each text, as the mean over the labels.
+
+    >>> losses(Settings(("bad", "good")), np.zeros((1, 1, 2)), [Example(("fine",), ("good",))]).round(4).tolist()
+    [0.6931]
+    """
+    true_NL, logits_NL = true(examples, settings), only_window(outputs)
+    return np.asarray((np.logaddexp(0, logits_NL) - np.where(true_NL, logits_NL, 0)).mean(axis=1), dtype=np.float64)
 
 
 def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
@@ -177,15 +188,16 @@ def answered(prediction: Prediction, settings: Settings, random: np.random.Gener
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
     """Fit TF-IDF + a logistic regression for each label, its thresholds tuned on the same validation texts."""
-    from filbert.linear.baseline import linear_label_sets
+    from filbert.linear.baseline import fit_texts
 
-    found = linear_label_sets(train, true(train, settings), asked)
+    found = fit_texts(train, true(train, settings), asked, len(settings.labels))
+    chances = {split: label_sets.sigmoid(rows) for split, rows in found.outputs.items()}
     tuned = settings
     if "validation" in asked:
-        tuned_L = label_sets.tune_thresholds(true(asked["validation"], settings), found.outputs["validation"])
+        tuned_L = label_sets.tune_thresholds(true(asked["validation"], settings), chances["validation"])
         tuned = replace(settings, thresholds=tuple(map(float, tuned_L)))
-    predictions = {split: labelled(rows, tuned) for split, rows in found.outputs.items()}
-    return Baseline(found.name, found.seconds, predictions, found.note)
+    predictions = {split: labelled(rows, tuned) for split, rows in chances.items()}
+    return Baseline(found.name, found.seconds, predictions, found.note, fitted=found, losses=partial(losses, settings))
 
 
 def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:

@@ -32,7 +32,8 @@ def card(report: Report, log: Log) -> str:
     >>> card({"name": "tags", "labels": ["a"], "scores": {"test": {"n": 1}}}, []).splitlines()[6]
     '# tags'
     """
-    thresholds = [round(each, 4) for each in report.get("thresholds") or [0.5] * len(report["labels"])]
+    alone = ((report.get("blend") or {}).get("bert") or {}).get("settings") or report  # `transformers` opens BERT alone
+    thresholds = [round(each, 4) for each in alone.get("thresholds") or [0.5] * len(report["labels"])]
     labels = counted(len(report["labels"]), "label")
     parts = CardParts(
         pipeline="text-classification",

@@ -79,6 +79,7 @@ DISTIL = "its answers are places in a text, which teacher and student cut into d
 ABSTAIN = ""
 UNKNOWN = "its answer stands in the text that it is given"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
+BLEND = "a linear model of a question and a text finds no place in it"
 
 
 def features(

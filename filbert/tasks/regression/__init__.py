@@ -73,6 +73,7 @@ DISTIL = ""
 ABSTAIN = "numbers are near or far, not right or wrong"
 UNKNOWN = "its answers are numbers, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
+BLEND = ""
 
 
 def features(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def validate(
 
     found_N = only_window(outputs)[:, 0]
     scaled_N = (true(examples) - settings.mean) / settings.spread
-    loss = float(((found_N - scaled_N) ** 2).mean())
+    loss = float(losses(settings, outputs, examples).mean())
     mae = float(np.abs(found_N - scaled_N).mean()) * settings.spread
     pearson = spearman = 0.0
     if found_N.std() > 0 and scaled_N.std() > 0:
@@ -95,6 +96,16 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings,
     inside = float((np.abs(true(examples) - found_N) <= half).mean())
     facts = {"half_width": fitted.half_width, "coverage": 0.9, "inside": inside}
     return Calibrated(fitted, Fold(1 / settings.spread, settings.mean), facts)
+
+
+def losses(settings: Settings, outputs: Outputs, examples: Sequence[Example]) -> FloatArray:
+    """Return the squared error of each scaled number, as the head gives it while it trains.
+
+    >>> losses(Settings(mean=1.0, spread=2.0), np.zeros((1, 1, 1)), [Example(("fine",), 5.0)]).tolist()
+    [4.0]
+    """
+    scaled_N = (true(examples) - settings.mean) / settings.spread
+    return np.asarray((only_window(outputs)[:, 0] - scaled_N) ** 2, dtype=np.float64)
 
 
 def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
@@ -118,12 +129,14 @@ def answered(prediction: Prediction, settings: Settings, random: np.random.Gener
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
     """Fit TF-IDF + ridge regression."""
-    from filbert.linear.baseline import linear_numbers
+    from filbert.linear.baseline import fit_texts
 
-    found = linear_numbers(train, true(train), asked)
+    found = fit_texts(train, (true(train) - settings.mean) / settings.spread, asked, 1)
     plain = replace(settings, half_width=0.0)
-    predictions = {split: numbered(rows[:, 0], plain) for split, rows in found.outputs.items()}
-    return Baseline(found.name, found.seconds, predictions, found.note)
+    predictions = {
+        split: numbered(rows[:, 0] * settings.spread + settings.mean, plain) for split, rows in found.outputs.items()
+    }
+    return Baseline(found.name, found.seconds, predictions, found.note, fitted=found, losses=partial(losses, settings))
 
 
 def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:

@@ -67,6 +67,7 @@ ABSTAIN = ""
 UNKNOWN = ""
 CASCADE = ""
 DISTIL = ""
+BLEND = ""
 PLAIN = (
     ONE_WINDOW
     + """\

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,18 @@ def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings,
     return Calibrated(settings, Fold(temperature), facts)
 
 
+def losses(settings: Settings, outputs: Outputs, examples: Sequence[Example]) -> FloatArray:
+    """Return the cross-entropy of each text.
+
+    >>> losses(Settings(("bad", "good")), np.zeros((1, 1, 2)), [Example(("fine",), "good")]).round(4).tolist()
+    [0.6931]
+    """
+    logits_NC = only_window(outputs)
+    above_NC = logits_NC - logits_NC.max(axis=1, keepdims=True)
+    true_logit_N = above_NC[np.arange(len(above_NC)), true(examples, settings)]
+    return np.asarray(np.log(np.exp(above_NC).sum(axis=1)) - true_logit_N, dtype=np.float64)
+
+
 def sureness(outputs: Outputs, settings: Settings, windows: Windows = ()) -> tuple[FloatArray, FloatArray]:
     """Return probabilities_NC, and how far the most probable class is ahead of the next one."""
     found_NC = calibration.softmax(only_window(outputs))
@@ -145,11 +158,11 @@ def answered(prediction: Prediction, settings: Settings, random: np.random.Gener
 
 def baseline(train: Sequence[Example], asked: Mapping[str, Sequence[Example]], settings: Settings) -> Baseline:
     """Fit TF-IDF + logistic regression."""
-    from filbert.linear.baseline import linear_probabilities
+    from filbert.linear.baseline import fit_texts
 
-    found = linear_probabilities(train, true(train, settings), asked, len(settings.labels))
-    predictions = {split: labelled(rows, settings) for split, rows in found.outputs.items()}
-    return Baseline(found.name, found.seconds, predictions, found.note)
+    found = fit_texts(train, true(train, settings), asked, len(settings.labels))
+    predictions = {split: labelled(calibration.softmax(rows), settings) for split, rows in found.outputs.items()}
+    return Baseline(found.name, found.seconds, predictions, found.note, fitted=found, losses=partial(losses, settings))
 
 
 def constant(train: Sequence[Example], count: int, settings: Settings) -> tuple[list[Prediction], float | None]:

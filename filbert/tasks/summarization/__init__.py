@@ -82,6 +82,7 @@ DISTIL = "its answers are sentences, of which a window of the student holds othe
 ABSTAIN = "summaries are more or less like a person's, not right or wrong"
 UNKNOWN = "its answers are sentences, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
+BLEND = "a linear model of a document chooses no sentence of it"
 
 
 def features(
