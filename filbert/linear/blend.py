@@ -20,6 +20,7 @@ from filbert.records import FloatArray
 
 FOLDS = 10
 MOST_WEIGHT = 20.0
+PRIOR = 4.0  # nats that a weight 1 from the usual one costs, over all texts
 
 Losses = Callable[[FloatArray, Sequence[int]], FloatArray]
 """Outputs of some texts, and which texts these are → the loss of each."""
@@ -48,18 +49,24 @@ class CrossFitted:
 def fit_weights(losses: Losses, parts: Sequence[FloatArray], rows: Sequence[int]) -> FloatArray:
     """Return the weight of each part, 0 to 20, with which their sum has the least mean loss on these texts.
 
-    >>> parts = np.array([[0.5], [2.0]]), np.array([[1.0], [0.0]])
-    >>> fit_weights(lambda out, rows: ((out - [[2.0], [4.0]]) ** 2).sum(axis=1), parts, [0, 1]).round(3).tolist()
+    Weights that add up to 1, all alike, are a priori likely, as if PRIOR texts had said so: where few texts are all
+    answered right, any weight is better the larger it is.
+
+    >>> parts = np.array([[0.5], [2.0]] * 500), np.array([[1.0], [0.0]] * 500)
+    >>> wanted = np.array([[2.0], [4.0]] * 500)
+    >>> fit_weights(lambda out, rows: ((out - wanted) ** 2).sum(axis=1), parts, range(1000)).round(1).tolist()
     [2.0, 1.0]
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]  # scikit-learn's own; not needed to predict
 
     taken = np.stack([part[list(rows)] for part in parts])
 
-    def loss(weight_P: FloatArray) -> float:
-        return float(losses(np.tensordot(weight_P, taken, 1), rows).mean())
-
     start, limits = np.full(len(parts), 1 / len(parts)), [(0.0, MOST_WEIGHT)] * len(parts)
+
+    def loss(weight_P: FloatArray) -> float:
+        unlikely = PRIOR * float(((weight_P - start) ** 2).sum())
+        return float(losses(np.tensordot(weight_P, taken, 1), rows).mean()) + unlikely / len(rows)
+
     return np.asarray(minimize(loss, start, method="L-BFGS-B", bounds=limits).x, dtype=np.float64)
 
 
