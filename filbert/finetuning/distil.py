@@ -108,6 +108,7 @@ def distil(
         config=config,
         device=device,
         compare=compare,
+        blend=False,
         command=command,
         watch=watch,
     )
