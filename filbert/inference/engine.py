@@ -135,7 +135,7 @@ class Engine:
         windows = self._windows(encodings)
         rows: dict[int, Sequence[FloatArray]] = {}
         outputs, by_linear_N = self._cascade_outputs(encodings, windows, done, rows)
-        return self.decoded(outputs, encodings, windows, by_linear_N, rows)
+        return self.decoded(outputs, encodings, windows, by_linear_N, rows=rows)
 
     def decoded(
         self,
@@ -143,6 +143,7 @@ class Engine:
         encodings: Sequence[Sequence[Encoding]],
         windows: Sequence[Sequence[Features]],
         by_linear_N: npt.NDArray[np.bool_] | None = None,
+        *,
         rows: Mapping[int, Sequence[FloatArray]] = MappingProxyType({}),
     ) -> list[Prediction]:
         """Return the predictions of examples whose outputs are known.

@@ -113,7 +113,7 @@ def test_transformers_opens_bert_alone_with_its_own_calibration(kind) -> None:
     windows = engine.features([example.inputs for example in texts.splits.test[:8]])
     model = AutoModelForSequenceClassification.from_pretrained(done.folder).eval()
     words = AutoTokenizer.from_pretrained(done.folder)
-    for example, bert in zip(texts.splits.test[:8], engine.bert(windows), strict=True):
+    for example, bert in zip(texts.splits.test[:8], engine.bert(windows)[0], strict=True):
         with torch.inference_mode():
             theirs = model(**words(*example.inputs, return_tensors="pt")).logits[0].numpy()
         np.testing.assert_allclose(theirs, bert[0], atol=1e-4, rtol=1e-4)
