@@ -24,6 +24,7 @@ class QuestionAnswerer(TextEstimator):
 
     Parameters are `TextClassifier`'s, without those that need classes. An answer is a string, `(string, start)`, an
     object as SQuAD has it (text and answer_start), a list of these, of which training takes the first, or None.
+    With `abstain` a prediction that is too unsure has `abstained`.
 
     >>> model = QuestionAnswerer(base="minilm").fit("squad.json")                    # doctest: +SKIP
     >>> model.answer("Who won?", "The Navy won in 1921.").answer                     # doctest: +SKIP
