@@ -598,6 +598,39 @@ def active_labelling() -> list[str]:
     return [*lines, ""]
 
 
+def long_texts() -> list[str]:
+    rows = records("long_texts.jsonl")
+    if not rows:
+        return []
+    lines = ["## Texts longer than the model reads", ""]
+    fitted = [row for row in rows if row["way"] != "linear"]
+    if fitted:
+        lines += [
+            "Samples of texts beyond the longest length, read by their head, by head and tail, and whole in windows;",
+            f"accuracy on the same test texts. `python bench/long_texts.py`; {made(fitted[-1])}.",
+            "",
+            *header("set, base, longest length, texts | way | accuracy | tokens trained on | TF-IDF, whole texts"),
+        ]
+    for row in fitted:
+        name = f"{row['set']}, {row['base']}, {row['max_length']}, {row['counts']['train']} / {row['counts']['test']}"
+        tokens, linear = f"{row['tokens']:,}", percent(row["linear"])
+        lines.append(f"| {name} | {row['way']} | {percent(row['test'])} | {tokens} | {linear} |")
+    found = [row for row in rows if row["way"] == "linear"]
+    if found:
+        lines += [
+            "",
+            "What `--long auto` looks at: the mean error of a linear model on the texts beyond the longest length.",
+            "",
+            *header("set, longest length | longer texts | tokens left out | head | head and tail | whole | chosen"),
+        ]
+    for row in found:
+        errors = row.get("errors")
+        cells = [f"{100 * errors[way]:.1f}" if errors else "—" for way in ("head", "head-tail", "windows")]
+        shares = f"{row['long']:,} | {100 * row['left_out']:.1f} %"
+        lines.append(f"| {row['set']}, {row['max_length']} | {shares} | {' | '.join(cells)} | {row['chosen']} |")
+    return [*lines, ""]
+
+
 def interval_coverage() -> list[str]:
     rows = records("interval_coverage.jsonl")
     if not rows:
@@ -693,6 +726,7 @@ def main() -> None:
         busy_machine,
         label_errors,
         active_labelling,
+        long_texts,
         interval_coverage,
     )
     text = "\n".join([HEAD, *(line for part in parts for line in part())])
