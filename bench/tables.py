@@ -618,7 +618,7 @@ def long_texts() -> list[str]:
     found = [row for row in rows if row["way"] == "linear"]
     if found:
         lines += [
-            "",
+            *([""] if fitted else []),
             "What `--long auto` looks at: the mean error of a linear model on the texts beyond the longest length.",
             "",
             *header("set, longest length | longer texts | tokens left out | head | head and tail | whole | chosen"),
