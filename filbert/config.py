@@ -192,6 +192,8 @@ class TrainConfig(RunConfig):
     often), or `auto`: all three are trained and the best by validation is kept."""
     head_factor: float = 10.0
     """Learning rate of a classification head on a trained base, in multiples of the base's, up to 1e-3; 1 is off."""
+    few_shot: bool | None = None
+    """Train by pairs of texts, then a linear layer on their vectors; None: no, but say where it may pay."""
     dropout: float | None = None
     """Dropped share while training; None: the base's, 0.1 in BERT."""
     tune: int | str | None = None

@@ -70,6 +70,7 @@ print(told["settings"]["labels"][int(level + 0.5)])
 """
 BALANCE = "the questions of grades overlap, and have no classes to weigh"
 ABSTAIN = ""
+FEW_SHOT = "grades are more than equal or not"
 UNKNOWN = "a grade lies between others, so that no text is of none of them"
 DISTIL = ""
 BLEND = "the linear model names a grade, where the head answers a question for each"

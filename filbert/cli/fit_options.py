@@ -35,6 +35,10 @@ def train_options(
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay [0.01].")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropped share while training [the base's, 0.1].")] = None,
+    few_shot: Annotated[
+        bool | None,
+        typer.Option("--few-shot/--no-few-shot", help="For few labels: train by pairs of texts, then a linear layer."),
+    ] = None,
     tune: Annotated[
         str | None,
         typer.Option(help="Search for the options that are not given, in so many trials or so much time: 20, 30min."),
@@ -64,6 +68,7 @@ def train_options(
         layer_decay=layer_decay,
         weight_decay=weight_decay,
         dropout=dropout,
+        few_shot=few_shot,
         balance=balance,
         tune=tune,
         ensemble=ensemble,

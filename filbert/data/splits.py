@@ -40,6 +40,8 @@ class Splits:
     """Of each part that was given, which of its texts stand in train, too, as a model reads them."""
     made: bool = False
     """Whether the validation part was taken from train."""
+    fold_of: Sequence[int] = ()
+    """The fold of each text where both parts are the same texts, each answered by a model that did not see its fold."""
 
     @property
     def parts(self) -> dict[str, list[Example]]:

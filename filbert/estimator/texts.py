@@ -70,6 +70,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         tune: int | str | None = None,
         ensemble: int = 1,
         abstain: float | None = None,
+        few_shot: bool | None = None,
         cascade: float | None = None,
     ) -> None:
         super().__init__(
@@ -98,6 +99,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             abstain=abstain,
         )
         self.balance = balance
+        self.few_shot = few_shot
         self.cascade = cascade
 
     def fit(self, X: Any, y: Any = None) -> Self:

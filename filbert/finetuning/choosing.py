@@ -10,6 +10,7 @@ from pathlib import Path
 from filbert.config import TrainConfig, budget
 from filbert.errors import ConfigError
 from filbert.finetuning.ensemble import averaged
+from filbert.finetuning.few_shot import few_shot
 from filbert.finetuning.prepare import Run
 from filbert.finetuning.train import Result, job_with, train
 from filbert.finetuning.tune import best_trial
@@ -34,11 +35,13 @@ def check_choosing(config: TrainConfig, folds: int | None) -> None:
 
 
 def trained(run: Run, model: Network, out: Path, *, track: Sequence[str], watch: Watcher) -> Result:
-    """Train a run as its options say: once; or in a search, whose best trial is kept; or several times, averaged.
+    """Train a run as its options say: once, by pairs, in a search whose best trial is kept, or several times, averaged.
 
     `run` then has the options that were found. Raises as `train` does.
     """
     config = run.config
+    if config.few_shot:
+        return few_shot(run, model, out, track=track, watch=watch)
     if config.tune is None and config.ensemble == 1:
         return train(run, model, out, track=track, watch=watch)
     run.config = replace(config, tune=None, ensemble=1)

@@ -49,7 +49,7 @@ def look_closer(
     tokens = [sum(len(window) + window.cut for window in each) for each in run.features[last]]
     add_similar(out, run, examples, report["mistakes"], watch)
     add_decided(examples, known[last], report["mistakes"])
-    losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line]
+    losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line and not report.get("few_shot")]
     wrong = diagnose(run, report, known[last], losses)
     return {
         "diagnosis": None if wrong is None else wrong.json(report["training"]["command"]),

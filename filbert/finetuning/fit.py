@@ -29,6 +29,7 @@ from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.diagnosis import gain
 from filbert.finetuning.facts import run_facts
+from filbert.finetuning.few_shot import by_pairs, pooled
 from filbert.finetuning.folds import SUSPECTS, CrossValidated, cross_validate
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import Run, prepare, warn_unreadable
@@ -116,15 +117,16 @@ def fit(
         more = [] if cascade is None else texts_of(unlabelled, splits.held_out, watch)
         told: Json = {"adapt": adapt, "unlabelled": unlabelled, "folds": folds, "blend": blend, "watch": watch}
         first = _first(data, _base(base, data, device, watch), out, config, device, **told)
+        data = pooled(data, first.config, kept=cascade is not None or bool(unknown))
         run, model = prepare(data, first.base, first.config, device, watch)
         result = _trained(run, model, out, track, watch)
+        compare, blend = compare and not data.splits.fold_of, blend and not data.splits.fold_of  # they saw all texts
         told = {"compare": compare, "blend": blend, "balance": result.balance["balance"], "watch": watch}
         ready = completed(run, result.job, **told)
-        _save(run, result, out, name, ready)
-        watch.say(f"model saved in {out}")
+        _save(run, result, out, name, ready, watch)
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)
-        known, alone = _predictions(run, engine, ready, watch)
+        known, alone = _predictions(run, engine, ready, result, watch)
         report = {
             "task": data.task.NAME,
             "name": name,
@@ -183,7 +185,7 @@ def _first(
     watch: Watcher,
 ) -> _First:
     """Adapt the base and cross-validate, where that was asked for."""
-    adaptation, folded = None, None
+    adaptation, folded, config = None, None, by_pairs(data, base, config, watch)
     if adapt:
         base, adaptation = adapted(
             base,
@@ -219,7 +221,7 @@ def _trained(run: Run, model: Network, out: Path, track: Sequence[str], watch: W
     return result
 
 
-def _save(run: Run, result: Result, out: Path, name: str, ready: Completed) -> None:
+def _save(run: Run, result: Result, out: Path, name: str, ready: Completed, watch: Watcher) -> None:
     task, settings = run.data.task, run.data.settings
     info = {
         "task": task.NAME,
@@ -236,6 +238,7 @@ def _save(run: Run, result: Result, out: Path, name: str, ready: Completed) -> N
     fields = {"architectures": [task.HUB[0]], **task.saved(settings)}
     save_network(out, result.job.model, run.tokenizer, fields, info, blend=ready.blend)
     save_seen(out, run.data.splits.parts, run.data.splits.fingerprint)
+    watch.say(f"model saved in {out}")
 
 
 def _check_saved(run: Run, result: Result, engine: Engine, out: Path) -> None:
@@ -253,11 +256,16 @@ def _size(engine: Engine, windows: Sequence[Sequence[Any]]) -> float:
     return float(max(np.abs(part).max() for each in engine.bert(windows)[0] for part in each))
 
 
-def _predictions(run: Run, engine: Engine, ready: Completed, watch: Watcher) -> tuple[Predictions, Predictions]:
+def _predictions(
+    run: Run, engine: Engine, ready: Completed, result: Result, watch: Watcher
+) -> tuple[Predictions, Predictions]:
     """Return what the saved model answers to the held-out texts, and, where it is a blend, what BERT alone does."""
     found, alone = {}, {}
     for split, encodings in run.encodings.items():
         if split == "train":
+            continue
+        if split == "validation" and result.job.unseen is not None:  # answered by models that had not seen it
+            found[split] = run.data.task.decode(result.job.unseen, run.data.settings)
             continue
         windows = run.features[split]
         bert, rows = engine.bert(windows, _teller(watch, f"scoring {split} texts", len(windows)))

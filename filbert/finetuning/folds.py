@@ -21,6 +21,7 @@ from filbert.data.splits import make_splits
 from filbert.errors import ConfigError, DataError, Place, Problem
 from filbert.finetuning.blend import completed
 from filbert.finetuning.dataset import Dataset, last_text
+from filbert.finetuning.few_shot import few_shot
 from filbert.finetuning.job import outputs_of
 from filbert.finetuning.prepare import prepare
 from filbert.finetuning.train import job_with, train
@@ -138,7 +139,7 @@ def _answers(
     run, model = prepare(data, base, config, device, watch)
     known = recalled(folder, run.identity)
     if known is None:
-        result = train(run, model, folder, track=(), watch=watch)
+        result = (few_shot if config.few_shot else train)(run, model, folder, track=(), watch=watch)
         job = result.job
         keep(folder, run.identity, (result.trained, result.plan), job.model.state_dict())
     else:

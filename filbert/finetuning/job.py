@@ -150,6 +150,7 @@ class TaskJob:
     ) -> None:
         self.task, self.settings, self.model, self.device, self.soft = task, settings, model, device, soft
         self.examples, self.windows = validation
+        self.unseen: FloatArray | None = None  # what models gave that had not seen these texts, where this one has
         self.keep = tuple({name.split(".")[0] for name in model.head.names()})
 
     def loss(self, batch: PackedBatch, tensors: Tensors) -> Tensor:
@@ -179,8 +180,8 @@ class TaskJob:
         return self.task.validate(found, self.examples, self.settings, self.windows)
 
     def outputs(self) -> Outputs:
-        """Return what the model gives the validation texts now, in the numbers it trains in."""
-        return outputs_of(self.model, self.windows, self.device)
+        """Return what the model gives the validation texts now, in the numbers it trains in; or `unseen`."""
+        return self.unseen if self.unseen is not None else outputs_of(self.model, self.windows, self.device)
 
 
 def outputs_of(model: Network, windows: Windows, device: str) -> Outputs:

@@ -225,6 +225,8 @@ def calibrated(job: TaskJob, outputs: Outputs | None = None) -> Calibrated:
         job.model.last.bias.div_(found.fold.divisor)
         if found.fold.shift:
             job.model.last.bias.add_(found.fold.shift)
+    if job.unseen is not None:
+        job.unseen = job.unseen / found.fold.divisor + found.fold.shift
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from filbert.errors import counted
 from filbert.report.blend import bert_alone, blend_line
 from filbert.report.card import code, escaped, front_matter, how_made, table
+from filbert.report.few_shot import few_shot_line
 from filbert.report.figures import with_interval
 from filbert.report.kind import Metric
 from filbert.report.page import Log, Report
@@ -172,6 +173,8 @@ def _reading(report: Report, whole: str) -> str:
     if report.get("cascade") and report["cascade"]["share"]:
         sentence = f"{cascade_line(report['cascade'])} `transformers` and `--no-cascade` use BERT alone."
         parts.append(f"## Cascade\n\n{sentence}")
+    if sentence := few_shot_line(report.get("few_shot")):
+        parts.append(f"## Few labels\n\n{sentence}")
     if sentence := unknown_line(report.get("unknown")):
         parts.append(
             f"## None of the known classes\n\n{sentence} `transformers` and `--unknown 0` give the nearest one."

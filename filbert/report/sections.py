@@ -15,6 +15,7 @@ from filbert.language import N_, _, pgettext, plural, retold
 from filbert.report.charts import curves, length_bars, reliability_bars, smooth
 from filbert.report.choosing import ensemble, tuning
 from filbert.report.distillation import distillation
+from filbert.report.few_shot import few_shot_section
 from filbert.report.figures import duration, in_percent, points, share_of
 from filbert.report.folds import cross_validation, suspects
 from filbert.report.following import Command, following
@@ -365,6 +366,7 @@ def run_sections(measured: Sequence[tuple[str, str]], first: Command | None = No
         ("cascade", N_("Cascade"), _cascade),
         ("lengths", N_("Text lengths"), _lengths),
         ("distillation", N_("Student and teacher"), distillation),
+        ("few-shot", N_("Few labels"), few_shot_section),
         ("tuning", N_("Search for options"), tuning),
         ("ensemble", N_("Average of several trainings"), ensemble),
         ("folds", N_("Cross-validation"), cross_validation),

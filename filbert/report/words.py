@@ -66,6 +66,8 @@ def chosen_on(report: Mapping[str, Any]) -> str:
     'The best step was chosen on the validation texts, so scores on them are slightly optimistic.'
     """
     texts = plural(f"validation {example_of(report)}")
+    if folds := (report.get("few_shot") or {}).get("folds"):
+        return _("Scores on the {texts} are of models that had not seen them, in {n} folds.", texts=texts, n=folds)
     return _("The best step was chosen on the {texts}, so scores on them are slightly optimistic.", texts=texts)
 
 

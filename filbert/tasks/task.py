@@ -201,6 +201,9 @@ class Task(Protocol):
     """Why there is no blend with a linear model, as a sentence; empty where it can: `baseline` gives one `fitted`."""
     ABSTAIN: str
     """Why no answer can be withheld for being unsure, as a sentence; empty where it can: where `errors` are 0 and 1."""
+    FEW_SHOT: str
+    """Why few texts are not learned from by pairs, as a sentence; empty where they can: a text is one window, and its
+    target the number of its class among the outputs."""
     UNKNOWN: str
     """Why no text is told to be of none of the known classes, as a sentence; empty where it can: with one row of the
     head, `classes` of one word and no answer beside them."""

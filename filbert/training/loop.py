@@ -231,7 +231,8 @@ class Loop:
         self.job.model.eval()
         with torch.inference_mode():
             score, figures = self.job.validate()
-        log({"step": self.result.steps, "epoch": round(self.result.epochs, 4), "validation": figures})
+        if figures:
+            log({"step": self.result.steps, "epoch": round(self.result.epochs, 4), "validation": figures})
         shown = " · ".join(f"{name} {value:.4f}" for name, value in figures.items())
         better = score > self.result.best_score or not self.result.best_score
         if better:
@@ -240,7 +241,8 @@ class Loop:
         else:
             self.result.stale += 1
         best = f" — best {self.result.best_by} so far" if better else ""
-        self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}{best}")
+        if figures:
+            self.watch.say(f"validation after {self.result.epochs:.2f} epochs: {shown}{best}")
         if better and self.group.is_main:
             write_tensors(self._best, self.masters.weights)
             checkpoints.delete_unused_best(self.folder, self._best)

@@ -77,6 +77,7 @@ for label, probability, threshold in zip(labels, probabilities, thresholds or [0
     print(f"{label}\\t{probability:.6f}" + ("\\tyes" if probability >= threshold else ""))
 """
 )
+FEW_SHOT = "texts with several labels make no pairs of one label"
 UNKNOWN = "a text without any of the labels is an answer of its own"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 BLEND = ""

@@ -77,6 +77,7 @@ print("" if none and settings["unanswerable"] else sys.argv[2][text.offsets[firs
 BALANCE = "answers are no classes to balance"
 DISTIL = "its answers are places in a text, which teacher and student cut into different word pieces"
 ABSTAIN = ""
+FEW_SHOT = "its answer is a place in a text, not a label"
 UNKNOWN = "its answer stands in the text that it is given"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 BLEND = "a linear model of a question and a text finds no place in it"

@@ -71,6 +71,7 @@ print(f"{found[0]:.6g}")  # in the unit of the training texts
 BALANCE = "numbers have no classes to balance"
 DISTIL = ""
 ABSTAIN = "numbers are near or far, not right or wrong"
+FEW_SHOT = "numbers make no pairs of one label"
 UNKNOWN = "its answers are numbers, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 BLEND = ""

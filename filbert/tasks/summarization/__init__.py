@@ -80,6 +80,7 @@ for sentence, score in zip(sys.argv[1:], scores):
 BALANCE = "summaries have no classes to balance"
 DISTIL = "its answers are sentences, of which a window of the student holds others than the teacher's"
 ABSTAIN = "summaries are more or less like a person's, not right or wrong"
+FEW_SHOT = "summaries make no pairs of one label"
 UNKNOWN = "its answers are sentences, not classes"
 CASCADE = "a linear model answers in BERT's place where each text has one of several classes"
 BLEND = "a linear model of a document chooses no sentence of it"
