@@ -52,6 +52,11 @@ def mahalanobis(logits: Parts, vectors: Parts, class_N: IntArray) -> dict[str, F
     return {part: found.distances(each @ found.directions_KD.T) for part, each in vectors.items()}
 
 
+def mahalanobis_of_logits(logits: Parts, vectors: Parts, class_N: IntArray) -> dict[str, FloatArray]:
+    found = fit_detector(logits["train"], class_N, logits["validation"])
+    return {part: found.distances(each @ found.directions_KD.T) for part, each in logits.items()}
+
+
 def neighbours(logits: Parts, vectors: Parts, class_N: IntArray) -> dict[str, FloatArray]:
     unit = {part: each / np.linalg.norm(each, axis=1, keepdims=True) for part, each in vectors.items()}
     return {part: -np.partition(each @ unit["train"].T, -NEIGHBOURS)[:, -NEIGHBOURS] for part, each in unit.items()}
@@ -61,6 +66,7 @@ SCORES: dict[str, Score] = {
     "maximum probability": max_probability,
     "energy": energy,
     "Mahalanobis": mahalanobis,
+    "Mahalanobis of the logits": mahalanobis_of_logits,
     "k neighbours": neighbours,
 }
 

@@ -48,6 +48,7 @@ from filbert.training.plan import Plan
 
 MOST = 64  # texts of a class, on average, up to which this way is proposed
 CROSSED = 1_000  # training texts up to which a validation part is not worth its texts
+ONE_BY_ONE = ("windows", "auto")  # ways of reading a long text in several windows, or perhaps
 FOLDS = 2  # then: more take longer than the training itself
 PASSES = 12.0  # over the texts, where they are few: 27 were no better on trec6 …
 SEEN = 20_000  # … and texts seen at most
@@ -94,6 +95,8 @@ def _impossible(data: Dataset, base: Base, config: TrainConfig) -> str:
         return f"base {base.name} has random weights, and few texts cannot train them"
     if config.balance != "none" or config.tune is not None or config.ensemble != 1:
         return "it trains once, and draws all labels alike: it has no --balance, --tune or --ensemble"
+    if config.long in ONE_BY_ONE:
+        return f"it learns one vector of a text, and --long {config.long} may read several windows"
     return ""
 
 

@@ -38,6 +38,8 @@ def check(
             raise ConfigError(f"--cascade — {data.task.CASCADE} — leave it out")
     if cascade is not None and unknown:
         raise ConfigError("--cascade and --unknown — its linear model knows no distances — leave one of them out")
+    if unknown and config.long in ("windows", "auto"):
+        raise ConfigError(f"--unknown and --long {config.long} — it knows one vector of a text — leave one of them out")
     if config.balance != "none" and data.task.BALANCE:
         raise ConfigError(f"--balance {config.balance} — {data.task.BALANCE} — leave it out")
     pooling_for(data.task.head(data.settings), "cls", config.pooling)

@@ -6,6 +6,7 @@ Shapes: N texts, D hidden width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from filbert.records import Features, FloatArray, IntArray
 from filbert.tasks.task import Json
 
 MOST = 20_000  # training texts that are scored for it; of more a random part
+MANY = 100  # classes, from which on the classifier's directions tell more than all: clinc150, AUROC 97.1 for 95.3
 
 
 def learn_unknown(out: Path, run: Run, rate: float, watch: Watcher) -> Json:
@@ -36,7 +38,11 @@ def learn_unknown(out: Path, run: Run, rate: float, watch: Watcher) -> Json:
     class_N: IntArray = np.unique(names, return_inverse=True)[1].astype(np.int32)
     known = _vectors(out, run, [run.features["train"][i] for i in chosen_N])
     held_out = {split: _vectors(out, run, windows) for split, windows in run.features.items() if split != "train"}
-    found = fit_detector(known, class_N, held_out["validation"])
+    onto_KD = open_model(out).arrays["last.weight"].astype(np.float64)
+    if len(onto_KD) < MANY:
+        onto_KD = np.eye(onto_KD.shape[1])
+    found = fit_detector(known @ onto_KD.T, class_N, held_out["validation"] @ onto_KD.T)
+    found = replace(found, directions_KD=(found.directions_KD @ onto_KD).astype(np.float32))
     farthest = found.threshold(rate)
     add_detector(out, found, told(rate if np.isfinite(farthest) else 0.0))
     facts: Json = {

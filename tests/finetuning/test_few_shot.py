@@ -157,6 +157,8 @@ def test_it_is_refused_where_it_cannot_be(base: Path, run: Run, tmp_path: Path) 
         fitted(tmp_path / "run", data=few(), base="tiny", config=CONFIG)
     with pytest.raises(ConfigError, match="no --balance"):
         fitted(tmp_path / "run", data=few(), base=str(base), config=CONFIG.with_options(balance="weights"))
+    with pytest.raises(ConfigError, match="several windows"):
+        fitted(tmp_path / "run", data=few(), base=str(base), config=CONFIG.with_options(long="windows"))
     lines = "\n".join(f"text {n} words,{n / 7:.2f}" for n in range(40))
     (tmp_path / "numbers.csv").write_text(f"text,score\n{lines}\n", encoding="utf-8")
     ran = run("fit", "numbers.csv", "--label", "score", "--base", base, "--few-shot")

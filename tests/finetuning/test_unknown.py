@@ -106,6 +106,8 @@ def test_what_cannot_be_is_refused_before_training(tmp_path: Path, run: Run) -> 
     ran = run("fit", "numbers.csv", "--label", "score", "--base", "tiny", "--unknown", "auto")
     assert ran.code == 2
     assert "not classes" in ran.err
+    with pytest.raises(ConfigError, match="one vector of a text"):
+        fitted(tmp_path / "run", data=data_of(examples(60, 0)), unknown=0.05, config=TrainConfig(long="windows"))
     with pytest.raises(ConfigError, match="leave one of them out"):
         fitted(tmp_path / "run", data=data_of(examples(60, 0)), unknown=0.05, cascade=0.5)
 
@@ -118,6 +120,20 @@ def test_too_few_texts_leave_nothing_out_and_say_so(tmp_path: Path) -> None:
     assert not (again.folder / UNKNOWN).exists()
     with pytest.raises(ConfigError, match="fit it again with --unknown"):
         load(again.folder, unknown=0.05)
+
+
+def test_of_many_classes_the_distance_is_in_the_directions_of_the_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filbert.finetuning.unknown.MANY", 2)
+    parts = settled(tasks.named("single-label"), noisy(80, 0), noisy(80, 1), noisy(80, 2), seed=0, name="memory")
+    model = fitted(tmp_path / "run", data=parts, unknown=RATE).folder
+    opened, engine = open_model(model), load(model)
+    assert opened.detector is not None
+    spanned = np.linalg.matrix_rank(np.vstack((opened.detector.directions_KD, opened.arrays["last.weight"])), tol=1e-3)
+    assert spanned == np.linalg.matrix_rank(opened.arrays["last.weight"], tol=1e-3) <= 2
+    asked = [example.text for example in noisy(80, 2)]
+    assert np.mean([each.unknown for each in engine.predict(asked)]) == pytest.approx(RATE, abs=0.15)
 
 
 def test_damage_is_said(model: Path, tmp_path: Path) -> None:
