@@ -226,13 +226,13 @@ class Engine:
         if not windows:
             return []
         found, kept = self.bert(windows, done)
-        found = self._blended(found, windows)
+        found = blended(self.blend, found, windows)
         if self._exact is not None and fallback:
             own = self._apart(found)[0]
             unsure = np.flatnonzero(self.task.sureness(own, self.settings, windows)[1] < self._margin).tolist()
             if unsure:
                 exact, again = averaged(scored(self._exact, [windows[i] for i in unsure]), self.head)
-                exact = self._blended(exact, [windows[i] for i in unsure])
+                exact = blended(self.blend, exact, [windows[i] for i in unsure])
                 for place, i in enumerate(unsure):
                     found[i] = exact[place]  # type: ignore[index]
                 kept |= {unsure[place]: each for place, each in again.items()}
@@ -241,14 +241,6 @@ class Engine:
         if not finite(found):
             raise ModelError("the model gives NaN or infinite scores — its weights are damaged; fit it again")
         return found
-
-    def _blended(self, outputs: Outputs, windows: Sequence[Sequence[Features]]) -> Outputs:
-        """Add the linear model to the task's outputs; those for the detector stay as they are."""
-        if self._detector is None or self.blend is None:
-            return blended(self.blend, outputs, windows)
-        rows_NO = np.asarray(outputs)
-        own = np.asarray(blended(self.blend, rows_NO[..., : self._outputs], windows))
-        return np.concatenate((own, rows_NO[..., self._outputs :]), axis=-1)
 
     def bert(
         self, windows: Sequence[Sequence[Features]], done: Done = lambda texts: None
