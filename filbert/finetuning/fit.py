@@ -123,7 +123,7 @@ def fit(
         compare, blend = compare and not data.splits.fold_of, blend and not data.splits.fold_of  # they saw all texts
         told = {"compare": compare, "blend": blend, "balance": result.balance["balance"], "watch": watch}
         ready = completed(run, result.job, **told)
-        _save(run, result, out, name, ready, watch)
+        _save(run, result, out, name, ready, watch=watch)
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)
         known, alone = _predictions(run, engine, ready, result, watch)
@@ -221,7 +221,7 @@ def _trained(run: Run, model: Network, out: Path, track: Sequence[str], watch: W
     return result
 
 
-def _save(run: Run, result: Result, out: Path, name: str, ready: Completed, watch: Watcher) -> None:
+def _save(run: Run, result: Result, out: Path, name: str, ready: Completed, *, watch: Watcher) -> None:
     task, settings = run.data.task, run.data.settings
     info = {
         "task": task.NAME,
