@@ -252,7 +252,7 @@ def _made(search: Search, one: Run, folder: Path, asked: optuna.Trial, left: flo
                 raise
             search.watch.say(f"trial {number} failed: {error}")
         score = _score(last, asked.params) if last.best_score else ()
-        told = {"settings": asked.params, "score": score, "figures": last.best_figures}
+        told: Json = {"settings": asked.params, "score": score, "figures": last.best_figures}
         told |= {"seconds": last.seconds, "quarters": quarters}
         write_sealed(folder / ENDED, {"identity": one.identity, **told})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
