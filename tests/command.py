@@ -61,6 +61,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def go(*words: object, stdin: bytes = b"") -> Ran:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "argv", ["filbert", *map(str, words)])  # what a run says it was made by
         capsys.readouterr()
         code = cli.run([str(word) for word in words])
         said = capsys.readouterr()

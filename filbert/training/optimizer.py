@@ -159,9 +159,9 @@ class Optimizer:
 
     @property
     def rate(self) -> float:
-        """The largest learning rate now, but for that of heads with one of their own."""
-        rates = [float(group["lr"]) for group in self.groups if not group["head"]]
-        return max(rates or [float(group["lr"]) for group in self.groups])
+        """The largest learning rate now; heads with one of their own count while they are trained alone."""
+        rates = {head: [float(group["lr"]) for group in self.groups if group["head"] == head] for head in (False, True)}
+        return max(rates[False], default=0.0) or max(rates[True], default=0.0)
 
     def norm(self) -> float:
         """Return the L2 norm of all gradients together."""

@@ -249,7 +249,11 @@ def test_a_new_head_is_trained_alone_at_first(tmp_path):
     assert encoder_moved(seen) == [False] * (STEPS // 2) + [True] * (STEPS // 2 - 1)
     assert all(encoder_moved(heads))
     rates = [row["learning_rate"] for row in logged(tmp_path) if "loss" in row]
-    assert rates[1:] == pytest.approx([1e-2 * schedule((i + 0.5) / STEPS, 0.06) for i in range(1, STEPS)])
+    alone = STEPS // 2  # the head's rate, then the encoder's, whose schedule begins here
+    assert rates[1:alone] == pytest.approx([1e-2 * schedule((i + 0.5) / STEPS, 0.06) for i in range(1, alone)])
+    assert rates[alone:] == pytest.approx(
+        [whole.rate * schedule((i + 0.5) / STEPS * 2 - 1, 0.06) for i in range(alone, STEPS)]
+    )
 
 
 @pytest.mark.parametrize("step", [3, 12, 13])
