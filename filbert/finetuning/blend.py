@@ -2,6 +2,7 @@
 
     BERT's outputs + the linear model's on validation → weights → kept, if the loss falls with its interval → one model
 
+Where the linear model alone loses less than both together, BERT's weight is 0: the better of the two is handed over.
 The linear model never saw the validation texts, and BERT did not learn from them; weights are fitted on nine tenths of
 them and judged on the other tenth, ten times. Temperature, thresholds and ranges are then fitted anew on these answers.
 The weights of the network stay as they are, calibrated for BERT alone, as `transformers` opens it.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+
+import numpy as np
 
 from filbert.finetuning.job import TaskJob
 from filbert.finetuning.prepare import Run
@@ -83,17 +86,22 @@ def _blended(found: Completed, baseline: Baseline, job: TaskJob, raw: Outputs) -
     linear = TextLinear(fitted.vectorizer, fitted.linear.scaled(1.0))  # a class without texts is unlikely, no more
     parts, every = (only_window(raw), linear.outputs([each.inputs for each in examples])), range(len(examples))
     crossed = cross_fitted(losses, *parts)
-    less_N = losses(crossed.alone_NO, every) - losses(crossed.both_NO, every)
+    ours_N, linear_N, both_N = (losses(x, every) for x in (crossed.alone_NO, crossed.linear_NO, crossed.both_NO))
+    only = bool(linear_N.mean() < both_N.mean())  # BERT knows next to nothing: its part would be noise
+    less_N = ours_N - (linear_N if only else both_N)
     facts: Json = {
         "kept": False,
         "texts": len(examples),
-        "loss": float(losses(crossed.alone_NO, every).mean()),
-        "gain": interval(float(less_N.mean()), resampled_means(less_N)),
+        "loss": float(ours_N.mean()),
+        "gain": interval(float(less_N.mean()), resampled_means(less_N), texts=len(less_N)),
+        "linear_alone": only,
     }
     if facts["gain"]["low"] <= 0:
         return replace(found, facts=facts)
-    both = job.task.calibrate(crossed.both_NO[:, None], examples, job.settings, job.windows)
-    blend = _folded(linear, fit_weights(losses, parts, every), found.alone.fold, both.fold)
+    chosen_NO = crossed.linear_NO if only else crossed.both_NO
+    both = job.task.calibrate(chosen_NO[:, None], examples, job.settings, job.windows)
+    weight_P = fit_weights(losses, parts[1:] if only else parts, every)
+    blend = _folded(linear, np.append(0.0, weight_P) if only else weight_P, found.alone.fold, both.fold)
     return replace(found, calibrated=both, blend=blend, facts={**facts, "kept": True})
 
 

@@ -40,9 +40,10 @@ class Blend:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """What weights give that were fitted on other texts: BERT alone, rescaled, and BERT with the linear model."""
+    """What weights give that were fitted on other texts: BERT alone, the linear model alone, and both together."""
 
     alone_NO: FloatArray
+    linear_NO: FloatArray
     both_NO: FloatArray
 
 
@@ -71,12 +72,13 @@ def fit_weights(losses: Losses, parts: Sequence[FloatArray], rows: Sequence[int]
 
 
 def cross_fitted(losses: Losses, bert_NO: FloatArray, linear_NO: FloatArray) -> CrossFitted:
-    """Return the outputs of BERT alone and of both for each text, with weights fitted on the texts of other folds."""
+    """Return the outputs of each alone and of both for each text, with weights fitted on the texts of other folds."""
     order = np.random.default_rng(0).permutation(len(bert_NO))
-    found = np.empty_like(bert_NO), np.empty_like(bert_NO)
+    tried = (bert_NO,), (linear_NO,), (bert_NO, linear_NO)
+    found = [np.empty_like(bert_NO) for _ in tried]
     for held in np.array_split(order, FOLDS):
         rest = np.setdiff1d(order, held).tolist()
-        for out_NO, parts in zip(found, ((bert_NO,), (bert_NO, linear_NO)), strict=True):
+        for out_NO, parts in zip(found, tried, strict=True):
             weight_P = fit_weights(losses, parts, rest)
             out_NO[held] = np.tensordot(weight_P, np.stack([part[held] for part in parts]), 1)
     return CrossFitted(*found)

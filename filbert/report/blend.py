@@ -50,14 +50,19 @@ def blend_line(report: Mapping[str, Any], metric: Metric) -> str:
             texts=texts,
         )
     value, low, high = (100 * found["gain"][key] / max(found["loss"], 1e-12) for key in ("value", "low", "high"))
-    sentence = _(
-        "Blend: the answers are those of BERT and the linear model together: the loss of {texts} falls by "
-        "{value:.1f} % ({low:.1f}–{high:.1f}).",
-        texts=texts,
-        value=value,
-        low=low,
-        high=high,
-    )
+    told = {"texts": texts, "value": value, "low": low, "high": high}
+    if found.get("linear_alone"):
+        sentence = _(
+            "The answers are those of the linear model alone, to which BERT adds nothing: the loss of {texts} is "
+            "{value:.1f} % ({low:.1f}–{high:.1f}) below BERT's.",
+            **told,
+        )
+    else:
+        sentence = _(
+            "Blend: the answers are those of BERT and the linear model together: the loss of {texts} falls by "
+            "{value:.1f} % ({low:.1f}–{high:.1f}).",
+            **told,
+        )
     alone = (bert_alone(report, main_split(report)) or {}).get(metric.key)
     if not alone:
         return sentence

@@ -85,7 +85,9 @@ def test_the_linear_model_is_added_where_the_loss_falls(kind) -> None:
     )
     assert ours > alone
     line = blend_line(report, metric)
-    assert line.startswith("Blend: ")
+    only = report["blend"]["linear_alone"]
+    assert line.startswith("The answers are those of the linear model alone" if only else "Blend: ")
+    assert (json.loads((done.folder / "filbert.json").read_text("utf-8"))["blend"]["factor"] == 0) == only
     assert f"BERT alone: {metric.name}" in line
     for page in ("report.html", "README.md"):
         assert "BERT alone" in (done.folder / page).read_text(encoding="utf-8")
