@@ -15,7 +15,7 @@ from filbert.server import worker
 SLOW = 0.05  # seconds that a text with "slow" takes
 EACH = float(os.environ.get("ODD_EACH", "0"))  # and any text
 
-encode, outputs = Engine.encode, Engine.outputs
+encode, bert = Engine.encode, Engine.bert
 
 
 def odd_encode(self: Engine, inputs: Sequence[tuple[str, ...]]) -> Any:
@@ -32,11 +32,11 @@ def odd_encode(self: Engine, inputs: Sequence[tuple[str, ...]]) -> Any:
     return encode(self, inputs)
 
 
-def odd_outputs(self: Engine, windows: Any, *rest: Any, **more: Any) -> Any:
+def odd_bert(self: Engine, windows: Any, *rest: Any, **more: Any) -> Any:
     if getattr(self, "nan", False):
         self._scorer = _Nan(self._scorer)  # type: ignore[assignment]
     try:
-        return outputs(self, windows, *rest, **more)
+        return bert(self, windows, *rest, **more)
     finally:
         if isinstance(self._scorer, _Nan):
             self._scorer = self._scorer.inner
@@ -52,7 +52,7 @@ class _Nan:
         return np.full_like(self.inner.outputs(*given), np.nan)
 
 
-Engine.encode, Engine.outputs = odd_encode, odd_outputs  # type: ignore[method-assign, assignment]
+Engine.encode, Engine.bert = odd_encode, odd_bert  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     worker.main()

@@ -23,7 +23,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, Stopped
-from filbert.finetuning import fit as fit_module
+from filbert.finetuning import blend as blend_module
 from filbert.finetuning import train as train_module
 from filbert.inference.engine import load
 from filbert.records import Example
@@ -109,16 +109,16 @@ def test_calibration_is_folded_into_the_weights(finished, report):
 
 def test_calibration_divides_by_the_temperature(tmp_path, monkeypatch):
     before = {}
-    inner = fit_module.calibrated
+    inner = blend_module.calibrated
 
-    def watched(job):
+    def watched(job, outputs=None):
         before["logits"] = job.outputs()
-        found = inner(job)
+        found = inner(job, outputs)
         before["after"] = job.outputs()
         before["temperature"] = found.facts["temperature"]
         return found
 
-    monkeypatch.setattr(fit_module, "calibrated", watched)
+    monkeypatch.setattr(blend_module, "calibrated", watched)
     run(tmp_path / "run")
     np.testing.assert_allclose(before["after"], before["logits"] / before["temperature"], atol=1e-5)
 

@@ -184,13 +184,9 @@ def test_rows_say_where_the_window_stands_that_decided():
     assert result_types(engine).keys() <= row.keys()
 
 
-def test_texts_of_no_known_class_are_told_by_the_average(tmp_path):
-    done = fit(data(USUAL), tmp_path / "run", base="tiny", config=CONFIG, unknown=0.3, compare=False)
-    engine, plain = load(done.folder, device="cpu"), load(done.folder, device="cpu", unknown=0)
-    assert engine.farthest is not None
-    found, alone = engine.predict(texts(9)), plain.predict(texts(9))
-    assert [each.evidence for each in found] == [each.evidence for each in alone]
-    np.testing.assert_allclose([e.probabilities for e in found], [e.probabilities for e in alone], atol=1e-5)
+def test_texts_of_no_known_class_are_not_told_in_windows(tmp_path):
+    with pytest.raises(ConfigError, match="--unknown and --long windows — it knows one vector of a text"):
+        fit(data(USUAL), tmp_path / "run", base="tiny", config=CONFIG, unknown=0.3, compare=False)
 
 
 def test_an_explanation_is_of_the_window_that_decided_most():
