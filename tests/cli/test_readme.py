@@ -44,6 +44,9 @@ def write_workbooks_and_pairs(folder: Path) -> None:
     (folder / "pairs.csv").write_text("\n".join(["text,text_pair,label", *pairs]) + "\n", encoding="utf-8")
     rare = [f"film number {n},{'rare' if n % 8 == 0 else 'usual'}" for n in range(64)]
     (folder / "rare.csv").write_text("\n".join(["text,label", *rare]) + "\n", encoding="utf-8")
+    for name, texts in (("few", 16), ("contracts", 60), ("intents", 240)):
+        write_texts(folder / f"{name}.csv", texts)
+    write_texts(folder / "mails.csv", header="text,topic")
 
 
 def write_questions(folder: Path) -> None:
@@ -68,6 +71,13 @@ def write_old_checkpoint(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
 
 
+SHORTER = {  # for the tests
+    "--processes 4": "--processes 2",
+    "--tune 30min": "--tune 2",
+    "--ensemble 3": "--ensemble 2",
+    "--size mini": "--size tiny",
+    "recipes/topics.toml": str(ROOT / "recipes" / "topics.toml"),
+}
 BRIEF = {  # what keeps a command of the README short
     "pretrain": ["--size", "tiny", "--tokens", "4000", "--batch-tokens", "512"],
     "adapt": ["--tokens", "600", "--batch-tokens", "512"],
@@ -82,7 +92,7 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
     write_workbooks_and_pairs(tmp_path)
     write_questions(tmp_path)
     (tmp_path / "notes").mkdir()
-    for path in (tmp_path / name for name in ("wiki.txt", "notes/one.txt", "notes/two.txt")):
+    for path in (tmp_path / name for name in ("wiki.txt", "more.txt", "notes/one.txt", "notes/two.txt")):
         write_corpus(path)
     (tmp_path / "logs").mkdir()
     for name in ("a.csv", "b.csv"):
@@ -94,7 +104,9 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
     lines = [line for several in listed for line in several.split(" && ")]
     assert len(lines) >= 12
     for line in lines:
-        words = shlex.split(line.replace("--processes 4", "--processes 2"), comments=True)[1:]
+        for long, short in SHORTER.items():
+            line = line.replace(long, short)
+        words = shlex.split(line, comments=True)[1:]
         if "int8" in words and library() is None:
             continue
         if words[:2] == ["adapt", "minilm"]:
@@ -104,6 +116,8 @@ def test_the_commands_of_the_readme_work(run: Run, tmp_path: Path) -> None:
         brief = TRAIN if words[0] == "fit" else BRIEF.get(words[0], [])
         if "--base" in words and words[0] == "fit":
             brief = [*brief, *words[words.index("--base") :]]  # of two, the last counts
+        if "--few-shot" in words:
+            brief = [*TRAIN, "--base", "filbert-mini"]  # not from random weights
         ran = run(*words, *brief)
         assert ran.code == 0 or (words[0] == "doctor" and ran.code == 1), f"{line}\n{ran.err}"
 
