@@ -91,8 +91,15 @@ class Client:
         self.port, self.idle, self.busy = port, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]](), 0
 
     async def ask(self, data: bytes) -> int:
-        """Send the bytes of a request and return the status; 0 where the connection broke."""
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        """Send the bytes of a request and return the status; 0 where the connection broke.
+
+        One that was kept may have been closed by the server meanwhile: then a new one is asked, as HTTP clients do.
+        """
+        status = await self._ask(data, self.idle.pop()) if self.idle else 0
+        return status or await self._ask(data, await asyncio.open_connection("127.0.0.1", self.port))
+
+    async def _ask(self, data: bytes, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> int:
+        reader, writer = connection
         try:
             writer.write(data)
             head = await reader.readuntil(b"\r\n\r\n")
