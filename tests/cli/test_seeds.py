@@ -32,7 +32,7 @@ def test_seeds_make_runs_and_a_spread(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run-seed1" / "model.safetensors").read_bytes() == weights[1]
 
     write_texts(tmp_path / "films.csv", 64)
-    other = run(*command)
+    other = run(*command, "--json")
     assert other.code == 2
     assert "other texts" in other.err
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == reports[0]
