@@ -168,7 +168,7 @@ def _mistakes(report: Report, log: Log) -> Html | None:
 
 SECTIONS: tuple[Section, ...] = (
     ("summary", N_("Summary"), summary_section(METRICS, MORE, [("log_loss", N_("log-loss"))])),
-    ("confusion", N_("What is taken for what"), _confusion),
+    ("confusion", N_("Confusion matrix"), _confusion),
     ("classes", N_("Class by class"), _classes),
     ("mistakes", N_("Most confident mistakes"), _mistakes),
     *run_sections([("accuracy", N_("accuracy")), ("macro_f1", N_("macro-F1"))]),
