@@ -201,8 +201,8 @@ class TrainConfig(RunConfig):
     ensemble: int = 1
     """Trainings, the seed alone changed, whose weights are averaged where that validates better."""
     pooling: str = "cls"
-    """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by one more layer; or `auto`:
-    the mean where it trained the base."""
+    """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by a layer in the place of
+    the last one; or `auto`: the mean where it trained the base."""
     long: str = "head-tail"
     """How a text longer than `max_length` is read: its first quarter and its end (`head-tail`), its `head` alone, the
     whole text in overlapping `windows` whose outputs are averaged by a trained weight, or `auto`: what a linear model

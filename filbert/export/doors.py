@@ -103,7 +103,7 @@ def _exported(name: str) -> Callable[[Path, Model], Scorer]:
     def scorer(folder: Path, model: Model) -> Scorer:
         with tempfile.TemporaryDirectory() as draft:
             FORMATS[name].write(bert_graph(model.config, model.weights, model.head, model.arrays), Path(draft))
-            return GraphScorer(model.head, FORMATS[name].opened(Path(draft)), padded=True)
+            return GraphScorer(model.head, FORMATS[name].opened(Path(draft)))
 
     return scorer
 

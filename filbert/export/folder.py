@@ -76,7 +76,7 @@ def export(
         if found.missed:
             todo = gate.todo(found, format_.name, int8=int8)
             raise ModelError(f"{out} — was not written: {'; '.join(found.missed)} — {todo}")
-        padded = Engine(model, cascade=False, scorer=GraphScorer(model.head, run, padded=True))
+        padded = Engine(model, cascade=False, scorer=GraphScorer(model.head, run))
         replay(padded, "int8" if int8 else "fp32")
         _finish(model, draft, format_, {"int8": int8, **found.told()})
         if out.exists():

@@ -49,7 +49,8 @@ def look_closer(
     tokens = [sum(len(window) + window.cut for window in each) for each in run.features[last]]
     add_similar(out, run, examples, report["mistakes"], watch)
     add_decided(examples, known[last], report["mistakes"])
-    losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line and not report.get("few_shot")]
+    of_this = report["training"]["steps"] and not report.get("few_shot")  # no log of a rung that was not kept, no pairs
+    losses = [line["loss"] for line in read_log(out / LOG) if "loss" in line and of_this]
     wrong = diagnose(run, report, known[last], losses)
     return {
         "diagnosis": None if wrong is None else wrong.json(report["training"]["command"]),

@@ -31,10 +31,10 @@ from filbert.config import TrainConfig
 from filbert.data.groups import folds, same_text
 from filbert.errors import ConfigError
 from filbert.finetuning.dataset import Dataset
+from filbert.finetuning.frozen import answers, seen, vectors_of, write_head
 from filbert.finetuning.prepare import Run, cuts, warn_cut
 from filbert.finetuning.train import Result, job_of
 from filbert.finetuning.trainings import keep, recalled
-from filbert.model.head import Head
 from filbert.model.network import Network
 from filbert.model.packing import pack, split_by_budget
 from filbert.model.run import Tensors, outputs
@@ -53,7 +53,6 @@ FOLDS = 2  # then: more take longer than the training itself
 PASSES = 12.0  # over the texts, where they are few: 27 were no better on trec6 …
 SEEN = 20_000  # … and texts seen at most
 OF_A_CLASS = 4  # texts in a batch, where there are too many classes for all to be in it
-SMALL = 1 / 32  # scale of the pooler: tanh changes vectors of variance 1 by less than a thousandth there
 STRENGTH = 10.0  # C of the logistic regression, on vectors of length 1
 
 
@@ -206,37 +205,15 @@ def pair_loss(vectors_BD: Tensor, class_B: Tensor) -> Tensor:
     return (near + apart) * (len(class_B) / 2)
 
 
-def vectors_of(model: Network) -> Network:
-    """Return a network that gives the rows which the head of `model` sees, from the same encoder.
-
-    >>> vectors_of(model).head.last  # doctest: +SKIP
-    ''
-    """
-    found = Network(model.encoder, Head(model.encoder.config.hidden, pooled=False, last=""))
-    found.dropout.dropped = 0
-    return found
-
-
 def set_head(model: Network, rows_ND: FloatArray, class_N: IntArray) -> None:
-    """Fit the linear layer on the vectors of texts; the pooler before it becomes the identity, but for its scale.
-
-    Their tanh is what it is fitted on, so that nothing is approximate.
-    """
-    width = rows_ND.shape[1]
-    scale = 1 / (SMALL * math.sqrt(width))
-    given_ND = np.tanh(SMALL * rows_ND) * scale
+    """Fit the linear layer on the vectors of texts, as it will see them: nothing is approximate."""
     linear = LogisticRegression(C=STRENGTH, max_iter=1_000)
     with threadpool_limits(1, user_api="blas"):  # more threads are slower on a busy machine
-        linear.fit(given_ND, class_N)
+        linear.fit(seen(rows_ND), class_N)
     weight_CD, bias_C = linear.coef_, linear.intercept_
     if len(weight_CD) == 1:  # of two classes one is given, the difference
         weight_CD, bias_C = np.concatenate((-weight_CD, weight_CD)) / 2, np.concatenate((-bias_C, bias_C)) / 2
-    with torch.no_grad():
-        if model.head.pooled:
-            torch.nn.init.eye_(model.pooler.weight).mul_(SMALL)
-            model.pooler.bias.zero_()
-        model.last.weight.copy_(torch.from_numpy(weight_CD * scale))
-        model.last.bias.copy_(torch.from_numpy(bias_C))
+    write_head(model, torch.from_numpy(weight_CD), torch.from_numpy(bias_C))
 
 
 @dataclass
@@ -342,18 +319,6 @@ def few_shot(run: Run, model: Network, out: Path, *, track: Sequence[str], watch
     facts: Json = {"chosen": best, "folds": len(parts) if crossed else None, "texts": len(rows)}
     facts |= {"classes": len({*class_N.tolist()}), "tried": {how: each[1] for how, each in tried.items()}}
     return Result(trained, job, encoders.plan, {"balance": "none"}, run.config, {"few_shot": facts})
-
-
-def answers(model: Network, rows_ND: FloatArray) -> FloatArray:
-    """Return outputs_NC of a network's head for vectors that its encoder gave.
-
-    >>> answers(model, rows_ND).shape  # doctest: +SKIP
-    (48, 6)
-    """
-    with torch.inference_mode():
-        rows = torch.from_numpy(rows_ND).float().to(model.last.weight.device)
-        hidden = torch.tanh(model.pooler(rows)) if model.head.pooled else rows
-        return np.asarray(model.last(hidden).double().cpu().numpy())
 
 
 def _parts(fold_of: Sequence[int]) -> list[tuple[IntArray, IntArray]]:

@@ -23,7 +23,6 @@ from filbert.files import write_json
 from filbert.finetuning.adapt import ADAPT_SHARE, adapted
 from filbert.finetuning.blend import Completed, completed, facts_of
 from filbert.finetuning.cascade import add_cascade_to, texts_of
-from filbert.finetuning.choosing import trained
 from filbert.finetuning.closer import look_closer
 from filbert.finetuning.corrections import write_suspects
 from filbert.finetuning.dataset import Dataset
@@ -32,6 +31,7 @@ from filbert.finetuning.facts import run_facts
 from filbert.finetuning.few_shot import by_pairs, pooled
 from filbert.finetuning.folds import SUSPECTS, CrossValidated, cross_validate
 from filbert.finetuning.job import outputs_of
+from filbert.finetuning.ladder import Adapt, climb
 from filbert.finetuning.prepare import Run, prepare, warn_unreadable
 from filbert.finetuning.refuse import check
 from filbert.finetuning.train import Result
@@ -44,7 +44,6 @@ from filbert.inference.engine import Engine, load
 from filbert.inference.slices import check_columns
 from filbert.inference.stored import answers, stored
 from filbert.model.device import best_device
-from filbert.model.network import Network
 from filbert.owned import SCRATCH
 from filbert.progress import Silent, Watcher
 from filbert.records import IntArray, Prediction
@@ -119,10 +118,10 @@ def fit(
         first = _first(data, _base(base, data, device, watch), out, config, device, **told)
         data = pooled(data, first.config, kept=cascade is not None or bool(unknown))
         run, model = prepare(data, first.base, first.config, device, watch)
-        result = _trained(run, model, out, track, watch)
+        further = None if adapt or folds else _adapting(data, first.base, unlabelled, out, device=device, watch=watch)
+        run, result = climb(run, model, out, adapt=further, track=track, watch=watch)
         compare, blend = compare and not data.splits.fold_of, blend and not data.splits.fold_of  # they saw all texts
-        told = {"compare": compare, "blend": blend, "balance": result.balance["balance"], "watch": watch}
-        ready = completed(run, result.job, **told)
+        ready = completed(run, result.job, compare=compare, blend=blend, balance=result.balance["balance"], watch=watch)
         _save(run, result, out, name, ready, watch=watch)
         engine = load(out, device=device)
         _check_saved(run, result, engine, out)
@@ -131,7 +130,7 @@ def fit(
             "task": data.task.NAME,
             "name": name,
             **run_facts(run, result, source=source, config=first.config, command=command),
-            "adaptation": first.adaptation,
+            "adaptation": first.adaptation or result.facts.get("adaptation"),
             "calibration": ready.calibrated.facts,
             **_scores(run, known, ready.baseline if compare else None),
             "blend": facts_of(run, ready, alone),
@@ -187,16 +186,7 @@ def _first(
     """Adapt the base and cross-validate, where that was asked for."""
     adaptation, folded, config = None, None, by_pairs(data, base, config, watch)
     if adapt:
-        base, adaptation = adapted(
-            base,
-            data.splits,
-            unlabelled,
-            out / SCRATCH,
-            classes_N=_classes(data),
-            config=config,
-            device=device,
-            watch=watch,
-        )
+        base, adaptation = _adapting(data, base, unlabelled, out, device=device, watch=watch)(config)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes * (1 - ADAPT_SHARE))
     if folds is not None:
@@ -213,12 +203,12 @@ def _classes(data: Dataset) -> IntArray:
     return np.unique(keys, return_inverse=True)[1].astype(np.int32)
 
 
-def _trained(run: Run, model: Network, out: Path, track: Sequence[str], watch: Watcher) -> Result:
-    """Train, and say so where it stopped early."""
-    result = trained(run, model, out, track=track, watch=watch)
-    if result.trained.stopped.startswith("early"):
-        watch.say(f"training stopped {result.trained.stopped}")
-    return result
+def _adapting(
+    data: Dataset, base: Base, unlabelled: Sequence[str | Path], out: Path, *, device: str, watch: Watcher
+) -> Adapt:
+    """Return what adapts the base to the texts, with the options it is given."""
+    places = base, data.splits, unlabelled, out / SCRATCH
+    return lambda config: adapted(*places, classes_N=_classes(data), config=config, device=device, watch=watch)
 
 
 def _save(run: Run, result: Result, out: Path, name: str, ready: Completed, *, watch: Watcher) -> None:

@@ -17,7 +17,7 @@ from filbert.finetuning.dataset import Dataset
 from filbert.finetuning.long_texts import Chosen, choose
 from filbert.model.encoder import Encoder, set_dropout
 from filbert.model.head import Head
-from filbert.model.mean_layer import add_mean_layer
+from filbert.model.mean_layer import pass_on, pool_by_mean
 from filbert.model.network import Network
 from filbert.progress import Watcher
 from filbert.records import UNREADABLE, Encoding, Example, Features
@@ -114,7 +114,7 @@ def prepare(data: Dataset, base: Base, config: TrainConfig, device: str, watch: 
     model, tokenizer = _network(data, base, config)
     shape = model.encoder.config
     if config.pooling == "mean":
-        watch.say(f"pooling mean: the mean of its tokens stands for a text, by one layer more, {shape.layers} in all")
+        watch.say("pooling mean: the mean of its tokens stands for a text, in the place of the base's last layer")
     config = replace(config, max_length=min(config.max_length, shape.max_positions))
     if config.optimizer == "auto":
         config = replace(config, optimizer=base.optimizer)
@@ -178,9 +178,11 @@ def _network(data: Dataset, base: Base, config: TrainConfig) -> tuple[Network, T
         tokenizer = learn([text for example in data.splits.train for text in example.inputs], VOCABULARY)
         encoder = Encoder(EncoderConfig.of_size(base.size, len(tokenizer)), generator)
     if config.pooling == "mean":
-        add_mean_layer(encoder, generator)
+        pool_by_mean(encoder, generator)
     model = Network(encoder, data.task.head(data.settings), generator)
-    if model.head.pooled and "pooler.dense.weight" in heads:
+    if model.head.pooled and config.pooling == "mean":
+        pass_on(model.pooler)
+    elif model.head.pooled and "pooler.dense.weight" in heads:
         model.pooler.load_state_dict({kind: heads[f"pooler.dense.{kind}"] for kind in ("weight", "bias")})
     if config.dropout is not None:
         set_dropout(model, config.dropout)

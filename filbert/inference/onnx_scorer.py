@@ -1,15 +1,15 @@
 """Score texts in onnxruntime, in fp32: where the processor lacks the C++ part's instructions, and without torch.
 
-The graph is that of model/onnx_graph.py, built in memory from the model's weights; no file is written. Texts of one
-length are scored together, so nothing is padded.
+The graph is that of model/onnx_graph.py, built in memory from the model's weights; no file is written. It is packed:
+texts of all lengths go together, and only attention sees their padding.
 
-Shapes: N texts, B texts of one length, L tokens of each, M marks of the text with most, O outputs of the head.
+Shapes: N texts, B texts of a batch, L tokens of the longest, M marks of the text with most, O outputs of the head.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from filbert.inference.model import Model
 
 TOKENS = 2048  # of a batch, at most, except for a single longer text: attention holds L × L numbers of every head
+STEP = 32  # tokens: softmax adds up 32 numbers at a time, so that a text has the same bits in any company
 
 Feed = dict[str, npt.NDArray[np.int64]]
 Run = Callable[[Feed], npt.NDArray[np.float32]]
@@ -44,11 +45,11 @@ def installed(package: str) -> bool:
 class GraphScorer:
     """A scorer of the graph's inputs and output, whatever runs it: `run` takes a feed and returns the output.
 
-    With `padded` texts of all lengths go together, as other programs do it.
+    Texts are padded to a multiple of `step` tokens.
     """
 
-    def __init__(self, head: Head, run: Run, *, padded: bool = False) -> None:
-        self.run, self._head, self._padded = run, head, padded
+    def __init__(self, head: Head, run: Run, step: int = 1) -> None:
+        self.run, self._head, self._step = run, head, step
 
     def outputs(
         self, features: Sequence[Features], done: Callable[[int], None] = lambda texts: None
@@ -57,9 +58,9 @@ class GraphScorer:
         found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
         lengths = [len(each) for each in features]
-        for chosen in by_budget(lengths, TOKENS) if self._padded else by_length(lengths):
+        for chosen in by_budget(lengths, TOKENS):
             given = [features[i] for i in chosen]
-            for i, row, each in zip(chosen, self.run(feed_of(given)), given, strict=True):
+            for i, row, each in zip(chosen, self.run(feed_of(given, self._step)), given, strict=True):
                 found[i] = np.asarray(row[: self._rows(each)] if self._rows(each) else row, dtype=np.float64)
             ready += len(chosen)
             done(ready)
@@ -80,8 +81,8 @@ class OnnxScorer(GraphScorer):
     """
 
     def __init__(self, model: Model) -> None:
-        session = session_of(bert_graph(model.config, model.weights, model.head, model.arrays))
-        super().__init__(model.head, lambda feed: session.run([OUTPUT], feed)[0])
+        session = session_of(bert_graph(model.config, model.weights, model.head, model.arrays, packed=True))
+        super().__init__(model.head, lambda feed: session.run([OUTPUT], feed)[0], STEP)
 
 
 def session_of(graph: BertGraph) -> Any:
@@ -113,27 +114,13 @@ def session_of_file(file: str | bytes, options: Any = None) -> Any:
     return InferenceSession(file, options or session_options(), providers=["CPUExecutionProvider"])
 
 
-def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the places of texts of one length, shortest first, at most 2,048 tokens at a time or one longer text.
-
-    >>> [*by_length([3, 2, 3])]
-    [[1], [0, 2]]
-    """
-    by_size: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        by_size.setdefault(length, []).append(i)
-    for length in sorted(by_size):
-        places, count = by_size[length], max(1, TOKENS // max(1, length))
-        yield from (places[begin : begin + count] for begin in range(0, len(places), count))
-
-
-def feed_of(features: Sequence[Features]) -> Feed:
-    """Return the inputs of the graph for texts, padded to the longest of them.
+def feed_of(features: Sequence[Features], step: int = 1) -> Feed:
+    """Return the inputs of the graph for texts, padded to the longest of them, rounded up to a multiple of `step`.
 
     >>> feed_of([Features(np.array([2, 3]), np.array([0, 0]))])["attention_mask"].tolist()
     [[1, 1]]
     """
-    shape = len(features), max(map(len, features))
+    shape = len(features), -(-max(map(len, features)) // step) * step
     feed: Feed = {name: np.zeros(shape, np.int64) for name in (IDS, MASK, SEGMENTS)}
     for b, each in enumerate(features):
         rows = b, slice(len(each))

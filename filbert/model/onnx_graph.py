@@ -2,15 +2,17 @@
 
     input_ids, attention_mask, token_type_ids  (B × L; with marks also mark_rows, mark_places: B × M)  →  logits
 
-The inputs are named as in `transformers`, and texts are padded as there; a scorer that gives texts of one length pads
-nothing. `first` and `mean` give logits_BO, `tokens` logits_BLO, `marks` logits_BMO.
+The inputs are named as in `transformers`, and texts are padded as there. A `packed` graph takes the tokens out of the
+padding at once, and puts them back for attention alone: all products are of real tokens. `first` and `mean` give
+logits_BO, `tokens` logits_BLO, `marks` logits_BMO.
 
 In int8 each 32 weights that are summed have a scale of their own, and so have the inputs that onnxruntime rounds to
 multiply them: with one scale for the inputs of a batch, as onnxruntime quantises by itself, a probability changed by
 0.19. Word embeddings and the weights of queries, keys and values are fp16, computed in fp32: int8 harms those most.
 
-Shapes: B texts, L tokens of the longest, M marks of the text with most, D hidden width, H heads of width E, O outputs;
-of a weight N outputs, K inputs, G groups of 32 inputs.
+Shapes: B texts, L tokens of the longest, T tokens of all, M marks of the text with most, D hidden width, H heads of
+width E, O outputs; of a weight N outputs, K inputs, G groups of 32 inputs. Where it is packed, hidden_BLD is hidden_TD
+until a head needs it.
 """
 
 from __future__ import annotations
@@ -62,7 +64,13 @@ class BertGraph:
 
 
 def bert_graph(
-    config: EncoderConfig, weights: Mapping[str, Array], head: Head, arrays: Mapping[str, Array], *, int8: bool = False
+    config: EncoderConfig,
+    weights: Mapping[str, Array],
+    head: Head,
+    arrays: Mapping[str, Array],
+    *,
+    int8: bool = False,
+    packed: bool = False,
 ) -> BertGraph:
     """Return the graph of an encoder's weights and a head's, both under our names; `int8`: those of its layers."""
     texts: Sequence[Axis] = ("batch", "length")
@@ -71,7 +79,7 @@ def bert_graph(
         inputs |= {ROWS: ("batch", "marks"), NUMBERS: ("batch", "marks")}
     rows: Sequence[Axis] = {"tokens": ("length",), "marks": ("marks",)}.get(head.rows, ())
     made = BertGraph(inputs, {OUTPUT: ("batch", *rows, head.width)})
-    _Builder(made.graph, config, {**weights, **head.joined(arrays)}, int8=int8).build(head)
+    _Builder(made.graph, config, {**weights, **head.joined(arrays)}, int8=int8, packed=packed).build(head)
     return made
 
 
@@ -91,8 +99,11 @@ def grouped(weight_NK: Array) -> tuple[Array, Array]:
 class _Builder:
     """Adds the parts of a model to a graph, one after the other."""
 
-    def __init__(self, graph: Graph, config: EncoderConfig, weights: Mapping[str, Array], *, int8: bool) -> None:
+    def __init__(
+        self, graph: Graph, config: EncoderConfig, weights: Mapping[str, Array], *, int8: bool, packed: bool
+    ) -> None:
         self.graph, self.config, self.weights, self.int8 = graph, config, weights, int8
+        self.places_T, self.token_BL = self._places() if packed else ("", "")
 
     def build(self, head: Head) -> None:
         """Add the model."""
@@ -101,6 +112,9 @@ class _Builder:
         for i in range(self.config.layers):
             last = i == self.config.layers - 1
             hidden_BLD = self._layer(f"layers.{i}", hidden_BLD, unseen_B11L, rows if last else None)
+        if rows is None:
+            hidden_BLD = self._spread(hidden_BLD)
+        self.places_T = ""  # from here on nothing is packed
         if head.rows == "mean":
             hidden_BLD = self._mean(hidden_BLD)
         if head.layers:
@@ -113,16 +127,38 @@ class _Builder:
             hidden_BLD = self._linear("last", hidden_BLD)
         self.graph.add("Identity", hidden_BLD, name=OUTPUT)
 
+    def _places(self) -> tuple[str, str]:
+        """Return the places of the tokens among those of the padded texts, and the token of each place, B × L."""
+        add, flat = self.graph.add, self._whole([-1])
+        mask = add("Reshape", MASK, flat)
+        places_T = add("Squeeze", add("NonZero", mask), self._whole([0]))
+        number = add("Sub", add("CumSum", mask, self._whole(0)), self._whole(1))
+        return places_T, add("Reshape", add("Max", number, self._whole(0)), add("Shape", IDS))
+
+    def _packed(self, x_BL: str, *more: int) -> str:
+        """Return what stands at the tokens, without the padding; `more` are the sizes of what stands at each."""
+        if not self.places_T:
+            return x_BL
+        return self.graph.add("Gather", self.graph.add("Reshape", x_BL, self._whole([-1, *more])), self.places_T)
+
+    def _spread(self, x_TD: str) -> str:
+        """Return packed vectors in their padded places, where padding has those of some token."""
+        return self.graph.add("Gather", x_TD, self.token_BL) if self.places_T else x_TD
+
     def _embedded(self) -> str:
         """Return hidden_BLD before the first layer: the sum of three embeddings."""
         add = self.graph.add
         table = self._constant(self.weights["embeddings.token.weight"], "embeddings.token.weight", half=self.int8)
-        token = add("Gather", table, IDS)
+        token = add("Gather", table, self._packed(IDS))
         if self.int8:
             token = add("Cast", token, to=FLOAT)
-        segment = add("Gather", self._weight("embeddings.segment.weight"), SEGMENTS)
+        segment = add("Gather", self._weight("embeddings.segment.weight"), self._packed(SEGMENTS))
         length = add("Slice", add("Shape", IDS), self._whole([1]), self._whole([2]))
-        position = add("Slice", self._weight("embeddings.position.weight"), self._whole([0]), length, self._whole([0]))
+        table = self._weight("embeddings.position.weight")
+        if self.places_T:
+            position = add("Gather", table, add("Mod", self.places_T, length))
+        else:
+            position = add("Slice", table, self._whole([0]), length, self._whole([0]))
         return self._norm("embeddings.norm", add("Add", add("Add", token, segment), position))
 
     def _rows(self, head: Head) -> str | None:
@@ -136,18 +172,26 @@ class _Builder:
         add, width = self.graph.add, self.config.hidden
         if rows is None:
             chosen = hidden_BLD
-            q, k, v = self.graph.split("Split", self._linear(f"{name}.qkv", hidden_BLD), count=3, axis=-1)
+            qkv = self._spread(self._linear(f"{name}.qkv", hidden_BLD))
+            q, k, v = self.graph.split("Split", qkv, count=3, axis=-1)
         else:
             chosen = self._chosen(hidden_BLD, rows)
             q = self._linear(f"{name}.qkv", chosen, slice(0, width))
-            k, v = (self._linear(f"{name}.qkv", hidden_BLD, slice(i * width, (i + 1) * width)) for i in (1, 2))
+            parts = (self._linear(f"{name}.qkv", hidden_BLD, slice(i * width, (i + 1) * width)) for i in (1, 2))
+            k, v = map(self._spread, parts)
         context = self._attended(q, k, v, unseen_B11L)
+        if rows is None:
+            context = self._packed(context, width)
         middle = self._norm(f"{name}.attention_norm", add("Add", self._linear(f"{name}.out", context), chosen))
         inner = self._gelu(self._linear(f"{name}.up", middle))
         return self._norm(f"{name}.norm", add("Add", self._linear(f"{name}.down", inner), middle))
 
     def _chosen(self, hidden_BLD: str, rows: str) -> str:
         """Return the first row of each text, or the rows of its marks."""
+        if rows == "first" and self.places_T:
+            first = self.graph.add("Slice", self.token_BL, self._whole([0]), self._whole([1]), self._whole([1]))
+            return self.graph.add("Gather", hidden_BLD, first)
+        hidden_BLD = self._spread(hidden_BLD)
         if rows == "first":
             return self.graph.add("Slice", hidden_BLD, self._whole([0]), self._whole([1]), self._whole([1]))
         each = self.graph.add("Unsqueeze", rows, self._whole([2]))

@@ -14,11 +14,11 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.language import N_, _
-from filbert.report.charts import curves, interval_bar, smooth
+from filbert.report.charts import curves, interval_bar, legend_of, smooth
 from filbert.report.figures import amount, duration, interval_of, share_of, value_of, with_interval
 from filbert.report.html import Html, plain, table, tag
 from filbert.report.page import Log, Report, Section, header
-from filbert.report.sections import fact_list, in_words, legend_of, model_and_training, panels, reproduction, series
+from filbert.report.sections import fact_list, in_words, model_and_training, panels, reproduction, series
 from filbert.report.sections import validations as held_out_lines
 from filbert.report.words import EXPLAINED, PRETRAINING_METRICS, by_chance, chance_of_pairs
 

@@ -156,6 +156,25 @@ def reliability_bars(bins: Sequence[dict[str, Any]], label: str, each: str = "te
     return _svg(WIDE, HEIGHT, label, elements)
 
 
+def figure(picture: Html, legend: Html | None, caption: str) -> Html:
+    """Return a wide chart between its legend and its caption.
+
+    >>> figure(Html("<svg></svg>"), None, "Lengths.")
+    '<figure><div class="chart"><svg></svg></div><figcaption>Lengths.</figcaption></figure>'
+    """
+    return tag("figure", legend, tag("div", picture, class_="chart"), tag("figcaption", caption))
+
+
+def legend_of(*entries: tuple[str, str]) -> Html | None:
+    """Return a chart's legend of (CSS class, text), without entries that have no text.
+
+    >>> legend_of(("model", "accuracy"))
+    '<span class="legend"><span><i class="key model"></i>accuracy</span></span>'
+    """
+    shown = [tag("span", tag("i", class_=f"key {kind}"), words) for kind, words in entries if words]
+    return tag("span", shown, class_="legend") if shown else None
+
+
 class Scale:
     """A linear scale from values to pixels, rounded to a tenth.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filbert.errors import counted
 from filbert.language import N_, _, pgettext, plural, retold
-from filbert.report.charts import curves, length_bars, reliability_bars, smooth
+from filbert.report.charts import curves, figure, legend_of, length_bars, reliability_bars, smooth
 from filbert.report.choosing import ensemble, tuning
 from filbert.report.distillation import distillation
 from filbert.report.few_shot import few_shot_section
@@ -20,6 +20,7 @@ from filbert.report.figures import duration, in_percent, points, share_of
 from filbert.report.folds import cross_validation, suspects
 from filbert.report.following import Command, following
 from filbert.report.html import Html, table, tag
+from filbert.report.ladder import ladder
 from filbert.report.page import Log, Report, Section
 from filbert.report.selective import selective_section
 from filbert.report.slices import slices_section
@@ -42,7 +43,7 @@ def _calibration(report: Report, log: Log) -> Html | None:
         )
         legend = legend_of(("model", _("accuracy")), ("claimed", _("mean confidence")))
         caption = _("{label}; confidence is written below.", label=label)
-        picture = _figure(reliability_bars(found["bins"], label, each), legend, caption)
+        picture = figure(reliability_bars(found["bins"], label, each), legend, caption)
     return tag("div", tag("p", sentence) if sentence else None, picture)
 
 
@@ -105,7 +106,7 @@ def _lengths(report: Report, log: Log) -> Html | None:
         )
         uneven = edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
         caption = label + (_("; the last bar holds all longer texts.") if uneven else _("."))
-        picture = _figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
+        picture = figure(length_bars(edges, counts, longest, label, each), legend if beyond else None, caption)
     lines = [tag("li", truncation_line(split, each, example_of(report))) for split, each in cut.items() if each]
     why = (report.get("long_texts") or {}).get("why")
     chosen = tag("p", _("How long texts are read was chosen: {why}.", why=retold(why))) if why else None
@@ -336,20 +337,6 @@ def _fact(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
-def _figure(picture: Html, legend: Html | None, caption: str) -> Html:
-    return tag("figure", legend, tag("div", picture, class_="chart"), tag("figcaption", caption))
-
-
-def legend_of(*entries: tuple[str, str]) -> Html | None:
-    """Return a chart's legend of (CSS class, text), without entries that have no text.
-
-    >>> legend_of(("model", "accuracy"))
-    '<span class="legend"><span><i class="key model"></i>accuracy</span></span>'
-    """
-    shown = [tag("span", tag("i", class_=f"key {kind}"), words) for kind, words in entries if words]
-    return tag("span", shown, class_="legend") if shown else None
-
-
 def run_sections(measured: Sequence[tuple[str, str]], first: Command | None = None) -> tuple[Section, ...]:
     """Return the second half of a fine-tuned model's page; `measured` are the validation metrics of the curves.
 
@@ -367,6 +354,7 @@ def run_sections(measured: Sequence[tuple[str, str]], first: Command | None = No
         ("lengths", N_("Text lengths"), _lengths),
         ("distillation", N_("Student and teacher"), distillation),
         ("few-shot", N_("Few labels"), few_shot_section),
+        ("ladder", N_("What was tried"), ladder(*measured[0])),
         ("tuning", N_("Search for options"), tuning),
         ("ensemble", N_("Average of several trainings"), ensemble),
         ("folds", N_("Cross-validation"), cross_validation),

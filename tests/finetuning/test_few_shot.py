@@ -26,16 +26,15 @@ from filbert.errors import ConfigError, Stopped
 from filbert.finetuning.dataset import Dataset, settled
 from filbert.finetuning.few_shot import (
     FOLDS,
-    SMALL,
     STRENGTH,
     PairFeed,
-    answers,
     by_pairs,
     pair_loss,
     pooled,
     seems_few,
     set_head,
 )
+from filbert.finetuning.frozen import SMALL, answers
 from filbert.records import Example
 from filbert.report.few_shot import few_shot_line
 

@@ -16,7 +16,7 @@ from filbert.errors import ConfigError
 from filbert.inference import scorer as scorer_module
 from filbert.inference.engine import load
 from filbert.inference.model import open_model
-from filbert.inference.onnx_scorer import TOKENS, GraphScorer, OnnxScorer, by_length, session_of
+from filbert.inference.onnx_scorer import STEP, TOKENS, GraphScorer, OnnxScorer, session_of
 from filbert.inference.scorer import TorchScorer, scored_by, scorer_of
 from filbert.model.head import Head
 from filbert.model.network import Network
@@ -57,7 +57,7 @@ def test_padding_changes_nothing(head: Head) -> None:
     """A batch as other people make it: texts of different lengths, some with fewer marks."""
     texts = MARKED if head.rows == "marks" else TEXTS
     scorer = OnnxScorer(as_model(network(head)))
-    padded = GraphScorer(head, scorer.run, padded=True).outputs(texts)
+    padded = GraphScorer(head, scorer.run).outputs(texts)
     for one, two in zip(scorer.outputs(texts), padded, strict=True):
         np.testing.assert_allclose(two, one, atol=1e-5 * max(1.0, float(np.abs(one).max())))
 
@@ -74,7 +74,7 @@ def test_in_int8_it_is_nearly_the_same(head: Head) -> None:
 def test_in_int8_a_text_has_the_same_bits_in_any_company() -> None:
     model = as_model(network(HEADS[0]))
     int8 = session_of(bert_graph(model.config, model.weights, model.head, model.arrays, int8=True))
-    scorer = GraphScorer(model.head, lambda feed: int8.run(None, feed)[0])
+    scorer = GraphScorer(model.head, lambda feed: int8.run(None, feed)[0], STEP)
     whole = np.asarray(scorer.outputs(TEXTS))
     for first, last in ((0, 1), (5, 6), (3, 40), (58, 61)):
         assert np.array_equal(np.asarray(scorer.outputs(TEXTS[first:last])), whole[first:last])
@@ -87,13 +87,14 @@ def test_a_text_has_the_same_bits_in_any_company() -> None:
         assert np.array_equal(np.asarray(scorer.outputs(TEXTS[first:last])), whole[first:last])
 
 
-def test_a_batch_is_bounded_and_keeps_to_one_length() -> None:
-    lengths = [512] * 9 + [3] * 1000 + [TOKENS + 1]
-    batches = [*by_length(lengths)]
-    assert sorted(i for batch in batches for i in batch) == [*range(len(lengths))]
-    for batch in batches:
-        assert len({lengths[i] for i in batch}) == 1
-        assert sum(lengths[i] for i in batch) <= TOKENS or len(batch) == 1
+def test_a_batch_is_bounded() -> None:
+    scorer, sizes = OnnxScorer(as_model(network(HEADS[0]))), list[int]()
+    inner = scorer.run
+    scorer.run = lambda feed: (sizes.append(int(feed["attention_mask"].sum())), inner(feed))[1]
+    scorer.outputs(TEXTS * 4)
+    assert sum(sizes) == 4 * sum(map(len, TEXTS))
+    assert len(sizes) > 1
+    assert max(sizes) <= TOKENS
 
 
 def test_it_is_told_how_many_texts_are_ready() -> None:

@@ -7,7 +7,7 @@ import torch
 from small import encoder, rows
 
 from filbert.model.head import Head
-from filbert.model.mean_layer import SCALE, add_mean_layer
+from filbert.model.mean_layer import SCALE, pass_on, pool_by_mean
 from filbert.model.network import Network
 from filbert.model.packing import pack
 from filbert.model.run import tensors_of
@@ -18,8 +18,9 @@ TEXTS = tensors_of(pack(rows([3, 5, 8, 40])), "cpu")
 @torch.no_grad()
 def test_it_begins_as_the_mean_of_each_text_beside_its_cls():
     plain, more = encoder(), encoder()
-    add_mean_layer(more, torch.Generator().manual_seed(0))
-    assert (more.config.layers, len(more.layers)) == (3, 3)
+    pool_by_mean(more, torch.Generator().manual_seed(0))
+    assert (more.config, len(more.layers)) == (plain.config, 2)
+    del plain.layers[-1]
     hidden_TD, spans = plain(*TEXTS), TEXTS[3]
     wanted_BD = torch.stack([hidden_TD[first] + SCALE * hidden_TD[first:last].mean(0) for first, last in spans.bounds])
     wanted_BD = torch.nn.functional.layer_norm(wanted_BD, (8,))
@@ -27,9 +28,16 @@ def test_it_begins_as_the_mean_of_each_text_beside_its_cls():
         torch.testing.assert_close(found_BD, wanted_BD, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_a_pooler_begins_as_the_identity_before_its_tanh():
+    network = Network(encoder(), Head(outputs=3, last=""), torch.Generator().manual_seed(0)).eval()
+    pass_on(network.pooler)
+    torch.testing.assert_close(network(*TEXTS), torch.tanh(network.encoder(*TEXTS, first_only=True)))
+
+
 def test_all_of_it_can_learn():
     more = encoder()
-    add_mean_layer(more, torch.Generator().manual_seed(0))
+    pool_by_mean(more, torch.Generator().manual_seed(0))
     network = Network(more, Head(outputs=3), torch.Generator().manual_seed(0)).eval()
     steps = torch.optim.SGD(network.parameters(), 0.1)
     for _ in range(2):  # in the first step keys and the way up wait for queries and the way down
@@ -46,7 +54,7 @@ def test_all_of_it_can_learn():
 def test_the_same_seed_draws_the_same_layer():
     first, again, other = (encoder() for _ in range(3))
     for each, seed in ((first, 0), (again, 0), (other, 1)):
-        add_mean_layer(each, torch.Generator().manual_seed(seed))
+        pool_by_mean(each, torch.Generator().manual_seed(seed))
     assert torch.equal(first.layers[-1].up.weight, again.layers[-1].up.weight)
     assert not torch.equal(first.layers[-1].up.weight, other.layers[-1].up.weight)
 
@@ -54,5 +62,5 @@ def test_the_same_seed_draws_the_same_layer():
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_is_as_in_the_rest(training):
     more = encoder().train(training)
-    add_mean_layer(more)
+    pool_by_mean(more)
     assert more.layers[-1].dropout.training == training
