@@ -9,7 +9,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ format: $(VENV)/.installed-dev  ## format the code
 docs: $(VENV)/.installed-dev  ## generate docs/commands.md and docs/reliability.md
 	$(BIN)/python docs/make_commands.py
 	$(BIN)/python docs/make_reliability.py
+
+tutorial: $(VENV)/.installed-dev  ## run the tutorial, English and Chinese, and renew what it prints and draws (10 minutes)
+	$(BIN)/python docs/make_tutorial.py
 
 bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all speeds of RESULTS.md, and those of other libraries (hours)
 	$(BENCH) bench/cold_start.py
