@@ -200,7 +200,7 @@ class TrainConfig(RunConfig):
     """Budget of a search for the options that are not given, in trials (`20`) or time (`"30min"`); None: no search."""
     ensemble: int = 1
     """Trainings, the seed alone changed, whose weights are averaged where that validates better."""
-    pooling: str = "cls"
+    pooling: str = "auto"
     """What stands for a text: `cls`, the vector of [CLS]; `mean`, that of all its tokens, by a layer in the place of
     the last one; or `auto`: the mean where it trained the base."""
     long: str = "head-tail"

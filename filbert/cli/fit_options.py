@@ -47,7 +47,7 @@ def train_options(
         int | None, typer.Option(help="Train so often, the seed alone changed, and average the weights if that helps.")
     ] = None,
     pooling: Annotated[
-        str | None, typer.Option(help="What stands for a text: cls, mean (of its tokens) or auto (the base's) [cls].")
+        str | None, typer.Option(help="What stands for a text: cls, mean (of its tokens) or auto (the base's) [auto].")
     ] = None,
     precision: Precision = "auto",
 ) -> TrainConfig:
