@@ -3,7 +3,8 @@
 Open loop: requests come at random times at a given rate whatever the server does, and a latency counts from when the
 request should have been sent, so that a stall is seen by all whom it would have kept waiting.
 
-    rate      the most requests/s with p99 ≤ 100 ms, beside FastAPI with a `transformers` pipeline on the same model
+    rate      the most requests/s with p99 ≤ 100 ms, beside FastAPI with a `transformers` pipeline on the same model,
+              and beside infinity-emb where `--infinity` says where its command is (an environment of its own)
     steady    0.7 C for ten minutes: no error, p99 ≤ 1 s and ≤ 10 × the latency of a lone request
     overload  3 C for five minutes: answered ≥ 0.85 C, only 200 and 429, refused and health ≤ 100 ms, memory + ≤ 64 MB
     slow      200 slow and 1,000 idle clients at 0.5 C: no error for the others
@@ -148,9 +149,10 @@ async def load(port: int, requests: Sequence[bytes], rate: float, seconds: float
     return found
 
 
-def post(text: str) -> bytes:
-    body = json.dumps({"inputs": text}).encode()
-    head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+def post(text: str, *, infinity: bool = False) -> bytes:
+    body = json.dumps({"model": "m", "input": [text]} if infinity else {"inputs": text}).encode()
+    path = "/classify" if infinity else "/predict"
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
@@ -271,8 +273,13 @@ class Subject:
     name: str
     folder: Path
     precision: str
-    requests: list[bytes]
+    texts: list[str]
     capacity: float
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The texts as requests."""
+        return [post(text) for text in self.texts]
 
     def command(self) -> list[str]:
         """Return the words that serve it."""
@@ -280,7 +287,14 @@ class Subject:
         return [*words, "--precision", self.precision, "--device", "cpu"]
 
 
-def measured(subject: Subject, phase: str, seconds: float) -> list[Row]:
+def infinity_of(command: str, folder: Path, port: int) -> list[str]:
+    """Return the words that serve a model with infinity-emb, in fp32."""
+    words = [command, "v2", "--model-id", str(folder), "--served-model-name", "m", "--engine", "torch"]
+    words += ["--device", "cpu", "--dtype", "float32", "--no-bettertransformer", "--no-compile"]
+    return [*words, "--no-model-warmup", "--host", "127.0.0.1", "--port", str(port)]
+
+
+def measured(subject: Subject, phase: str, seconds: float, infinity: str | None = None) -> list[Row]:
     """Run one phase and return its records."""
     rows, capacity, requests = list[Row](), subject.capacity, subject.requests
     if phase == "rate":
@@ -290,6 +304,10 @@ def measured(subject: Subject, phase: str, seconds: float) -> list[Row]:
             rival = [sys.executable, str(HERE / "rival_server.py"), str(subject.folder), str(PORT + 1)]
             with serving(rival, PORT + 1):
                 rows.append({"side": "fastapi", **most(PORT + 1, requests, capacity / 10, seconds)})
+        if infinity:
+            asked = [post(text, infinity=True) for text in subject.texts]
+            with serving(infinity_of(infinity, subject.folder, PORT + 2), PORT + 2):
+                rows.append({"side": "infinity", **most(PORT + 2, asked, capacity / 10, seconds)})
         return rows
     with serving(subject.command(), PORT) as pid:
         asyncio.run(load(PORT, requests, capacity / 4, 2))
@@ -321,7 +339,7 @@ def subject_of(name: str, folder: Path, precision: str, texts: int) -> Subject:
     engine.predict(given)
     capacity = len(given) / (time.perf_counter() - began)
     print(f"{name}: C = {capacity:,.1f} texts/s in {precision}", flush=True)
-    return Subject(name, folder, precision, [post(each[0]) for each in given], capacity)
+    return Subject(name, folder, precision, [each[0] for each in given], capacity)
 
 
 def model_for(name: str, given: Path | None, scratch: Path) -> Path:
@@ -340,6 +358,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", help="of ours; the rival scores in fp32")
     parser.add_argument("--only", nargs="+", choices=PHASES, default=PHASES[:-1])
     parser.add_argument("--texts", type=int, default=512)
+    parser.add_argument("--infinity", metavar="COMMAND", help="infinity_emb, to be measured beside the others")
     parser.add_argument("--quick", action="store_true", help="seconds each, kept nowhere")
     parser.add_argument("--write", action="store_true", help="append to bench/results/serve_load.jsonl")
     arguments = parser.parse_args()
@@ -352,7 +371,7 @@ def main() -> None:
             folder = model_for(name, arguments.model, Path(scratch))
             subject = subject_of(name, folder, arguments.precision, 64 if arguments.quick else arguments.texts)
             for phase in phases:
-                for row in measured(subject, phase, QUICK if arguments.quick else SECONDS[phase]):
+                for row in measured(subject, phase, QUICK if arguments.quick else SECONDS[phase], arguments.infinity):
                     row = {
                         "set": name,
                         "phase": phase,

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from shape_sets import AS_THEY_ARE, RECIPE_RATE, SETS
+from task_tables import question_answering, summarization
 
 HERE = Path(__file__).resolve().parent
 SHOWN = ("minilm", "long")  # the training speed that README.md tells
@@ -426,7 +427,8 @@ def serving() -> list[str]:
         "",
         "Open loop on loopback, the generator on the same cores; a latency counts from when the request was due. C is",
         "the texts/s of `Engine.predict` on the same texts. `rate` is the most with p99 ≤ 100 ms, `fastapi` the same",
-        "model behind FastAPI and a `transformers` pipeline. `make bench-serve` and `make soak` make the rows.",
+        "model behind FastAPI and a `transformers` pipeline, `infinity` behind infinity-emb (torch, fp32, its own",
+        "defaults). `make bench-serve` and `make soak` make the rows.",
         "",
         *header("set | phase | server | C | offered/s | answered/s | p50 / p99 | statuses | lost | memory | made"),
     ]
@@ -729,7 +731,14 @@ def main() -> None:
         long_texts,
         interval_coverage,
     )
-    text = "\n".join([HEAD, *(line for part in parts for line in part())])
+    tasks = (question_answering, summarization)
+    text = "\n".join(
+        [
+            HEAD,
+            *(line for part in parts for line in part()),
+            *(line for part in tasks for line in part(records, header)),
+        ]
+    )
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     readme = HERE.parent / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(START)
