@@ -17,10 +17,11 @@ import errno
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filbert.language import noun
 
+RUN = 3  # lines one after the other with the same problem, from which on they are said in one
 SHOWN = 20  # problems printed in a message; the rest is counted, and all are in the rejects file
 
 
@@ -114,10 +115,38 @@ class DataError(FilbertError, ValueError):
     def __init__(self, problems: Sequence[Problem], total: int | None = None) -> None:
         self.problems = list(problems)
         self.total = len(self.problems) if total is None else total
-        lines = [str(problem) for problem in self.problems[:SHOWN]]
-        if self.total > len(lines):
-            lines.append(f"… and {self.total - len(lines):,} more")
+        said = runs(self.problems)
+        lines = [line for line, _ in said[:SHOWN]]
+        if (left := self.total - sum(count for _, count in said[:SHOWN])) > 0:
+            lines.append(f"… and {left:,} more")
         super().__init__("\n".join(lines))
+
+
+def runs(problems: Sequence[Problem]) -> list[tuple[str, int]]:
+    """Return the problems as they are said, with how many each is: the same on lines one after the other is one.
+
+    >>> empty = [Problem(Place("a.csv", line), "text", "is empty", "fill it in") for line in (3, 4, 5, 9)]
+    >>> for line, count in runs(empty):
+    ...     print(count, line)
+    3 a.csv:3–5 text — is empty (3 rows) — fill it in
+    1 a.csv:9 text — is empty — fill it in
+    """
+    groups: list[list[Problem]] = []
+    for problem in problems:
+        before, line = groups[-1][-1] if groups else None, problem.place.line
+        if before is not None and line and before == replace(problem, place=Place(problem.place.file, line - 1)):
+            groups[-1].append(problem)
+        else:
+            groups.append([problem])
+    found: list[tuple[str, int]] = []
+    for group in groups:
+        first, last, count = group[0], group[-1], len(group)
+        if count < RUN:
+            found += [(str(problem), 1) for problem in group]
+            continue
+        places = f"{first.place}–{last.place.line}"
+        found.append((f"{places} {first.field} — {first.wrong} ({count:,} rows) — {first.todo}", count))
+    return found
 
 
 EXTRAS = {  # packages that not every installation has → the extra that has them

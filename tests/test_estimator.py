@@ -1,6 +1,7 @@
 """The estimator keeps scikit-learn's contracts: parameters as given, clone, grid search, pipelines, label types."""
 
 import copy
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -161,3 +162,12 @@ def test_unsure_texts_get_no_answer_with_abstain():
     assert model.score(TEXTS, LABELS) == (model.classes_[model.predict_proba(TEXTS).argmax(axis=1)] == LABELS).mean()
     with pytest.raises(ConfigError, match="near or far"):
         TextRegressor(**QUICK, abstain=0.1).fit(TEXTS, [float(len(text)) for text in TEXTS])
+
+
+def test_texts_without_a_visible_character_are_warned_about(fitted):
+    with pytest.warns(UserWarning, match="2 texts without a visible character, in rows 1, 2"):
+        found = fitted.predict(["a good film", "", " \u200b"])
+    assert len(found) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.predict(["a good film"])

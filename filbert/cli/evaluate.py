@@ -74,7 +74,12 @@ def evaluate(
             measured["slices"] = _sliced(engine, examples, predictions, slices, path)
         met, fresh = _without_seen(screen, engine, model, examples, predictions)
         _show_scores(screen, engine, measured, fresh, split)
-    facts = {"model": str(model), "source": path, "split": split, **counts, **met, **measured, "unseen": fresh}
+        cut = sum(prediction.truncated for prediction in predictions)
+        of = counted(len(examples), engine.task.EXAMPLE)
+        longest = f", each to {engine.max_length} tokens" * (cut > 0)
+        screen.show("", f"truncated: {cut:,} of {of}{longest}")
+    facts = {"model": str(model), "source": path, "split": split, **counts, **met, **measured}
+    facts |= {"truncated": cut, "unseen": fresh}
     if out is not None:
         check_output(out, (path,), (model,), overwrite=overwrite, formats=())  # it may have come in the meantime
         write_json(out, facts)

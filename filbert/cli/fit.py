@@ -15,6 +15,7 @@ from filbert.cli.options import (
     Device,
     Json,
     Overwrite,
+    RareLabels,
     Track,
     expanded,
     reading,
@@ -63,6 +64,7 @@ def fit(
     group: Annotated[
         str | None, typer.Option(help="Column whose values stay on one side of a split: contract, patient, author.")
     ] = None,
+    rare_labels: RareLabels = "error",
     folds: Annotated[
         int | None,
         typer.Option(help="First cross-validate in so many folds, and write suspects.csv: doubtful targets."),
@@ -88,7 +90,7 @@ def fit(
                 read,
                 config,
                 parts={"validation": validation, "test": test, "corrections": corrections},
-                how={"task": task, "group": group, "seed": split_seed},
+                how={"task": task, "group": group, "rare": rare_labels, "seed": split_seed},
                 base=base,
                 device=device,
                 overwrite=overwrite,

@@ -51,6 +51,11 @@ Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="Column of the input to tell errors by; may be given several times.")
 ]
 
+RareLabels = Annotated[
+    str,
+    typer.Option("--rare-labels", help="Labels with one training text: error, drop or other; drop:10: fewer than 10."),
+]
+
 Track = Annotated[
     list[str] | None,
     typer.Option("--track", help="Also write the training log to tensorboard or mlflow."),

@@ -191,17 +191,22 @@ def _predict_rows(
     read = with_trained_columns(read, model)
     with kept_rejects(rejects, read) as kept:
         columns: tuple[str, ...] = ("text",)
+        whole = 0  # rows, where they are known
         shards = Shards(files, read, rejects=kept) if files else None
         if shards is None:
             parts: Parts = [stream_examples(stdin_bytes(), "stdin", read.encoding)]
         else:
             for line in shards.found:
                 screen.say(line, indent=2)
+            screen.progress("reading", 0, 0)
+            for line in shards.check():
+                screen.say(line, indent=2)
+            whole = shards.counts["accepted"]
             parts, columns = shards.parts(), shards.columns
 
         def done(tally: Tally) -> None:
             if tally.read % 256 == 0:
-                screen.progress("scoring", tally.read, 0, texts_per_second=tally.texts_per_second)
+                screen.progress("scoring", tally.read, whole, texts_per_second=tally.texts_per_second)
 
         screen.progress("scoring", 0, 0)
         with scoring(opening, model, workers, shards) as score:

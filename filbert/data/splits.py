@@ -93,8 +93,17 @@ def make_splits(
         if not held:
             wrong = "has no text that can be kept for validation: all are one text repeated, or one for each class"
             raise DataError([Problem(Place(name), "text", wrong, "give more texts, or a validation file")])
+        share = len(held) / len(every)
+        labels = all(isinstance(each, str) for each in strata)
+        if labels and share > 2 * SHARE and len(set(strata)) > 2 * SHARE * len(every):
+            kinds = f"each of {len(set(strata)):,} classes has a text there"
+            both += [
+                f"warning: validation takes {share:.0%} of the texts, as {kinds}; --rare-labels drops or joins them"
+            ]
         if not apart:
-            both = ["warning: rows on the same text stand in train and validation: its texts are too few to keep apart"]
+            both += [
+                "warning: rows on the same text stand in train and validation: its texts are too few to keep apart"
+            ]
     apart_by = f", {shown(group, 30)} on one side" if group else ""
     how = f" (made from train, seed {seed}{apart_by})" if made else ""
     found = [f"{each}s: {len(train):,} train, {len(held):,} validation{how}, {len(tested):,} test"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from filbert.finetuning.fit import Fitted, fit
 from filbert.inference.engine import Engine, load
 from filbert.inference.explain import Explanation
 from filbert.records import Prediction
+from filbert.text.visible import visible
 
 Inputs = list[tuple[str, ...]]
+LISTED = 8  # rows named in a warning
 
 
 class TextEstimator(BaseEstimator):  # type: ignore[misc]
@@ -102,9 +105,15 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         self.report_: dict[str, Any] = self.fitted_.report
 
     def _answers(self, X: Any) -> list[Prediction]:
-        """Answer every text, also one without a visible character: scikit-learn wants a row for each."""
+        """Answer every text; of one without a visible character it is said: scikit-learn wants a row for each."""
         check_is_fitted(self)
-        return self.engine_.answer(self.engine_.encode(inputs_of(X)))
+        inputs = inputs_of(X)
+        empty = [row for row, texts in enumerate(inputs) if not all(map(visible, texts))]
+        if empty:
+            listed = ", ".join(map(str, empty[:LISTED])) + ", …" * (len(empty) > LISTED)
+            wrong = f"{counted(len(empty), 'text')} without a visible character, in rows {listed}"
+            warnings.warn(f"X has {wrong} — what is answered there says nothing — leave them out", stacklevel=3)
+        return self.engine_.answer(self.engine_.encode(inputs))
 
     def explain(self, text: str | Sequence[str], **options: Any) -> Explanation:
         """Return why a text, or a pair, gets its answer; options as those of `Engine.explain`.

@@ -16,6 +16,7 @@ from filbert.data.shortcuts import unused_columns
 from filbert.data.splits import Splits, make_splits
 from filbert.errors import DataError, Place, Problem, Refusal, counted
 from filbert.finetuning.corrections import corrected
+from filbert.finetuning.rare import without_rare
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.options import ReadOptions
 from filbert.readers.sources import Source, open_source
@@ -75,12 +76,14 @@ def read_dataset(
     rejects: Path | None = None,
     group: str | None = None,
     corrections: str | Path | None = None,
+    rare: str = "error",
 ) -> Dataset:
     """Read everything there is to train on, checked and divided; the task is found from the targets, or given.
 
     Rows with one value in the column `group` stay on one side of a split. `corrections` is a file of suspects with
-    corrected targets. Raises DataError for bad rows (unless quarantined), for targets that could be of two tasks, and
-    where nothing can be learned from the texts; ConfigError for an unknown task.
+    corrected targets, `rare` what becomes of labels with too few texts (rare.py). Raises DataError for bad rows
+    (unless quarantined), for targets that could be of two tasks, and where nothing can be learned from the texts;
+    ConfigError for an unknown task.
 
     >>> read_dataset("reviews.csv").settings.labels  # doctest: +SKIP
     ('neg', 'pos')
@@ -92,6 +95,8 @@ def read_dataset(
     ledger.finish()
     if corrections is not None:
         read = replace(read, parts=corrected(read.parts, corrections, read.reading))
+    parts, lines = without_rare(read.task, read.parts, rare)
+    read = replace(read, parts=parts)
     train = read.train
     if not train:
         rest = ", ".join(f"{count:,} {what}" for what, count in sorted(ledger.notes.items()))
@@ -99,7 +104,7 @@ def read_dataset(
         raise fatal(str(path), "split", wrong, "name the training part train, or give another file")
     found = [*read.found, "rows: " + ", ".join(f"{count:,} {name}" for name, count in ledger.counts().items())]
     found += [f"{what}: {count:,}" for what, count in sorted(ledger.notes.items())]
-    found += read.reading.notes()
+    found += [*read.reading.notes(), *lines]
     if ledger.quarantined:
         found.append(f"warning: {counted(ledger.quarantined, 'bad row')} left out, kept in {ledger.rejects}")
     held = read.parts["validation"], read.parts["test"]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from filbert.model.head import Head
 from filbert.model.native_encoder import processors
 from filbert.model.onnx_graph import IDS, MASK, NUMBERS, OUTPUT, ROWS, SEGMENTS, BertGraph, bert_graph
-from filbert.model.packing import by_budget
+from filbert.model.packing import by_budget, scored
 from filbert.records import Features, FloatArray
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ class GraphScorer:
         found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
         lengths = [len(each) for each in features]
-        for chosen in by_budget(lengths, TOKENS):
+        groups = by_budget(lengths, TOKENS)
+        for chosen, rows in scored(groups, lambda part: self.run(feed_of([features[i] for i in part], self._step))):
             given = [features[i] for i in chosen]
-            for i, row, each in zip(chosen, self.run(feed_of(given, self._step)), given, strict=True):
+            for i, row, each in zip(chosen, rows, given, strict=True):
                 found[i] = np.asarray(row[: self._rows(each)] if self._rows(each) else row, dtype=np.float64)
             ready += len(chosen)
             done(ready)

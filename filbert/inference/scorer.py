@@ -18,8 +18,8 @@ from filbert.inference.onnx_scorer import OnnxScorer, installed
 from filbert.model.device import working_dtype
 from filbert.model.native_encoder import NativeEncoder, unsupported
 from filbert.model.numpy_head import NumpyHead
-from filbert.model.packing import TOKENS, by_budget, pack
-from filbert.records import Features, FloatArray, PackedBatch
+from filbert.model.packing import TOKENS, by_budget, pack, scored
+from filbert.records import Features, FloatArray, IntArray, PackedBatch
 
 if TYPE_CHECKING:
     from filbert.model.network import Network
@@ -87,9 +87,13 @@ class NativeScorer:
         """Return the head's outputs for each text; `done` is called with the number of texts scored."""
         found: list[FloatArray] = [np.empty(0)] * len(features)
         ready = 0
-        for chosen in by_budget([len(row) for row in features], TOKENS):
+
+        def score(chosen: Sequence[int] | IntArray) -> tuple[PackedBatch, FloatArray | list[FloatArray]]:
             batch = pack(features, chosen)
-            for i, rows in zip(batch.order_B, self._rows(batch), strict=True):
+            return batch, self._rows(batch)
+
+        for chosen, (batch, each) in scored(by_budget([len(row) for row in features], TOKENS), score):
+            for i, rows in zip(batch.order_B, each, strict=True):
                 found[i] = rows
             ready += len(chosen)
             done(ready)

@@ -5,15 +5,17 @@ Inside a batch texts are sorted by length, so that attention can group texts of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from filbert.errors import out_of_memory
 from filbert.records import Features, IntArray, Marks, PackedBatch
 
+Found = TypeVar("Found")
 TOKENS = 8192  # of a batch for scoring: enough for full speed on two cores, about 200 MB at MiniLM's width
 
 
@@ -106,6 +108,29 @@ def split_by_budget(order: IntArray, lengths: Sequence[int] | IntArray, budget: 
         total += length
     if begin < len(order):
         yield order[begin:]
+
+
+def scored(
+    groups: Iterable[IntArray | list[int]], score: Callable[[IntArray | list[int]], Found]
+) -> Iterator[tuple[IntArray | list[int], Found]]:
+    """Yield each group of texts with what `score` returns for it; where memory runs out, its halves, one text at least.
+
+    >>> [found for _, found in scored([[0, 1, 2]], sum)]
+    [3]
+    """
+    for group in groups:
+        left = [group]
+        while left:
+            part = left.pop()
+            try:
+                found = score(part)
+            except (MemoryError, RuntimeError) as error:
+                if len(part) == 1 or not out_of_memory(error):
+                    raise
+                half = len(part) // 2
+                left += [part[half:], part[:half]]
+                continue
+            yield part, found
 
 
 def shuffled(count: int, seed: int, epoch: int) -> IntArray:

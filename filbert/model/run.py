@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from filbert.model.attention import Spans
-from filbert.model.packing import TOKENS, by_budget, pack
-from filbert.records import Features, FloatArray, PackedBatch
+from filbert.model.packing import TOKENS, by_budget, pack, scored
+from filbert.records import Features, FloatArray, IntArray, PackedBatch
 
 Tensors = tuple[Tensor, Tensor, Tensor, Spans]
 
@@ -73,9 +73,12 @@ def _each(
     model.eval()
     rows: list[FloatArray] = [np.empty(0)] * len(features)
     ready = 0
-    for chosen in by_budget([len(f) for f in features], tokens):
+
+    def score(chosen: Sequence[int] | IntArray) -> tuple[PackedBatch, FloatArray]:
         batch = pack(features, chosen)
-        found = model(*tensors_of(batch, device)).double().cpu().numpy()
+        return batch, model(*tensors_of(batch, device)).double().cpu().numpy()
+
+    for chosen, (batch, found) in scored(by_budget([len(f) for f in features], tokens), score):
         starts_B = batch.starts_B if batch.marks is None else batch.marks.starts_B
         parts = np.split(found, starts_B[1:-1]) if by_token else found
         for i, row in zip(batch.order_B, parts, strict=True):

@@ -56,7 +56,10 @@ def decide(blob: Blob, wanted: str | None) -> tuple[Encoding, list[str]]:
     refuse_foreign(blob, head)
     for mark, codec in BOMS:
         if head.startswith(mark) and wanted in (None, "auto", *_family(codec)):
-            return Encoding(codec, len(mark), "by its BOM"), [f"encoding: {codec.upper()} (by its BOM)"]
+            marks = leading(head, mark)
+            often = f", which stands {marks} times" * (marks > 1)
+            found = [f"encoding: {codec.upper()} (by its BOM{often})"]
+            return Encoding(codec, marks * len(mark), "by its BOM"), found
     if wanted not in (None, "auto"):
         codec = codecs.lookup(str(wanted)).name.removesuffix("-sig")
         codec += "-le" if codec in ("utf-16", "utf-32") else ""  # no BOM, or it would have decided
@@ -68,6 +71,18 @@ def decide(blob: Blob, wanted: str | None) -> tuple[Encoding, list[str]]:
     if wanted is None and not _valid_start(head, "utf-8"):
         refuse_if_gb18030(blob)
     return Encoding("utf-8", sure=False), ["encoding: UTF-8"]
+
+
+def leading(data: bytes, mark: bytes) -> int:
+    """Return how many times a byte order mark stands at the beginning: twice, where two programs each wrote one.
+
+    >>> leading(codecs.BOM_UTF8 * 2 + b"text", codecs.BOM_UTF8)
+    2
+    """
+    count = 0
+    while data.startswith(mark, count * len(mark)):
+        count += 1
+    return count
 
 
 def _family(codec: str) -> tuple[str, ...]:
@@ -153,7 +168,7 @@ def decode_text(data: bytes, name: str, wanted: str | None) -> str:
     """Decode a whole small file, such as one text of a folder: BOM, else UTF-8, else what was told."""
     for mark, codec in BOMS:
         if data.startswith(mark) and wanted in (None, "auto", *_family(codec)):
-            return _strict(data[len(mark) :], codec, name)
+            return _strict(data[leading(data, mark) * len(mark) :], codec, name)
     if wanted == "auto" and not _valid_all(data, "utf-8") and plausible_gb18030(data) and _valid_all(data, "gb18030"):
         return data.decode("gb18030")
     return _strict(data, "utf-8" if wanted in (None, "auto") else str(wanted), name)

@@ -373,7 +373,7 @@ def _with_roles(
     """Choose each table's columns; the later ones as the first, where they have the same names."""
     parts: list[Part] = []
     for split, table in tables:
-        roles = table.roles
+        roles, table.labelled = table.roles, labelled
         if roles is None and parts and parts[0][2].columns <= set(table.columns):
             roles = parts[0][2]
         if roles is None:

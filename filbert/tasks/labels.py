@@ -19,6 +19,7 @@ MISSING = ("nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nat", "nil", "-n
 LONGEST = 1_000  # characters of a label
 MOST_CLASSES = 5_000  # of 20,000, probabilities and intervals take 13 GB
 MANY_LONE = 5  # labels with one text each, from which on the column is asked about, not the labels
+RARE = "--rare-labels drop, or other, for all such"
 MISTAKES = 30  # kept for a report
 MISTAKE_CHARACTERS = 2_000
 
@@ -157,20 +158,23 @@ def check_classes(counts: Counter[str], file: str) -> None:
     if len(counts) > MOST_CLASSES:
         wrong, todo = (
             f"there are {len(counts):,} classes; at most {MOST_CLASSES:,} are told apart",
-            "merge the rare ones",
+            "merge the rare ones: --rare-labels other:10",
         )
         raise DataError([Problem(Place(file), "label", wrong, f"check that --label is the right column, or {todo}")])
     lone = [label for label in sort_labels(counts) if counts[label] < 2]
     if len(lone) > MANY_LONE and len(lone) > len(counts) / 2:
         wrong = f"{len(lone):,} of {len(counts):,} different labels stand at one text each, {shown(lone[0], 30)} first"
         numbers = "numbers: --task regression; else " if whole_numbers(lone) else ""
-        raise DataError([Problem(Place(file), "label", wrong, f"{numbers}check that --label is the right column")])
+        todo = f"{numbers}check that --label is the right column; if it is: {RARE}"
+        raise DataError([Problem(Place(file), "label", wrong, todo)])
     usual = {other: first for first, others in variants(counts) for other in others}
     problems = []
     for label in lone:
         same = usual.get(label)
         cure = (
-            "add texts of it, or merge it: --merge-labels" if same is None else f"merge it: {merge_option(label, same)}"
+            f"add texts of it, merge it: --merge-labels, or {RARE}"
+            if same is None
+            else f"merge it: {merge_option(label, same)}"
         )
         wrong = f"the class {shown(label)} has one text for training"
         problems.append(Problem(Place(file), "label", wrong, cure))

@@ -26,6 +26,16 @@ def test_evaluate(run: Run, model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "labelled.csv").read_text().startswith("text,label")
 
 
+def test_what_was_truncated_is_said(run: Run, model: Path, tmp_path: Path) -> None:
+    write_texts(tmp_path / "short.csv", 6)
+    assert "truncated: 0 of 6 texts\n" in run("evaluate", model, "short.csv").out
+    long = "a good film " * 400
+    (tmp_path / "long.csv").write_text("text,label\n" + f"{long},pos\n" * 2 + "a bad film,neg\n" * 3)
+    longest = json.loads((model / "filbert.json").read_text())["max_length"]
+    assert f"truncated: 2 of 5 texts, each to {longest} tokens\n" in run("evaluate", model, "long.csv").out
+    assert run("evaluate", model, "long.csv", "--json").json["truncated"] == 2
+
+
 def test_D11_evaluate_refuses_unknown_labels(run: Run, model: Path, tmp_path: Path) -> None:
     source = write_texts(tmp_path / "other.csv", 6)
     source.write_text(source.read_text().replace(",pos", ",Pos"))

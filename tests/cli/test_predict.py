@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from command import Run, rows_of, write_texts
 
+from filbert.inference import engine as engine_module
 from filbert.inference.writers import open_writer
 
 
@@ -194,3 +196,25 @@ def test_a_sheet_is_of_spreadsheets_only(run: Run, model: Path) -> None:
     ):
         assert ran.code == 2
         assert "--sheet" in ran.err
+
+
+def test_a_bad_row_at_the_end_is_said_before_anything_is_scored(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = []
+    monkeypatch.setattr(engine_module.Engine, "encode", lambda *given: scored.append(given))
+    path = tmp_path / "late.csv"
+    path.write_bytes(b"id,text\n" + b"1,a good film\n" * 3_000 + b"2,caf\xe9\n")
+    ran = run("predict", model, path, "-o", "out.csv")
+    assert (ran.code, scored) == (2, [])
+    assert "late.csv:3002 row — byte 0xe9" in ran.err
+    assert "scored and kept" not in ran.err
+    assert sorted(os.listdir()) == ["late.csv", "out.csv.rejects.jsonl"]
+
+
+def test_D06_records_of_many_lines_are_said_when_scoring_too(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text('text\n"' + "a line\n" * 25 + '"\n' + "a good film\n" * 5)
+    ran = run("predict", model, "long.csv", "-o", "out.csv")
+    assert ran.code == 0, ran.err
+    assert "records over 20 lines: 1" in ran.err
+    assert len(rows_of(tmp_path / "out.csv")) == 6

@@ -55,6 +55,15 @@ def test_each_class_on_both_sides():
     assert Counter(row.target for row in splits.train) == {"a": 1, "b": 1}
 
 
+def test_a_validation_part_that_rare_classes_make_large_is_said():
+    examples = [Example((f"text {n}",), f"class {n // 2}") for n in range(60)]
+    splits = make_splits(examples)
+    assert len(splits.validation) == 30
+    (line,) = [line for line in splits.found if "--rare-labels" in line]
+    assert "validation takes 50% of the texts, as each of 30 classes has a text there" in line
+    assert not any("--rare-labels" in line for line in make_splits(texts(40, "abc")).found)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_identical_texts_stay_together(seed):
     examples = [Example((f"text {n % 30}",), "ab"[n % 2]) for n in range(200)]

@@ -50,12 +50,28 @@ def test_quarantine_keeps_the_rows(tmp_path):
 
 
 def test_all_errors_are_counted_and_kept(tmp_path):
-    csv(tmp_path / "a.csv", ["good,1", "bad,0", *["short"] * 2000])
+    csv(tmp_path / "a.csv", ["good,1", "bad,0", *("short" * (1 + n % 2) for n in range(2000))])
     kept = tmp_path / "a.rejects.jsonl"
     with pytest.raises(DataError, match="and 1,980 more") as caught:
         read_dataset(tmp_path / "a.csv", rejects=kept)
     assert caught.value.total == 2000
     assert len(kept.read_text().splitlines()) == 2000
+
+
+@pytest.mark.parametrize(("rows", "first", "said"), [(50, "4–53", "50 rows"), (1_500, "4–1003", "1,000 rows")])
+def test_D10_empty_rows_one_after_the_other_are_one_finding(tmp_path, rows, first, said):
+    csv(tmp_path / "a.csv", ["good,1", "bad,0", *[","] * rows, "fine,1", ",0"])
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path / "a.csv", rejects=tmp_path / "kept")
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith(f"a.csv:{first} text — is empty or cannot be seen ({said}) — fill it in, or drop the row")
+    assert lines[1].endswith(
+        f"a.csv:{rows + 5} text — is empty or cannot be seen — fill it in, or drop the row"
+        if rows < 99
+        else "… and 501 more"
+    )
+    assert len(lines) == 2
+    assert caught.value.total == len((tmp_path / "kept").read_text().splitlines()) == rows + 1
 
 
 def test_merging_is_said(tmp_path):

@@ -13,6 +13,7 @@ from small import classifier, marked, needs_native, rows, save, spread
 from filbert.errors import ConfigError
 from filbert.inference import scorer as scorer_module
 from filbert.inference.model import open_model
+from filbert.inference.onnx_scorer import OnnxScorer
 from filbert.inference.scorer import NativeScorer, TorchScorer, scorer_of
 from filbert.model.head import Head
 from filbert.model.network import Network
@@ -25,6 +26,50 @@ TEXTS, MARKED = rows([*range(2, 60)]), marked([*range(2, 60)])
 def wide(tmp_path: Path) -> Path:
     """A model whose widths suit the C++ part."""
     return save(tmp_path / "model", classifier(hidden=64, intermediate=128))
+
+
+class Cramped:
+    """Memory for 60 tokens at once; `met` are the tokens of each try."""
+
+    def __init__(self, run, tokens, error):
+        self.run, self.tokens, self.error, self.met = run, tokens, error, []
+
+    def __call__(self, *given):
+        self.met.append(self.tokens(given))
+        if self.met[-1] > 60:
+            raise self.error
+        return self.run(*given)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize("kind", ["torch", "onnxruntime", pytest.param("C++", marks=needs_native)])
+def test_T20_out_of_memory_in_scoring_makes_smaller_batches(monkeypatch, kind, error):
+    model = classifier(hidden=64, intermediate=128).eval()
+    made = {"torch": lambda: TorchScorer(model, "cpu", "fp32"), "onnxruntime": lambda: OnnxScorer(as_model(model))}
+    scorer = made.get(kind, lambda: NativeScorer(as_model(model), "fp32"))()
+    wanted = np.asarray(scorer.outputs(TEXTS))
+    ids = {"torch": lambda given: int(given[3].tokens), "C++": lambda given: len(given[0].ids_T)}
+    tokens = ids.get(kind, lambda given: given[0]["attention_mask"].sum())
+    name, owner = {"torch": ("forward", scorer), "onnxruntime": ("run", scorer)}.get(kind, ("_rows", scorer))
+    owner = owner.model if kind == "torch" else owner
+    cramped = Cramped(getattr(owner, name), tokens, error)
+    monkeypatch.setattr(owner, name, cramped)
+    done: list[int] = []
+    found = np.asarray(scorer.outputs(TEXTS, done.append))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert max(cramped.met) > 60 or kind == "onnxruntime"
+    assert done[-1] == len(TEXTS)
+    cramped.error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    if max(cramped.met) > 60:
+        with pytest.raises(RuntimeError, match="mat1"):
+            scorer.outputs(TEXTS)
+
+
+def test_T20_a_single_text_that_does_not_fit_is_an_error(monkeypatch):
+    scorer = TorchScorer(classifier().eval(), "cpu", "fp32")
+    monkeypatch.setattr(scorer.model, "forward", Cramped(scorer.model.forward, lambda given: 99, MemoryError()))
+    with pytest.raises(MemoryError):
+        scorer.outputs(TEXTS[:3])
 
 
 @needs_native

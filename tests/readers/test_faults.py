@@ -54,6 +54,20 @@ def test_D01_bom(tmp_path, codec):
     assert any("BOM" in line for line in source.found)
 
 
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, codecs.BOM_UTF16_LE])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+def test_D01_a_bom_that_stands_twice(tmp_path, mark, name):
+    rows = [{"text": text, "label": "pn"[n % 2]} for n, text in enumerate(("good", "bad", "fine", "poor"))]
+    lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
+    content = {"csv": "\n".join(lines), "jsonl": "\n".join(map(json.dumps, rows)), "json": json.dumps(rows)}
+    text = content[name.split(".")[1]] + "\n"
+    data = mark * 3 + text.encode("utf-8" if mark == codecs.BOM_UTF8 else "utf-16-le")
+    source = open_source(write(tmp_path, data, name))
+    assert source.columns == ("text", "label")
+    assert [row.text for row in source.examples()] == ["good", "bad", "fine", "poor"]
+    assert any("stands 3 times" in line for line in source.found)
+
+
 def test_D01_utf16_without_bom_is_proposed(tmp_path):
     assert "--encoding utf-16-le" in str(errors(write(tmp_path, ROWS.encode("utf-16-le"))))
 

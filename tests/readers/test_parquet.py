@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from filbert.errors import DataError
 from filbert.readers.sources import open_source
 
 MOMENT = 1_732_934_567_123_456_789
@@ -53,3 +54,19 @@ def test_metadata_of_any_kind(tmp_path, told, label):
     pq.write_table(pa.table({"text": ["a"], "label": [0]}, schema=schema), tmp_path / "a.parquet")
     (row,) = open_source(tmp_path / "a.parquet").examples()
     assert row.target == label
+
+
+@pytest.mark.parametrize("held_once", [False, True], ids=["plain", "dictionary"])
+@pytest.mark.parametrize("column", ["text", "label", "note"])
+def test_bytes_that_are_no_utf8_are_named_by_row_and_column(tmp_path, column, held_once):
+    cells = {name: [f"{name} {n % 2}".encode() for n in range(5_000)] for name in ("text", "label", "note")}
+    cells[column][3_210] = b"caf\xe9"
+    arrays = {name: pa.array(values, pa.binary()) for name, values in cells.items()}
+    strings = {name: pa.Array.from_buffers(pa.string(), 5_000, each.buffers()) for name, each in arrays.items()}
+    pq.write_table(pa.table(strings), tmp_path / "a.parquet", use_dictionary=held_once)
+    source = open_source(tmp_path / "a.parquet")
+    with pytest.raises(DataError) as caught:
+        list(source.examples())
+    place = f"a.parquet:3211 {column} — holds bytes that are not UTF-8: 'caf\\\\xe9'"
+    assert [place in str(problem) for problem in caught.value.problems] == [True], str(caught.value)
+    assert source.counts == {"read": 5_000, "accepted": 4_999, "quarantined": 1}

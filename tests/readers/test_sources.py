@@ -200,6 +200,31 @@ def test_titles_above_a_header_are_left_out(tmp_path, title):
     assert next(open_source(path).examples()).place.line == 2 + title.count("\n")
 
 
+@pytest.mark.parametrize("title", ["Export of May\nmade,today\n\n", "# comments\n# more, of them\n", "a,b\n"])
+def test_the_names_of_text_and_label_are_a_header_whatever_stands_above(tmp_path, title):
+    path = write(tmp_path, "a.csv", title + "text,label\nsee you,ham\nwin a prize,spam\ncall me,ham\n")
+    assert pairs(path) == [("see you", "ham"), ("win a prize", "spam"), ("call me", "ham")]
+
+
+def test_lines_above_a_table_that_are_not_seen_are_offered_to_be_skipped(tmp_path):
+    path = write(tmp_path, "a.csv", "Export\n" + "".join(f"this is text {n},{'ab'[n % 2]}\n" for n in range(8)))
+    with pytest.raises(DataError, match=r"a.csv:1 row — has 1 field.*--skip-lines"):
+        pairs(path)
+    assert len(pairs(path, skip_lines=1)) == 8
+
+
+@pytest.mark.parametrize("name", ["a.csv", "quoted.csv", "bare.csv", "a.jsonl"])
+def test_a_first_row_of_more_than_a_megabyte(tmp_path, name):
+    rows = [("word, " * 250_000 + "end", "pos"), ("good", "pos"), ("bad", "neg"), ("fine", "pos"), ("poor", "neg")]
+    lines = {
+        "a.csv": ["text\tlabel", *("\t".join(row) for row in rows)],
+        "quoted.csv": ["text,label", *(f'"{text}",{label}' for text, label in rows)],
+        "bare.csv": [f'"{text}",{label}' for text, label in rows],
+        "a.jsonl": [json.dumps({"text": text, "label": label}) for text, label in rows],
+    }
+    assert pairs(write(tmp_path, name, "\n".join(lines[name]) + "\n")) == rows
+
+
 def test_a_title_above_rows_without_a_header_is_asked_about(tmp_path):
     rows = "".join(f"this is the text of row {n},the other text of row {n},{n % 2},{n % 3}\n" for n in range(8))
     path = write(tmp_path, "a.csv", "Export of May,,,\n" + rows)

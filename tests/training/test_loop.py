@@ -152,6 +152,24 @@ def test_T20_out_of_memory_makes_smaller_batches_of_the_same_step(tmp_path):
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-4, msg=name)
 
 
+def test_T20_out_of_memory_while_validating_makes_smaller_batches(tmp_path):
+    runs = []
+    for room in (10_000, 40):
+        job = Job(dropout=0.0)
+        inner = job.model.forward
+
+        def forward(ids_T, *rest, room=room, job=job, inner=inner):
+            if not job.model.training and len(ids_T) > max(64, room):  # rounded up to 64 rows
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return inner(ids_T, *rest)
+
+        job.model.forward = forward
+        runs.append(loop(tmp_path / str(room), job, CONFIG.with_options(epochs=1)))
+        runs[-1].run()
+    assert same_weights(weights(runs[0]), weights(runs[1]))
+    assert runs[0].result.best_score[0] == pytest.approx(runs[1].result.best_score[0], abs=1e-5)
+
+
 def test_T20_a_text_too_long_for_the_memory_is_an_error(tmp_path):
     job = Cramped()
     job.room = 6

@@ -68,6 +68,7 @@ class Records:
         self._suspect = False  # the current record begins among those
         self._wary = False  # a quote was given up, its other end is still to come
         self._line = before  # last line done with
+        self._first = before + 1
         self._bad: BadLine | None = None
         self._size = 0
 
@@ -164,7 +165,10 @@ class Records:
             wrong = (
                 f"has {counted(len(fields), 'field')}, {many} than the {counted(width, 'column')}: {shown(self.raw())}"
             )
-            self._problem(line, "row", wrong, _quote_hint(len(fields) > width, self._shape), self.raw())
+            todo = _quote_hint(len(fields) > width, self._shape)
+            if line == self._first:
+                todo += "; lines above the table are left out by --skip-lines"
+            self._problem(line, "row", wrong, todo, self.raw())
             return False
         if len(held) > MANY_LINES:
             self._ledger.notes[f"records over {MANY_LINES} lines"] += 1

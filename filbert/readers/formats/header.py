@@ -64,11 +64,15 @@ def _unlike(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 def title_lines(rows: Sequence[Sequence[str]]) -> int:
     """Return how many rows at the top have one filled cell at most, above one with several; 0 where there are none.
 
-    `rows` are those of the first lines, one each, blank ones too. A name as usual for a column makes a row no title.
+    `rows` are those of the first lines, one each, blank ones too. A name as usual for a column makes a row no title;
+    two of them make it the header, whatever stands above.
 
     >>> title_lines([["Export of May", ""], ["", ""], ["id", "text"], ["1", "fine"]])
     2
     """
+    named = next((at for at, row in enumerate(rows[:TITLES]) if sum(map(known_name, row)) > 1 and all(row)), 0)
+    if named:
+        return named
     for at, row in enumerate(rows[:TITLES]):
         cells = [cell for cell in row if cell.strip()]
         if len(cells) > 1 or any(map(known_name, cells)):

@@ -15,6 +15,7 @@ from filbert.errors import DataError, Place, Problem, counted, shown
 from filbert.readers.blobs import Blob, read_whole
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import Encoding, decode_text
+from filbert.readers.formats.exports import LEFT_OUT, not_accepted
 from filbert.readers.formats.jsons import (
     DECODER,
     JsonArray,
@@ -30,11 +31,14 @@ from filbert.readers.formats.squad import Squad, like_squad
 from filbert.readers.formats.tables import Row, Table
 from filbert.readers.ledger import Ledger, fatal
 from filbert.readers.names import SPLITS, known_name
+from filbert.readers.shapes import few
 from filbert.records import JsonCell
 
 WHOLE = 1 << 30  # bytes of the largest JSON object read at once
 HELD_EACH, HELD_MOST, HELD_TIMES = 64, 256 << 20, 32  # bytes for each value; at most, and times the file's size
 LISTED = 8  # keys named in a message
+DEEPEST = 4  # objects inside of each other that are looked into
+FEWEST = 4  # texts with a label each, of which an object without known names is taken to consist
 ADVICE = 'save it as JSON lines: one {"text": "…", "label": "…"} a line'
 
 Tables = list[tuple[str | None, Table]]
@@ -67,6 +71,9 @@ class Held(Table):
         """Yield one row an element."""
         for number, value in enumerate(self._values, 1):
             self._current = value
+            if self.labelled and not_accepted(value):
+                ledger.notes[LEFT_OUT] += 1
+                continue
             try:
                 row = to_row(value, roles)
                 check_surrogates(row)
@@ -95,11 +102,7 @@ def open_json(blob: Blob, encoding: Encoding, found: list[str], *, above: int = 
         return [(None, JsonLines(blob, encoding))]
     if isinstance(first, dict) or _alone(head):
         value = _whole(blob, encoding)
-        return (
-            _inside(blob, encoding, value, found, labelled)
-            if isinstance(value, dict)
-            else [(None, JsonLines(blob, encoding))]
-        )
+        return _inside(blob, value, found, labelled) if isinstance(value, dict) else [(None, JsonLines(blob, encoding))]
     return [(None, JsonObjects(blob, encoding))]
 
 
@@ -137,8 +140,8 @@ def _whole(blob: Blob, encoding: Encoding) -> Any:
         raise fatal(blob.name, "file", f"{error or 'is nested too deeply'}", "correct it") from None
 
 
-def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[str], labelled: bool) -> Tables:
-    """Return the tables inside of one object."""
+def _inside(blob: Blob, value: dict[str, Any], found: list[str], labelled: bool, deeper: int = DEEPEST) -> Tables:
+    """Return the tables inside of one object, `deeper` objects inside of it at most."""
     if like_squad(value):
         return [(None, Squad(blob.name, value, labelled=labelled))]
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list)}
@@ -153,12 +156,36 @@ def _inside(blob: Blob, encoding: Encoding, value: dict[str, Any], found: list[s
     if value and len(lists) == len(value) and any(map(known_name, value)):
         columns = _same_length(blob.name, lists)
         return _held(blob.name, "JSON, a list a column", columns, found)
+    if pairs := _without_names(value, lists):
+        return _held(blob.name, *pairs, found)
     frames = [cell for cell in value.values() if isinstance(cell, dict)]
-    if value and len(frames) == len(value):
+    if value and len(frames) == len(value) and (len(frames) > 1 or _is_frame(value)):
         return _frame(blob.name, value, found)
     if value and not any(isinstance(cell, (list, dict)) for key, cell in value.items() if not known_name(key)):
         return _held(blob.name, "one JSON object", [value], found)
+    if deeper and len(frames) == 1 and not any(map(known_name, value)):  # {"version": 1, "result": {"rows": […]}}
+        return _inside(blob, frames[0], found, labelled, deeper - 1)
     raise _none_of_these(blob.name, value)
+
+
+def _without_names(value: Mapping[str, Any], lists: Mapping[str, list[Any]]) -> tuple[str, list[Any]] | None:
+    """Return the rows of `{"a text": "its label", …}`, or of `{"a label": ["a text", …], …}`, and how to call it."""
+    if len(value) < 2 or any(map(known_name, value)):
+        return None
+    cells = list(value.values())
+    if all(isinstance(cell, str) for cell in cells) and len(cells) >= FEWEST and few(cells):
+        return "JSON, a label at each text", [{"text": text, "label": label} for text, label in value.items()]
+    texts = [cell for cell in lists.values() if cell and all(isinstance(text, str) for text in cell) and not few(cell)]
+    sizes = set(map(len, texts))
+    if len(texts) < len(value) or (len(sizes) == 1 and sum(map(len, texts)) < 2 * FEWEST):  # may be a list a column
+        return None
+    rows = [{"text": text, "label": label} for label, each in value.items() for text in each]
+    return "JSON, a list of texts for each label", rows
+
+
+def _is_frame(value: Mapping[str, dict[str, Any]]) -> bool:
+    """Tell whether one object inside of an object may be a column, or a row, of a frame."""
+    return any(map(known_name, value)) or any(known_name(key) for cells in value.values() for key in cells)
 
 
 def _held(name: str, what: str, values: list[Any], found: list[str]) -> Tables:

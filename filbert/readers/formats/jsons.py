@@ -16,6 +16,7 @@ from filbert.errors import Place, Problem, shown
 from filbert.readers.blobs import Blob, guarded, read_fully
 from filbert.readers.columns import Roles
 from filbert.readers.encodings import BLOCK, Encoding
+from filbert.readers.formats.exports import LEFT_OUT, not_accepted, plain_object
 from filbert.readers.formats.sniff import ROWS
 from filbert.readers.formats.tables import LineTable, Row, Table
 from filbert.readers.ledger import Ledger, fatal
@@ -72,8 +73,7 @@ def as_json(value: object) -> str:
 
 def to_row(value: object, roles: Roles | None) -> Row:
     """Return an object's cells; raises ValueError with what is wrong where a text cannot be that."""
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(cell, str) for cell in value):
-        value = {"text": value[0], "label": value[1]}
+    value = plain_object(value)
     if not isinstance(value, dict):
         raise ValueError(f"is not an object: {shown(value)}")
     if roles is not None:
@@ -96,17 +96,25 @@ def _check_inputs(value: dict[str, object], roles: Roles) -> None:
 
 def parse_row(text: str, roles: Roles | None) -> Row:
     """Return the row of one JSON text; raises ValueError with what is wrong."""
-    try:
-        row = to_row(DECODER.decode(text), roles)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and text.rstrip().endswith(","):
-            return parse_row(text.rstrip()[:-1], roles)
-        raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+    return _row_of(_decoded(text), text, roles)
+
+
+def _row_of(value: object, text: str, roles: Roles | None) -> Row:
+    row = to_row(value, roles)
     if "\\u" in text:
         check_surrogates(row)
     return row
+
+
+def _decoded(text: str) -> object:
+    try:
+        return DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text.rstrip().endswith(","):
+            return _decoded(text.rstrip()[:-1])
+        raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def held_keys(cell: str) -> str:
@@ -155,7 +163,11 @@ class JsonLines(LineTable):
                 ledger.notes["blank lines skipped"] += 1
                 continue
             try:
-                row = parse_row(line, roles)
+                value = _decoded(line)
+                if self.labelled and not_accepted(value):
+                    ledger.notes[LEFT_OUT] += 1
+                    continue
+                row = _row_of(value, line, roles)
             except ValueError as error:
                 ledger.reject(Problem(Place(self.name, number), "row", str(error), "correct the line"), self.line)
                 continue
@@ -195,6 +207,9 @@ class JsonArray(Table):
         """Yield one row an element, with the line it begins on."""
         for line, value in self._values():
             self._current = value
+            if self.labelled and not_accepted(value):
+                ledger.notes[LEFT_OUT] += 1
+                continue
             try:
                 row = to_row(value, roles)
                 check_surrogates(row)

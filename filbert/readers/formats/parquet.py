@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filbert.errors import DataError, counted, shown
+from filbert.errors import DataError, Place, Problem, counted, shown
 from filbert.readers.blobs import Blob, guarded
 from filbert.readers.columns import Roles
 from filbert.readers.formats.parquet_pages import Broken, unpacked_sizes
@@ -52,7 +52,7 @@ class Parquet(Table):
             rows = file.metadata.num_rows
             self._batch = self._rows_at_once(file.metadata)
             first = next(file.iter_batches(batch_size=min(SAMPLE, self._batch)), None)
-            self.sample = self._rows(first) if first is not None else []
+            self.sample = [row for row, wrong in self._sound(first) if not wrong] if first is not None else []
         if not rows:
             raise fatal(self.name, "file", "has no rows", "give a file with texts")
         self.found = [f"format: Parquet, {counted(rows, 'row')}, {counted(len(self.columns), 'column')}"]
@@ -104,9 +104,16 @@ class Parquet(Table):
         number = 0
         with guarded(self.name), closing(self._open()) as file:
             for batch in file.iter_batches(batch_size=self._batch):
-                for row in self._rows(batch):
+                for row, wrong in self._sound(batch):
                     number += 1
                     self._current = row
+                    if wrong:
+                        said = f"holds bytes that are not UTF-8: {shown(row[wrong], 60)}"
+                        problem = Problem(
+                            Place(self.name, number), wrong, said, "write the file again, with its texts decoded"
+                        )
+                        ledger.reject(problem, self.raw())
+                        continue
                     yield number, row
 
     def _check(self, roles: Roles) -> None:
@@ -115,6 +122,22 @@ class Parquet(Table):
             text = _value_type(self._schema.field(column).type)
             if not (pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_integer(text)):
                 raise fatal(self.name, shown(column), f"is of type {text}, not string", "choose another --text")
+
+    def _sound(self, batch: pa.RecordBatch) -> Iterator[tuple[Row, str]]:
+        """Yield the rows; with one whose text is not UTF-8 the name of its column, the bytes escaped in its cell."""
+        try:
+            yield from ((row, "") for row in self._rows(batch))
+        except UnicodeDecodeError:  # from the first batch of them on: a row after the other
+            yield from (self._row(batch.slice(at, 1)) for at in range(batch.num_rows))
+
+    def _row(self, batch: pa.RecordBatch) -> tuple[Row, str]:
+        row, wrong = dict[str, str](), ""
+        for at, name in enumerate(self.columns):
+            try:
+                (row[name],) = self._column(batch, at)
+            except UnicodeDecodeError as error:
+                row[name], wrong = error.object.decode("utf-8", "backslashreplace"), wrong or name
+        return row, wrong
 
     def _rows(self, batch: pa.RecordBatch) -> list[Row]:
         cells = [self._column(batch, at) for at in range(len(self.columns))]

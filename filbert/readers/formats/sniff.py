@@ -24,6 +24,7 @@ from filbert.readers.options import ReadOptions
 CANDIDATES = (",", "\t", ";", "|")
 WORDS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe", " ": "space"}
 ROWS = 1_000  # rows looked at
+FEW = 3  # lines that tell too little of a file that has more
 
 
 SEP = re.compile(r'"?sep=([^"\r\n]{1,3})"?[\r\n]*', re.I)  # what Excel writes above a table, and obeys
@@ -47,11 +48,17 @@ class Look:
 
 
 def sample_lines(blob: Blob, encoding: Encoding, size: int = BLOCK) -> list[str]:
-    """Return the whole lines among the first `size` bytes, undecodable bytes replaced: for looking only."""
-    head = blob.head(size + encoding.bom)
-    full = len(head) >= size + encoding.bom
-    text = head[encoding.bom :].decode(encoding.codec, errors="replace")
-    lines = cut(text)
+    """Return the whole lines among the first `size` bytes, undecodable bytes replaced: for looking only.
+
+    Where these hold a few lines at most, long ones, more is read.
+    """
+    while True:
+        head = blob.head(size + encoding.bom)
+        full = len(head) >= size + encoding.bom
+        lines = cut(head[encoding.bom :].decode(encoding.codec, errors="replace"))
+        if not full or len(lines) > FEW or size > LIMIT:
+            break
+        size = min(4 * size, LIMIT + 1)
     if full and len(lines) > 1:
         lines.pop()
     elif full and len(blob.head(LIMIT + 1)) > LIMIT:

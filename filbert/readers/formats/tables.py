@@ -34,6 +34,7 @@ class Table:
     found: list[str]
     roles: Roles | None = None  # where the format itself says what is text and what is label
     nested = False  # whether a cell may be a list or object as JSON text
+    labelled = False  # whether rows are read for their labels
     hint = ""  # what may help where the columns cannot be told
 
     def rows(self, roles: Roles, ledger: Ledger) -> Iterator[tuple[int, Row]]:

@@ -13,6 +13,7 @@ from filbert.errors import DataError, LeftOut, Place, Problem, Refusal, shown
 from filbert.records import Example, FloatArray
 from filbert.tasks.label_lists import Lists, commonest, look_at_lists
 from filbert.tasks.labels import (
+    RARE,
     counted_unknown,
     label_facts,
     labels_of_settings,
@@ -122,7 +123,7 @@ def settle(train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], 
         )
     lone = [label for label in sort_labels(counts) if counts[label] < 2]
     if lone:
-        todo = "add texts of it, or merge it: --merge-labels"
+        todo = f"add texts of it, merge it: --merge-labels, or {RARE}"
         raise DataError(
             [
                 Problem(Place(name), "labels", f"the label {shown(label)} has one text for training", todo)
