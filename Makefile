@@ -9,7 +9,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all test-faults fuzz audit sbom lock check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,12 @@ test: $(VENV)/.installed-dev  ## run the tests except the slow ones (minutes)
 
 test-all: $(VENV)/.installed-dev  ## run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(VENV)/.installed-dev  ## kill, fill the disk, overload: 200 kills and more, what passed is kept (30 minutes)
+	$(BIN)/python bench/faults.py --write $(ARGS)
+
+fuzz: $(VENV)/.installed-dev  ## read made-up files with every reader, MINUTES=10 each (2 hours)
+	$(BIN)/python tests/run_fuzz.py $(ARGS)
 
 check: $(VENV)/.installed-dev  ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -117,6 +117,8 @@ class _Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:  # of click, or of typer's own copy of it
+            if "codec can't encode" in getattr(error, "message", ""):  # a locale without the characters of a path
+                error.message += " — set LC_ALL=C.UTF-8, or PYTHONUTF8=1"  # type: ignore[attr-defined]
             if texts and hasattr(error, "message"):
                 error.message += f" (a text that begins with a hyphen stands after --: -- {shlex.quote(texts[0])})"
             raise

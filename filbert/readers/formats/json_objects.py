@@ -25,6 +25,7 @@ from filbert.readers.formats.jsons import (
     as_json,
     check_surrogates,
     to_row,
+    too_deep,
 )
 from filbert.readers.formats.sniff import ROWS, sample_lines
 from filbert.readers.formats.squad import Squad, like_squad
@@ -137,7 +138,7 @@ def _whole(blob: Blob, encoding: Encoding) -> Any:
     except json.JSONDecodeError as error:
         raise fatal(blob.name, "file", f"is not JSON: {error.msg}", "correct it", line=error.lineno) from None
     except (Twice, RecursionError) as error:
-        raise fatal(blob.name, "file", f"{error or 'is nested too deeply'}", "correct it") from None
+        raise fatal(blob.name, "file", too_deep(error), "correct it") from None
 
 
 def _inside(blob: Blob, value: dict[str, Any], found: list[str], labelled: bool, deeper: int = DEEPEST) -> Tables:

@@ -31,6 +31,15 @@ class Twice(ValueError):
     """A key that stands twice in one object."""
 
 
+def too_deep(error: Exception) -> str:
+    """Return what is wrong with JSON that holds a key twice, or is nested deeper than Python reads.
+
+    >>> too_deep(RecursionError("maximum recursion depth exceeded")), too_deep(Twice("a key stands twice"))
+    ('is nested too deeply', 'a key stands twice')
+    """
+    return str(error) if isinstance(error, Twice) else "is nested too deeply"
+
+
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
@@ -236,7 +245,7 @@ class JsonArray(Table):
             try:
                 found = _element(buffer, at, before)
             except (Twice, RecursionError) as error:
-                raise fatal(self.name, "row", f"{error or 'is nested too deeply'}", "correct it", line) from None
+                raise fatal(self.name, "row", too_deep(error), "correct it", line) from None
             except json.JSONDecodeError as error:
                 more = next(chunks, None) if len(buffer) - at <= LIMIT else None
                 if more is None:
@@ -287,7 +296,7 @@ class JsonObjects(JsonArray):
             try:
                 value, stop = DECODER.raw_decode(buffer, start)
             except (Twice, RecursionError) as error:
-                raise fatal(self.name, "row", f"{error or 'is nested too deeply'}", "correct it", line) from None
+                raise fatal(self.name, "row", too_deep(error), "correct it", line) from None
             except json.JSONDecodeError as error:
                 more = next(chunks, None) if len(buffer) - at <= LIMIT else None
                 if more is None and start == len(buffer):
