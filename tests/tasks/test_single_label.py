@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -224,3 +225,15 @@ def test_of_a_rare_class_one_text_does_not_choose_the_best_step() -> None:
     even = examples(*["dull"] * 15, *["fine"] * 15)
     score, figures = single_label.validate(logits_NC[:, None], even, SETTINGS)
     assert score == (figures["macro_f1"], -figures["loss"])  # as it was
+
+
+def test_probabilities_read_as_a_tuple_and_take_the_room_of_an_array():
+    chances_NC = np.array([[0.25, 0.75], [0.5, 0.5]])
+    one, two = labelled(chances_NC, Settings(("a", "b")))
+    assert one.probabilities == (0.25, 0.75) == copy.deepcopy(one).probabilities
+    assert (one.probabilities[0], one.probabilities[-1], one.probabilities[:1]) == (0.25, 0.75, (0.25,))
+    assert {type(each) for each in one.probabilities} == {float}
+    assert repr(two.probabilities) == "(0.5, 0.5)"
+    assert one.probabilities != two.probabilities
+    assert hash(one) == hash(copy.deepcopy(one))
+    assert np.shares_memory(chances_NC, one.probabilities._row)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from filbert.errors import shown
 from filbert.metrics import calibration, label_sets
-from filbert.records import Example, Features, FloatArray, IntArray, Prediction
+from filbert.records import Example, Features, FloatArray, IntArray, Numbers, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
@@ -39,7 +39,7 @@ class LabelsPrediction(Prediction):
     """
 
     labels: tuple[str, ...] | None = None
-    probabilities: tuple[float, ...] = ()
+    probabilities: Sequence[float] = ()
 
 
 def empty(error: str) -> Prediction:
@@ -59,10 +59,10 @@ def labelled(probabilities_NL: FloatArray, settings: Settings) -> list[Predictio
     return [
         LabelsPrediction(
             labels=tuple(label for label, given in zip(settings.labels, row, strict=True) if given),
-            probabilities=tuple(chances),
+            probabilities=Numbers(chances),
             confidence=sure,
         )
-        for row, chances, sure in zip(given_NL.tolist(), probabilities_NL.tolist(), sure_N.tolist(), strict=True)
+        for row, chances, sure in zip(given_NL, probabilities_NL, sure_N.tolist(), strict=True)
     ]
 
 

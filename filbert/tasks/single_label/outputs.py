@@ -15,7 +15,7 @@ import numpy as np
 
 from filbert.errors import shown
 from filbert.metrics import calibration, classes, intervals
-from filbert.records import Example, Features, FloatArray, IntArray, Prediction
+from filbert.records import Example, Features, FloatArray, IntArray, Numbers, Prediction
 from filbert.tasks.asking import ranked
 from filbert.tasks.framing import only_window
 from filbert.tasks.labels import MISTAKES, passage
@@ -33,7 +33,7 @@ class LabelPrediction(Prediction):
     """A label, and the probability of each class in the model's order; neither where the text could not be scored."""
 
     label: str | None = None
-    probabilities: tuple[float, ...] = ()
+    probabilities: Sequence[float] = ()
 
 
 def decode(outputs: Outputs, settings: Settings, windows: Windows = ()) -> list[Prediction]:
@@ -50,8 +50,8 @@ def labelled(probabilities_NC: FloatArray, settings: Settings) -> list[Predictio
     """Return a prediction for each row of probabilities."""
     best_N = probabilities_NC.argmax(axis=1).tolist()
     return [
-        LabelPrediction(label=settings.labels[best], probabilities=tuple(row), confidence=row[best])
-        for best, row in zip(best_N, probabilities_NC.tolist(), strict=True)
+        LabelPrediction(label=settings.labels[best], probabilities=Numbers(row), confidence=float(row[best]))
+        for best, row in zip(best_N, probabilities_NC, strict=True)
     ]
 
 
