@@ -18,28 +18,12 @@ READERS_OWN = ('Path("', "fetch(")  # files of the reader, and the hub: such an 
 PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if "```python" in path.read_text("utf-8")]
 
 
-BRIEF = {  # what keeps a page short: its numbers and those of the test
-    "bert-from-nothing": (
-        ("PretrainConfig(epochs=5, ", "PretrainConfig(epochs=1, "),
-        ('TextClassifier(base="reviews-bert", epochs=2)', 'TextClassifier(base="reviews-bert", epochs=1)'),
-        ("labelled = list(csv.DictReader(file))", "labelled = list(csv.DictReader(file))[:80]"),
-        (
-            "texts += [row[column] for row in csv.DictReader(file)]",
-            "texts += [row[column] for row in csv.DictReader(file)][:200]",
-        ),
-    ),
-}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
     assert len(blocks) >= 5
     script = tmp_path / "page.py"
     code = "\n".join(blocks)
-    for long, short in BRIEF.get(page.stem, ()):
-        assert long in code
-        code = code.replace(long, short)
     script.write_text(code, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -17,7 +17,21 @@ import make_tutorial  # noqa: E402
 sys.path.remove(str(ROOT / "docs"))
 
 NAMES = [path.name for path in make_tutorial.chapters()]
-BRIEF: dict[str, tuple[tuple[str, str], ...]] = {  # what keeps a chapter short: its code and that of the test
+FEW = ("rows = list(csv.DictReader(file))", "rows = list(csv.DictReader(file))[:90]")
+BRIEF = {  # what keeps a chapter short: its code and that of the test
+    "5-classifier.md": (FEW, ("range(100)", "range(3)")),
+    "6-pretraining.md": (
+        ("[row[column] for row in csv.DictReader(file)]", "[row[column] for row in csv.DictReader(file)][:100]"),
+        ("epochs=20", "epochs=1"),
+    ),
+    "7-fine-tuning.md": (FEW, ("epochs=8", "epochs=1")),
+    "8-use.md": (FEW, ("epochs=8", "epochs=1")),
+    "9-imdb.md": (
+        ("min(2000, ", "min(60, "),
+        ("min(1000, ", "min(20, "),
+        ("epochs=2", "epochs=1"),
+        ('"minilm"', '"tiny"'),
+    ),
 }
 PAIRS = {("reviews_en.csv", "reviews_zh.csv")}  # texts of a cell that differ without being words
 HAN = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
@@ -51,8 +65,10 @@ def shape(text: str) -> dict[str, object]:
 
 
 @each_chapter
-def test_the_cells_of_a_chapter_run_and_print_what_it_says(name, tmp_path):
+def test_the_cells_of_a_chapter_run_and_print_what_it_says(name, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("FILBERT_IMDB", raising=False)
     text = page(name)
     code = make_tutorial.MARK.join(make_tutorial.cells(text))
     for long, short in BRIEF.get(name, ()):
@@ -70,7 +86,7 @@ def test_the_cells_of_a_chapter_run_and_print_what_it_says(name, tmp_path):
 def test_a_chapter_has_the_same_parts_in_both_languages(name):
     english, chinese = shape(page(name)), shape(page(name, "zh"))
     assert english == chinese
-    assert len(english["exercises"]) == english["answers"] >= 2
+    assert len(english["exercises"]) == english["answers"] >= (0 if name == NAMES[-1] else 2)
     assert english["headings"].count("#") == 1
 
 
@@ -83,7 +99,7 @@ def test_both_languages_have_the_same_chapters():
 @each_chapter
 def test_the_code_of_a_chapter_differs_in_words_only(name):
     for english, chinese in zip(make_tutorial.cells(page(name)), make_tutorial.cells(page(name, "zh")), strict=True):
-        for one, two in zip_longest(ast.walk(ast.parse(english)), ast.walk(ast.parse(chinese))):
+        for one, two in zip_longest(ast.walk(tree_of(english)), ast.walk(tree_of(chinese))):
             assert type(one) is type(two), chinese
             texts = [getattr(node, "value", None) for node in (one, two)]
             if isinstance(one, ast.Constant) and isinstance(texts[1], str):
@@ -91,6 +107,16 @@ def test_the_code_of_a_chapter_differs_in_words_only(name):
                 continue
             fields = [[(key, value) for key, value in ast.iter_fields(node) if plain(value)] for node in (one, two)]
             assert fields[0] == fields[1], chinese
+
+
+def tree_of(code: str) -> ast.Module:
+    """The tree of a cell, the words of each f-string put together before its values: their order may differ."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            words = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+            node.values = [ast.Constant(words), *(part for part in node.values if not isinstance(part, ast.Constant))]
+    return tree
 
 
 def plain(value: object) -> bool:
@@ -115,8 +141,8 @@ def test_no_picture_is_left_over(language):
 
 @each_chapter
 def test_what_stands_beside_a_formula_is_defined_where_the_link_goes(name):
-    linked = re.findall(r"\[`(\w+)(?:\.\w+)?`\]\(\.\./\.\./([\w/]+\.py)\)", page(name))
-    assert linked
+    linked = re.findall(r"\[`(\w+)`\]\(\.\./\.\./([\w/]+\.py)\)", page(name))
+    assert linked or "$$" not in page(name)
     for what, path in linked:
         assert re.search(rf"^(def|class) {what}\b", (ROOT / path).read_text("utf-8"), re.M), f"{path}: {what}"
 
