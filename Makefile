@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .venv-tools
 BENCH := bench/.venv/bin/python
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all test-faults fuzz audit sbom lock check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all test-faults fuzz lock floors sbom audit check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +45,24 @@ test-faults: $(VENV)/.installed-dev  ## kill, fill the disk, overload: 200 kills
 
 fuzz: $(VENV)/.installed-dev  ## read made-up files with every reader, MINUTES=10 each (2 hours)
 	$(BIN)/python tests/run_fuzz.py $(ARGS)
+
+lock: $(TOOLS)/.installed  ## write requirements.serve.txt: what the serving image installs, with hashes
+	UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv pip compile pyproject.toml --extra serve --generate-hashes --python-version 3.12 --upgrade \
+	  --no-emit-index-url --no-header --quiet -o requirements.serve.txt
+	sed -i '1i # What the serving image installs, by hash: made by `make lock` from pyproject.toml, for Python 3.12. Not to be edited.' \
+	  requirements.serve.txt
+
+floors: $(TOOLS)/.installed  ## see that the oldest versions that pyproject.toml allows go together
+	for version in 3.10 3.11; do UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv pip compile pyproject.toml --extra serve --extra train --quiet \
+	  --resolution lowest-direct --python-version $$version --no-header --no-annotate -o - || exit; done
+
+sbom: $(TOOLS)/.installed  ## write sbom.json: the parts of the serving image, as CycloneDX has them
+	$(TOOLS)/bin/cyclonedx-py requirements requirements.serve.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
+
+audit: $(TOOLS)/.installed  ## ask whether known faults are in what the serving image installs
+	@$(TOOLS)/bin/pip-audit -r requirements.serve.txt --disable-pip --progress-spinner off >audit.txt 2>&1; code=$$?; \
+	if grep -q "known vulnerabilit" audit.txt; then cat audit.txt; exit $$code; fi; \
+	echo "audit: the database of known faults cannot be reached from here, so nothing was checked (see audit.txt)"; exit 2
 
 check: $(VENV)/.installed-dev  ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -131,6 +150,12 @@ $(VENV)/.installed: $(VENV)/.installed-torch pyproject.toml constraints.txt $(wi
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# What locks and checks the packages that are installed; no part of Filbert's own environment.
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet cyclonedx-bom pip-audit uv
 	@touch $@
 
 # Filbert and the libraries it is compared with in bench/.

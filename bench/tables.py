@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -709,6 +710,39 @@ def short() -> str:
     return "\n".join(lines) + said
 
 
+def inputs() -> list[str]:
+    """Return the odd inputs, each as three tools read it, and the odd requests, each as two servers answer it."""
+    rows = records("inputs.jsonl")
+    last = {(row["kind"], row["who"], row["input"]): row for row in rows}
+    lines: list[str] = []
+    heads = {
+        "input": "Forty sound rows and one fault, as `filbert fit`, `transformers`' run_classification and pandas read "
+        "them.",
+        "request": "Odd requests to `filbert serve` and to FastAPI with a `transformers` pipeline.",
+    }
+    for kind, head in heads.items():
+        names = list(dict.fromkeys(name for each, _, name in last if each == kind))
+        tools = list(dict.fromkeys(who for each, who, _ in last if each == kind))
+        if not names:
+            continue
+        newest = last[kind, tools[0], names[-1]]
+        lines += [
+            f"## Odd {kind}s, beside others",
+            "",
+            f"{head} Decided by `python bench/inputs.py`; {made(newest)}.",
+            "",
+        ]
+        lines += header(f"{kind} | {' | '.join(tools)}")
+        for name in names:
+            cells = [last.get((kind, who, name), {"outcome": "—"})["outcome"] for who in tools]
+            cells = [f"**{cell}**" if cell in ("silently wrong", "breaks") else cell for cell in cells]
+            lines.append(f"| {name.replace('|', ' ')} | {' | '.join(cells)} |")
+        counts = {who: Counter(last[kind, who, name]["outcome"] for name in names) for who in tools}
+        told = [", ".join(f"{count} {what}" for what, count in counts[who].most_common()) for who in tools]
+        lines += [f"| in all | {' | '.join(told)} |", ""]
+    return lines
+
+
 def main() -> None:
     parts = (
         accuracy,
@@ -730,6 +764,7 @@ def main() -> None:
         active_labelling,
         long_texts,
         interval_coverage,
+        inputs,
     )
     tasks = (question_answering, summarization)
     text = "\n".join(
