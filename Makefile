@@ -10,7 +10,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all test-faults fuzz lock floors sbom audit check format docs tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all test-faults fuzz lock floors sbom audit check format reference tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,8 +73,9 @@ format: $(VENV)/.installed-dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed-dev  ## generate docs/commands.md and docs/reliability.md
+reference: $(VENV)/.installed-dev  ## generate the pages of docs/ that are made from the code
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_reliability.py
 
 tutorial: $(VENV)/.installed-dev  ## run the tutorial, English and Chinese, and renew what it prints and draws (10 minutes)

@@ -1,4 +1,4 @@
-"""Write bench/RESULTS.md, and the table in README.md, from the records in bench/results/."""
+"""Write bench/RESULTS.md, and the tables of both READMEs (readme.py), from the records in bench/results/."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+import readme
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from shape_sets import AS_THEY_ARE, RECIPE_RATE, SETS
 from task_tables import question_answering, summarization
 
 HERE = Path(__file__).resolve().parent
-SHOWN = ("minilm", "long")  # the training speed that README.md tells
 WITHOUT_BF16 = "on a processor that multiplies bf16 by emulation only (AVX2), so in fp32"
 FIGURES = {
     "accuracy": "accuracy",
@@ -26,7 +26,6 @@ FIGURES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
 }
-START, END = "<!-- accuracy table -->", "<!-- end of the accuracy table -->"
 HEAD = """# Results
 
 Written by `python bench/tables.py` from the records in `bench/results/`; nothing here is typed by hand. Machines are
@@ -673,6 +672,7 @@ def over_seeds(values: Sequence[float]) -> str:
     return f"{100 * mean(values):.2f}{spread}"
 
 
+<<<<<<< HEAD
 def short() -> str:
     """The newest figure of each set, for the README."""
     newest = {(row["set"], row["base"]): row for row in records("accuracy.jsonl")}
@@ -743,6 +743,8 @@ def inputs() -> list[str]:
     return lines
 
 
+=======
+>>>>>>> ddf758d (Rewrite the README in English and Chinese with what its commands print, twelve guides in both, and a reference made from the code; tests hold structure, commands, links, tables, flags, routes, errors and fields)
 def main() -> None:
     parts = (
         accuracy,
@@ -775,9 +777,7 @@ def main() -> None:
         ]
     )
     (HERE / "RESULTS.md").write_text(text.rstrip() + "\n", encoding="utf-8")
-    readme = HERE.parent / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(START)
-    readme.write_text(f"{before}{START}\n\n{short()}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    readme.main()
 
 
 if __name__ == "__main__":

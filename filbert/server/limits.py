@@ -24,6 +24,6 @@ class Limits:
     headers: float = 10.0  # seconds for a request's headers to arrive
     sending: float = 30.0  # seconds for its body to arrive, and for its answer to be taken
     idle: float = 30.0  # seconds a connection may stay open between two requests
-    header_bytes: int = 32 << 10
-    connections: int = 4_096
+    header_bytes: int = 32 << 10  # of a request
+    connections: int = 4_096  # open at once
     stop: int = 20  # seconds to answer what is in flight once the server is told to stop

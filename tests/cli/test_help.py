@@ -62,4 +62,4 @@ def test_name_of() -> None:
 
 def test_commands_page_is_up_to_date() -> None:
     page = runpy.run_path(str(ROOT / "docs/make_commands.py"))["page"]()
-    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == page, "run `make docs`"
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == page, "run `make reference`"
