@@ -672,44 +672,6 @@ def over_seeds(values: Sequence[float]) -> str:
     return f"{100 * mean(values):.2f}{spread}"
 
 
-<<<<<<< HEAD
-def short() -> str:
-    """The newest figure of each set, for the README."""
-    newest = {(row["set"], row["base"]): row for row in records("accuracy.jsonl")}
-    lines = [
-        *header("test set | Filbert, `minilm` | TF-IDF + logistic regression | training, two cores"),
-    ]
-    for row in newest.values():
-        minutes = row["training"]["seconds"] / 60
-        lines.append(f"| {row['set']} | **{percent(row['test'])}** | {percent(row['baseline'])} | {minutes:.0f} min |")
-    shown = [r for r in records("train_speed.jsonl") if (r.get("shape", "minilm"), r.get("mix", "long")) == SHOWN]
-    rows, others = [r for r in shown if r["bf16"]], [r for r in shown if not r["bf16"]]
-    said = ""
-    if rows:
-        ratios, tuned = (
-            sorted(row[key]["filbert, default"] for row in rows[-3:]) for key in ("ratio", "ratio_to_tuned")
-        )
-        said = (
-            f"\n\nFine-tuning runs at {ratios[0]:.1f} to {ratios[-1]:.1f} × the real tokens/s of the default "
-            f"`transformers` loop, and {tuned[0]:.1f} to {tuned[-1]:.1f} × those\nof one tuned by hand, same machine, "
-            "on texts of IMDb's length (three measurements)."
-        )
-    if others:
-        ratio, tuned_ratio = (others[-1][key]["filbert, default"] for key in ("ratio", "ratio_to_tuned"))
-        said += (
-            f"\nOn an older processor without bf16 it is {ratio:.1f} × and {tuned_ratio:.1f} ×, in fp32 all of them."
-        )
-    scored = {r["set"]: r["speed"] for r in records("predict_speed.jsonl") if r["name"] == "minilm" and r["bf16"]}
-    ratios = [
-        f"{speed['filbert, int8'] / max(n for side, n in speed.items() if side[:7] != 'filbert'):.2f} × ({texts})"
-        for name, texts in (("sst2", "sentences"), ("imdb", "long reviews"))
-        if (speed := scored.get(name))
-    ]
-    if ratios:
-        said += f"\nScoring in int8 runs at {' and '.join(ratios)} the fastest runtime beside it, OpenVINO's int8."
-    return "\n".join(lines) + said
-
-
 def inputs() -> list[str]:
     """Return the odd inputs, each as three tools read it, and the odd requests, each as two servers answer it."""
     rows = records("inputs.jsonl")
@@ -743,8 +705,6 @@ def inputs() -> list[str]:
     return lines
 
 
-=======
->>>>>>> ddf758d (Rewrite the README in English and Chinese with what its commands print, twelve guides in both, and a reference made from the code; tests hold structure, commands, links, tables, flags, routes, errors and fields)
 def main() -> None:
     parts = (
         accuracy,
