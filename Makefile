@@ -57,12 +57,15 @@ floors: $(TOOLS)/.installed  ## see that the oldest versions that pyproject.toml
 	  --resolution lowest-direct --python-version $$version --no-header --no-annotate -o - || exit; done
 
 sbom: $(TOOLS)/.installed  ## write sbom.json: the parts of the serving image, as CycloneDX has them
-	$(TOOLS)/bin/cyclonedx-py requirements requirements.serve.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
+	$(TOOLS)/bin/cyclonedx-py requirements requirements.serve.txt --pyproject pyproject.toml --output-reproducible -o sbom.json.part
+	mv sbom.json.part sbom.json
 
 audit: $(TOOLS)/.installed  ## ask whether known faults are in what the serving image installs
 	@$(TOOLS)/bin/pip-audit -r requirements.serve.txt --disable-pip --progress-spinner off >audit.txt 2>&1; code=$$?; \
-	if grep -q "known vulnerabilit" audit.txt; then cat audit.txt; exit $$code; fi; \
-	echo "audit: the database of known faults cannot be reached from here, so nothing was checked (see audit.txt)"; exit 2
+	if unknown=$$(grep -c "could not be audited" audit.txt); then \
+	  echo "audit: $$unknown packages are unknown to the database that answers here, so they were not checked (audit.txt)"; exit 2; \
+	elif grep -q "known vulnerabilit" audit.txt; then cat audit.txt; exit $$code; \
+	else echo "audit: the database of known faults cannot be reached from here: nothing was checked (audit.txt)"; exit 2; fi
 
 check: $(VENV)/.installed-dev  ## check format, lint and types
 	$(BIN)/ruff format --check .

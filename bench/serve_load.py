@@ -170,7 +170,11 @@ def serving(command: Sequence[str], port: int) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait(40)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:  # a rival that still computes what nobody waits for
+            process.kill()
+            process.wait()
 
 
 async def status_of(port: int, path: str) -> int:

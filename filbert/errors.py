@@ -171,12 +171,12 @@ def missing(error: BaseException, what: str) -> ConfigError | None:
 
 
 def shown(value: object, width: int = 80) -> str:
-    r"""Render a value for a message: escaped, quoted, at most `width` characters.
+    r"""Render a value for a message: quoted, what cannot be seen escaped, at most `width` characters.
 
-    >>> shown("a\x00b")
-    "'a\\x00b'"
+    >>> print(shown("a\x00b"), shown("\u597d\u8bc4\u3000"))
+    'a\x00b' '好评\u3000'
     """
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    text = repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

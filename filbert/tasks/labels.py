@@ -135,8 +135,20 @@ def merge_option(label: str, target: str) -> str:
 def _quoted(text: str) -> str:
     # only the shell's own characters are escaped, so that the option can be pasted as it stands
     if not text.isprintable():
-        return "$'" + ascii(text)[1:-1] + "'" if "'" not in text else ascii(text)
+        return "$'" + "".join(map(_escaped, text)) + "'"
     return '"' + re.sub(r'([\\"$`!])', r"\\\1", text) + '"'
+
+
+def _escaped(character: str) -> str:
+    r"""Return a character as a shell takes it between $' and '; `\xa0`, as Python writes it, would be a byte there.
+
+    >>> print("".join(map(_escaped, "\u00a0好\t'")))
+    \u00a0好\t\'
+    """
+    known = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\", "'": "\\'"}
+    if character in known or character.isprintable():
+        return known.get(character, character)
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
 
 
 def merge_notes(merges: Mapping[str, str], merged: Mapping[str, int]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections import Counter
 from typing import Any
 
@@ -78,10 +80,22 @@ def test_D09_the_usual_spelling_comes_first_and_each_is_offered():
         ('a"b', r'--merge-labels "a\"b=x"'),
         ("a\tb", r"--merge-labels $'a\tb=x'"),
         ("übel 好", '--merge-labels "übel 好=x"'),
+        ("好\u3000评\xa0", r"--merge-labels $'好\u3000评\u00a0=x'"),
+        ("it's\u200b", r"--merge-labels $'it\'s\u200b=x'"),
+        ("a\\b\U000e0001", r"--merge-labels $'a\\b\U000e0001=x'"),
     ],
 )
 def test_S44_an_option_can_be_pasted_into_a_shell(label, option):
     assert merge_option(label, "x") == option
+    if shutil.which("bash"):
+        script = f"printf %s {option.split(' ', 1)[1]}"
+        told = subprocess.run(["bash", "-c", script], capture_output=True, env={"LC_ALL": "C.UTF-8", "HOME": "/"})
+        assert told.stdout.decode() == f"{label}=x"
+
+
+def test_labels_with_odd_blanks_can_be_read():
+    (line,) = variant_lines({"好评": 9, "好评\u3000": 1})
+    assert "'好评' (9), '好评\\u3000' (1)" in line
 
 
 def test_merges_are_counted_and_those_that_met_nothing_are_warned_about():
@@ -99,7 +113,10 @@ def test_merges_are_counted_and_those_that_met_nothing_are_warned_about():
     [
         ("", "there is no labelled text"),
         ("aaa", "there is only the class 'a'"),
-        ("aabbc", "the class 'c' has one text for training — add texts of it, or merge it: --merge-labels"),
+        (
+            "aabbc",
+            "the class 'c' has one text for training — add texts of it, merge it: .*, or --rare-labels drop",
+        ),
         ("aabbA", "the class 'A' has one text .* — merge it: --merge-labels \"A=a\""),
         ("abcdefgh", r"8 of 8 different labels stand at one text each, 'a' first — check that --label"),
         ("12345678", "numbers: --task regression; else check that --label is the right column"),
