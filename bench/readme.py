@@ -38,7 +38,6 @@ WORDS = {  # what stands in the Chinese page for what stands in the English one
     "training, two cores": "训练时间，两核",
     "min": "分钟",
     "Pearson": "皮尔逊",
-    "sampled": "抽样",
     "seeds": "个种子",
     "work": "工作",
     "beside": "对比对象",
@@ -82,7 +81,8 @@ def accuracy(language: str) -> list[str]:
         ours, linear, sampled, minutes = found
         what = chinese if language == "zh" else english
         notes = [FIGURES[figure]] if figure in FIGURES else []
-        notes += ["sampled"] if sampled else []
+        sample = f"抽样 {sampled:,}" if language == "zh" else f"{sampled:,} sampled"
+        notes += [sample] if sampled else []
         notes += ["`filbert-mini`"] if name in CHINESE else []
         what = ("，" if language == "zh" else ", ").join([what, *(said(note, language) for note in notes)])
         sides = [ours, linear, of_loops(name)]
@@ -94,7 +94,7 @@ def accuracy(language: str) -> list[str]:
 
 
 Side = tuple[list[float], "Row | None"]  # the figure of each seed; of one seed its interval
-Found = tuple[Side, Side, bool, float]  # Filbert, the linear baseline, whether of a sample, minutes of training
+Found = tuple[Side, Side, int, float]  # Filbert, the linear baseline, texts of a sample or 0, minutes of training
 
 
 def shown(values: Sequence[float], row: Row | None, best: float, language: str) -> str:
@@ -110,7 +110,7 @@ def shown(values: Sequence[float], row: Row | None, best: float, language: str) 
 
 def of_accuracy(name: str) -> Found | None:
     rows = [row for row in records("accuracy.jsonl") if row["set"] == name and row["base"] == "minilm"]
-    return (one(rows[-1]["test"]), one(rows[-1]["baseline"]), False, minutes_of(rows)) if rows else None
+    return (one(rows[-1]["test"]), one(rows[-1]["baseline"]), 0, minutes_of(rows)) if rows else None
 
 
 def of_encoders(name: str) -> Found | None:
@@ -122,19 +122,25 @@ def of_encoders(name: str) -> Found | None:
     most = max(row["limit"] for row in ours)
     ours = [row for row in ours if row["limit"] == most and row["weights"] == ours[-1]["weights"]]
     linear = [row for row in rows if row["base"] == "tfidf" and row["limit"] == most][-1]
-    return ([row["accuracy"]["value"] for row in ours], None), one(linear["accuracy"]), False, minutes_of(ours)
+    return ([row["accuracy"]["value"] for row in ours], None), one(linear["accuracy"]), 0, minutes_of(ours)
 
 
 def of_shapes(name: str, figure: str) -> Found | None:
-    """Return the newest figures of another shape: of all texts where they were fitted, else of a sample."""
+    """Return the newest figures of another shape: of all texts where they were fitted, else of the largest sample."""
     rows = [r for r in records("shapes.jsonl") if r["set"] == name and r["who"] == "filbert" and not r["left_out"]]
     if not rows:
         return None
-    whole = [row for row in rows if not row.get("texts")]
-    same = [row for row in whole or rows if row["commit"] == (whole or rows)[-1]["commit"]]
+    most = max(row.get("texts") or 10**9 for row in rows)
+    rows = [row for row in rows if (row.get("texts") or 10**9) == most]
+    same = [row for row in rows if row["commit"] == rows[-1]["commit"]]
     linear = [row["baseline"][figure] for row in same if row.get("baseline")]
     values = [row["scores"][figure]["value"] for row in same]
-    return (values, same[-1]["scores"][figure]), one(linear[-1]) if linear else ([], None), not whole, 0.0
+    return (
+        (values, same[-1]["scores"][figure]),
+        one(linear[-1]) if linear else ([], None),
+        rows[-1].get("texts") or 0,
+        0.0,
+    )
 
 
 def of_loops(name: str) -> Side:
