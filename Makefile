@@ -10,7 +10,7 @@ ARGS ?=
 DATA ?= $(or $(FILBERT_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all test-faults fuzz lock floors sbom audit check format reference tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
+.PHONY: help install quickstart test test-all test-faults fuzz lock floors sbom audit check format reference docs release tutorial bench bench-quick bench-predict bench-serve soak pretrain-mini accuracy clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,13 @@ reference: $(VENV)/.installed-dev  ## generate the pages of docs/ that are made 
 	$(BIN)/python docs/make_commands.py
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_reliability.py
+
+docs: $(VENV)/.installed-docs reference  ## build the site, English and Chinese, into site/: open site/index.html
+	$(BIN)/mkdocs build --strict -f mkdocs.yml
+	$(BIN)/mkdocs build --strict -f mkdocs.zh.yml
+
+release: $(VENV)/.installed-dev  ## build wheel and sdist, and try the wheel in clean environments, with a compiler and without
+	$(BIN)/python .ci/release.py
 
 tutorial: $(VENV)/.installed-dev  ## run the tutorial, English and Chinese, and renew what it prints and draws (10 minutes)
 	$(BIN)/python docs/make_tutorial.py
@@ -160,6 +167,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(TOOLS)/.installed:
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet cyclonedx-bom pip-audit uv
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(PIP) install -e '.[docs]'
 	@touch $@
 
 # Filbert and the libraries it is compared with in bench/.
