@@ -32,7 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from records import HERE, Row, append
+from records import HERE, append
 
 sys.path.insert(0, str(HERE.parent))
 
@@ -249,11 +249,16 @@ def replied(request: Asked) -> tuple[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument("--only", nargs="*", choices=READERS, default=list(READERS))
     parser.add_argument("--requests", type=Path, metavar="MODEL", help="also ask two servers of this model folder")
     parser.add_argument("--write", action="store_true", help="append to bench/results/inputs.jsonl")
     given = parser.parse_args()
-    rows: list[Row] = []
+
+    def keep(kind: str, who: str, what: str, outcome: str, said: str) -> None:
+        print(f"{who:<13} {what:<32} {outcome:<15} {said[:90]}", flush=True)
+        if given.write:
+            append(RESULTS, {"kind": kind, "who": who, "input": what, "outcome": outcome, "said": said[:160]})
+
     with tempfile.TemporaryDirectory() as name:
         for who in given.only:
             package, read = READERS[who]
@@ -264,8 +269,7 @@ def main() -> None:
                 path = Path(name) / each.file
                 path.write_bytes(each.data)
                 what, said = outcome(each, read, path)
-                rows.append({"kind": "input", "who": who, "input": each.name, "outcome": what, "said": said[:160]})
-                print(f"{who:<13} {each.name:<32} {what:<15} {said[:90]}", flush=True)
+                keep("input", who, each.name, what, said.replace(name, "…"))
     for who in ("filbert", "fastapi") if given.requests else ():
         words = ["-m", "filbert", "serve", str(given.requests), "--port", str(PORT), "--device", "cpu"]
         if who == "fastapi":
@@ -273,10 +277,7 @@ def main() -> None:
         with serving([sys.executable, *words]):
             for request in asked():
                 what, said = replied(request)
-                rows.append({"kind": "request", "who": who, "input": request.name, "outcome": what, "said": said})
-                print(f"{who:<13} {request.name:<32} {what:<15} {said}", flush=True)
-    for row in rows if given.write else ():
-        append(RESULTS, row)
+                keep("request", who, request.name, what, said)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ QUICK = 3
 SLOW, IDLE, RELOADS = 200, 1_000, 20
 CONNECTIONS = 512  # that wait for an answer at once, at most; beyond it a request counts as failed
 PORT = 18_080
+STARTING = 300  # seconds that a server may take to open a model, beside other work
 Row = dict[str, Any]
 
 
@@ -162,7 +163,7 @@ def serving(command: Sequence[str], port: int) -> Iterator[int]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE.parent), os.environ.get("PYTHONPATH", "")))}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + STARTING
         while asyncio.run(status_of(port, "/health")) != 200:
             assert process.poll() is None, f"{' '.join(command)} ended"
             assert time.monotonic() < deadline, f"{' '.join(command)} does not answer"

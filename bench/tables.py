@@ -699,7 +699,10 @@ def inputs() -> list[str]:
             cells = [last.get((kind, who, name), {"outcome": "—"})["outcome"] for who in tools]
             cells = [f"**{cell}**" if cell in ("silently wrong", "breaks") else cell for cell in cells]
             lines.append(f"| {name.replace('|', ' ')} | {' | '.join(cells)} |")
-        counts = {who: Counter(last[kind, who, name]["outcome"] for name in names) for who in tools}
+        counts = {
+            who: Counter(row["outcome"] for (each, by, _), row in last.items() if (each, by) == (kind, who))
+            for who in tools
+        }
         told = [", ".join(f"{count} {what}" for what, count in counts[who].most_common()) for who in tools]
         lines += [f"| in all | {' | '.join(told)} |", ""]
     return lines
