@@ -76,10 +76,11 @@ format: $(VENV)/.installed-dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-reference: $(VENV)/.installed-dev  ## generate the pages of docs/ that are made from the code
+reference: $(VENV)/.installed-dev  ## generate the pages of docs/ that are made from the code, and the notebooks
 	$(BIN)/python docs/make_commands.py
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_reliability.py
+	$(BIN)/python docs/make_notebooks.py
 
 docs: $(VENV)/.installed-docs reference  ## build the site, English and Chinese, into site/: open site/index.html
 	$(BIN)/mkdocs build --strict -f mkdocs.yml
@@ -90,6 +91,7 @@ release: $(VENV)/.installed-dev  ## build wheel and sdist, and try the wheel in 
 
 tutorial: $(VENV)/.installed-dev  ## run the tutorial, English and Chinese, and renew what it prints and draws (10 minutes)
 	$(BIN)/python docs/make_tutorial.py
+	$(BIN)/python docs/make_notebooks.py
 
 bench: bench/.venv/.installed $(VENV)/.installed-dev  ## measure all speeds of RESULTS.md, and those of other libraries (hours)
 	$(BENCH) bench/cold_start.py

@@ -129,6 +129,10 @@ def plain(value: object) -> bool:
 def test_each_picture_is_made_by_its_chapter(name, language):
     text = page(name, language)
     made = re.findall(r'savefig\("(\w+\.svg)"\)', "".join(make_tutorial.cells(text)))
+    if name.removesuffix(".md") in make_tutorial.UNWRITTEN:
+        assert made or name == NAMES[-1]
+        assert "](pictures/" not in text
+        return
     assert made == re.findall(r"!\[[^]]{20,}\]\(pictures/(\w+\.svg)\)", text)
     assert all((make_tutorial.FOLDERS[language] / "pictures" / picture).is_file() for picture in made)
 
