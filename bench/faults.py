@@ -175,7 +175,10 @@ class Kills:
                 break
         else:
             count = most
-        assert code == 0, f"{self.name} after {count} kills: {code}\n{(here / 'said.txt').read_text()[-2000:]}"
+        # killed when all was done but the end: the same command then refuses to write over its own whole output
+        assert code == 0 or (code == 2 and (here / self.result).exists()), (
+            f"{self.name} after {count} kills: {code}\n{(here / 'said.txt').read_text()[-2000:]}"
+        )
         assert digest(here / self.result) == digest(expected), f"{self.name} after {count} kills: other bytes"
         left = [str(path) for path in here.rglob("*") if path.name.startswith(".filbert")]
         assert not left, f"{self.name} after {count} kills: {left} is left"
