@@ -46,7 +46,7 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.delenv("FILBERT_IMDB", raising=False)
     cells = json.loads((make_notebooks.FOLDER / make_notebooks.NAMES["en"]).read_text("utf-8"))["cells"]
     code = make_tutorial.MARK.join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
-    for long, short in {pair for pairs in BRIEF.values() for pair in pairs}:
+    for long, short in dict.fromkeys(pair for pairs in BRIEF.values() for pair in pairs):
         assert long in code
         code = code.replace(long, short)
     printed = make_tutorial.run(code.split(make_tutorial.MARK), tmp_path)

@@ -29,7 +29,7 @@ BRIEF = {  # what keeps a chapter short: its code and that of the test
     "9-imdb.md": (
         ("min(2000, ", "min(60, "),
         ("min(1000, ", "min(20, "),
-        ("epochs=2", "epochs=1"),
+        ("epochs=2, ", "epochs=1, "),
         ('"minilm"', '"tiny"'),
     ),
 }
