@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol, TextIO, runtime_checkable
 
 from filbert.errors import DataError, FilbertError, Stopped, TrainingError, missing, out_of_memory, safe, shown
+from filbert.language.terminal import translated
 from filbert.version import __version__
 
 READER_GONE = 128 + 13  # as a shell says of a process that SIGPIPE ended
@@ -128,9 +129,9 @@ def _usage(error: UsageError, *, as_json: bool) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr; where that is full or closed the line is lost, not the run."""
+    """Print a line for people on stderr, in their language; where that is full or closed the line is lost, not the run."""
     with suppress(OSError):
-        print(safe(text), file=sys.stderr, flush=True)
+        print(safe(translated(text)), file=sys.stderr, flush=True)
 
 
 def sentence(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 # Runs are compared to the bit, also those in processes of their own: all of them with one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["FILBERT_LANGUAGE"] = "en"  # whatever the locale: what is printed is compared
 
 pytest_plugins = ["command"]
 

@@ -12,6 +12,7 @@ A new command is a plain function in a module beside this one, and a line in COM
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -38,7 +39,10 @@ from filbert.cli import (
     summarize,
     verify,
 )
+from filbert.errors import ConfigError, shown
 from filbert.failures import guarded, told
+from filbert.language import LANGUAGES
+from filbert.language.terminal import VARIABLE, given, printing
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
@@ -141,10 +145,13 @@ def run(words: Sequence[str]) -> int:
     filbert 0.1.0
     0
     """
-    try:
-        return _parser()(list(words), prog_name="filbert", standalone_mode=False) or 0
-    except Exception as error:
-        return told(error, as_json="--json" in words)
+    with printing(given(words)):
+        try:
+            if (named := os.environ.get(VARIABLE) or LANGUAGES[0]) not in LANGUAGES:
+                raise ConfigError(f"{VARIABLE} — is {shown(named)} — choose one of: {', '.join(LANGUAGES)}")
+            return _parser()(list(words), prog_name="filbert", standalone_mode=False) or 0
+        except Exception as error:
+            return told(error, as_json="--json" in words)
 
 
 def main() -> None:

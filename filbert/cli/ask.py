@@ -48,9 +48,9 @@ def ask(
             screen.show("no answer", style="bold")
             screen.show(f"  confidence {100 * found.confidence:.0f} %")
         for each in found.answers[:top]:
-            screen.show(safe(each.answer), style="bold")
+            screen.show(safe(each.answer), style="bold", data=True)
             screen.show(f"  {safe(str(each.place))}  confidence {100 * each.confidence:.0f} %")
-            screen.show(f"  {safe(each.sentence)}")
+            screen.show(f"  {safe(each.sentence)}", data=True)
     if as_json:
         answers: list[dict[str, Any]] = [
             {

@@ -15,6 +15,8 @@ from filbert.cli.options import Device, Json, ScoringPrecision, reading
 from filbert.cli.parts import check_precision, engine_of, with_trained_columns
 from filbert.errors import ConfigError, counted
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def compare(
         sides = runs[: len(folders[0])], runs[len(folders[0]) :]
         found = difference(engines[0], examples, *sides)
         metrics = engines[0].task.page().metrics
-        _show(screen, (first, second), sides, found, metrics=metrics, split=split)
+        with speaking(terminal()):
+            _show(screen, (first, second), sides, found, metrics=metrics, split=split)
     if as_json:
         print_json(_facts((first, second), sides, found, metrics, split))
 
@@ -122,13 +125,13 @@ def _show(
     n = sides[0][0].scores["n"]
     alike = names[0].name == names[1].name
     short = {name: str(name) if alike or cells(str(name)) <= WIDEST else name.name for name in names}
-    of = [f" ({len(side)} runs)" if len(side) > 1 else "" for side in sides]
+    of = [translated(f" ({len(side)} runs)") if len(side) > 1 else "" for side in sides]
     runs = [fitted(short[name], WIDEST) + more for name, more in zip(names, of, strict=True)]
-    rows = [(f"{split}, {counted(n, 'text')}", *runs)]
+    rows = [(translated(f"{split}, {counted(n, 'text')}"), *runs)]
     for metric in metrics:
         if metric.key in sides[0][0].scores:
-            rows.append((metric.name, *(_figure(side, metric) for side in sides)))
-    screen.show("", *table(rows))
+            rows.append((translated(metric.name), *(_figure(side, metric) for side in sides)))
+    screen.show("", *table(rows), data=True)
     screen.show("", *_sentences(names, found, metrics[0], n), prose=True)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from filbert.errors import counted, safe
 from filbert.failures import say
+from filbert.language.terminal import translated
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,15 @@ def fitted(text: str, width: int = WIDTH) -> str:
     return line + "…"
 
 
+def facts(*rows: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return rows whose first cells are words of ours, these in the language of the terminal.
+
+    >>> facts(("report", "runs/a/report.html"))
+    [('report', 'runs/a/report.html')]
+    """
+    return [(translated(row[0]), *row[1:]) for row in rows]
+
+
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Return rows as aligned lines, the columns in `right` right-aligned; cells must be escaped already.
 
@@ -83,7 +93,8 @@ def bars(probabilities: Mapping[str, float]) -> list[str]:
     lines = table(rows, right=[1])
     if len(ranked) > TOP:
         rest = sum(p for _, p in ranked[TOP:])
-        lines.append(f"… and {counted(len(ranked) - TOP, 'more class', 'more classes')}, together {100 * rest:.1f} %")
+        more = counted(len(ranked) - TOP, "more class", "more classes")
+        lines.append(translated(f"… and {more}, together {100 * rest:.1f} %"))
     return lines
 
 
@@ -100,8 +111,9 @@ def duration(seconds: float) -> str:
     """
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+        return translated(f"{whole} s")
+    clock = f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+    return translated(clock)
 
 
 def figures_line(figures: Mapping[str, float]) -> str:
@@ -113,11 +125,12 @@ def figures_line(figures: Mapping[str, float]) -> str:
     parts = []
     for name, value in figures.items():
         if name == "seconds_left":
-            parts.append(f"{duration(value)} left")
+            parts.append(translated(f"{duration(value)} left"))
         elif name.endswith("_per_second"):
-            parts.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
+            unit = translated(f"{name.removesuffix('_per_second')}/s")
+            parts.append(f"{value:,.0f} {unit}")
         else:
-            parts.append(f"{name} {value:.3f}")
+            parts.append(f"{translated(name)} {value:.3f}")
     return " · ".join(parts)
 
 
@@ -142,23 +155,26 @@ class Screen:
         self.clear()
 
     def say(self, text: str, *, indent: int = 0) -> None:
-        """Print a notice on stderr."""
-        line = safe(text)
+        """Print a notice on stderr, in the language of the terminal."""
+        line = safe(translated(text))
         if self._terminal is None:
             say(" " * indent + line.replace("\n", "\n" + " " * indent))
             return
         from rich.padding import Padding
         from rich.text import Text
 
-        style = "yellow" if line.startswith("warning:") else "dim" if indent else ""
+        style = "yellow" if text.startswith("warning:") else "dim" if indent else ""
         self._terminal.print(Padding(Text(line, style), (0, 0, 0, indent)))
 
-    def show(self, *lines: str, style: str = "", prose: bool = False) -> None:
-        """Print result lines on stdout, prose wrapped between words; nothing when stdout is kept for JSON."""
+    def show(self, *lines: str, style: str = "", prose: bool = False, data: bool = False) -> None:
+        """Print result lines on stdout, prose wrapped between words; nothing when stdout is kept for JSON.
+
+        They are said in the language of the terminal; `data`, such as an answer, is shown as it is.
+        """
         if not self._results:
             return
         self.clear()
-        for line in lines:
+        for line in lines if data else map(translated, lines):
             if self._stdout is None:
                 print(safe(line))
             else:
@@ -191,7 +207,7 @@ class Screen:
         if waited >= MAX_INTERVAL or (waited >= MIN_INTERVAL and (not total or share - self._printed_share >= STEP)):
             self._printed_at, self._printed_share = time.monotonic(), share
             rest = figures_line(figures)
-            self.say(f"{stage}: {_so_far(done, total)}{' · ' * bool(rest)}{rest}")
+            self.say(f"{translated(stage)}: {_so_far(done, total)}{' · ' * bool(rest)}{rest}")
 
     def clear(self) -> None:
         """Remove the progress bar."""
@@ -212,7 +228,7 @@ class Screen:
                 TextColumn("{task.fields[rest]}", markup=False, style="dim"),
             )
             self._bar = Progress(*columns, console=self._terminal, transient=True, refresh_per_second=4)
-            self._task = self._bar.add_task(safe(stage), **known, **words)  # type: ignore[arg-type]
+            self._task = self._bar.add_task(safe(translated(stage)), **known, **words)  # type: ignore[arg-type]
             self._bar.start()
         else:
             self._bar.update(self._task, **known, **words)  # type: ignore[arg-type]
@@ -221,7 +237,7 @@ class Screen:
 def _so_far(done: float, total: float) -> str:
     if not total:
         return f"{done:,.0f}"
-    return f"{done / total:4.0%}" if total == 1 else f"{done:,.0f} of {total:,.0f}"
+    return f"{done / total:4.0%}" if total == 1 else translated(f"{done:,.0f} of {total:,.0f}")
 
 
 def _console(stream: TextIO) -> Console | None:

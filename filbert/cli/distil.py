@@ -16,6 +16,8 @@ from filbert.cli.options import Device, Json, Overwrite, expanded, reading
 from filbert.cli.parts import command_line, engine_of, name_of, with_trained_columns
 from filbert.config import TrainConfig
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ def distil(
             **labelled,
         )
         kind = engine.task.page()
-        show_fitted(screen, done.folder, done.report, kind)
+        with speaking(terminal()):
+            show_fitted(screen, done.folder, done.report, kind)
     if as_json:
         print_json({**fit_facts(done.folder, done.report, kind), "distillation": done.report["distillation"]})
 

@@ -27,6 +27,8 @@ from filbert.cli.options import (
 from filbert.cli.parts import CLASSES, check_precision, engine_of, kept_rejects, name_of, with_trained_columns
 from filbert.errors import ConfigError, DataError, Place, Problem, counted, shown
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ def evaluate(
         if slices:
             measured["slices"] = _sliced(engine, examples, predictions, slices, path)
         met, fresh = _without_seen(screen, engine, model, examples, predictions)
-        _show_scores(screen, engine, measured, fresh, split)
+        with speaking(terminal()):
+            _show_scores(screen, engine, measured, fresh, split)
         cut = sum(prediction.truncated for prediction in predictions)
         of = counted(len(examples), engine.task.EXAMPLE)
         longest = f", each to {engine.max_length} tokens" * (cut > 0)
@@ -226,13 +229,13 @@ def _show_scores(
 
     named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
     rows = summary_rows({**named, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)
-    beside = [f"the {fresh['n']:,} it has not seen"] if fresh else []
+    beside = [translated(f"the {fresh['n']:,} it has not seen")] if fresh else []
     rows[0] = (
-        f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}",
-        "all" if fresh else "",
+        translated(f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}"),
+        translated("all") if fresh else "",
         *beside,
     )
-    screen.show("", *table(rows))
+    screen.show("", *table(rows), data=True)
     if "abstention" in measured:
         screen.show("", f"{measured_line(split, measured['abstention'])} The scores are of all texts.", prose=True)
     if "unknown" in measured:
@@ -240,7 +243,7 @@ def _show_scores(
         line = f"{share} of them were told to be of none of the known classes. The scores are of all texts."
         screen.show("", line, prose=True)
     for each in (measured.get("slices") or {"by": ()})["by"]:
-        told = [(each["name"], "texts", str(measured["slices"]["error"]))]
+        told = [(each["name"], translated("texts"), translated(str(measured["slices"]["error"])))]
         for row in each["rows"]:
             told.append(
                 (
@@ -249,15 +252,15 @@ def _show_scores(
                     with_interval(row["error"], measured["slices"]["share"]),
                 )
             )
-        screen.show("", *table(told, right=(1,)))
+        screen.show("", *table(told, right=(1,)), data=True)
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:
         return
-    lines = [("label", "texts", "precision", "recall", "F1")]
+    lines = [(*map(translated, ("label", "texts", "precision", "recall")), "F1")]
     for each in found[:CLASSES]:
         precision, recall = (value_of(each[key], True) for key in ("precision", "recall"))
         name = fitted(each["label"], WIDEST)
         lines.append((name, f"{each['support']:,}", precision, recall, with_interval(each["f1"], True)))
-    screen.show("", *table(lines, right=(1, 2, 3)))
+    screen.show("", *table(lines, right=(1, 2, 3)), data=True)
     if len(found) > CLASSES:
         screen.show(f"… and {counted(len(found) - CLASSES, 'more label')}: see --json")

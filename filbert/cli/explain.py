@@ -11,7 +11,10 @@ from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Language, Model, Overwrite, spoken
 from filbert.cli.parts import engine_of, one_text, refuse_missing
 from filbert.errors import ConfigError, safe
+
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 
 if TYPE_CHECKING:
     from filbert.inference.explain import Explanation, Word
@@ -71,15 +74,16 @@ def _show(screen: Screen, found: Explanation) -> None:
     """Print the answer, the text with its words coloured where the terminal can, a table, and what is to be said."""
     from filbert.report.explanation import sentences
 
-    screen.show(safe(found.answer), style="bold")
+    screen.show(safe(found.answer), style="bold", data=True)
     largest = max((abs(word.weight or 0.0) for word in found.words), default=0.0)
     for part, text in enumerate(found.texts):
         screen.coloured(_parts(text, [word for word in found.words if word.part == part], largest))
-    rows = [("word", "weight", "")]
+    rows = [(translated("word"), translated("weight"), "")]
     for word in found.top(TOP):
         rows.append((fitted(word.text), f"{word.weight:+.3f}".replace("-", "−"), _bar((word.weight or 0.0) / largest)))
-    screen.show("", *table(rows, right=(1,)), "")
-    screen.show(*sentences(found.json()), prose=True)
+    screen.show("", *table(rows, right=(1,)), "", data=True)
+    with speaking(terminal()):
+        screen.show(*sentences(found.json()), prose=True)
 
 
 def _parts(text: str, words: list[Word], largest: float) -> list[tuple[str, str]]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, table
+from filbert.cli.console import Screen, facts, table
 from filbert.cli.fit import fit
 from filbert.cli.options import Json, Model, Overwrite, read_options, reading
 from filbert.cli.parts import kept_rejects, name_of, with_trained_columns
 from filbert.errors import counted
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -109,13 +111,13 @@ def _show(screen: Screen, found: Measured) -> None:
 
     screen.clear()
     bars, sides = found.bars, (found.before, found.after)
-    rows: list[tuple[str, ...]] = [(f"{found.texts:,} texts", "model", "export", "at most")]
+    rows: list[tuple[str, ...]] = [(f"{found.texts:,} texts", *map(translated, ("model", "export", "at most")))]
     for key, name, share in found.figures:
         before, after = (
             value_of(dict.fromkeys(("value", "low", "high"), figure(side.scores, key)), share) for side in sides
         )
         bar = f"{100 * bars.ece:g} points more" if key == "ece" else _points(bars.figure) if share else ""
-        rows.append((name, before, after, bar))
+        rows.append((name, before, after, translated(bar)))
     rows += [
         ("answers that change", "", f"{100 * found.changed:.2g} %", f"{100 * bars.changed:g} %"),
         ("largest change of a number", "", _small(found.change), f"{bars.change:g}"),
@@ -123,7 +125,7 @@ def _show(screen: Screen, found: Measured) -> None:
     ]
     rows.append(("texts/s", *(f"{found.texts / max(side.seconds, 1e-9):,.0f}" for side in sides), ""))
     rows.append(("weights", *(f"{side.megabytes:,.1f} MB" for side in sides), ""))
-    screen.show("", *table(rows, right=(1, 2, 3)))
+    screen.show("", *table(facts(*rows), right=(1, 2, 3)), data=True)
 
 
 def _points(bar: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, table
+from filbert.cli.console import Screen, facts, table
 from filbert.cli.fit_options import measured_options, train_options
 from filbert.cli.options import (
     Device,
@@ -24,6 +24,8 @@ from filbert.cli.parts import command_line, kept_rejects, name_of, shell_quoted
 from filbert.config import TrainConfig
 from filbert.errors import ConfigError, counted
 from filbert.failures import print_json
+from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 from filbert.owned import finished
 from filbert.readers.options import ReadOptions
 
@@ -110,7 +112,8 @@ def fit(
         for n in range(1, seeds):
             screen.show("", f"seed {split_seed + n}")
             fits.append(trained(folder.with_name(f"{folder.name}-seed{n}"), replace(config, seed=split_seed + n)))
-        show_fitted(screen, folder, report, kind)
+        with speaking(terminal()):
+            show_fitted(screen, folder, report, kind)
         spread = _spread(screen, fits)
     if as_json:
         print_json({**fit_facts(folder, report, kind), **spread})
@@ -130,7 +133,7 @@ def _spread(screen: Screen, fits: Sequence[Fit]) -> dict[str, Any]:
         spread = spreads(runs, metric).get(folders[0])
         if spread is not None:
             found[metric.key] = {"mean": spread.mean, "sd": spread.deviation}
-            rows.append((metric.name, spread_of(spread, metric)))
+            rows.append((translated(metric.name), spread_of(spread, metric)))
     screen.show("", f"over {len(fits)} seeds: mean ± standard deviation", *table(rows, right=[1]))
     screen.show(f"side by side: filbert report {shell_quoted(folders)}")
     return {"seeds": {"folders": folders, **found}}
@@ -232,10 +235,11 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
     from filbert.report.distillation import distilled_lines
     from filbert.report.folds import folds_lines
     from filbert.report.selective import abstention_line
-    from filbert.report.summary import summary_lines
+    from filbert.report.summary import summary_rows
     from filbert.report.unknown import unknown_line
     from filbert.report.words import (
         advice,
+        against_baseline,
         cascade_line,
         chosen_on,
         diagnosis_line,
@@ -249,13 +253,10 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
 
     split = main_split(report)
     difference = difference_of(report, split)
-    *scores, comparison = (
-        summary_lines(report, kind.metrics) if difference else [*summary_lines(report, kind.metrics), ""]
-    )
     measured_on = counted(report["scores"][split]["n"], f"{split} {example_of(report)}")
-    screen.show("", *scores)
+    screen.show("", *table(summary_rows(report, kind.metrics)), data=True)
     if difference:
-        screen.show("", comparison, prose=True)
+        screen.show("", against_baseline(report, split, kind.metrics[0]), prose=True)
     if difference and (sentence := advice(difference, measured_on, linear=report["baseline"].get("linear", True))):
         screen.show(sentence, prose=True)
     if joined := blend_line(report, kind.metrics[0]):
@@ -287,7 +288,7 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
         ("a file", f"filbert predict {model} new.csv"),
         ("measure again", f"filbert evaluate {model} labelled.csv"),
     ]
-    screen.show("", *table(rows))
+    screen.show("", *table(facts(*rows)))
 
 
 def fit_facts(folder: Path, report: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

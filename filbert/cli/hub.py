@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from filbert.cli.console import Screen, table
+from filbert.cli.console import Screen, facts, table
 from filbert.cli.options import Json
 from filbert.cli.parts import shell_quoted
 from filbert.failures import print_json
@@ -31,7 +31,9 @@ def push(
         screen.progress("uploading", 0, 0)
         done = push_model(model, repo, public=public, message=message, texts=texts)
         screen.clear()
-        screen.show(*table([("pushed", done["url"]), ("commit", done["commit"]), ("files", ", ".join(done["files"]))]))
+        screen.show(
+            *table(facts(("pushed", done["url"]), ("commit", done["commit"]), ("files", ", ".join(done["files"]))))
+        )
     if as_json:
         print_json(done)
 
@@ -51,6 +53,6 @@ def pull(
         done = pull_model(repo, out or Path("runs") / repo.rsplit("/", 1)[-1], revision=revision)
         screen.clear()
         use = shell_quoted(["filbert", "predict", done["out"], "new.csv"])
-        screen.show(*table([("pulled", done["out"]), ("commit", done["commit"]), ("use it", use)]))
+        screen.show(*table(facts(("pulled", done["out"]), ("commit", done["commit"]), ("use it", use))))
     if as_json:
         print_json(done)

@@ -135,9 +135,9 @@ def _predict_text(screen: Screen, engine: Engine, texts: tuple[str, ...], *, as_
         least = f"confidence {prediction.confidence or 0.0:.3f} is below {engine.least_confidence:.3f}"
         screen.show(f"no answer: {least}; --abstain 0 gives one", style="bold")
     else:
-        screen.show(safe(found.answer), style="bold")
+        screen.show(safe(found.answer), style="bold", data=True)
     if found.bars:
-        screen.show(*(f"  {line}" for line in bars(found.bars)))
+        screen.show(*(f"  {line}" for line in bars(found.bars)), data=True)
     if rule := engine.task.rule(engine.settings)[0]:
         screen.say(rule)
     if prediction.evidence:

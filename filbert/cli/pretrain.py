@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, duration, fitted, table
+from filbert.cli.console import Screen, duration, facts, fitted, table
 from filbert.cli.options import Device, Json, Overwrite, Precision, Track, expanded
 from filbert.cli.parts import command_line, shell_quoted
 from filbert.cli.recipes import read_recipe
 from filbert.config import PretrainConfig
 from filbert.errors import ConfigError, shown
 from filbert.failures import print_json
+from filbert.language.terminal import translated
 
 if TYPE_CHECKING:
     from filbert.corpus.prepare import Start
@@ -115,12 +116,12 @@ def vocab(
             ("word pieces", f"{facts['size']:,}"),
             ("whole words or beginnings", f"{facts['words']:,}"),
             ("Han characters", f"{han:,}"),
-            ("unknown, [UNK]", f"{unknown:.2%} of the corpus' word pieces"),
+            ("unknown, [UNK]", translated(f"{unknown:.2%} of the corpus' word pieces")),
             ("the longest", fitted(" ".join(sorted(whole, key=len)[-6:]), 60)),
             ("vocabulary", str(out)),
             ("train with it", shell_quoted(["filbert", "pretrain", *corpora, "--vocab", str(out)])),
         ]
-        screen.show("", *table(rows))
+        screen.show("", *table(facts(*rows)), data=True)
     if as_json:
         print_json(facts)
 
@@ -301,14 +302,14 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
         "nsp_accuracy": "next sentence accuracy",
         "pseudo_perplexity": "pseudo-perplexity",
     }
-    rows = [("on held-out text", "", "95 % interval")]
+    rows = [("on held-out text", "", translated("95 % interval"))]
     for key, name in names.items():
         if key in report["scores"]:
             one, share = report["scores"][key], key.endswith("accuracy")
             value, low, high = (f"{100 * one[k]:.1f} %" if share else f"{one[k]:.2f}" for k in ("value", "low", "high"))
-            rows.append((name, value, f"{low} to {high}"))
+            rows.append((name, value, translated(f"{low} to {high}")))
     training = report["training"]
-    screen.show("", *table(rows, right=(1,)))
+    screen.show("", *table(facts(*rows), right=(1,)))
     screen.show(
         "",
         f"{training['tokens']:,} tokens in {duration(training['seconds'])}, {training['tokens_per_second']:,.0f} "
@@ -321,7 +322,7 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
         ("fill a mask", f'filbert fill "a [MASK] word" --base {base}', ""),
         ("fine-tune it", f"filbert fit your.csv --base {base}", ""),
     ]
-    screen.show("", *table(rows))
+    screen.show("", *table(facts(*rows)))
 
 
 def _count(text: str | float | None) -> int | None:

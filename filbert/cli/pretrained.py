@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from filbert.cli.console import Screen, bars, fitted, table
+from filbert.cli.console import Screen, bars, facts, fitted, table
 from filbert.cli.options import Json, Overwrite
 from filbert.cli.parts import shell_quoted
 from filbert.errors import safe
 from filbert.failures import print_json
+from filbert.language.terminal import translated
 
 Base = Annotated[str, typer.Option(help="Base model with MLM and NSP heads: filbert-mini, a folder or a hub id.")]
 
@@ -30,8 +31,8 @@ def fill(
         found = fill_mask(open_pretrained(base), text, top)
         for number, one in enumerate(found, 1):
             head = f"[MASK] {number} of {len(found)}" if len(found) > 1 else safe(one.text)
-            screen.show(head, style="bold")
-            screen.show(*(f"  {line}" for line in bars(dict(one.tokens))))
+            screen.show(head, style="bold", data=len(found) == 1)
+            screen.show(*(f"  {line}" for line in bars(dict(one.tokens))), data=True)
     if as_json:
         print_json({"text": text, "masks": [{"tokens": dict(one.tokens), "text": one.text} for one in found]})
 
@@ -50,7 +51,8 @@ def next_sentence(
     if as_json:
         print_json({"first": first, "second": second, "follows": chance})
         return
-    Screen().show(*bars({"B follows A": chance, "B does not follow A": 1 - chance}))
+    named = {translated("B follows A"): chance, translated("B does not follow A"): 1 - chance}
+    Screen().show(*bars(named), data=True)
 
 
 def convert(
@@ -73,4 +75,4 @@ def convert(
         print_json(done)
         return
     rows = [(name.replace("_", " "), fitted(str(value), 70)) for name, value in done.items()]
-    Screen().show(*table([*rows, ("use it", shell_quoted(["filbert", "fit", "your.csv", "--base", str(out)]))]))
+    Screen().show(*table(facts(*rows, ("use it", shell_quoted(["filbert", "fit", "your.csv", "--base", str(out)])))))

@@ -13,6 +13,7 @@ from filbert.cli.options import Json, Language, Overwrite, spoken
 from filbert.errors import ConfigError, ModelError, safe, shown
 from filbert.failures import print_json
 from filbert.language import speaking
+from filbert.language.terminal import terminal, translated
 
 if TYPE_CHECKING:
     from filbert.report.kind import Kind
@@ -83,10 +84,10 @@ def _compare(folders: Sequence[Path], out: Path, language: str | None, overwrite
         return
     with Screen() as screen:
         lines = [
-            ("run", metric.name),
+            (translated("run"), translated(metric.name)),
             *((safe(run.name), with_interval(run.scores.get(metric.key), metric.percent)) for run in runs),
         ]
-        screen.show(*table(lines))
+        screen.show(*table(lines), data=True)
         for name, each in seeds.items():
             said = comparison.spread_of(each, metric)
             screen.show(f"{safe(name)} and {each.runs - 1} more that differ in their seed alone: {metric.name} {said}")

@@ -116,7 +116,7 @@ def _one(screen: Screen, engine: Engine, text: str) -> dict[str, Any]:
     (found,) = engine.predict([text])
     if found.error is not None:
         raise ConfigError(f"{shown(text)} has nothing to read — give at least one visible character")
-    screen.show(safe(engine.task.show(found, engine.settings).answer))
+    screen.show(safe(engine.task.show(found, engine.settings).answer), data=True)
     if found.truncated:
         screen.say(engine.task.TRUNCATED.format(length=engine.max_length))
     if found.unreadable:

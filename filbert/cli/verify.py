@@ -21,6 +21,7 @@ from filbert.cli.options import Json, Model
 from filbert.cli.serve import missing_parts
 from filbert.errors import ConfigError, counted, shown
 from filbert.failures import print_json
+from filbert.language.terminal import translated
 
 if TYPE_CHECKING:
     from filbert.inference.engine import Engine
@@ -197,16 +198,18 @@ def cells_apart(found: Sequence[Row], wanted: Sequence[Row], kinds: Mapping[str,
 
 def _show(screen: Screen, found: Sequence[Opened], what: str, bar: float) -> None:
     """Print a line for each door, and whether all agree."""
-    rows = [("door", "largest difference", "")]
+    rows = [(translated("door"), translated("largest difference"), "")]
     for each in found:
         note = each.why if each.why.startswith("failed") else f"not here: {each.why}" if each.why else ""
-        rows.append((each.door, _number(each.apart), note or "more than it may be" * each.failed))
+        said = translated(note or "more than it may be" * each.failed)
+        rows.append((translated(each.door), translated(_number(each.apart)), said))
     screen.show(what, "", *table(rows, right=(1,)), "")
     wrong = [each.door for each in found if each.failed]
     here, most = sum(each.apart is not None for each in found), f"{bar:.5f}"
     if wrong:
         screen.show(
-            f"{', '.join(wrong)} — not the answers that were saved, at most {most} may they differ", style="red"
+            f"{', '.join(map(translated, wrong))} — not the answers that were saved, at most {most} may they differ",
+            style="red",
         )
     else:
         screen.show(f"all {here} agree within {most}", style="green")

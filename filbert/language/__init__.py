@@ -18,6 +18,7 @@ from typing import Any
 
 LANGUAGES = ("en", "zh")
 LONGEST = 2000  # characters of a sentence that is looked for in the catalogue
+MESSAGES = "messages"  # the catalogue's table of what commands print; it has a file of its own
 STORED = "stored"  # the catalogue's table of sentences that report.json holds, which are made elsewhere
 NOUNS = "nouns"  # the catalogue's table of what is counted: measure word and noun
 _spoken: ContextVar[str] = ContextVar("language", default="en")
@@ -104,53 +105,86 @@ def plural(one: str) -> str:
     return one + "s" if found is None else found[1]
 
 
-def retold(told: str) -> str:
-    """Return a sentence that was stored in English, such as one of report.json, in the language that is spoken.
+def retold(text: str) -> str:
+    """Return what was said in English, in report.json or by the code, in the language that is spoken.
 
-    It is found by its words among those of the catalogue's table `stored`; what stands in its {places} is retold, too,
-    where that is known.
+    Each line is found by its words among those of the catalogue's tables `stored` and `messages`; what stands in its
+    {places} is retold, too, where that is known. What is not found whole is told in its parts: file — what — what to do.
 
     >>> with speaking("zh"):
     ...     retold("labels: 2 ('bad', 'good')")
     "标签：2 个（'bad', 'good'）"
     """
-    if _spoken.get() == "en" or len(told) > LONGEST:
-        return told
-    sentences, _nouns = _catalogue(_spoken.get())
-    if told in sentences:
-        return sentences[told]
+    code = _spoken.get()
+    return text if code == "en" else "\n".join(_retold(code, line) for line in text.split("\n"))
+
+
+WORDS = {"split", "header", "kind", "side", "unit", "by", "best_by"}  # places that hold a word of ours
+COUNT = re.compile(r"([\d,]+) (.+?)s?")
+PLACE = re.compile(r"\{(\w+)[^{}]*\}")  # a name, and perhaps how it is shown
+NUMBER = "n"  # a place that holds a number and nothing else
+PARTS = ((" — ", " — "), ("; ", "；"), (", ", "，"))  # what joins the parts of a message, and how it does in Chinese
+
+
+@functools.lru_cache(maxsize=4096)
+def _retold(code: str, told: str) -> str:
+    """Return a line in a language; `code` is the one that is spoken."""
+    sentences, _nouns = _catalogue(code)
+    if len(told) > LONGEST or told in sentences:
+        return sentences.get(told, told)
     if (count := COUNT.fullmatch(told)) and (counted := noun(count[2])):
         return f"{count[1]} {''.join(counted)}"
-    for pattern, said in _patterns(_spoken.get()):
-        if found := pattern.fullmatch(told):
-            values = found.groupdict().items()  # one word may be a label, and stays
-            return said.format(**{k: retold(value) if " " in value or k in WORDS else value for k, value in values})
+    for words, names, said in _patterns(code):
+        values = _filled(words, names, told)
+        if values is not None:
+            return PLACE.sub(lambda place, found=values: _value(code, place[1], found[place[1]]), said)  # type: ignore[misc]
+    for mark, joined in PARTS:
+        if mark in told:
+            parts = told.split(mark)
+            found = [_retold(code, part) for part in parts]
+            known = [one != other for one, other in zip(parts, found, strict=True)]
+            if all(known) if mark == ", " else any(known):  # in a list of others' names one of ours may stand
+                return joined.join(found)
     return told
 
 
-WORDS = {"split", "header", "kind", "side", "unit", "by"}  # places that hold a word of ours
-COUNT = re.compile(r"([\d,]+) (.+?)s?")
-PLACE = re.compile(r"\{(\w+)[^{}]*\}")  # a name, and perhaps how it is shown
+def _value(code: str, name: str, value: str) -> str:
+    """Return what stands in a place, retold where it is a phrase: one word, or what is quoted, may be a label."""
+    return _retold(code, value) if name in WORDS or (" " in value and value[0] not in "'\"[{(/") else value
 
 
 @functools.cache
-def _patterns(code: str) -> list[tuple[re.Pattern[str], str]]:
-    """Return for each sentence that is stored a pattern of what it may look like, those with most words first."""
-    stored = sorted(_tables(code)[STORED].items(), key=lambda pair: -len("".join(PLACE.split(pair[0])[::2])))
-    return [(re.compile(_pattern(english), re.DOTALL), PLACE.sub(r"{\1}", said)) for english, said in stored]
+def _patterns(code: str) -> list[tuple[list[str], list[str], str]]:
+    """Return the words around the places of each sentence, the places' names, and what is said; most words first."""
+    tables = _tables(code)
+    found = []
+    for english, said in (*tables[STORED].items(), *tables[MESSAGES].items()):
+        parts = PLACE.split(english)
+        if len(parts) > 1:
+            found.append((parts[::2], parts[1::2], said))
+    return sorted(found, key=lambda each: -len("".join(each[0])))
 
 
-def _pattern(english: str) -> str:
-    r"""Return the pattern of a sentence with its places filled; a place that comes again is filled the same.
+def _filled(words: list[str], names: list[str], told: str) -> dict[str, str] | None:
+    """Return what stands in the places of a sentence, the first as long as can be; None where it is another sentence.
 
-    >>> _pattern("{n:,} of {whole}")
-    '(?P<n>.*)\\ of\\ (?P<whole>.*)'
+    >>> _filled(["", " of ", ""], ["n", "whole"], "3 of 12 texts")
+    {'whole': '12 texts', 'n': '3'}
     """
-    parts, pattern = PLACE.split(english), ""
-    for i, part in enumerate(parts):
-        again = part in parts[1:i:2]
-        pattern += re.escape(part) if i % 2 == 0 else f"(?P={part})" if again else f"(?P<{part}>.*)"
-    return pattern
+    start, end = len(words[0]), len(told) - len(words[-1])
+    if end < start or not told.startswith(words[0]) or not told.endswith(words[-1]):
+        return None
+    values: dict[str, str] = {}
+    weak = "".join(words).strip() == "of"  # "3 of 12 texts", but no label that has the word
+    for i in range(len(names) - 1, -1, -1):
+        at = told.rfind(words[i], start, end) if i else 0
+        value = told[at + len(words[i]) : end]
+        if at < 0 or values.get(names[i], value) != value:
+            return None
+        if (names[i] == NUMBER or weak) and not value[:1].isdecimal():
+            return None
+        values[names[i]], end = value, at
+    return values
 
 
 @functools.cache
@@ -171,4 +205,5 @@ def _tables(code: str) -> dict[str, dict[str, Any]]:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(files("filbert.language").joinpath(f"{code}.toml").read_text("utf-8"))
+    texts = (files("filbert.language").joinpath(f"{code}.{part}toml").read_text("utf-8") for part in ("", "messages."))
+    return {name: table for text in texts for name, table in tomllib.loads(text).items()}

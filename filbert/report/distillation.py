@@ -85,7 +85,7 @@ def distilled_lines(report: Report) -> list[str]:
         return []
     split, (name, percent) = main_split(report), found["metric"][1:]
     each, speed = found["splits"][split], found["speed"]
-    lines = distilled_from(report)
+    lines, name = distilled_from(report), retold(name)
     agreement = f"{name} by the teacher's answers {with_interval(each['agreement'], percent)}"
     if "student" in each:
         of = counted(each["n"], f"{split} text")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from filbert.cli.console import table
 from filbert.report.kind import Metric
-from filbert.report.summary import summary_lines, summary_rows
-from filbert.report.words import advice
+from filbert.report.summary import summary_rows
+from filbert.report.words import advice, against_baseline, main_split
 from filbert.tasks import TASKS
 
 METRICS = TASKS["single-label"].page().metrics
@@ -16,6 +18,12 @@ METRICS = TASKS["single-label"].page().metrics
 
 def at(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def summary_lines(report: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """What `filbert fit` prints first."""
+    compared = against_baseline(report, main_split(report), metrics[0])
+    return [*table(summary_rows(report, metrics)), *([compared] if compared else [])]
 
 
 def test_summary_sets_the_baseline_beside() -> None:
