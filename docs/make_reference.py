@@ -103,6 +103,7 @@ COLUMNS = {
 }
 SETTINGS = {
     "FILBERT_DEBUG": "1: a failed command shows the traceback",
+    "FILBERT_LANGUAGE": "en or zh: the language of what commands print; without it that of the locale",
     "HF_ENDPOINT": "Address of the hub, or of a mirror of it [https://huggingface.co]",
     "HF_HUB_OFFLINE": "1: nothing is asked of the hub; what was fetched before is found",
     "HF_TOKEN": "Token for what is private, and for `filbert push`; never printed",

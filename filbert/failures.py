@@ -129,7 +129,7 @@ def _usage(error: UsageError, *, as_json: bool) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr, in their language; where that is full or closed the line is lost, not the run."""
+    """Print a line on stderr, in the language of the terminal; where that is full or closed the line is lost."""
     with suppress(OSError):
         print(safe(translated(text)), file=sys.stderr, flush=True)
 

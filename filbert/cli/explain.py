@@ -11,7 +11,6 @@ from filbert.cli.console import Screen, fitted, table
 from filbert.cli.options import Device, Json, Language, Model, Overwrite, spoken
 from filbert.cli.parts import engine_of, one_text, refuse_missing
 from filbert.errors import ConfigError, safe
-
 from filbert.failures import print_json
 from filbert.language import speaking
 from filbert.language.terminal import terminal, translated

@@ -16,8 +16,7 @@ from filbert.cli.options import Json, Model, Overwrite, read_options, reading
 from filbert.cli.parts import kept_rejects, name_of, with_trained_columns
 from filbert.errors import counted
 from filbert.failures import print_json
-from filbert.language import speaking
-from filbert.language.terminal import terminal, translated
+from filbert.language.terminal import translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:

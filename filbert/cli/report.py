@@ -13,7 +13,7 @@ from filbert.cli.options import Json, Language, Overwrite, spoken
 from filbert.errors import ConfigError, ModelError, safe, shown
 from filbert.failures import print_json
 from filbert.language import speaking
-from filbert.language.terminal import terminal, translated
+from filbert.language.terminal import translated
 
 if TYPE_CHECKING:
     from filbert.report.kind import Kind

@@ -109,7 +109,7 @@ def retold(text: str) -> str:
     """Return what was said in English, in report.json or by the code, in the language that is spoken.
 
     Each line is found by its words among those of the catalogue's tables `stored` and `messages`; what stands in its
-    {places} is retold, too, where that is known. What is not found whole is told in its parts: file — what — what to do.
+    {places} is retold, too, where that is known. What is not found whole is told in parts: file — what — cure.
 
     >>> with speaking("zh"):
     ...     retold("labels: 2 ('bad', 'good')")
@@ -134,10 +134,27 @@ def _retold(code: str, told: str) -> str:
         return sentences.get(told, told)
     if (count := COUNT.fullmatch(told)) and (counted := noun(count[2])):
         return f"{count[1]} {''.join(counted)}"
+    dashed = (
+        PARTS[0][0] in told
+    )  # a sentence without a dash holds no whole parts in its places, unless nothing else fits
+    return (
+        _as_pattern(code, told, dashed) or _in_parts(code, told) or (dashed and _as_pattern(code, told, False)) or told
+    )
+
+
+def _as_pattern(code: str, told: str, dashed: bool) -> str:
+    """Return a line by its sentence with places; with `dashed` by one that has a dash itself, or ends in a place."""
     for words, names, said in _patterns(code):
-        values = _filled(words, names, told)
-        if values is not None:
-            return PLACE.sub(lambda place, found=values: _value(code, place[1], found[place[1]]), said)  # type: ignore[misc]
+        if not dashed or PARTS[0][0] in "".join(words) or (words[0] and not words[-1] and len(names) == 1):
+            values = _filled(words, names, told)
+            if values is not None:
+                found = {name: _value(code, name, value) for name, value in values.items()}
+                return PLACE.sub(lambda place, found=found: found[place[1]], said)  # type: ignore[misc]
+    return ""
+
+
+def _in_parts(code: str, told: str) -> str:
+    """Return a line told part by part; "" where no part is known."""
     for mark, joined in PARTS:
         if mark in told:
             parts = told.split(mark)
@@ -145,7 +162,7 @@ def _retold(code: str, told: str) -> str:
             known = [one != other for one, other in zip(parts, found, strict=True)]
             if all(known) if mark == ", " else any(known):  # in a list of others' names one of ours may stand
                 return joined.join(found)
-    return told
+    return ""
 
 
 def _value(code: str, name: str, value: str) -> str:

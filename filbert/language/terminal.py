@@ -1,7 +1,7 @@
 """The language of what a command prints: that of the locale, unless FILBERT_LANGUAGE or --language names one.
 
-The code says everything in English; `translated` is asked where a line is printed, and nowhere else. So what programs read
-(--json, tables, logs, report.json) is the same in every language.
+The code says everything in English; `translated` is asked where a line is printed, and nowhere else. So what programs
+read (--json, tables, logs, report.json) is the same in every language.
 """
 
 from __future__ import annotations
