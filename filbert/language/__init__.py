@@ -122,6 +122,7 @@ def retold(text: str) -> str:
 WORDS = {"split", "header", "kind", "side", "unit", "by", "best_by"}  # places that hold a word of ours
 COUNT = re.compile(r"([\d,]+) (.+?)s?")
 PLACE = re.compile(r"\{(\w+)[^{}]*\}")  # a name, and perhaps how it is shown
+WARNING = "warning: "
 NUMBER = "n"  # a place that holds a number and nothing else
 PARTS = ((" — ", " — "), ("; ", "；"), (", ", "，"))  # what joins the parts of a message, and how it does in Chinese
 
@@ -132,6 +133,8 @@ def _retold(code: str, told: str) -> str:
     sentences, _nouns = _catalogue(code)
     if len(told) > LONGEST or told in sentences:
         return sentences.get(told, told)
+    if told.startswith(WARNING):
+        return sentences[WARNING] + _retold(code, told.removeprefix(WARNING))
     if (count := COUNT.fullmatch(told)) and (counted := noun(count[2])):
         return f"{count[1]} {''.join(counted)}"
     dashed = (
@@ -158,11 +161,18 @@ def _in_parts(code: str, told: str) -> str:
     for mark, joined in PARTS:
         if mark in told:
             parts = told.split(mark)
-            found = [_retold(code, part) for part in parts]
+            found = [_part(code, part, mark) for part in parts]
             known = [one != other for one, other in zip(parts, found, strict=True)]
             if all(known) if mark == ", " else any(known):  # in a list of others' names one of ours may stand
                 return joined.join(found)
     return ""
+
+
+def _part(code: str, part: str, mark: str) -> str:
+    """Return a part of a line; some have their mark in the catalogue, as they are put behind others."""
+    found = _retold(code, part)
+    whole = _as_pattern(code, mark + part, False) if found == part and mark.startswith(" ") else ""
+    return whole.removeprefix(mark) or found
 
 
 def _value(code: str, name: str, value: str) -> str:
