@@ -134,7 +134,7 @@ def _retold(code: str, told: str) -> str:
     if len(told) > LONGEST or told in sentences:
         return sentences.get(told, told)
     if told.startswith(WARNING):
-        return sentences[WARNING] + _retold(code, told.removeprefix(WARNING))
+        return _as_pattern(code, told, False) or sentences[WARNING] + _retold(code, told.removeprefix(WARNING))
     if (count := COUNT.fullmatch(told)) and (counted := noun(count[2])):
         return f"{count[1]} {''.join(counted)}"
     dashed = (
@@ -148,6 +148,8 @@ def _retold(code: str, told: str) -> str:
 def _as_pattern(code: str, told: str, dashed: bool) -> str:
     """Return a line by its sentence with places; with `dashed` by one that has a dash itself, or ends in a place."""
     for words, names, said in _patterns(code):
+        if told.startswith(WARNING) and (not words[0].startswith(WARNING) or words == [WARNING, ""]):
+            continue
         if not dashed or PARTS[0][0] in "".join(words) or (words[0] and not words[-1] and len(names) == 1):
             values = _filled(words, names, told)
             if values is not None:
