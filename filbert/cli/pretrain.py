@@ -110,11 +110,12 @@ def vocab(
         whole = [t for t in map(tokenizer.token, range(len(tokenizer))) if not t.startswith(("##", "["))]
         han = sum(len(token) == 1 and "\u3400" <= token <= "\u9fff" for token in whole)
         unknown = unknown_share(tokenizer, texts)
-        facts = {"folder": str(out), "size": len(tokenizer), "words": len(whole) - han, "han_characters": han}
-        facts["unknown_share"] = round(unknown, 6)
+        told: dict[str, object] = {"folder": str(out), "size": len(tokenizer)}
+        told |= {"words": len(whole) - han, "han_characters": han}
+        told["unknown_share"] = round(unknown, 6)
         rows = [
-            ("word pieces", f"{facts['size']:,}"),
-            ("whole words or beginnings", f"{facts['words']:,}"),
+            ("word pieces", f"{len(tokenizer):,}"),
+            ("whole words or beginnings", f"{len(whole) - han:,}"),
             ("Han characters", f"{han:,}"),
             ("unknown, [UNK]", translated(f"{unknown:.2%} of the corpus' word pieces")),
             ("the longest", fitted(" ".join(sorted(whole, key=len)[-6:]), 60)),
@@ -123,7 +124,7 @@ def vocab(
         ]
         screen.show("", *table(facts(*rows)), data=True)
     if as_json:
-        print_json(facts)
+        print_json(told)
 
 
 def _refuse_taken(out: Path, corpora: Sequence[str], *, overwrite: bool) -> None:

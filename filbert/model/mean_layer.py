@@ -25,7 +25,7 @@ def pool_by_mean(encoder: Encoder, generator: torch.Generator | None = None) -> 
     >>> from filbert.config import EncoderConfig
     >>> encoder = Encoder(EncoderConfig(vocab_size=11, layers=2, hidden=8, heads=2, intermediate=32))
     >>> pool_by_mean(encoder)
-    >>> float(encoder.layers[-1].out.weight[0, 0])
+    >>> encoder.layers[-1].out.weight[0, 0].item()
     4.0
     """
     width = encoder.config.hidden

@@ -24,6 +24,7 @@ from filbert.server.served import Served, named
 from filbert.server.wire import Setup
 
 SHORTEST_KEY = 16  # characters
+BACKLOG = 2048  # connections that wait to be accepted
 OPEN_FILES = 1 << 16
 
 Tell = Callable[[str], None]
@@ -117,7 +118,7 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            backlog=2048,
+            backlog=BACKLOG,
             timeout_keep_alive=int(self.limits.idle),
             timeout_graceful_shutdown=self.limits.stop,
         )
@@ -160,6 +161,7 @@ def _bound(host: str, port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind(address)
+        made.listen(BACKLOG)  # who reads the address may ask at once
     except OSError as error:
         made.close()
         raise OSError(f"--host {host} --port {port} — {error.strerror} — choose another --port") from None

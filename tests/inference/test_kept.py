@@ -239,17 +239,17 @@ def test_M39_another_input_is_said_and_not_mixed(
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_bad_rows_found_at_the_end_cost_no_second_scoring(
+def test_bad_rows_at_the_end_are_found_before_anything_is_scored(
     run: Run, model: Path, tmp_path: Path, scored: list[int]
 ) -> None:
     source, out = texts(tmp_path / "new.csv"), tmp_path / "out.csv"
     source.write_text(source.read_text() + "1,2,3,4\n")
     ran = run("predict", model, source, "-o", out)
     assert ran.code == 2
-    assert "100 rows are scored and kept" in ran.err
-    scored.clear()
+    assert "more than the 3 columns" in ran.err
+    assert scored == []
     ran = run("predict", model, source, "-o", out, "--on-bad-rows", "quarantine", "--json")
-    assert (ran.json["kept"], ran.json["quarantined"], scored) == (100, 1, [])
+    assert (ran.json["kept"], ran.json["quarantined"], sum(scored)) == (0, 1, ROWS)
 
 
 @pytest.mark.parametrize("content", [b"mine", b'{"a": 1}\n'])

@@ -139,8 +139,8 @@ def test_the_unsure_are_asked_and_the_accuracy_is_of_random_ones(opened: Opened)
     answer(session, 16)
     until(session, lambda: session.state()["ready"] == N and bool(session.state()["curve"]))
     why = answer(session, 16)
-    assert why.count("random") == 4
-    assert why.count("unsure") == 12
+    assert 4 <= why.count("random") <= 6  # an unsure text may be the next random one, too
+    assert why.count("unsure") == 16 - why.count("random")
     until(session, lambda: session.curve[-1].labels == 32)
     last = session.curve[-1]
     assert choose.FEWEST <= last.tested < 32
