@@ -70,6 +70,8 @@ def completed(
     if blend and found.baseline is not None and found.baseline.fitted is not None:
         found = _blended(found, found.baseline, job, raw)
     run.data = replace(run.data, settings=found.calibrated.settings)
+    if line := job.task.rule(run.data.settings)[0]:
+        watch.say(line)
     return found
 
 

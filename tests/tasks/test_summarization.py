@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from small import tokenizer
 
 from filbert import tasks
@@ -23,7 +22,7 @@ from filbert.records import Encoding, Example, Features, FloatArray
 from filbert.report.html import tag
 from filbert.tasks import summarization
 from filbert.tasks.summarization import selection
-from filbert.tasks.summarization.length import Settings, length_in_words, resized
+from filbert.tasks.summarization.length import Settings, resized
 from filbert.tasks.summarization.outputs import decode, joined, of_sentences, row
 from filbert.tasks.summarization.report_page import highlighted
 from filbert.tasks.summarization.selection import centrality, chosen, lead, oracle, textrank
@@ -206,11 +205,6 @@ def test_lengths_that_make_no_sense_are_refused(told: dict[str, float]) -> None:
         resized(Settings(), sentences=1, words=2)
 
 
-def test_length_is_said() -> None:
-    said = [length_in_words(each) for each in (Settings(1), Settings(0.4, "share"), Settings(50, "words"))]
-    assert said == ["1 sentence", "40 % of the sentences", "50 words at most"]
-
-
 def test_the_oracle_is_never_below_the_first_sentences() -> None:
     from filbert.metrics.overlap import counted
 
@@ -287,7 +281,6 @@ def test_centrality_is_that_of_all_cosines(count: int, monkeypatch: pytest.Monke
         for block in (1, 4_000_000):
             monkeypatch.setattr(selection, "BLOCK", block)
             assert centrality(vectors_SD) == pytest.approx(wanted, abs=1e-9)
-            assert centrality(csr_matrix(vectors_SD)) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_long_document_takes_no_square_of_memory() -> None:
@@ -340,7 +333,14 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"settings": {"unit": "miles"}}, {"settings": {"lengt": 3}}, {"settings": {"length": 0}}]
+    "told",
+    [
+        {},
+        {"settings": {"unit": "miles"}},
+        {"settings": {"lengt": 3}},
+        {"settings": {"length": 0}},
+        {"settings": {"weights": [1]}},
+    ],
 )
 def test_settings_that_are_not_its_own_are_refused(told: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"filbert.json settings"):

@@ -1,8 +1,9 @@
 """A summary for each text, made of its own sentences (BertSum: Liu 2019).
 
 The names of tasks/task.py, in its order: what a column says (settings.py), how long a summary is (length.py), the
-windows of a document (sentences.py), which sentences are taken (selection.py), the five verbs and what people see
-(outputs.py), the loss (objective.py, which alone needs torch), the page and the card (report_page.py, report_card.py).
+windows of a document (sentences.py), which sentences are taken (selection.py) and by what they are ranked (signals.py),
+the five verbs and what people see (outputs.py), the loss (objective.py, which alone needs torch), the page and the card
+(report_page.py, report_card.py).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from filbert.tasks.summarization.outputs import hub as hub
 from filbert.tasks.summarization.outputs import mistakes as mistakes
 from filbert.tasks.summarization.outputs import quantities as quantities
 from filbert.tasks.summarization.outputs import row as row
+from filbert.tasks.summarization.outputs import rule as rule
 from filbert.tasks.summarization.outputs import score as score
 from filbert.tasks.summarization.outputs import show as show
 from filbert.tasks.summarization.outputs import sureness as sureness
@@ -51,7 +53,6 @@ from filbert.tasks.summarization.settings import unknown as unknown
 from filbert.tasks.task import answered as answered
 from filbert.tasks.task import averaged as averaged
 from filbert.tasks.task import prior as prior
-from filbert.tasks.task import rule as rule
 from filbert.tasks.task import settle_pieces as settle_pieces
 from filbert.tasks.task import soften as soften
 from filbert.text.tokenizer import Tokenizer

@@ -11,13 +11,15 @@ UNITS = ("sentences", "words", "characters", "share")
 
 @dataclass(frozen=True)
 class Settings:
-    """How long a summary is, and whether two of its sentences may share three words in a row."""
+    """How long a summary is, and how its sentences are chosen."""
 
     length: float = 3
     unit: str = "sentences"
     """What `length` counts: sentences, words or characters at most, or the share of a text's sentences."""
     blocking: bool = True
-    """Trigram blocking (Paulus et al. 2018)."""
+    """Trigram blocking (Paulus et al. 2018): no two sentences of a summary share three words in a row."""
+    weights: tuple[float, ...] = ()
+    """Of the model's logit and of what else tells that a sentence is taken, and a constant (signals.py); or none."""
     vectors: int = 0
     """Width of the sentence vectors of a base that was not trained for this: then the most central are taken."""
 

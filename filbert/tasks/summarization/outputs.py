@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from filbert.tasks.summarization.selection import (
     textrank,
 )
 from filbert.tasks.summarization.sentences import gap, split, texts_of
+from filbert.tasks.summarization.signals import NAMES, Document, chosen_by, probabilities
 from filbert.tasks.task import Baseline, Calibrated, Doubt, Fold, Goal, Json, Outputs, Quantity, Shown, Windows
 from filbert.text.sentences import spans
 
@@ -94,7 +94,7 @@ def _decoded(outputs: Sequence[FloatArray] | FloatArray, windows: Sequence[Featu
     if settings.vectors:
         scores_S = centrality(np.stack([np.asarray(part, dtype=np.float64).reshape(-1) for part in outputs]))
     else:
-        scores_S = label_sets.sigmoid(_logits(outputs))
+        scores_S = probabilities(_logits(outputs), texts, settings.weights)
     taken = chosen(scores_S, texts, settings)
     return SummaryPrediction(
         text=source.text,
@@ -134,10 +134,8 @@ def figures(examples: Sequence[Example], predictions: Sequence[Prediction]) -> F
 
 
 def score(examples: Sequence[Example], predictions: Sequence[Prediction], settings: Settings) -> Json:
-    """ROUGE-1, ROUGE-2 and ROUGE-L, and those of lead, TextRank (where scipy is installed) and the oracle beside."""
-    beside = {LEAD: picked(examples, settings, lead)}
-    if find_spec("scipy"):
-        beside[TEXTRANK] = picked(examples, settings, textrank)
+    """ROUGE-1, ROUGE-2 and ROUGE-L, and those of lead, TextRank and the oracle beside."""
+    beside = {LEAD: picked(examples, settings, lead), TEXTRANK: picked(examples, settings, textrank)}
     beside["oracle"] = best(examples)
     return {
         "n": len(examples),
@@ -174,17 +172,28 @@ def validate(
 
 
 def calibrate(outputs: Outputs, examples: Sequence[Example], settings: Settings, windows: Windows = ()) -> Calibrated:
-    """Fit one temperature, to be folded into the last layer, so that a sentence's probability holds."""
+    """Fit one temperature, to be folded into the last layer, and choose what else a sentence is judged by (signals.py).
+
+    What the report says of the calibration is of probabilities that were fitted on other texts, where weights were.
+    """
     logits_M, true_M = _logits_and_truth(outputs, windows)
     temperature = label_sets.fit_sigmoid_temperature(logits_M[:, None], true_M[:, None])
+    documents = []
+    for each, parts, example in zip(outputs, windows, examples, strict=True):
+        assert parts[0].source is not None
+        true_S = np.concatenate([window.target for window in parts])
+        texts = texts_of(parts[0].source)[1]
+        documents.append(Document(texts, _logits(each) / temperature, true_S, str(example.target)))
+    settings, after_M, tried = chosen_by(documents, settings)
     asked_M = true_M.astype(np.int32)
-    before_M2, after_M2 = (_both(label_sets.sigmoid(each)) for each in (logits_M, logits_M / temperature))
+    before_M2, after_M2 = _both(label_sets.sigmoid(logits_M)), _both(after_M)
     facts = {
         "temperature": temperature,
         "ece_before": calibration.expected_calibration_error(asked_M, before_M2),
         "ece_after": calibration.expected_calibration_error(asked_M, after_M2),
         "bins": calibration.reliability(asked_M, after_M2),
         "of": "sentence",
+        "choice": {"texts": len(documents), "tried": tried},
     }
     return Calibrated(settings, Fold(temperature), facts)
 
@@ -295,6 +304,19 @@ def hub(prediction: Prediction, settings: Settings, outputs: FloatArray | None =
 def show(prediction: Prediction, settings: Settings) -> Shown:
     """Return the sentences of the summary, one a line."""
     return Shown("\n".join(" ".join(each.split()) for each in _sure(prediction).sentences))
+
+
+def rule(settings: Settings) -> tuple[str, Json]:
+    """Return by what else than the model sentences are ranked; nothing where there is nothing else.
+
+    >>> rule(Settings(weights=(0.5, 2.0, 0.1, 0.8, -1.0)))[0]
+    'sentences are ranked by 0.50 × BERT + 2.00 × TextRank + 0.10 × place + 0.80 × length'
+    """
+    if not settings.weights:
+        return "", {}
+    parts = dict(zip(NAMES, settings.weights, strict=False))
+    line = " + ".join(f"{weight:.2f} × {name}" for name, weight in parts.items())
+    return f"sentences are ranked by {line}", {"sentence_weights": parts}
 
 
 def tally(prediction: Prediction) -> tuple[str, ...]:

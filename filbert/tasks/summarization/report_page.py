@@ -56,7 +56,31 @@ def _systems(report: Report, log: Log) -> Html | None:
         "The model beside summaries that need none. The oracle knows the reference: it takes, one after the other, the "
         "sentence that adds most, and no choice of sentences is much better."
     )
-    return table(caption, head, body)
+    return tag("div", table(caption, head, body), _choice(report))
+
+
+def _choice(report: Report) -> Html | None:
+    """Say by what sentences are ranked, and how each way that was tried did on the validation texts."""
+    found = (report.get("calibration") or {}).get("choice") or {}
+    tried = found.get("tried") or {}
+    if not tried:
+        return None
+    best = max(tried, key=lambda name: tried[name])
+    head = tag(
+        "tr",
+        tag("th", _("sentences ranked by"), scope="col", class_="text"),
+        tag("th", "ROUGE-1 + ROUGE-2", scope="col"),
+    )
+    rows = [
+        tag("tr", tag("th", retold(name), scope="row"), tag("td", f"{100 * each:.1f}")) for name, each in tried.items()
+    ]
+    caption = _(
+        "How sentences are ranked was chosen on {texts}: {best}. Each text is judged by weights that were fitted on "
+        "others.",
+        texts=counted(found["texts"], "validation text"),
+        best=retold(best),
+    )
+    return table(caption, head, rows)
 
 
 def highlighted(text: str, places: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[Html | str]:

@@ -6,9 +6,8 @@ Shapes: S sentences of a document.
 from __future__ import annotations
 
 from bisect import bisect, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from filbert.records import FloatArray
 from filbert.tasks.summarization.length import Settings
 from filbert.tasks.summarization.sentences import gap, split
 
-DAMPING = 0.85  # of PageRank (Brin & Page 1998)
+DAMPING = 0.85  # of PageRank
 ROUNDS, CLOSE = 100, 1e-9  # of its power iteration
 BLOCK = 4_000_000  # cosines held at once
 
@@ -116,47 +115,55 @@ def textrank(texts: Sequence[str], settings: Settings) -> tuple[int, ...]:
     """Return the sentences that are most like the others, by TF-IDF: TextRank (Mihalcea & Tarau 2004).
 
     The cosine is LexRank's (Erkan & Radev 2004). The package that is usual for it has had no release for years, and
-    these are ten lines.
+    these are a few lines.
     """
-    return chosen(centrality(_tfidf(texts)), texts, replace(settings, blocking=False))
+    return chosen(word_centrality(texts), texts, replace(settings, blocking=False))
 
 
-def _tfidf(texts: Sequence[str]) -> Any:
-    """Return a sparse row for each sentence: words weighted by how few sentences of the document have them."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # scikit-learn's own
+def word_centrality(texts: Sequence[str]) -> FloatArray:
+    """Return how central each sentence is by the words it shares with the others, 0 to 1 in sum.
 
+    Words are weighed by how few sentences of the document have them.
+
+    >>> word_centrality(["Sales rose in May.", "Sales fell in June.", "We slept."]).argmin()
+    np.int64(2)
+    """
     counts = [grams(words(text), 1) for text in texts]
     number = {gram: i for i, gram in enumerate(sorted(set().union(*counts)))}
-    columns = np.array([number[gram] for found in counts for gram in found], dtype=np.int64)
-    values = np.array([count for found in counts for count in found.values()], dtype=np.float64)
-    values *= np.log(1 + len(texts) / np.bincount(columns, minlength=1)[columns])
-    ends = np.cumsum([0, *map(len, counts)])
-    return csr_matrix((values, columns, ends), shape=(len(texts), max(1, len(number))))
+    columns_P = np.array([number[gram] for found in counts for gram in found], dtype=np.int64)
+    rows_P = np.repeat(np.arange(len(texts)), [len(found) for found in counts])
+    values_P = np.array([count for found in counts for count in found.values()], dtype=np.float64)
+    values_P *= np.log(1 + len(texts) / np.bincount(columns_P, minlength=1)[columns_P])
+    squares_S = np.bincount(rows_P, np.square(values_P), len(texts))
+    values_P /= np.sqrt(squares_S)[rows_P]
+
+    def times(x_S: FloatArray) -> FloatArray:
+        words_V = np.bincount(columns_P, values_P * x_S[rows_P], len(number))
+        return np.bincount(rows_P, values_P * words_V[columns_P], len(texts)) - (squares_S > 0) * x_S
+
+    return _page_rank(times, len(texts))
 
 
-def centrality(vectors_SD: Any) -> FloatArray:
+def centrality(vectors_SD: FloatArray) -> FloatArray:
     """Return how central each sentence is, 0 to 1 in sum: PageRank over the cosines of their vectors.
 
-    The least cosine of the document counts as 0: those of a BERT are all large. The vectors are an array or a sparse
-    matrix; no S × S matrix is held, as a document may have a hundred thousand sentences.
+    The least cosine of the document counts as 0: those of a BERT are all large. No S × S matrix is held, as a document
+    may have a hundred thousand sentences.
 
     >>> int(centrality(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])).argmax())
     1
     """
-    count = vectors_SD.shape[0]
-    if count < 2:
-        return np.ones(count)
-    sparse_one = not isinstance(vectors_SD, np.ndarray)
-    squares_SD = vectors_SD.multiply(vectors_SD) if sparse_one else np.square(vectors_SD)
-    lengths_S = np.sqrt(np.asarray(squares_SD.sum(axis=1)).reshape(-1))
-    scale_S = 1 / np.where(lengths_S > 0, lengths_S, 1)
-    unit_SD = _scaled(scale_S, vectors_SD) if sparse_one else scale_S[:, None] * vectors_SD
+    lengths_S = np.linalg.norm(vectors_SD, axis=1)
+    unit_SD = vectors_SD / np.where(lengths_S > 0, lengths_S, 1)[:, None]
     least = _least_cosine(unit_SD)
     own_S = (lengths_S > 0) - least  # of a sentence with itself, which is not counted
+    return _page_rank(lambda x_S: unit_SD @ (unit_SD.T @ x_S) - least * x_S.sum() - own_S * x_S, len(vectors_SD))
 
-    def times(x_S: FloatArray) -> FloatArray:
-        return np.asarray(unit_SD @ (unit_SD.T @ x_S) - least * x_S.sum() - own_S * x_S)
 
+def _page_rank(times: Callable[[FloatArray], FloatArray], count: int) -> FloatArray:
+    """Return the PageRank of each sentence (Brin & Page 1998); `times` multiplies by the matrix of their cosines."""
+    if count < 2:
+        return np.ones(count)
     sums_S = times(np.ones(count))
     linked_S = sums_S > 1e-12 * count
     shares_S = np.where(linked_S, 1 / np.where(linked_S, sums_S, 1), 0)
@@ -169,24 +176,16 @@ def centrality(vectors_SD: Any) -> FloatArray:
     return np.asarray(np.round(found_S, 12))  # equal sentences stay equal, whatever order they are summed in
 
 
-def _scaled(scale_S: FloatArray, matrix_SD: Any) -> Any:
-    """Return a sparse matrix with each row times its number."""
-    from scipy import sparse  # type: ignore[import-untyped]  # scikit-learn's own
-
-    return sparse.diags(scale_S) @ matrix_SD
-
-
-def _least_cosine(unit_SD: Any) -> float:
+def _least_cosine(unit_SD: FloatArray) -> float:
     """Return the least product of two different rows, some rows at a time."""
-    count, least = unit_SD.shape[0], np.inf
-    rows = max(1, BLOCK // count)
+    count, least = len(unit_SD), np.inf
+    rows = max(1, BLOCK // max(1, count))
     for begin in range(0, count, rows):
         part_RS = unit_SD[begin : begin + rows] @ unit_SD.T
-        part_RS = part_RS if isinstance(part_RS, np.ndarray) else part_RS.toarray()
         at_R = np.arange(len(part_RS))
         part_RS[at_R, begin + at_R] = np.inf
         least = min(least, float(part_RS.min()))
-    return least
+    return least if count > 1 else 0.0
 
 
 def reference_sentences(summary: str) -> tuple[str, ...]:

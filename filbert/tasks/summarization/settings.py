@@ -12,6 +12,7 @@ from filbert.records import Example, FloatArray
 from filbert.tasks.summarization.length import UNITS, Settings, length_in_words
 from filbert.tasks.summarization.selection import oracle
 from filbert.tasks.summarization.sentences import split
+from filbert.tasks.summarization.signals import NAMES
 from filbert.tasks.task import Claim, Json, Reading
 from filbert.text.visible import visible
 
@@ -104,11 +105,12 @@ def reopen(told: Json, config: Json) -> Settings:
     if settings is None:
         raise ValueError("filbert.json settings — are missing — give a model that `filbert fit` made")
     try:
-        found = Settings(**settings)
-    except TypeError:
+        found = Settings(**{**settings, "weights": tuple(settings.get("weights", ()))})
+    except (TypeError, AttributeError):
         found = Settings(unit="")
-    numbers = (found.length, found.vectors)
-    if found.unit not in UNITS or not all(isinstance(each, (int, float)) for each in numbers) or not found.length > 0:
+    numbers = (found.length, found.vectors, *found.weights)
+    known = found.unit in UNITS and len(found.weights) in (0, len(NAMES) + 1)
+    if not known or not all(isinstance(each, (int, float)) for each in numbers) or not found.length > 0:
         raise ValueError(f"filbert.json settings — are {shown(settings)} — restore the file")
     return found
 
