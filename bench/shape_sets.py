@@ -18,7 +18,6 @@ import numpy as np
 from records import DATA, HERE, Row
 
 WORK = HERE / "work" / "shapes"
-AS_THEY_ARE = ("imdb", "sst2", "clinc150")  # by bench/accuracy.py
 RECIPE_RATE = 2e-5  # of the README of transformers' examples
 Parts = dict[str, list[Row]]
 
@@ -114,6 +113,13 @@ def trec6() -> Parts:
     return found
 
 
+def csl() -> Parts:
+    files = (("train", "train"), ("validation", "dev"), ("test", "test"))
+    return {
+        part: [{"text": row[1], "label": row[2]} for row in cells(f"csl/cls_ctg/{file}.tsv")] for part, file in files
+    }
+
+
 def newsgroups() -> Parts:
     found: Parts = {"train": [], "test": []}
     with tarfile.open(DATA / "20newsgroups.tar.xz") as archive:
@@ -128,6 +134,24 @@ def newsgroups() -> Parts:
     return found
 
 
+def as_read(path: str, test: str | None = None, **reading: str) -> Callable[[], Parts]:
+    """Return what reads a set as `filbert fit` does; training texts that are held out, too, are left out."""
+
+    def prepare() -> Parts:
+        from filbert.finetuning.dataset import read_dataset
+        from filbert.readers.options import ReadOptions
+
+        found = read_dataset(DATA / path, ReadOptions(**reading), test=DATA / test if test else None, seed=0)
+        parts = {
+            part: [{"text": each.text, "label": each.target} for each in rows]
+            for part, rows in found.splits.parts.items()
+        }
+        held = {row["text"] for part, rows in parts.items() if part != "train" for row in rows}
+        return {**parts, "train": [row for row in parts["train"] if row["text"] not in held]}
+
+    return prepare
+
+
 F1S, BOTH, CLASSES = ("macro_f1", "micro_f1"), ("accuracy", "class_1_f1"), ("accuracy", "macro_f1")
 SETS = {
     "goemotions": Shape(goemotions, "multi-label", F1S, 3, "28 labels, several a text", max_length=512),
@@ -139,11 +163,28 @@ SETS = {
     "20newsgroups": Shape(
         newsgroups, "single-label", CLASSES, 3, "20 classes, balanced", balance="auto", max_length=512, seeds=1
     ),
+    "sst2": Shape(as_read("sst2"), "single-label", CLASSES, 3, "2 classes"),
+    "clinc150": Shape(as_read("clinc150/data_full.json"), "single-label", CLASSES, 8, "151 classes, short"),
+    "imdb": Shape(
+        as_read("imdb/aclImdb_labeled.tar.xz"), "single-label", CLASSES, 3, "2 classes, long", max_length=512
+    ),
+    "ohsumed": Shape(as_read("ohsumed.tar.xz"), "single-label", CLASSES, 3, "23 classes, medical", max_length=512),
+    "chnsenticorp": Shape(
+        as_read("chnsenticorp"), "single-label", CLASSES, 3, "2 classes, Chinese", base="filbert-mini"
+    ),
+    "tnews": Shape(
+        as_read("tnews/train.tsv", "tnews/dev.tsv"),
+        *("single-label", CLASSES, 3, "15 classes, Chinese", "filbert-mini"),
+    ),
+    "csl": Shape(csl, "single-label", CLASSES, 3, "13 classes, Chinese titles", base="filbert-mini"),
 }
 
 
 def few(parts: Parts, limit: int) -> Parts:
-    """Sample so many texts of each part, and leave out labels that fewer than five of the training texts then have."""
+    """Sample so many texts of each part, and leave out labels that fewer than five of the training texts then have.
+
+    Held-out texts of a class without a training text are left out, where a text has one class.
+    """
     drawn = {}
     for part, rows in parts.items():
         chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
@@ -152,6 +193,9 @@ def few(parts: Parts, limit: int) -> Parts:
         counts = Counter(label for row in drawn["train"] for label in row["labels"])
         for row in (row for rows in drawn.values() for row in rows):
             row["labels"] = [label for label in row["labels"] if counts[label] >= 5]
+    if "label" in parts["train"][0]:
+        known = {row["label"] for row in drawn["train"]}
+        drawn = {part: [row for row in rows if row["label"] in known] for part, rows in drawn.items()}
     return drawn
 
 

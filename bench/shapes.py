@@ -1,8 +1,8 @@
 """Every shape of text classification: Filbert, its linear baseline and the recipe of `transformers`, same splits.
 
 Multi-label (goemotions; unfair_tos by contract), pairs (mrpc; afqmc in Chinese), regression on pairs (stsb), classes of
-uneven size (trec6, 20newsgroups, with `--balance auto`); imdb, sst2 and clinc150 are run as `bench/accuracy.py` has
-them. Filbert is called as a person calls it, `filbert fit …`, and its figures are those of its report. The rival is
+uneven size (trec6, 20newsgroups, with `--balance auto`), and plain classes: English short and long, medical, Chinese.
+Filbert is called as a person calls it, `filbert fit …`, and its figures are those of its report. The rival is
 `bench/transformers_recipe.py`, from the same base for as many epochs, at the rate of its README (2e-5), and once more
 at another one by `--learning-rate`. Rows are appended to bench/results/shapes.jsonl as fits end; one that is there is
 not made again, so a run that was killed loses the fit it was at.
@@ -32,11 +32,10 @@ import numpy as np
 import numpy.typing as npt
 from records import HERE, Row, append, read
 from scipy.stats import pearsonr, rankdata
-from shape_sets import AS_THEY_ARE, RECIPE_RATE, SETS, WORK, Shape, files_of
+from shape_sets import RECIPE_RATE, SETS, WORK, Shape, files_of
 
 ROOT = HERE.parent
 RESULTS = HERE / "results" / "shapes.jsonl"
-SINCE = "2026-11-30"  # the day all modules were moved: rows of accuracy.py from before it are not those of today's code
 SIDES = ("filbert", "transformers")
 TARGETS = {"single-label": "label", "multi-label": "labels", "regression": "score"}
 QUICK = 200  # texts of each part
@@ -252,18 +251,9 @@ def measure(name: str, who: str, seed: int, args: argparse.Namespace) -> None:
     print(f"{name}, {who}{rate}, seed {seed}: {row['left_out'] or ', '.join(scores)}", flush=True)
 
 
-def as_it_is(name: str, minutes: float | None) -> None:
-    """Let bench/accuracy.py make its row of a set, unless there is one of today's code."""
-    if any(row["set"] == name and row["date"] >= SINCE for row in read(HERE / "results" / "accuracy.jsonl")):
-        print(f"{name}: stands in bench/results/accuracy.jsonl", flush=True)
-        return
-    wrong = run(["python", "bench/accuracy.py", name], WORK / "runs" / f"{name}.log", minutes)
-    print(f"{name}: {wrong or 'is in bench/results/accuracy.jsonl'}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join([*SETS, *AS_THEY_ARE])}; all by default")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
     parser.add_argument("--who", choices=(*SIDES, "both"), default="both")
     parser.add_argument("--seeds", type=int, default=3, help="at most; 20newsgroups is fitted by one [3]")
     parser.add_argument("--texts", type=int, metavar="N", help="sample so many texts of each part [all]")
@@ -273,16 +263,12 @@ def main() -> None:
         "--quick", action="store_true", help=f"try it: {QUICK} texts of each part, one epoch, no record"
     )
     args = parser.parse_args()
-    unknown = [name for name in args.sets if name not in (*SETS, *AS_THEY_ARE)]
+    unknown = [name for name in args.sets if name not in SETS]
     if unknown:
-        parser.error(f"unknown set {unknown[0]} — choose of {', '.join([*SETS, *AS_THEY_ARE])}")
-    sets = args.sets or [*SETS, *AS_THEY_ARE]
+        parser.error(f"unknown set {unknown[0]} — choose of {', '.join(SETS)}")
     for seed in range(1 if args.quick else args.seeds):  # so that every set has a row early
-        for name in sets:
-            if name in AS_THEY_ARE:
-                if args.who != "transformers" and not args.quick and not seed:
-                    as_it_is(name, args.limit_minutes)
-            elif seed < SETS[name].seeds:
+        for name in args.sets or SETS:
+            if seed < SETS[name].seeds:
                 for who in SIDES if args.who == "both" else (args.who,):
                     measure(name, who, seed, args)
 

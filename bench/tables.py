@@ -13,7 +13,7 @@ import numpy as np
 import readme
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
-from shape_sets import AS_THEY_ARE, RECIPE_RATE, SETS
+from shape_sets import RECIPE_RATE, SETS
 from task_tables import question_answering, summarization
 
 HERE = Path(__file__).resolve().parent
@@ -88,19 +88,18 @@ def shapes() -> list[str]:
         "many epochs, at the rate of their README, 2e-5, and once more at a higher one. Filbert has its default rate,",
         "and chooses its best step on the validation texts. Where a set has no validation part, a tenth of its",
         "training texts is held out; unfair_tos trains on three groups of contracts, chooses by a fourth and tests on",
-        "a fifth. `python bench/shapes.py SET` makes the rows of a set; those of imdb, sst2 and clinc150 are",
-        "`bench/accuracy.py`'s. What was left out was timed on one thread beside other work: no measure of speed.",
+        "a fifth. `python bench/shapes.py SET [--texts N]` makes the rows of a set. What was left out was timed on",
+        "one thread beside other work: no measure of speed.",
         "",
         *header(
             "set | train / test | base | epochs | figure | Filbert | linear | transformers, its rate "
             "| transformers, higher rate | made"
         ),
     ]
-    for name in dict.fromkeys([*(name for name in SETS if any(row["set"] == name for row in rows)), *AS_THEY_ARE]):
+    for name in SETS:
         found = [row for row in rows if row["set"] == name]
         for texts in sorted({row.get("texts") for row in found}, key=lambda n: -(n or 10**9)):
             lines += shape_of(name, [row for row in found if row.get("texts") == texts])
-        lines += as_it_is(name) if name in AS_THEY_ARE else []
     return [*lines, ""]
 
 
@@ -142,22 +141,6 @@ def rate_of(row: dict[str, Any]) -> str:
     rate, optimizer = row["learning_rate"] or config.get("learning_rate"), config.get("optimizer")
     note = f", at {rate:.0e}".replace("e-0", "e-") if rate else ""
     return note + (f" by {optimizer}" if optimizer not in (None, "adamw") else "")
-
-
-def as_it_is(name: str) -> list[str]:
-    """Return the lines of a set that bench/accuracy.py fits, from its newest record."""
-    rows = [row for row in records("accuracy.jsonl") if row["set"] == name and row["base"] == "minilm"]
-    if not rows:
-        return []
-    row = rows[-1]
-    found = {"accuracy": (row["test"], row["baseline"]), "macro_f1": (row["macro_f1"], None)}
-    return [
-        f"| {name} | {row['counts']['train']:,} / {row['counts']['test']:,} | {row['base']} "
-        f"| {row['training']['epochs']:g} | {FIGURES[figure]} | **{100 * ours['value']:.2f}** "
-        f"[{100 * ours['low']:.2f}, {100 * ours['high']:.2f}], 1 seed{rate_of({**row, 'learning_rate': None})} "
-        f"| {percent(linear) if linear else ''} | | | {made(row)} |"
-        for figure, (ours, linear) in found.items()
-    ]
 
 
 def train_speed() -> list[str]:
