@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from records import DATA, HERE, Row
@@ -134,7 +135,7 @@ def newsgroups() -> Parts:
     return found
 
 
-def as_read(path: str, test: str | None = None, **reading: str) -> Callable[[], Parts]:
+def as_read(path: str, test: str | None = None, **reading: Any) -> Callable[[], Parts]:
     """Return what reads a set as `filbert fit` does; training texts that are held out, too, are left out."""
 
     def prepare() -> Parts:
