@@ -32,9 +32,9 @@ def blend_line(report: Mapping[str, Any], metric: Metric) -> str:
     >>> tried = {"kept": False, "texts": 500, "loss": 0.61, "gain": gain}
     >>> blend_line({"scores": {"test": {"n": 1}}, "blend": {**tried, "kept": True}}, Metric("accuracy", "accuracy"))
     'Blend: the answers are those of BERT and the linear model together: the loss of 500 validation texts falls by \
-13.1 % (6.6–19.7).'
+13.1 % (6.6 to 19.7).'
     >>> blend_line({"blend": {**tried, "gain": {"value": 0.0, "low": -0.01, "high": 0.01}}}, Metric("mae", "MAE"))
-    "No blend: of 500 validation texts the loss of BERT and the linear model together is not clearly below BERT's."
+    "No blend: of 500 validation texts the loss of BERT and the linear model together is not 2 % below BERT's."
     """
     found, each = report.get("blend") or {}, example_of(report)
     if "texts" not in found:
@@ -46,7 +46,7 @@ def blend_line(report: Mapping[str, Any], metric: Metric) -> str:
         return _("No blend: {texts} are too few to see whether the linear model helps.", texts=texts)
     if not found["kept"]:
         return _(
-            "No blend: of {texts} the loss of BERT and the linear model together is not clearly below BERT's.",
+            "No blend: of {texts} the loss of BERT and the linear model together is not 2 % below BERT's.",
             texts=texts,
         )
     value, low, high = (100 * found["gain"][key] / max(found["loss"], 1e-12) for key in ("value", "low", "high"))
@@ -54,13 +54,13 @@ def blend_line(report: Mapping[str, Any], metric: Metric) -> str:
     if found.get("linear_alone"):
         sentence = _(
             "The answers are those of the linear model alone, to which BERT adds nothing: the loss of {texts} is "
-            "{value:.1f} % ({low:.1f}–{high:.1f}) below BERT's.",
+            "{value:.1f} % ({low:.1f} to {high:.1f}) below BERT's.",
             **told,
         )
     else:
         sentence = _(
             "Blend: the answers are those of BERT and the linear model together: the loss of {texts} falls by "
-            "{value:.1f} % ({low:.1f}–{high:.1f}).",
+            "{value:.1f} % ({low:.1f} to {high:.1f}).",
             **told,
         )
     alone = (bert_alone(report, main_split(report)) or {}).get(metric.key)
