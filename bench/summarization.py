@@ -45,7 +45,7 @@ from filbert.tasks.summarization.selection import lead, textrank
 
 RESULTS = HERE / "results" / "summarization.jsonl"
 WORK = HERE / "work" / "summarization"
-FOLDS, QUICK = 5, 60
+FOLDS, QUICK, ROUNDS = 5, 60, 3
 TASK = tasks.of_summaries()
 SAME = ("part", "who", "base", "fold", "epochs", "texts")  # makes two rows the same one
 
@@ -159,24 +159,35 @@ class Bench:
         self.set_of("csl", 0, csl("dev", self.limit), csl("test", self.limit), "filbert-mini")
 
     def run_speed(self) -> None:
-        """Summaries per second: Filbert, and a plain padded loop with the same weights."""
+        """Summaries per second, medians of alternating runs: Filbert, and a plain padded loop with the same weights."""
         examples = bbc(min(self.limit or 500, 500))
         engine = self.fitted(examples, (), "speed", self.base)
         texts = [each.text for each in examples]
         key = {"part": "speed", "base": self.base, "epochs": self.epochs, "texts": len(texts)}
-        summaries: dict[str, list[Any]] = {}
-        for who, run in (("filbert", engine.predict), ("padded loop", padded(engine))):
+        sides = {"filbert": engine.predict, "padded loop": padded(engine)}
 
-            def timed(who: str = who, run: Callable[[list[str]], Any] = run) -> Row:
+        def timed() -> Row:
+            chosen, seconds = {}, defaultdict(list)
+            for run in sides.values():
                 run(texts[:8])  # warm
-                began = time.monotonic()
-                summaries[who] = [found.chosen for found in run(texts)]
-                return {"per_second": round(len(texts) / (time.monotonic() - began), 2)}
+            for _ in range(ROUNDS):
+                for who, run in sides.items():
+                    began = time.monotonic()
+                    chosen[who] = [found.chosen for found in run(texts)]
+                    seconds[who].append(time.monotonic() - began)
+            ours, theirs = (np.array(seconds[who]) for who in sides)
+            pairs = zip(*chosen.values(), strict=True)
+            return {
+                "per_second": round(len(texts) / float(np.median(ours)), 2),
+                "padded_per_second": round(len(texts) / float(np.median(theirs)), 2),
+                "times": round(float(np.median(theirs / ours)), 2),
+                "same": float(np.mean([one == two for one, two in pairs])),
+            }
 
-            print(who, self.row({**key, "who": who}, timed)["per_second"], "summaries/s")
-        if len(summaries) == 2:
-            pairs = zip(*summaries.values(), strict=True)
-            print("the same sentences:", f"{np.mean([one == two for one, two in pairs]):.1%}")
+        row = self.row({**key, "who": "filbert"}, timed)
+        print(
+            f"{row['per_second']} summaries/s for {row['padded_per_second']}, {row['times']} ×, same {row['same']:.1%}"
+        )
 
 
 def padded(engine: Engine, batch_size: int = 8) -> Callable[[list[str]], list[Prediction]]:

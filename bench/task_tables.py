@@ -114,14 +114,12 @@ def summarization(records: Records, header: Header) -> list[str]:
             )
             about = f"{part}, {base}, {epochs:g} | {who} | {len(figures_NF):,}"
             lines.append(f"| {about} | {scores} | {apart} | {made(found[who][-1])} |")
-    speeds = {row["who"]: row for row in rows if "per_second" in row}
-    if len(speeds) == 2:
-        ours, theirs = speeds["filbert"], speeds["padded loop"]
-        ratio = ours["per_second"] / theirs["per_second"]
-        lines += [
-            "",
-            f"Summaries a second of {ours['texts']} articles, one model: {ours['per_second']:.1f} by Filbert, "
-            f"{theirs['per_second']:.1f} by a loop of padded batches in `transformers`, **{ratio:.2f} ×** "
-            f"({made(ours)}).",
-        ]
+    for row in rows:
+        if "per_second" in row:
+            lines += [
+                "",
+                f"Summaries a second of {row['texts']} articles, one model: {row['per_second']:.1f} by Filbert, "
+                f"{row['padded_per_second']:.1f} by a loop of padded batches in `transformers`, **{row['times']:.2f} ×**, "
+                f"{100 * row['same']:.1f} % of the summaries the same ({made(row)}).",
+            ]
     return [*lines, ""]
