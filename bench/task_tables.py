@@ -119,7 +119,7 @@ def summarization(records: Records, header: Header) -> list[str]:
             lines += [
                 "",
                 f"Summaries a second of {row['texts']} articles, one model: {row['per_second']:.1f} by Filbert, "
-                f"{row['padded_per_second']:.1f} by a loop of padded batches in `transformers`, **{row['times']:.2f} ×**, "
-                f"{100 * row['same']:.1f} % of the summaries the same ({made(row)}).",
+                f"{row['padded_per_second']:.1f} by a loop of padded batches in `transformers`, "
+                f"**{row['times']:.2f} ×**, {100 * row['same']:.1f} % of the summaries the same ({made(row)}).",
             ]
     return [*lines, ""]

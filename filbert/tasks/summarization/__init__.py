@@ -74,6 +74,7 @@ for number, sentence in enumerate(sentences):
     rows.append(len(ids))  # each has a [CLS] of its own, from which its score is read
     ids += sentence.ids
     segments += [number % 2] * len(sentence.ids)
+# BERT's score; where filbert.json has settings.weights, Filbert adds TextRank, place and length to it (signals.py)
 scores = logits(ids, segments, mark_rows=rows, mark_places=range(len(rows)))[:, 0]
 for sentence, score in zip(sys.argv[1:], scores):
     print(f"{1 / (1 + np.exp(-score)):.6f}\\t{sentence}")
