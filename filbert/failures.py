@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol, TextIO, runtime_checkable
 
 from filbert.errors import DataError, FilbertError, Stopped, TrainingError, missing, out_of_memory, safe, shown
-from filbert.language.terminal import translated
+from filbert.language.terminal import terminal, translated
 from filbert.version import __version__
 
 READER_GONE = 128 + 13  # as a shell says of a process that SIGPIPE ended
@@ -112,8 +112,8 @@ class UsageError(Protocol):
 
     exit_code: int
 
-    def show(self) -> None:
-        """Print usage and message on stderr."""
+    def show(self, file: TextIO | None = None) -> None:
+        """Print usage and message on stderr, or into a file."""
 
     def format_message(self) -> str:
         """Return what is wrong."""
@@ -121,11 +121,22 @@ class UsageError(Protocol):
 
 def _usage(error: UsageError, *, as_json: bool) -> int:
     with suppress(OSError):
-        error.show()
+        if terminal() == "en":
+            error.show()
+        else:
+            _show_translated(error)
     if as_json:
         with suppress(OSError):
             print_json({"error": {"type": type(error).__name__, "message": error.format_message()}})
     return error.exit_code
+
+
+def _show_translated(error: UsageError) -> None:
+    from filbert.language.help import refused
+
+    error.show(told := io.StringIO())
+    if text := told.getvalue().rstrip("\n"):  # none where help was asked for, which has been shown by then
+        print(safe(refused(text)), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:

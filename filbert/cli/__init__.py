@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from filbert.cli import (
     ask,
@@ -42,7 +42,7 @@ from filbert.cli import (
 from filbert.errors import ConfigError, shown
 from filbert.failures import guarded, told
 from filbert.language import LANGUAGES
-from filbert.language.terminal import VARIABLE, given, printing
+from filbert.language.terminal import VARIABLE, given, printing, terminal
 from filbert.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of docs/commands.md
@@ -70,7 +70,31 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help and of 
     "convert": pretrained.convert,
 }
 
+
+class _Spoken:
+    """What a command and the list of all have in common: their help is in the language of the terminal."""
+
+    help: str | None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if terminal() != "en":
+            from filbert.cli.help import ChineseHelp
+
+            ctx.formatter_class = ChineseHelp
+        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        if terminal() == "en":
+            return super().get_short_help_str(limit)  # type: ignore[misc,no-any-return]
+        return (self.help or "").partition("\n\n")[0]  # not cut, so that it is found in the catalogue
+
+
+class _Commands(_Spoken, TyperGroup):
+    """The list of all commands."""
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -113,7 +137,7 @@ def _filbert(
     """
 
 
-class _Command(TyperCommand):
+class _Command(_Spoken, TyperCommand):
     """A command that says where a text may begin with a hyphen."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

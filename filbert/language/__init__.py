@@ -230,9 +230,17 @@ def _catalogue(code: str) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
 
 @functools.cache
 def _tables(code: str) -> dict[str, dict[str, Any]]:
+    return loaded(f"{code}.toml") | loaded(f"{code}.messages.toml")
+
+
+def loaded(name: str) -> dict[str, dict[str, Any]]:
+    """Return the tables of a catalogue's file beside this one.
+
+    >>> loaded("zh.toml")[NOUNS]["text"]
+    ['条', '文本']
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    texts = (files("filbert.language").joinpath(f"{code}.{part}toml").read_text("utf-8") for part in ("", "messages."))
-    return {name: table for text in texts for name, table in tomllib.loads(text).items()}
+    return tomllib.loads(files("filbert.language").joinpath(name).read_text("utf-8"))

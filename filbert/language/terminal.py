@@ -62,7 +62,7 @@ def given(words: Sequence[str]) -> str | None:
     >>> given(["fit", "a.csv", "--language", "zh"]), given(["fit", "a.csv"])
     ('zh', None)
     """
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, _equals, value = word.partition("=")
         if name == "--language":
             return value if value in LANGUAGES else following if following in LANGUAGES else None

@@ -30,6 +30,7 @@ UNREAD = {  # no messages: English pages of the hub, HTML, an API's description,
 UNSAID = re.compile(  # what is no sentence: commands, options, styles, patterns, headers, what others' errors say
     r"(filbert|pip|predict|evaluate|explain|serve|ask|summarize|torch|torch\._utils|collections|bold|dim|verdict) [^—]*"
     r"|--[\w-]+( -o)? [A-Z{][^ ]*|\{theirs\}|text (wrong|place)|(text|attachment)[/;].*|urn:.*|\{_ODS\}.*|.*(\\d|\\s).*"
+    r"| — set LC_ALL=.*| \(a text that begins with a hyphen .*"  # of a command line: zh.help.toml
     r"|Literal\[.*|<.*|Äé.*|unnamed: 0|answer start"
     r"|\{__name__\} at|\{file\} num_attention_heads — \{e\}|one of the words .*"
     r"|CUDA out of memory|Cannot allocate memory|can't start new thread|emory usage limit|new-line character|Extra data"
