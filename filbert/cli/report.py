@@ -25,7 +25,7 @@ def report(
         typer.Argument(metavar="MODEL...", help="Run folder of `filbert fit` or `pretrain`; several of fit."),
     ],
     *,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Page of several runs. [comparison.html]")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Page of several runs [comparison.html].")] = None,
     language: Language = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -25,13 +25,13 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address; another one than this machine's own needs a key.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one. [8080]")] = 8080,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     api_key_file: Annotated[
         Path | None, typer.Option("--api-key-file", help="File with the key that clients must send.")
     ] = None,
     queue_seconds: Annotated[
         float,
-        typer.Option("--queue-seconds", min=0.01, max=600, help="Work that may wait before requests are refused. [1]"),
+        typer.Option("--queue-seconds", min=0.01, max=600, help="Work that may wait before requests are refused."),
     ] = 1.0,
     precision: ScoringPrecision = "fp32",
     no_cascade: WithoutCascade = False,
