@@ -34,7 +34,7 @@ WORDS = {  # what stands in the Chinese page for what stands in the English one
     "test set": "测试集",
     "texts": "文本",
     "TF-IDF + logistic regression": "TF-IDF + 逻辑回归",
-    "`transformers`, same base": "`transformers`，同一基座",
+    "`transformers`, same base": "`transformers`，同一基础模型",
     "training, two cores": "训练时间，两核",
     "min": "分钟",
     "Pearson": "皮尔逊",

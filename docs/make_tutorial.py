@@ -20,7 +20,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 FOLDERS = {"en": DOCS / "tutorial", "zh": DOCS / "zh" / "tutorial"}
 CELL = re.compile(r"^```python\n(?P<code>.*?)^```\n(?P<output>\n```(?:text|py)\n(?P<printed>.*?)^```\n)?", re.M | re.S)
-UNWRITTEN = ("7-fine-tuning", "8-use", "9-imdb")  # they train for minutes: what they print is not in the page
+UNWRITTEN = ("9-imdb",)  # it needs IMDb: what it prints is not in the page
 MARK = "\x1e"  # printed between two cells
 STYLE = """\
 backend: Agg

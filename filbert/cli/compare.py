@@ -123,11 +123,12 @@ def _show(
 ) -> None:
     """Print the figures side by side, the difference, and what follows from it."""
     n = sides[0][0].scores["n"]
+    texts = counted(n, "text")
     alike = names[0].name == names[1].name
     short = {name: str(name) if alike or cells(str(name)) <= WIDEST else name.name for name in names}
     of = [translated(f" ({len(side)} runs)") if len(side) > 1 else "" for side in sides]
     runs = [fitted(short[name], WIDEST) + more for name, more in zip(names, of, strict=True)]
-    rows = [(translated(f"{split}, {counted(n, 'text')}"), *runs)]
+    rows = [(translated(f"all {texts}" if split == "all" else f"{split}, {texts}"), *runs)]
     for metric in metrics:
         if metric.key in sides[0][0].scores:
             rows.append((translated(metric.name), *(_figure(side, metric) for side in sides)))
@@ -154,7 +155,7 @@ def _sentences(names: tuple[Path, Path], found: Mapping[str, Any], metric: Metri
     value, low, high = (signed(found[key]) for key in ("value", "low", "high"))
     amount = f"{points(found['value'])} points ({span(found)})" if metric.percent else f"{value} ({low} to {high})"
     over = " over texts and seeds" if "runs" in found else ""
-    lines = [f"difference in {metric.name}: {amount}, 95 % interval{over}"]
+    lines = [f"difference in {translated(metric.name)}: {amount}, 95 % interval{over}"]
     if "p" in found:
         alone = f"{found['first_only']:,} texts are right by the first alone, {found['second_only']:,} by the second"
         lines.append(f"{alone}: McNemar's exact test, p = {found['p']:.2g}")

@@ -111,7 +111,7 @@ def duration(seconds: float) -> str:
     """
     whole = round(seconds)
     if whole < 60:
-        return translated(f"{whole} s")
+        return f"{whole} {translated('s')}"
     clock = f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
     return translated(clock)
 
@@ -207,7 +207,7 @@ class Screen:
         if waited >= MAX_INTERVAL or (waited >= MIN_INTERVAL and (not total or share - self._printed_share >= STEP)):
             self._printed_at, self._printed_share = time.monotonic(), share
             rest = figures_line(figures)
-            self.say(f"{translated(stage)}: {_so_far(done, total)}{' · ' * bool(rest)}{rest}")
+            self.say(f"{translated(stage)}{translated(': ')}{_so_far(done, total)}{' · ' * bool(rest)}{rest}")
 
     def clear(self) -> None:
         """Remove the progress bar."""

@@ -13,8 +13,9 @@ import typer
 
 from filbert.cli.console import Screen, cells
 from filbert.cli.options import Json, Overwrite, reading
-from filbert.errors import ConfigError, DataError, safe
+from filbert.errors import ConfigError, DataError, counted, safe
 from filbert.failures import print_json
+from filbert.language.terminal import translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -131,27 +132,37 @@ def _folders(*paths: str | None) -> list[str]:
     return sorted(found - {"./"}, key=len, reverse=True)
 
 
+def _line(word: str, said: str) -> str:
+    """Return a line that begins with a word, already translated, in a column of its own."""
+    return f"{word}{' ' * max(LEVEL - cells(word), 1)}{said}"
+
+
 def _show(screen: Screen, examined: Examined, folders: Sequence[str]) -> None:
     """Print how many texts there are and how long, then each finding with lines and cure."""
-    texts = ", ".join(f"{len(part):,} {name}" for name, part in examined.parts.items())
-    screen.show("", f"texts    {texts}")
+    comma = translated(", ")
+    texts = comma.join(f"{translated(name)} {len(part):,}" for name, part in examined.parts.items())
+    screen.show("", _line(translated("texts"), texts), data=True)
     if found := examined.lengths:
         cut = f", {found['cut']:,} cut" if found["cut"] and not examined.read.task.WINDOWS else ""
         figures = f"{found['median']:,} in the middle, 95 % up to {found['most']:,}, longest {found['longest']:,}"
-        screen.show(f"tokens   {figures}{cut} (base {examined.base})")
+        said = "".join(map(translated, (figures, cut, f" (base {examined.base})")))
+        screen.show(_line(translated("tokens"), said), data=True)
     for each in examined.findings:
         _show_finding(screen, each, folders)
     counts = [
         (level, sum(each.level == level for each in examined.findings)) for level in ("refused", "warning", "note")
     ]
-    said = ", ".join(f"{many} {level}{'s' * (many > 1 and level != 'refused')}" for level, many in counts if many)
-    refused = "; fit would refuse this" if counts[0][1] else ""
-    screen.show("", f"found    {said}{refused}" if said else "found    nothing that needs mending")
+    said = comma.join(
+        translated(counted(many, level, level if level == "refused" else "")) for level, many in counts if many
+    )
+    refused = translated("; fit would refuse this") if counts[0][1] else ""
+    said = f"{said}{refused}" if said else translated("nothing that needs mending")
+    screen.show("", _line(translated("found"), said), data=True)
 
 
 def _show_finding(screen: Screen, found: Finding, folders: Sequence[str]) -> None:
-    blank = " " * LEVEL
-    screen.show("", f"{found.level:<{LEVEL}}{safe(found.said)}")
+    words = {"refused": translated("refused"), "warning": translated("warning"), "note": translated("note")}
+    lines = ["", _line(words[found.level], translated(found.said))]
     if found.places:
         shown: list[str] = []
         for place in map(safe, found.places):
@@ -160,10 +171,12 @@ def _show_finding(screen: Screen, found: Finding, folders: Sequence[str]) -> Non
             if shown and cells(", ".join([*shown, place])) > WIDEST:
                 break
             shown.append(place)
-        more = f", … ({len(found.places) - len(shown):,} more: --json)" if len(found.places) > len(shown) else ""
-        screen.show(f"{blank}{', '.join(shown)}{more}")
+        left = len(found.places) - len(shown)
+        more = translated(f", … ({left:,} more: --json)") if left else ""
+        lines.append(_line("", f"{', '.join(shown)}{more}"))
     if found.cure:
-        screen.show(f"{blank}→ {safe(found.cure)}")
+        lines.append(_line("", f"→ {translated(found.cure)}"))
+    screen.show(*map(safe, lines), data=True)
 
 
 def _fix(screen: Screen, examined: Examined, out: Path, *, overwrite: bool, near: bool) -> Counter[str]:
@@ -174,6 +187,12 @@ def _fix(screen: Screen, examined: Examined, out: Path, *, overwrite: bool, near
     bad = sum(each.count for each in examined.findings if each.check == "bad rows")
     if bad:
         counts["bad"] = bad
-    rest = ", ".join(f"{many:,} {why}" for why, many in counts.items() if why != "written")
-    screen.show("", f"cleaned  {out}: {counts['written']:,} rows{'; left out or changed: ' if rest else ''}{rest}")
+    words = {"repeated": translated("repeated"), "contradictory": translated("contradictory")}
+    words |= {"empty": translated("empty"), "bad": translated("bad")}
+    rest = translated(", ").join(
+        f"{many:,} {words.get(why) or translated(why)}" for why, many in counts.items() if why != "written"
+    )
+    said = f"{out}: {translated(counted(counts['written'], 'row'))}"
+    rest = translated("; left out or changed: ") + rest if rest else ""
+    screen.show("", _line(translated("cleaned"), said + rest), data=True)
     return counts

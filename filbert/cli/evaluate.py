@@ -224,14 +224,16 @@ def _show_scores(
     """Print the overall scores, beside them those of new texts, and, where there are labels, one line for each."""
     from filbert.report.figures import value_of, with_interval
     from filbert.report.selective import measured_line
+    from filbert.report.slices import GATHERED, OURS, TOLD
     from filbert.report.summary import summary_rows
     from filbert.report.words import example_of
 
     named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
     rows = summary_rows({**named, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)
+    texts = counted(measured["n"], example_of(named))
     beside = [translated(f"the {fresh['n']:,} it has not seen")] if fresh else []
     rows[0] = (
-        translated(f"{split}{',' * (split != 'all')} {counted(measured['n'], example_of(named))}"),
+        translated(f"all {texts}" if split == "all" else f"{split}, {texts}"),
         translated("all") if fresh else "",
         *beside,
     )
@@ -242,12 +244,16 @@ def _show_scores(
         share = with_interval(measured["unknown"]["share"], True)
         line = f"{share} of them were told to be of none of the known classes. The scores are of all texts."
         screen.show("", line, prose=True)
+    told_of = (translated("texts"), translated(str((measured.get("slices") or {}).get("error", ""))))
     for each in (measured.get("slices") or {"by": ()})["by"]:
-        told = [(each["name"], translated("texts"), translated(str(measured["slices"]["error"])))]
+        told = [(translated(each["name"]) if each["name"] in OURS else each["name"], *told_of)]
         for row in each["rows"]:
             told.append(
                 (
-                    fitted(row["value"], WIDEST),
+                    fitted(
+                        translated(row["value"]) if each["name"] in TOLD or row["value"] in GATHERED else row["value"],
+                        WIDEST,
+                    ),
                     f"{row['texts']:,}",
                     with_interval(row["error"], measured["slices"]["share"]),
                 )

@@ -110,7 +110,9 @@ def _show(screen: Screen, found: Measured) -> None:
 
     screen.clear()
     bars, sides = found.bars, (found.before, found.after)
-    rows: list[tuple[str, ...]] = [(f"{found.texts:,} texts", *map(translated, ("model", "export", "at most")))]
+    rows: list[tuple[str, ...]] = [
+        (f"{found.texts:,} texts", translated("model"), translated("export"), translated("at most"))
+    ]
     for key, name, share in found.figures:
         before, after = (
             value_of(dict.fromkeys(("value", "low", "high"), figure(side.scores, key)), share) for side in sides
@@ -122,8 +124,8 @@ def _show(screen: Screen, found: Measured) -> None:
         ("largest change of a number", "", _small(found.change), f"{bars.change:g}"),
         ("in 99 % of the texts", "", _small(found.change_99), f"{bars.change_99:g}"),
     ]
-    rows.append(("texts/s", *(f"{found.texts / max(side.seconds, 1e-9):,.0f}" for side in sides), ""))
-    rows.append(("weights", *(f"{side.megabytes:,.1f} MB" for side in sides), ""))
+    rows.append((translated("texts/s"), *(f"{found.texts / max(side.seconds, 1e-9):,.0f}" for side in sides), ""))
+    rows.append((translated("weights"), *(f"{side.megabytes:,.1f} MB" for side in sides), ""))
     screen.show("", *table(facts(*rows), right=(1, 2, 3)), data=True)
 
 

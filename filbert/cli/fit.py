@@ -279,7 +279,7 @@ def show_fitted(screen: Screen, folder: Path, report: Mapping[str, Any], kind: K
     model = shell_quoted([str(folder)])
     pairs = report["data"].get("inputs") == 2
     rows = [
-        ("report", str(folder / "report.html")),
+        (translated("report"), str(folder / "report.html")),
         (kind.next_step[0], f"filbert {kind.next_step[1].format(model=model)}")
         if kind.next_step
         else ("one pair", f'filbert predict {model} "a new text" --pair "its second text"')

@@ -35,6 +35,7 @@ from filbert.cli.parts import (
 )
 from filbert.errors import ConfigError, DataError, Place, Problem, counted, safe, shown
 from filbert.failures import print_json
+from filbert.language.terminal import translated
 from filbert.readers.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -256,14 +257,19 @@ def _show_tally(
     screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, *, each: str
 ) -> None:
     write: Callable[..., None] = screen.show if target is not None else screen.say
-    errors = "".join(f" + {count:,} {name}" for name, count in tally.errors.items())
+    known = {"empty_text": translated("empty text")}
+    errors = "".join(f" + {count:,} {known.get(name, name)}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
-    abstained = f"{tally.abstained:,} left unanswered · " if tally.abstained else ""
-    abstained += f"{tally.unknown:,} of no known class · " if tally.unknown else ""
-    by_linear = f"{tally.by_linear:,} answered by the linear model · " if tally.by_linear else ""
-    before = f"{tally.kept:,} scored before the run was stopped · " if tally.kept else ""
-    speed = f"{abstained}{by_linear}{before}{tally.truncated:,} truncated · {tally.texts_per_second:,.0f} {each}s/s"
-    write(f"{counted(tally.read + quarantined, 'row')} read = {tally.scored:,} scored{errors}{bad} · {speed}")
+    parts = [
+        f"{tally.abstained:,} left unanswered" if tally.abstained else "",
+        f"{tally.unknown:,} of no known class" if tally.unknown else "",
+        f"{tally.by_linear:,} answered by the linear model" if tally.by_linear else "",
+        f"{tally.kept:,} scored before the run was stopped" if tally.kept else "",
+        f"{tally.truncated:,} truncated",
+    ]
+    rows = translated(f"{counted(tally.read + quarantined, 'row')} read = {tally.scored:,} scored")
+    speed = f"{translated(counted(round(tally.texts_per_second), each))}/{translated('s')}"
+    write(" · ".join([rows + errors + translated(bad), *map(translated, filter(None, parts)), speed]))
     common = tally.answers.most_common(CLASSES)
     for line in table(
         [(fitted(name), f"{n:,}", f"{100 * n / tally.scored:.1f} %") for name, n in common] or [("",)], right=(1, 2)

@@ -319,7 +319,7 @@ def _show(screen: Screen, folder: Path, report: Mapping[str, Any]) -> None:
     )
     base = shell_quoted([str(folder)])
     rows = [
-        ("report", str(folder / "report.html"), ""),
+        (translated("report"), str(folder / "report.html"), ""),
         ("fill a mask", f'filbert fill "a [MASK] word" --base {base}', ""),
         ("fine-tune it", f"filbert fit your.csv --base {base}", ""),
     ]

@@ -202,7 +202,13 @@ def _show(screen: Screen, found: Sequence[Opened], what: str, bar: float) -> Non
     for each in found:
         note = each.why if each.why.startswith("failed") else f"not here: {each.why}" if each.why else ""
         said = translated(note or "more than it may be" * each.failed)
-        rows.append((translated(each.door), translated(_number(each.apart)), said))
+        rows.append(
+            (
+                {"server": translated("server")}.get(each.door, translated(each.door)),
+                translated(_number(each.apart)),
+                said,
+            )
+        )
     screen.show(what, "", *table(rows, right=(1,)), "")
     wrong = [each.door for each in found if each.failed]
     here, most = sum(each.apart is not None for each in found), f"{bar:.5f}"

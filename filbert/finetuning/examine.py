@@ -154,7 +154,7 @@ def _bad_rows(ledger: Ledger) -> list[Finding]:
         where = [str(problem.place) for problem in problems]
         findings.append(
             Finding(
-                "bad rows", f"{counted(len(problems), 'row')}: {field} {wrong}", len(problems), where, cure, REFUSED
+                "bad rows", f"{counted(len(problems), 'row')}: {field} — {wrong}", len(problems), where, cure, REFUSED
             )
         )
     return findings
@@ -176,7 +176,7 @@ def _refusals(read: Read, parts: Mapping[str, Sequence[Example]], name: str, gro
         make_splits(train, task.strata, group=group, validation=held.get("validation"), name=name)
     except DataError as error:
         return [
-            Finding("refused", f"{each.field} {each.wrong}", 1, [str(each.place)], each.todo, REFUSED)
+            Finding("refused", f"{each.field} — {each.wrong}", 1, [str(each.place)], each.todo, REFUSED)
             for each in error.problems
         ]
     return []

@@ -119,12 +119,37 @@ def retold(text: str) -> str:
     return text if code == "en" else "\n".join(_retold(code, line) for line in text.split("\n"))
 
 
-WORDS = {"split", "header", "kind", "side", "unit", "by", "best_by"}  # places that hold a word of ours
+WORDS = {
+    "split",
+    "header",
+    "kind",
+    "side",
+    "unit",
+    "by",
+    "best_by",
+    "EXAMPLE",
+    "each",
+    "many",
+}  # places that hold a word of ours
+QUOTES = "'\"[{(/"  # what begins a name, a label, a path: none of our phrases
 COUNT = re.compile(r"([\d,]+) (.+?)s?")
 PLACE = re.compile(r"\{(\w+)[^{}]*\}")  # a name, and perhaps how it is shown
 WARNING = "warning: "
 NUMBER = "n"  # a place that holds a number and nothing else
-PARTS = ((" — ", " — "), ("; ", "；"), (", ", "，"))  # what joins the parts of a message, and how it does in Chinese
+DIGITS = re.compile(r"[\d,]+")
+DASH = " — "
+FIGURE = re.compile(r"([a-z]\w+) (-?[\d.]+)")  # a metric's key and its value, as runs show them
+RANGE = re.compile(r"([−+-]?[\d.,]+(?: %)?) to ([−+-]?[\d.,]+(?: %)?)")
+PARTS = (
+    (DASH, DASH),
+    ("; ", "；"),
+    (", ", "，"),
+    (": ", "："),
+    (" · ", " · "),
+)  # what joins parts of a message, and in Chinese
+LOOSE = (
+    4  # letters: a sentence of no more, as "{1} or {2}", holds no phrases in its places that are not known themselves
+)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -134,38 +159,59 @@ def _retold(code: str, told: str) -> str:
     if len(told) > LONGEST or told in sentences:
         return sentences.get(told, told)
     if told.startswith(WARNING):
-        return _as_pattern(code, told, False) or sentences[WARNING] + _retold(code, told.removeprefix(WARNING))
+        return _as_pattern(code, told) or sentences[WARNING] + _retold(code, told.removeprefix(WARNING))
     if (count := COUNT.fullmatch(told)) and (counted := noun(count[2])):
         return f"{count[1]} {''.join(counted)}"
-    dashed = (
-        PARTS[0][0] in told
-    )  # a sentence without a dash holds no whole parts in its places, unless nothing else fits
+    if (figure := FIGURE.fullmatch(told)) and (name := sentences.get(figure[1].replace("_f1", "-F1"))):
+        return f"{name} {figure[2]}"
+    if found := RANGE.fullmatch(told):
+        return f"{found[1]} 至 {found[2]}"
+    if DASH not in told:
+        return _as_pattern(code, told) or _in_parts(code, told) or told
+    dashes = told.count(DASH)  # a sentence with as many, its places known; else parts; else whatever fits
     return (
-        _as_pattern(code, told, dashed) or _in_parts(code, told) or (dashed and _as_pattern(code, told, False)) or told
+        _as_pattern(code, told, dashes, strict=True)
+        or _in_parts(code, told, whole=True)
+        or _as_pattern(code, told, dashes)
+        or _in_parts(code, told)
+        or _as_pattern(code, told)
+        or told
     )
 
 
-def _as_pattern(code: str, told: str, dashed: bool) -> str:
-    """Return a line by its sentence with places; with `dashed` by one that has a dash itself, or ends in a place."""
+def _as_pattern(code: str, told: str, dashes: int | None = None, *, strict: bool = False) -> str:
+    """Return a line by its sentence with places; of those with so many dashes, or that end in a place after a colon."""
     for words, names, said in _patterns(code):
         if told.startswith(WARNING) and (not words[0].startswith(WARNING) or words == [WARNING, ""]):
             continue
-        if not dashed or PARTS[0][0] in "".join(words) or (words[0] and not words[-1] and len(names) == 1):
+        alike = dashes is None or sum(part.count(DASH) for part in words) == dashes
+        if alike or (words[0].endswith(": ") and not words[-1] and len(names) == 1):
             values = _filled(words, names, told)
-            if values is not None:
+            close = values is not None and alike and (strict or _is_loose(words))
+            if values is not None and not (close and any(_unknown(code, each) for each in values.values())):
                 found = {name: _value(code, name, value) for name, value in values.items()}
                 return PLACE.sub(lambda place, found=found: found[place[1]], said)  # type: ignore[misc]
     return ""
 
 
-def _in_parts(code: str, told: str) -> str:
-    """Return a line told part by part; "" where no part is known."""
+def _is_loose(words: list[str]) -> bool:
+    return not words[0] and sum(map(str.isalpha, "".join(words))) <= LOOSE
+
+
+def _unknown(code: str, value: str) -> bool:
+    """Whether a value is a phrase that the catalogue does not know: what is quoted, or one word, is none."""
+    phrase = " " in value and value[0] not in QUOTES and re.search(r"[A-Za-z]{2}", value)
+    return bool(phrase) and _retold(code, value) == value
+
+
+def _in_parts(code: str, told: str, *, whole: bool = False) -> str:
+    """Return a line told part by part; "" where no part is known, or with `whole` where one is not."""
     for mark, joined in PARTS:
         if mark in told:
-            parts = told.split(mark)
+            parts = told.split(mark, 1 if mark == DASH else -1)  # what follows a dash may be a sentence with dashes
             found = [_part(code, part, mark) for part in parts]
             known = [one != other for one, other in zip(parts, found, strict=True)]
-            if all(known) if mark == ", " else any(known):  # in a list of others' names one of ours may stand
+            if all(known) if whole or mark == ", " else any(known):  # in a list of others' names one of ours may stand
                 return joined.join(found)
     return ""
 
@@ -173,13 +219,15 @@ def _in_parts(code: str, told: str) -> str:
 def _part(code: str, part: str, mark: str) -> str:
     """Return a part of a line; some have their mark in the catalogue, as they are put behind others."""
     found = _retold(code, part)
-    whole = _as_pattern(code, mark + part, False) if found == part and mark.startswith(" ") else ""
+    whole = _as_pattern(code, mark + part) if found == part and mark.startswith(" ") else ""
     return whole.removeprefix(mark) or found
 
 
 def _value(code: str, name: str, value: str) -> str:
     """Return what stands in a place, retold where it is a phrase: one word, or what is quoted, may be a label."""
-    return _retold(code, value) if name in WORDS or (" " in value and value[0] not in "'\"[{(/") else value
+    if name in WORDS and (known := noun(value)):
+        return known[1]
+    return _retold(code, value) if name in WORDS or (" " in value and value[0] not in QUOTES) else value
 
 
 @functools.cache
@@ -210,7 +258,7 @@ def _filled(words: list[str], names: list[str], told: str) -> dict[str, str] | N
         value = told[at + len(words[i]) : end]
         if at < 0 or values.get(names[i], value) != value:
             return None
-        if (names[i] == NUMBER or weak) and not value[:1].isdecimal():
+        if (names[i] == NUMBER and not DIGITS.fullmatch(value)) or (weak and not value[:1].isdecimal()):
             return None
         values[names[i]], end = value, at
     return values

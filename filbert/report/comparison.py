@@ -163,7 +163,7 @@ def spread_of(spread: Spread | None, metric: Metric) -> str:
 def _facts(runs: Sequence[Run]) -> Html:
     names = (
         *(_("run"), _("base"), _("parameters"), _("training texts"), _("epochs"), _("learning rate"), _("seed")),
-        *(_("training"), _("tokens/s")),
+        *(_("training time"), _("tokens/s")),
     )
     rows = []
     for run in runs:

@@ -12,6 +12,7 @@ from filbert.report.html import Html, table, tag
 from filbert.report.page import Log, Report
 
 TOLD = (N_("length"), N_("score"), N_("answers"))  # slices that are told in words of ours …
+GATHERED = ("(others)", "(empty)")  # … and values that are
 OURS = (*TOLD, N_("label"), N_("labels"))  # … and that have a name of ours; the others are columns
 
 
@@ -48,8 +49,8 @@ def worse_lines(found: Mapping[str, Any]) -> list[str]:
     return [
         _(
             "{name} “{value}”: {share} of {texts:,} texts",
-            name=_named(each),
-            value=_valued(each, row),
+            name=named(each),
+            value=valued(each, row),
             share=with_interval(row["error"], found["share"]),
             texts=row["texts"],
         )
@@ -59,15 +60,15 @@ def worse_lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _named(each: Mapping[str, Any]) -> str:
+def named(each: Mapping[str, Any]) -> str:
     """Return what texts are sliced by: length, the target, or the name of a column, which is not translated."""
     return _(each["name"]) if each["name"] in OURS else str(each["name"])
 
 
-def _valued(each: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def valued(each: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """Return a slice, in the language that is spoken where it is told in words of ours."""
     value = str(row["value"])
-    return retold(value) if each["name"] in TOLD else value
+    return retold(value) if each["name"] in TOLD or value in GATHERED else value
 
 
 def _worse(row: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -80,9 +81,9 @@ def _table(found: Mapping[str, Any], each: Mapping[str, Any]) -> Html:
     for row in each["rows"]:
         figure = tag("td", with_interval(row["error"], share), class_="wrong" if _worse(row, found) else None)
         bar = tag("td", interval_bar(row["error"], 0.0, found["all"]["value"]), class_="bar") if share else None
-        rows.append(tag("tr", tag("th", _valued(each, row), scope="row"), tag("td", f"{row['texts']:,}"), figure, bar))
-    names = [(_named(each), "text"), (_("texts"), ""), (retold(found["error"]), "")]
+        rows.append(tag("tr", tag("th", valued(each, row), scope="row"), tag("td", f"{row['texts']:,}"), figure, bar))
+    names = [(named(each), "text"), (_("texts"), ""), (retold(found["error"]), "")]
     heads = [tag("th", name, scope="col", class_=kind or None) for name, kind in names]
     head = tag("tr", heads, tag("th", _("0 to 1"), scope="col", class_="text") if share else None)
     caption = _("By {name}; the dashed line is the share of all texts.") if share else _("By {name}.")
-    return table(caption.format(name=_named(each)), head, rows)
+    return table(caption.format(name=named(each)), head, rows)

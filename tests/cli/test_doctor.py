@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,8 @@ def test_what_fit_would_refuse_is_found_all_at_once(run: Run, tmp_path: Path) ->
     ran = run("doctor", "a.csv", *BASE)
     assert ran.code == 1, ran.err
     for wanted in (
-        "refused  1 row: row has 3 fields",
-        "refused  1 row: text is empty",
+        "refused  1 row: row — has 3 fields",
+        "refused  1 row: text — is empty",
         "the class 'Pos' has one text",
         'to merge them: --merge-labels "Pos=pos"',
         'to leave these texts out: --merge-labels "N/A="',
@@ -74,7 +75,7 @@ def test_a_test_file_is_compared_with_train(run: Run, tmp_path: Path) -> None:
     )
     ran = run("doctor", "a.csv", "--test", "far/b.csv", *BASE)
     assert ran.code == 0, ran.err
-    assert "texts    60 train, 3 test" in ran.out
+    assert "texts    train 60, test 3" in ran.out
     assert "warning  2 texts of test stand in train, too, 1 of them word for word" in ran.out
     assert "         b.csv:2 = a.csv:5, b.csv:3 = a.csv:2\n" in ran.out
 
@@ -194,3 +195,21 @@ def test_near_duplicates_are_dropped_where_asked_for(run: Run, tmp_path: Path) -
     ran = run("doctor", "a.csv", *BASE, "--drop-near")
     assert ran.code == 2
     assert "add --fix -o cleaned.csv" in ran.err
+
+
+def test_in_chinese_each_line_is_told_whole(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_texts(tmp_path / "a.csv")
+    first = path.read_text().splitlines()[1]
+    path.write_text(path.read_text() + f"one,pos,x\n,pos\n{first}\n" + '"one more film, number 62",N/A\n')
+    monkeypatch.setenv("FILBERT_LANGUAGE", "zh")
+    ran = run("doctor", "a.csv", *BASE)
+    assert ran.code == 1, ran.err
+    lines = [line for line in ran.out.splitlines() if line and "a.csv:" not in line]
+    heads = ("文本数   训练集 ", "词元数   中位数 ", "拒绝     ", "警告     ", "提示     ", "结果     ", "         ")
+    assert [line for line in lines if not line.startswith(heads)] == []
+    words = re.sub(
+        r"'[^']*'|\"[^\"]*\"|--[\w-]+|\bfit\b|a\.csv|[A-Z]+|filbert-mini|quarantine|auto|other|drop|row\b",
+        "",
+        "\n".join(lines),
+    )
+    assert re.findall(r"[a-z]{2,}", words) == []

@@ -107,6 +107,8 @@ def messages(text: str) -> Iterator[str]:
             if not isinstance(node, ast.Constant) or isinstance(node.value, str):
                 said = message(node)
                 yield from filter(is_message, [] if said.endswith("\n") else said.split("\n"))  # [] for a file's text
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "progress":
+            yield from (each.value for each in node.args[:1] if isinstance(each, ast.Constant))  # a stage
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             if node.func.id == "counted" and len(texts) == 2:
@@ -173,7 +175,7 @@ def test_each_is_found_again_with_its_places_filled() -> None:
         for said in filter(is_message, SAID):
             weak = PLACE.sub("", said).strip() == "of"
             filled, wanted = (
-                PLACE.sub(lambda at, weak=weak: f"12{at[1]}" if weak or at[1] == "n" else f"‹{at[1]}›", text)  # type: ignore[misc]
+                PLACE.sub(lambda at, weak=weak: "12" if at[1] == "n" else f"12{at[1]}" if weak else f"‹{at[1]}›", text)  # type: ignore[misc]
                 for text in (said, SAID[said])
             )
             if retold(filled) != wanted:

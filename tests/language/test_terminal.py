@@ -52,7 +52,7 @@ def test_answers_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         screen.show(*table(facts(("report", "a b"), ("measure again", "c"))))
         screen.say("warning: is empty")
     shown = capsys.readouterr()
-    assert shown.out == "is empty\nreport    a b\n再次评测  c\n"
+    assert shown.out == "is empty\n报告      a b\n再次评测  c\n"
     assert shown.err == "警告：为空\n"
 
 
@@ -77,3 +77,34 @@ def test_an_unknown_language_is_refused(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv(VARIABLE, "fr")
     assert cli.run(["predict", "none", "a text"]) == 2
     assert "FILBERT_LANGUAGE — is 'fr' — choose one of: en, zh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (
+            "a.csv label — there is no column 'x' — choose one of 'y', 'z'",
+            "a.csv label — 没有 'x' 列 — 请选择 'y', 'z' 之一",
+        ),
+        (
+            "validation — columns — text: 'a', label: 'b' (as the model was trained)",
+            "验证集 — 列 — 文本：'a'，标签：'b'（与模型训练时相同）",
+        ),
+        ("1 row: name — is empty or cannot be seen", "1 行：name — 为空或不可见"),
+        ("label the class 'x' has one text for training", "label the class 'x' has one text for training"),
+        ("2 weights for 1 corpus", "给了 2 个权重，而有 1 个语料"),
+        ("fitting the baseline on the same questions", "正在用相同的问题拟合基线"),
+        (
+            "validation after 1.00 epochs: macro_f1 0.3333 · loss 0.6931 — best macro-F1 so far",
+            "1.00 轮后的验证：宏平均 F1 0.3333 · 损失 0.6931 — 目前最好的宏平均 F1",
+        ),
+        (
+            "333 texts of test stand in train, too, 331 of them word for word (330 different ones)",
+            "测试集中有 333 条文本也在训练集中，其中 331 条逐字相同（330 条不同）",
+        ),
+    ],
+)
+def test_what_is_told_is_told_whole_or_by_its_parts(english: str, chinese: str) -> None:
+    """A sentence of few words takes no other's place: what the catalogue does not know stays in English."""
+    with printing("zh"):
+        assert translated(english) == chinese
