@@ -257,7 +257,7 @@ def _show_tally(
     screen: Screen, tally: Tally, target: Path | None, quarantined: int, rejects: Path, *, each: str
 ) -> None:
     write: Callable[..., None] = screen.show if target is not None else screen.say
-    known = {"empty_text": translated("empty text")}
+    known = {"empty_text": translated("empty_text")}
     errors = "".join(f" + {count:,} {known.get(name, name)}" for name, count in tally.errors.items())
     bad = f" + {quarantined:,} quarantined" if quarantined else ""
     parts = [
