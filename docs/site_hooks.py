@@ -2,7 +2,8 @@
 
 Pages link to each other as they lie in the repository. A link to a page of docs/ stays one; a link to anything else, a
 source file, a folder, CHANGELOG.md, leads to a page that is made of it. From the Chinese site it leads to the English
-one. Formulas between dollar signs become MathML, so that no script is needed. The names are those of MkDocs' hooks.
+one. Formulas between dollar signs become MathML, so that no script is needed; lines of Chinese are joined without a
+blank. The names are those of MkDocs' hooks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 FENCED = re.compile(r"(^```.*?^```)", re.M | re.S)
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
+HAN = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”‘’]"
+BROKEN = re.compile(rf"(?<={HAN})\n *(?={HAN})")  # a line break that HTML would show as a blank between characters
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 SECTIONS = {
     "en": {"tutorial": "Tutorial", "guides": "Guides", "reference": "Reference", "project": "Project"},
@@ -160,7 +163,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     origin = getattr(page.file, "origin", f"{folder}/{page.file.src_uri}")
     parts = FENCED.split(markdown)
     for i in range(0, len(parts), 2):
-        parts[i] = LINK.sub(lambda found: led(found[1], origin, page.file.src_uri, language(config)), parts[i])
+        prose = BROKEN.sub("", parts[i])
+        parts[i] = LINK.sub(lambda found: led(found[1], origin, page.file.src_uri, language(config)), prose)
     for i in range(1, len(parts), 2):
         parts[i] = re.sub(r"^(```\w+) [^\n]*", r"\1", parts[i])  # what stands behind the language is for tests
     return "".join(parts)

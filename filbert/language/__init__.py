@@ -130,6 +130,7 @@ WORDS = {
     "EXAMPLE",
     "each",
     "many",
+    "what",
 }  # places that hold a word of ours
 QUOTES = "'\"[{(/"  # what begins a name, a label, a path: none of our phrases
 COUNT = re.compile(r"([\d,]+) (.+?)s?")

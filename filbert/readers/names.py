@@ -52,6 +52,13 @@ TARGET_NAMES = (
         "score",
         "similarity",
         "label_name",
+        "主题",
+        "情绪",
+        "评分",
+        "分数",
+        "得分",
+        "星级",
+        "相似度",
     ),
 )
 PAIRS = (  # as `squeezed` has them; the first is the first text, wherever it stands
