@@ -96,7 +96,7 @@ def test_an_unknown_language_is_refused(monkeypatch: pytest.MonkeyPatch, capsys:
         ("fitting the baseline on the same questions", "正在用相同的问题拟合基线"),
         (
             "validation after 1.00 epochs: macro_f1 0.3333 · loss 0.6931 — best macro-F1 so far",
-            "1.00 轮后的验证：宏平均 F1 0.3333 · 损失 0.6931 — 目前最好（宏平均 F1）",
+            "1.00 轮后的验证：宏平均 F1 0.3333 · 损失 0.6931 — 目前最好：宏平均 F1",
         ),
         (
             "333 texts of test stand in train, too, 331 of them word for word (330 different ones)",
