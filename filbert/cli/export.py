@@ -49,7 +49,7 @@ def export(
     with Screen(results=not as_json) as screen:
         examples, what = _held_out(load(model, device="cpu"), model, texts, read)
         if what:
-            screen.say(f"measuring on {what}")
+            screen.say(what)
         found = write_export(
             model,
             out,
@@ -76,11 +76,11 @@ def _held_out(engine: Engine, model: Path, texts: str | None, read: ReadOptions)
             how = engine.task.read(source.sample_targets(), read.merge_labels)
             split = next((name for name in ("test", "validation") if name in source.splits), source.splits[0])
             found = list(source.examples(split, parse=how.parse, locate=how.locate))[:MOST]
-        return found, f"{counted(len(found), each)} of {texts}"
+        return found, f"measuring on {counted(len(found), each)} of {texts}"
     if known := _of_the_run(model, engine.info):
-        return known, f"{counted(len(known), f'validation {each}')} of the run"
+        return known, f"measuring on {counted(len(known), f'validation {each}')} of the run"
     stored = len((engine.info.get("stored") or {}).get("inputs") or ())
-    return (), f"{counted(stored, each)} stored in the model; figures need --texts FILE" if stored else ""
+    return (), f"measuring on {counted(stored, each)} stored in the model; figures need --texts FILE" if stored else ""
 
 
 def _of_the_run(model: Path, info: dict[str, Any]) -> Sequence[Example]:

@@ -28,7 +28,9 @@ WithoutCascade = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1; the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Language = Annotated[str | None, typer.Option("--language", metavar="en|zh", help="Language of the report [en].")]
+Language = Annotated[
+    str | None, typer.Option("--language", metavar="en|zh", help="Language of the report [that of the messages].")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
 
 Abstain = Annotated[

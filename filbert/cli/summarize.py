@@ -56,7 +56,7 @@ def summarize(
 
     check_precision(precision)
     if base is None and source is None:
-        raise ConfigError(f"{shown(model)} is given alone — give a model and a text, or a text and --base minilm")
+        raise ConfigError(f"only {shown(model)} is given — give a model and a text, or a text and --base minilm")
     if base is not None and source is not None:
         raise ConfigError("a model and --base are given — choose one of them")
     given = model if source is None else source

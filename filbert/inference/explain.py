@@ -23,6 +23,7 @@ from filbert.files import write_text
 from filbert.inference.blended import blended
 from filbert.inference.model import Model
 from filbert.language import speaking
+from filbert.linear.blend import Blend
 from filbert.model.head import average
 from filbert.records import Encoding, Features, FloatArray, IntArray, Prediction
 from filbert.report.explanation import WITHIN, explanation_page
@@ -33,7 +34,7 @@ from filbert.text.words import word_spans
 if TYPE_CHECKING:
     from filbert.inference.attributions import Attributed
 
-By = Literal["gradients", "occlusion"]
+By = Literal["gradients", "occlusion", "linear"]  # the last where a linear model answers alone
 WAYS = ("gradients", "occlusion")
 PLACES = 6  # decimals of a weight
 
@@ -173,7 +174,10 @@ def explain(
         raise ConfigError(f"--by {shown(by)} — choose one of {', '.join(WAYS)}")
     case = _Case(model, tuple(texts), device)
     quantity, names = case.chosen(output)
-    found = case.by_gradients(quantity) if by == "gradients" else case.by_occlusion(quantity)
+    if model.blend is not None and not model.blend.factor:
+        found, by = case.by_linear(model.blend, quantity), "linear"
+    else:
+        found = case.by_gradients(quantity) if by == "gradients" else case.by_occlusion(quantity)
     show, places_L = model.task.show(prediction, model.settings), case.places[quantity.window]
     tokens = sum(len(each.ids) for each in case.pieces)
     read = len({place for places in case.places for place in places.tolist() if place >= 0})
@@ -204,7 +208,7 @@ class _Case:
     def __init__(self, model: Model, texts: tuple[str, ...], device: str) -> None:
         from filbert.folder.torch_parts import network_of  # imports torch
 
-        self.model, self.device = model, device
+        self.model, self.device, self.texts = model, device, texts
         self.network = network_of(model.config, model.weights, model.head, model.arrays).to(device)
         (self.pieces,) = encoded(model.tokenizer, [texts], offsets=True)
         self.windows = self._features(self.pieces)
@@ -249,7 +253,8 @@ class _Case:
                 f"--output {shown(name)} — is none of this text's — choose one of {shown(', '.join(names))}"
             )
         quantity = found[names.index(name) if name is not None else 0]
-        return (quantity if self.model.blend is None else self._of_bert(quantity, outputs, rows)), names
+        both = self.model.blend is not None and self.model.blend.factor
+        return (self._of_bert(quantity, outputs, rows) if both else quantity), names
 
     def _of_bert(self, quantity: Quantity, outputs: Sequence[FloatArray], bert: Sequence[FloatArray]) -> Quantity:
         """Return BERT's part of a quantity of a blend; it says what the linear model adds."""
@@ -278,6 +283,25 @@ class _Case:
         weights_L = np.zeros(len(window))
         for each, left in zip(places, without, strict=True):
             weights_L[each[0]] = value - left
+        return Attributed(weights_L, value, start, 0)
+
+    def by_linear(self, blend: Blend, quantity: Quantity) -> Attributed:
+        """Return of each word by how much the linear model's answer changes without it, on its first token."""
+        from filbert.inference.attributions import Attributed
+
+        places_L = self.places[quantity.window]
+        word_L = self._word_of(places_L)
+        spans = [(part, span) for part, spans in enumerate(self.spans) for span in spans]
+        numbers, asked = np.unique(word_L[word_L >= 0]).tolist(), [self.texts, tuple(" " for _ in self.texts)]
+        for number in numbers:
+            part, (begin, end) = spans[number]
+            text = f"{self.texts[part][:begin]} {self.texts[part][end:]}"
+            asked.append((*self.texts[:part], text, *self.texts[part + 1 :]))
+        outputs_NO = blend.linear.outputs(asked)
+        value, start, *without = (quantity.of(row.reshape(quantity.factors.shape)) for row in outputs_NO)
+        weights_L = np.zeros(len(places_L))
+        for number, left in zip(numbers, without, strict=True):
+            weights_L[np.flatnonzero(word_L == number)[0]] = value - left
         return Attributed(weights_L, value, start, 0)
 
     def _word_of(self, places_L: IntArray) -> IntArray:

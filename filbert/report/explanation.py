@@ -100,15 +100,26 @@ def sentences(facts: Facts) -> list[str]:
     'The weights of all words add up to +3.00, the change from the '
     """
     change, gap = facts["value"] - facts["start"], facts["gap"]
-    first = _(
-        "What is explained: {meaning}. It is {value:+.2f} for this text, and {start:+.2f} with [MASK] in the place of "
-        "its words.",
-        meaning=retold(facts["meaning"]),
-        value=facts["value"],
-        start=facts["start"],
-    )
+    values = {"meaning": retold(facts["meaning"]), "value": facts["value"], "start": facts["start"]}
+    if facts["by"] == "linear":
+        first = _(
+            "What is explained: {meaning}. It is {value:+.2f} for this text, and {start:+.2f} without its words.",
+            **values,
+        )
+    else:
+        first = _(
+            "What is explained: {meaning}. It is {value:+.2f} for this text, and {start:+.2f} with [MASK] in the place "
+            "of its words.",
+            **values,
+        )
     said = [first]
-    if facts["by"] == "occlusion":
+    if facts["by"] == "linear":
+        alone = _(
+            "The linear model answers alone here, BERT has no part in it: the weight of a word is by how much this "
+            "falls without it."
+        )
+        said.append(alone)
+    elif facts["by"] == "occlusion":
         said.append(_("The weight of a word is by how much this falls with [MASK] in its place (occlusion)."))
     elif gap <= WITHIN:
         exact = _("within {gap:.1f} %", gap=100 * gap) if gap >= 0.0005 else _("exactly")
