@@ -198,16 +198,17 @@ def _lacking(
     lines = []
     if options.text is None and options.trained_inputs and not _trained(columns, options.trained_inputs):
         names = [name for part in options.trained_inputs for name in part]
-        lines.append(_lacks("was trained on", names, [name for part in inputs for name in part]))
+        lines.append(_lacks("--text", "was trained on", names, [name for part in inputs for name in part]))
     told = options.trained_target
     if target and options.label is None and told and not _trained(columns, [told]):
-        lines.append(_lacks("had its labels in", list(told), target))
+        lines.append(_lacks("--label", "had its labels in", list(told), target))
     return lines
 
 
-def _lacks(what: str, names: Sequence[str], used: Sequence[str]) -> str:
+def _lacks(option: str, what: str, names: Sequence[str], used: Sequence[str]) -> str:
     many = "columns" if len(names) > 1 else "column"
-    return f"the model {what} {many} {_listed([names])}, which this file lacks: {_listed([used])} is read"
+    lacking = f"the model {what} {many} {_listed([names])}, which this file lacks"
+    return f"warning: {lacking}: {_listed([used])} is read; {option} takes another"
 
 
 def _listed(parts: Sequence[Sequence[str]]) -> str:
