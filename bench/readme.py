@@ -132,7 +132,7 @@ def of_shapes(name: str, figure: str) -> Found | None:
         return None
     most = max(row.get("texts") or 10**9 for row in rows)
     rows = [row for row in rows if (row.get("texts") or 10**9) == most]
-    same = [row for row in rows if row["commit"] == rows[-1]["commit"]]
+    same = [*{row["seed"]: row for row in rows}.values()]
     linear = [row["baseline"][figure] for row in same if row.get("baseline")]
     values = [row["scores"][figure]["value"] for row in same]
     return (

@@ -184,7 +184,7 @@ SETS = {
 def few(parts: Parts, limit: int) -> Parts:
     """Sample so many texts of each part, and leave out labels that fewer than five of the training texts then have.
 
-    Held-out texts of a class without a training text are left out, where a text has one class.
+    Where a text has one class, those of a class with fewer than two training texts are left out.
     """
     drawn = {}
     for part, rows in parts.items():
@@ -195,7 +195,8 @@ def few(parts: Parts, limit: int) -> Parts:
         for row in (row for rows in drawn.values() for row in rows):
             row["labels"] = [label for label in row["labels"] if counts[label] >= 5]
     if "label" in parts["train"][0]:
-        known = {row["label"] for row in drawn["train"]}
+        counts = Counter(row["label"] for row in drawn["train"])
+        known = {label for label, count in counts.items() if count > 1}
         drawn = {part: [row for row in rows if row["label"] in known] for part, rows in drawn.items()}
     return drawn
 
