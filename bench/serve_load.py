@@ -161,7 +161,7 @@ def post(text: str, *, infinity: bool = False) -> bytes:
 def serving(command: Sequence[str], port: int) -> Iterator[int]:
     """Run a server until the end of the block and give its process id, once it is well."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE.parent), os.environ.get("PYTHONPATH", "")))}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + STARTING
         while asyncio.run(status_of(port, "/health")) != 200:
