@@ -95,7 +95,7 @@ def test_outputs_spare_the_model_and_are_no_input(run: Run, model: Path, tmp_pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("MODEL",), "given alone"),
+        (("MODEL",), "give a model and a text"),
         (("MODEL", "A b.", "--base", "minilm"), "choose one of them"),
         (("MODEL", "A b.", "--sentences", "1", "--words", "2"), "--sentences and --words"),
         (("MODEL", "A b.", "--share", "2"), "--share is 2"),
