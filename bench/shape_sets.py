@@ -175,7 +175,11 @@ SETS = {
     ),
     "tnews": Shape(
         as_read("tnews/train.tsv", "tnews/dev.tsv"),
-        *("single-label", CLASSES, 3, "15 classes, Chinese", "filbert-mini"),
+        "single-label",
+        CLASSES,
+        3,
+        "15 classes, Chinese",
+        base="filbert-mini",
     ),
     "csl": Shape(csl, "single-label", CLASSES, 3, "13 classes, Chinese titles", base="filbert-mini"),
 }

@@ -224,13 +224,13 @@ def _show_scores(
     """Print the overall scores, beside them those of new texts, and, where there are labels, one line for each."""
     from filbert.report.figures import value_of, with_interval
     from filbert.report.selective import measured_line
-    from filbert.report.slices import GATHERED, OURS, TOLD
+    from filbert.report.slices import named, valued
     from filbert.report.summary import summary_rows
     from filbert.report.words import example_of
 
-    named = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
-    rows = summary_rows({**named, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)
-    texts = counted(measured["n"], example_of(named))
+    report = {"scores": {"test": measured}, "data": {"inputs": engine.texts, "example": engine.task.EXAMPLE}}
+    rows = summary_rows({**report, "baseline": {"test": fresh} if fresh else None}, engine.task.page().metrics)
+    texts = counted(measured["n"], example_of(report))
     beside = [translated(f"the {fresh['n']:,} it has not seen")] if fresh else []
     rows[0] = (
         translated(f"all {texts}" if split == "all" else f"{split}, {texts}"),
@@ -244,20 +244,13 @@ def _show_scores(
         share = with_interval(measured["unknown"]["share"], True)
         line = f"{share} of them were told to be of none of the known classes. The scores are of all texts."
         screen.show("", line, prose=True)
-    told_of = (translated("texts"), translated(str((measured.get("slices") or {}).get("error", ""))))
-    for each in (measured.get("slices") or {"by": ()})["by"]:
-        told = [(translated(each["name"]) if each["name"] in OURS else each["name"], *told_of)]
-        for row in each["rows"]:
-            told.append(
-                (
-                    fitted(
-                        translated(row["value"]) if each["name"] in TOLD or row["value"] in GATHERED else row["value"],
-                        WIDEST,
-                    ),
-                    f"{row['texts']:,}",
-                    with_interval(row["error"], measured["slices"]["share"]),
-                )
-            )
+    slices = measured.get("slices") or {"by": ()}
+    for each in slices["by"]:
+        with speaking(terminal()):
+            told = [(named(each), translated("texts"), translated(slices["error"]))]
+            for row in each["rows"]:
+                figure = with_interval(row["error"], slices["share"])
+                told.append((fitted(valued(each, row), WIDEST), f"{row['texts']:,}", figure))
         screen.show("", *table(told, right=(1,)), data=True)
     found = measured.get("per_class") or measured.get("per_label") or []
     if not found:

@@ -21,6 +21,7 @@ from filbert.cli.options import Json, Model
 from filbert.cli.serve import missing_parts
 from filbert.errors import ConfigError, counted, shown
 from filbert.failures import print_json
+from filbert.language import N_
 from filbert.language.terminal import translated
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _opened(screen: Screen, folder: Path, engine: Engine, inputs: Inputs) -> lis
         ("Python", "", lambda: max(apart(engine))),
         ("command line", "", lambda: cells_apart(by_command(folder, inputs), rows, kinds)),
         *((door.name, door.missing(model), _of(largest, door, folder, model)) for door in DOORS),
-        ("server", missing_parts(), lambda: cells_apart(by_server(folder, inputs), rows, kinds)),
+        (N_("server"), missing_parts(), lambda: cells_apart(by_server(folder, inputs), rows, kinds)),
     ]
     found = []
     for number, (name, missing, answer) in enumerate(ways):
@@ -202,13 +203,7 @@ def _show(screen: Screen, found: Sequence[Opened], what: str, bar: float) -> Non
     for each in found:
         note = each.why if each.why.startswith("failed") else f"not here: {each.why}" if each.why else ""
         said = translated(note or "more than it may be" * each.failed)
-        rows.append(
-            (
-                {"server": translated("server")}.get(each.door, translated(each.door)),
-                translated(_number(each.apart)),
-                said,
-            )
-        )
+        rows.append((translated(each.door), translated(_number(each.apart)), said))
     screen.show(what, "", *table(rows, right=(1,)), "")
     wrong = [each.door for each in found if each.failed]
     here, most = sum(each.apart is not None for each in found), f"{bar:.5f}"

@@ -34,7 +34,7 @@ from filbert.text.words import word_spans
 if TYPE_CHECKING:
     from filbert.inference.attributions import Attributed
 
-By = Literal["gradients", "occlusion", "linear"]  # the last where a linear model answers alone
+By = Literal["gradients", "occlusion"]
 WAYS = ("gradients", "occlusion")
 PLACES = 6  # decimals of a weight
 
@@ -96,12 +96,13 @@ class Explanation:
     meaning: str
     outputs: tuple[str, ...]
     by: str
+    """gradients, occlusion, or linear where a linear model answers alone."""
     value: float
     """What is explained, of this text …"""
     start: float
-    """… and with [MASK] in the place of its words."""
+    """… and with [MASK] in the place of its words; of a linear model without them."""
     points: int
-    """Points at which gradients were taken; 0 for occlusion."""
+    """Points at which gradients were taken; else 0."""
     gap: float
     """How far the sum of all weights is from value − start, as a share of it."""
     words: tuple[Word, ...]
@@ -175,9 +176,9 @@ def explain(
     case = _Case(model, tuple(texts), device)
     quantity, names = case.chosen(output)
     if model.blend is not None and not model.blend.factor:
-        found, by = case.by_linear(model.blend, quantity), "linear"
+        found, how = case.by_linear(model.blend, quantity), "linear"
     else:
-        found = case.by_gradients(quantity) if by == "gradients" else case.by_occlusion(quantity)
+        found, how = case.by_gradients(quantity) if by == "gradients" else case.by_occlusion(quantity), str(by)
     show, places_L = model.task.show(prediction, model.settings), case.places[quantity.window]
     tokens = sum(len(each.ids) for each in case.pieces)
     read = len({place for places in case.places for place in places.tolist() if place >= 0})
@@ -188,7 +189,7 @@ def explain(
         output=quantity.name,
         meaning=quantity.meaning,
         outputs=names,
-        by=by,
+        by=how,
         value=found.value,
         start=found.start,
         points=found.points,

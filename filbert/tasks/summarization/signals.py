@@ -116,7 +116,7 @@ def _cross_fitted(rows: Sequence[FloatArray], documents: Sequence[Document]) -> 
 
 
 def _fit(rows: Sequence[FloatArray], true: Sequence[FloatArray]) -> FloatArray:
-    """Return the weights of a logistic regression, and its constant; one class gives its frequency alone.
+    """Return the weights of a logistic regression, and its constant; where all or none were taken, a constant alone.
 
     BERT's weight is 0 where a higher logit would speak against a sentence: then it has learned nothing yet.
     """
